@@ -1,0 +1,71 @@
+# rq_library(<folder> [dependency]...)
+#
+# Makes src/<folder> one static library, rq_<folder>, from the files that are there:
+#   *.cpp          the library
+#   *_test.cpp     all in one program, rq_<folder>_test; every gtest case is a ctest of its own
+#   *_bench.cpp    all in one program, rq_<folder>_bench (Google Benchmark)
+#   *_fuzz.cpp     one program each, named as the file. In the fuzz preset it is a libFuzzer
+#                  target; otherwise it replays test/seeds/<name>/ as a ctest.
+# Subfolders belong to their folder. New files need no edit: the next build finds them.
+# A folder without sources is an INTERFACE library, so that it can be depended on from day one.
+function(rq_library folder)
+  set(dependencies ${ARGN})
+  set(library rq_${folder})
+  set(here ${PROJECT_SOURCE_DIR}/src/${folder})
+
+  file(GLOB_RECURSE all CONFIGURE_DEPENDS ${here}/*.cpp)
+  set(sources ${all})
+  list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cpp$")
+  foreach(kind test bench fuzz)
+    set(${kind}_sources ${all})
+    list(FILTER ${kind}_sources INCLUDE REGEX "_${kind}\\.cpp$")
+  endforeach()
+
+  if(sources)
+    add_library(${library} STATIC ${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(${library} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(${library} ${scope} ${PROJECT_SOURCE_DIR}/src)
+  target_compile_definitions(${library} ${scope} RQ_VERSION="${PROJECT_VERSION}")
+  target_link_libraries(${library} ${scope} ${dependencies})
+
+  if(NOT BUILD_TESTING)
+    return()
+  endif()
+
+  if(test_sources)
+    add_executable(${library}_test ${test_sources})
+    target_link_libraries(${library}_test PRIVATE ${library} GTest::gtest_main GTest::gmock
+                                                  rapidcheck)
+    # Tests find their data (golden files, transcripts) from the root of the tree.
+    gtest_discover_tests(${library}_test
+      TEST_PREFIX ${folder}.
+      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+      DISCOVERY_MODE PRE_TEST
+      DISCOVERY_TIMEOUT 60
+      PROPERTIES LABELS unit TIMEOUT 120)
+  endif()
+
+  if(bench_sources)
+    add_executable(${library}_bench ${bench_sources})
+    target_link_libraries(${library}_bench PRIVATE ${library} benchmark::benchmark_main)
+  endif()
+
+  foreach(source ${fuzz_sources})
+    cmake_path(GET source STEM name)
+    set(seeds ${PROJECT_SOURCE_DIR}/test/seeds/${name})
+    if(RQ_FUZZ)
+      add_executable(${name} ${source})
+      target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+      set_property(GLOBAL APPEND PROPERTY RQ_FUZZERS ${name})
+    else()
+      add_executable(${name} ${source} ${PROJECT_SOURCE_DIR}/cmake/replay_main.cpp)
+      add_test(NAME fuzz.${name} COMMAND ${name} ${seeds})
+      set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 120)
+    endif()
+    target_link_libraries(${name} PRIVATE ${library})
+  endforeach()
+endfunction()
