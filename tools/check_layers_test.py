@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""A check that cannot fail is a defect: tools/check_layers on small trees, bad ones most of all.
+
+The bad trees are held against the real src/LAYERS, so a rule that vanishes from it is missed here.
+"""
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = (ROOT / "src" / "LAYERS").read_text()
+
+
+def check(files, layers=LAYERS):
+    """Runs the checker on a tree of {name: text}; -> (exit code, all it printed)."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in {"LAYERS": layers, **files}.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        run = subprocess.run([sys.executable, ROOT / "tools" / "check_layers", folder],
+                             capture_output=True, text=True, check=False)
+        return run.returncode, run.stdout + run.stderr
+
+
+class CheckLayers(unittest.TestCase):
+    def assert_clean(self, name, include):
+        code, output = check({name: f"#include {include}\n"})
+        self.assertEqual(code, 0, output)
+
+    def assert_refused(self, name, include):
+        code, output = check({name: f"// why\n#include {include}\n"})
+        self.assertEqual(code, 1, f"{name} with {include} passed")
+        self.assertIn(f"{name}:2:", output)
+
+    def test_what_the_rules_allow_passes(self):
+        self.assert_clean("core/lease.h", '"base/result.h"')
+        self.assert_clean("core/engine.cpp", '"store/store.h"')
+        self.assert_clean("core/engine.cpp", '"core/lease.h"')
+        self.assert_clean("store/sqlite/store.cpp", "<sqlite3.h>")
+        self.assert_clean("server/http/door.cpp", '"server/pipeline.h"')
+        self.assert_clean("server/server.cpp", '"server/http/door.h"')
+        self.assert_clean("main.cpp", '"cli/cli.h"')
+        self.assert_clean("worker/child.cpp", "<unistd.h>")
+
+    def test_a_lower_layer_does_not_see_a_higher_one(self):
+        self.assert_refused("base/json.h", '"core/message.h"')
+        self.assert_refused("core/engine.cpp", '"server/pipeline.h"')
+        self.assert_refused("wire/beanstalk.h", '"core/message.h"')
+        self.assert_refused("client/client.cpp", '"server/pipeline.h"')
+        self.assert_refused("store/store.h", '"server/pipeline.h"')
+
+    def test_core_sees_nothing_of_the_store_but_its_contract(self):
+        self.assert_refused("core/engine.cpp", '"store/sqlite/store.h"')
+        self.assert_refused("core/engine.cpp", '"store/records.h"')
+
+    def test_a_door_sees_no_other_door_and_no_database(self):
+        self.assert_refused("server/http/door.cpp", '"server/beanstalk/door.h"')
+        self.assert_refused("server/beanstalk/door.cpp", '"server/http/door.h"')
+        self.assert_refused("server/http/door.cpp", '"store/sqlite/store.h"')
+        self.assert_refused("server/http/door.cpp", "<sqlite3.h>")
+
+    def test_those_who_talk_to_the_api_do_not_open_the_store(self):
+        self.assert_refused("cli/show.cpp", '"store/store.h"')
+        self.assert_refused("worker/supervisor.cpp", '"store/sqlite/store.h"')
+        self.assert_refused("worker/supervisor.cpp", '"server/pipeline.h"')
+
+    def test_a_database_header_stays_in_the_engine_that_speaks_it(self):
+        self.assert_refused("store/store.h", "<sqlite3.h>")
+        self.assert_refused("store/sqlite/store.h", "<sqlite3.h>")
+        self.assert_refused("store/sqlite/store.h", '"sqlite3.h"')
+        self.assert_refused("store/sqlite/store.cpp", "<libpq-fe.h>")
+        self.assert_refused("server/pipeline.cpp", "<postgresql/libpq-fe.h>")
+
+    def test_core_has_no_thread_lock_file_or_socket(self):
+        for header in ("<thread>", "<mutex>", "<fstream>", "<sys/socket.h>", "<boost/asio.hpp>"):
+            self.assert_refused("core/engine.cpp", header)
+
+    def test_includes_are_written_from_src(self):
+        self.assert_refused("core/engine.cpp", '"lease.h"')
+        self.assert_refused("core/engine.cpp", '"../base/result.h"')
+
+    def test_an_unknown_folder_is_not_free_of_rules(self):
+        self.assert_refused("core/engine.cpp", '"misc/thing.h"')
+        code, output = check({"misc/thing.h": "\n"})
+        self.assertEqual(code, 1, output)
+
+    def test_odd_spelling_is_still_an_include(self):
+        self.assert_refused("base/a.h", ' "core/message.h"  // just this once')
+        code, _ = check({"base/a.h": '  #  include "core/message.h"\n'})
+        self.assertEqual(code, 1)
+
+    def test_rules_that_make_no_sense_are_refused(self):
+        for layers in ("a: b\n", "a:\na:\n", "a\n", "a: b\nb: c\nc: a\n", "<x.h> maybe a\n"):
+            code, output = check({}, layers)
+            self.assertEqual(code, 2, f"{layers!r}: {output}")
+
+
+if __name__ == "__main__":
+    unittest.main()
