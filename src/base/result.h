@@ -1,0 +1,97 @@
+#pragma once
+// Result<T> is a value or an Error, with the member names of std::expected (which g++ 12 has only
+// in C++23 mode and clang 14 not at all). Refusals and faults travel as values; bugs abort
+// (check.h).
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace rq::base {
+
+// Makes an Error in one line: return fail(Code::not_found, "no queue 'x'", "create it").
+[[nodiscard]] inline Error fail(Code code, std::string message, std::string remedy = {}) {
+  return Error{code, std::move(message), std::move(remedy)};
+}
+
+template <typename T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : held_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error) : held_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+
+  [[nodiscard]] bool has_value() const { return held_.index() == 0; }
+  explicit operator bool() const { return has_value(); }
+
+  // REQUIRES: has_value().
+  [[nodiscard]] T& value() & {
+    RQ_CHECK(has_value());
+    return *std::get_if<0>(&held_);
+  }
+  [[nodiscard]] const T& value() const& {
+    RQ_CHECK(has_value());
+    return *std::get_if<0>(&held_);
+  }
+  [[nodiscard]] T&& value() && {
+    RQ_CHECK(has_value());
+    return std::move(*std::get_if<0>(&held_));
+  }
+  [[nodiscard]] T& operator*() & { return value(); }
+  [[nodiscard]] const T& operator*() const& { return value(); }
+  [[nodiscard]] T&& operator*() && { return std::move(*this).value(); }
+  [[nodiscard]] T* operator->() { return &value(); }
+  [[nodiscard]] const T* operator->() const { return &value(); }
+
+  // REQUIRES: !has_value().
+  [[nodiscard]] const Error& error() const& {
+    RQ_CHECK(!has_value());
+    return *std::get_if<1>(&held_);
+  }
+  [[nodiscard]] Error&& error() && {
+    RQ_CHECK(!has_value());
+    return std::move(*std::get_if<1>(&held_));
+  }
+
+ private:
+  std::variant<T, Error> held_;
+};
+
+template <>
+class [[nodiscard]] Result<void> {
+ public:
+  Result() = default;
+  Result(Error error) : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
+
+  [[nodiscard]] bool has_value() const { return !error_.has_value(); }
+  explicit operator bool() const { return has_value(); }
+  // REQUIRES: !has_value().
+  [[nodiscard]] const Error& error() const& {
+    RQ_CHECK(error_.has_value());
+    return *error_;
+  }
+  [[nodiscard]] Error&& error() && {
+    RQ_CHECK(error_.has_value());
+    return std::move(*error_);
+  }
+
+ private:
+  std::optional<Error> error_;
+};
+
+}  // namespace rq::base
+
+// Returns the error of `expr` (a Result) from the calling function, if it has one.
+#define RQ_TRY(expr)                                        \
+  do {                                                      \
+    if (auto rq_try_result = (expr); !rq_try_result)        \
+      return std::move(rq_try_result).error();              \
+  } while (false)
+
+// Declares `var` with the value of `expr`, or returns its error.
+#define RQ_TRY_ASSIGN(var, expr)                            \
+  auto var##_result = (expr);                               \
+  if (!var##_result) return std::move(var##_result).error(); \
+  auto var = std::move(var##_result).value()

@@ -1,0 +1,278 @@
+#pragma once
+// What one can ask of the engine, and what it answers. Plain values: they cross threads.
+// A command is applied as if alone, in the order of arrival; its reply leaves after the commit.
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "core/message.h"
+#include "core/queue.h"
+
+namespace rq::core {
+
+// Who asked: the engine hands it back with the reply and reads only `door` and `connection`.
+struct Ticket {
+  std::uint32_t door = 0;         // which door of the server
+  std::uint64_t connection = 0;   // of that door, never reused while the server runs
+  std::uint64_t request = 0;      // the door's own
+};
+
+// --- Putting ----------------------------------------------------------------------------------
+// A new message. Of `message` the fields that a sender may set are used; what is absent in the
+// optionals comes from the queue's settings.
+struct Put {
+  std::string queue;               // name
+  Message message;
+  std::optional<std::int64_t> priority;
+  std::optional<std::int32_t> max_count;
+  std::optional<Millis> delay;     // from now; at most one of delay and due
+  std::optional<Instant> due;
+  bool prep = false;               // wait for Commit
+  bool make_queue = false;         // beanstalkd: a tube is made on first use
+};
+struct PutMany {
+  std::vector<Put> puts;           // one commit; each refused alone
+};
+struct PutDone {
+  Seq seq = 0;
+  Instant created{};
+  State state = State::que;
+  bool repeated = false;           // the client key was there already: this is the first one
+};
+struct PutManyDone {
+  std::vector<base::Result<PutDone>> puts;  // in the order given
+};
+
+// --- Leasing ----------------------------------------------------------------------------------
+struct ReserveQueue {
+  std::string queue;
+  std::int64_t limit = 0;          // at most so many from this queue; 0: no bound of its own
+};
+// Takes up to `limit` messages, best first (priority, then sequence) over all queues. With none
+// there it waits till `wait_until`; waiting reserves are served in the order they came.
+struct Reserve {
+  std::shared_ptr<const std::vector<ReserveQueue>> queues;
+  std::int64_t limit = 1;
+  std::optional<Instant> wait_until;  // absent: do not wait. Instant::max(): for ever
+  std::string worker;
+  std::optional<Millis> lease;
+  LeaseEnd end = LeaseEnd::deadline;
+  bool folder = false;             // the worker runs scripts: give the message a folder
+  bool make_queue = false;
+  std::optional<Seq> only;         // this very message (beanstalkd's reserve-job)
+};
+struct Reserved {
+  std::vector<Message> messages;   // copies, each with its lease; empty when the time is over
+};
+// The connection is gone: forget its waiting reserves, give back its LeaseEnd::connection leases.
+struct Disconnect {};
+
+struct Heartbeat {
+  struct Item {
+    Token token;
+    std::optional<std::string> progress;  // status text, replaces the last one
+    bool extend = true;                   // to max(until, now + length)
+    std::optional<Millis> lease;          // a new length
+  };
+  std::vector<Item> items;
+};
+struct HeartbeatDone {
+  struct Item {
+    Instant until{};
+    StopRequest stop = StopRequest::none;  // somebody wants the attempt ended
+  };
+  std::vector<base::Result<Item>> items;
+};
+
+enum class Outcome : std::uint8_t {
+  done,
+  relayed,
+  err,        // final, whatever the retries
+  failed,     // counts against the retries: back with backoff, or err
+  timed_out,  // as failed, stopped at its time limit
+  resend,     // RQ's word: count + 1, back after `delay`; err when max_count is reached
+  release,    // handed back untouched, after `delay`
+  bury,       // err with the mark buried
+  stopped,    // ended because of a StopRequest: cancelled, or err with the mark killed
+};
+[[nodiscard]] std::string_view name_of(Outcome outcome);
+[[nodiscard]] std::optional<Outcome> outcome_of(std::string_view name);
+
+// Ends leases.
+struct Finish {
+  struct Item {
+    Token token;
+    Outcome outcome = Outcome::done;
+    std::string reason;                   // status text
+    std::optional<std::string> result;
+    std::string post_mortem;              // JSON object; may be empty
+    Millis delay{0};                      // resend, release
+    std::optional<std::int64_t> priority; // release, bury
+    bool remove = false;                  // beanstalkd's delete: the message goes, whatever the retention
+  };
+  std::vector<Item> items;
+};
+struct FinishDone {
+  std::vector<base::Result<State>> items;  // the state it went to
+};
+
+// A copy of a leased message into a queue (RQ's dup): params, payload and so on, count 0.
+struct Duplicate {
+  Token token;
+  std::string queue;
+  Millis delay{0};
+};
+
+// --- Acting on messages -------------------------------------------------------------------------
+enum class Action : std::uint8_t {
+  commit,   // prep: now it is work
+  retry,    // finished: again, attempts and count start anew
+  requeue,  // finished or running (the lease is taken away): to be had at once
+  run_now,  // scheduled: do not wait; que: before all others of its priority
+  cancel,   // not finished: cancelled; a running script is told to stop
+  kill,     // running: stop the script; ends in err
+  clone,    // finished: a new message like it
+  move,     // waiting or finished-and-retried-there: to another queue
+  remove,   // not running: gone for good
+  priority, // not finished
+};
+[[nodiscard]] std::string_view name_of(Action action);
+[[nodiscard]] std::optional<Action> action_of(std::string_view name);
+struct Act {
+  Action action = Action::cancel;
+  std::vector<Seq> messages;
+  std::string queue;               // move, clone (empty: the same)
+  std::int64_t priority = 0;
+  std::string reason;              // kept as status text of cancel and kill
+};
+struct ActDone {
+  struct Item {
+    Seq seq = 0;                   // of the message; of the new one for clone
+    Instant created{};
+    State state = State::que;      // after it. remove: before it
+  };
+  std::vector<base::Result<Item>> items;
+};
+// beanstalkd's kick: up to `bound` buried messages, or if there are none, scheduled ones.
+struct Kick {
+  std::string queue;
+  std::int64_t bound = 1;
+};
+struct KickDone {
+  std::int64_t kicked = 0;
+};
+struct KickOne {
+  Seq seq = 0;                     // buried or scheduled
+};
+
+// --- Looking ------------------------------------------------------------------------------------
+enum class PeekWhat : std::uint8_t { message, ready, delayed, buried };
+struct Peek {
+  PeekWhat what = PeekWhat::message;
+  Seq seq = 0;                     // what == message
+  std::string queue;               // else: the next one of this queue
+};
+struct Peeked {
+  Message message;
+  std::string queue;
+};
+struct ShowQueue {
+  std::string queue;
+};
+struct ListQueues {};
+struct QueueShown {
+  Queue queue;
+  std::int64_t waiting_reserves = 0;
+};
+struct QueuesListed {
+  std::vector<QueueShown> queues;  // by name
+};
+struct EngineStats {};
+struct EngineStatsDone {
+  Boot boot = 0;
+  std::int64_t queues = 0;
+  Counters totals;                 // over all queues, also deleted ones since the start
+  std::int64_t commands = 0;       // since the start
+  std::int64_t batches = 0;
+  std::int64_t syncs = 0;
+  std::int64_t waiting_reserves = 0;
+  Seq last_seq = 0;
+};
+
+// --- Queues -------------------------------------------------------------------------------------
+struct DefineQueue {
+  enum class Mode : std::uint8_t { create, replace, change };
+  std::string queue;
+  Mode mode = Mode::create;  // create: `exists` when there with other settings. change: must exist
+  QueueSettings settings;    // whole: the door merges changes before
+  std::optional<std::int64_t> revision;  // refuse (wrong_state) when the queue has moved on
+  bool on_demand = false;
+};
+struct SetAdmin {
+  std::string queue;
+  Admin admin = Admin::up;
+  std::optional<Millis> lasts;  // pause: resumes by itself
+};
+struct DeleteQueue {
+  std::string queue;
+  bool force = false;        // with the messages in it; none may be running
+};
+// From the worker: what is wrong with the script; empty when mended.
+struct SetScriptError {
+  std::string queue;
+  std::string error;
+};
+struct ShiftLeases {         // the wall clock was stepped: leases keep their length
+  Millis by{0};
+};
+
+using Command =
+    std::variant<Put, PutMany, Reserve, Disconnect, Heartbeat, Finish, Duplicate, Act, Kick,
+                 KickOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue, SetAdmin,
+                 DeleteQueue, SetScriptError, ShiftLeases>;
+
+struct Ok {};
+using Reply = std::variant<base::Error, Ok, PutDone, PutManyDone, Reserved, HeartbeatDone,
+                           FinishDone, ActDone, KickDone, Peeked, QueueShown, QueuesListed,
+                           EngineStatsDone>;
+
+struct Envelope {
+  Ticket ticket;
+  Command command;
+};
+struct Delivery {
+  Ticket ticket;
+  Reply reply;
+};
+
+// What happened, for whoever listens (events over HTTP). Published after the commit.
+struct Notice {
+  enum class What : std::uint8_t {
+    message,   // its state changed (from == to: put)
+    progress,  // its text changed
+    stop,      // a running one shall stop
+    removed,
+    queue,     // settings, admin state or script error changed
+    queue_removed,
+  };
+  What what = What::message;
+  Instant at{};
+  std::string queue;
+  Seq seq = 0;
+  Instant created{};
+  State from = State::que;
+  State to = State::que;
+  Mark mark = Mark::none;
+  std::string text;
+};
+
+struct Outbox {
+  std::vector<Delivery> deliveries;
+  std::vector<Notice> notices;
+};
+
+}  // namespace rq::core

@@ -1,0 +1,137 @@
+#include "core/message.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+
+#include "base/limits.h"
+
+namespace rq::core {
+namespace {
+
+using base::Code;
+using base::fail;
+
+constexpr std::array<std::string_view, kStateCount> kStates{
+    "prep", "scheduled", "throttled", "depends", "que",
+    "run",  "done",      "relayed",   "err",     "cancelled"};
+constexpr std::array<std::string_view, 7> kMarks{"none",   "failed", "timed_out", "lost",
+                                                 "killed", "buried", "exhausted"};
+
+template <typename E, std::size_t N>
+std::optional<E> find_name(const std::array<std::string_view, N>& names, std::string_view name) {
+  for (std::size_t i = 0; i < N; ++i) {
+    if (names[i] == name) return static_cast<E>(i);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::int64_t> whole_number(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || text.empty()) return {};
+  return value;
+}
+
+base::Error bad_id(std::string_view text) {
+  return fail(Code::bad_value, fmt::format("'{}' is not a message id", text.substr(0, 100)),
+              "write YYYYMMDD.HHMM.SS.mmm.N as rq prints it, or the number N alone");
+}
+
+}  // namespace
+
+std::string_view name_of(State state) { return kStates.at(static_cast<std::size_t>(state)); }
+std::optional<State> state_of(std::string_view name) { return find_name<State>(kStates, name); }
+std::string_view name_of(Mark mark) { return kMarks.at(static_cast<std::size_t>(mark)); }
+std::optional<Mark> mark_of(std::string_view name) { return find_name<Mark>(kMarks, name); }
+
+std::string to_string(const Token& token) {
+  return fmt::format("{}.{}.{}", token.seq, token.attempt, token.boot);
+}
+
+base::Result<Token> parse_token(std::string_view text) {
+  const auto first = text.find('.');
+  const auto second = first == std::string_view::npos ? first : text.find('.', first + 1);
+  if (second != std::string_view::npos) {
+    const auto seq = whole_number(text.substr(0, first));
+    const auto attempt = whole_number(text.substr(first + 1, second - first - 1));
+    const auto boot = whole_number(text.substr(second + 1));
+    if (seq && attempt && boot && *seq > 0 && *attempt > 0 && *boot > 0) {
+      return Token{.seq = *seq, .attempt = *attempt, .boot = *boot};
+    }
+  }
+  return fail(Code::bad_value, fmt::format("'{}' is not a token", text.substr(0, 100)),
+              "send the token of the lease as /v1/reserve gave it");
+}
+
+const Details& Message::detail_or_default() const {
+  static const Details kDefault;
+  return details ? *details : kDefault;
+}
+
+Message Message::copy() const {
+  Message m;
+  m.seq = seq;
+  m.queue = queue;
+  m.state = state;
+  m.mark = mark;
+  m.priority = priority;
+  m.created = created;
+  m.due = due;
+  m.finished = finished;
+  m.attempts = attempts;
+  m.failures = failures;
+  m.losses = losses;
+  m.count = count;
+  m.max_count = max_count;
+  m.payload = payload;
+  if (details) m.details = std::make_unique<Details>(*details);
+  if (lease) m.lease = std::make_unique<Lease>(*lease);
+  return m;
+}
+
+std::string format_id(Seq seq, Instant created) {
+  const auto day = std::chrono::floor<std::chrono::days>(created);
+  const std::chrono::year_month_day date{day};
+  const std::chrono::hh_mm_ss clock{created - day};
+  return fmt::format("{:04}{:02}{:02}.{:02}{:02}.{:02}.{:03}.{}", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                     clock.hours().count(), clock.minutes().count(), clock.seconds().count(),
+                     clock.subseconds().count(), seq);
+}
+
+base::Result<ParsedId> parse_id(std::string_view text) {
+  if (const auto seq = whole_number(text)) {
+    if (*seq <= 0) return bad_id(text);
+    return ParsedId{.seq = *seq, .created = std::nullopt};
+  }
+  // YYYYMMDD.HHMM.SS.mmm.N
+  constexpr std::size_t kFixed = 8 + 1 + 4 + 1 + 2 + 1 + 3 + 1;
+  if (text.size() <= kFixed || text[8] != '.' || text[13] != '.' || text[16] != '.' ||
+      text[20] != '.') {
+    return bad_id(text);
+  }
+  const auto year = whole_number(text.substr(0, 4));
+  const auto month = whole_number(text.substr(4, 2));
+  const auto day = whole_number(text.substr(6, 2));
+  const auto hour = whole_number(text.substr(9, 2));
+  const auto minute = whole_number(text.substr(11, 2));
+  const auto second = whole_number(text.substr(14, 2));
+  const auto milli = whole_number(text.substr(17, 3));
+  const auto seq = whole_number(text.substr(kFixed));
+  if (!year || !month || !day || !hour || !minute || !second || !milli || !seq || *seq <= 0) {
+    return bad_id(text);
+  }
+  const std::chrono::year_month_day date{
+      std::chrono::year{static_cast<int>(*year)},
+      std::chrono::month{static_cast<unsigned>(*month)},
+      std::chrono::day{static_cast<unsigned>(*day)}};
+  if (!date.ok() || *hour > 23 || *minute > 59 || *second > 59) return bad_id(text);
+  const Instant created = std::chrono::sys_days{date} + std::chrono::hours{*hour} +
+                          std::chrono::minutes{*minute} + std::chrono::seconds{*second} +
+                          Millis{*milli};
+  return ParsedId{.seq = *seq, .created = created};
+}
+
+}  // namespace rq::core

@@ -1,0 +1,72 @@
+#pragma once
+// mailbox -> batch -> commit -> replies. The one engine thread lives here; doors post commands from
+// their loops and get the replies of a whole batch in one call.
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/mailbox.h"
+#include "base/result.h"
+#include "core/command.h"
+#include "server/clock.h"
+#include "store/store.h"
+
+namespace rq::server {
+
+// A door gives commands in and takes replies out.
+class Door {
+ public:
+  virtual ~Door() = default;
+  // Engine thread, once a batch, after its commit. Must only hand the replies to its own loop.
+  virtual void deliver(std::vector<core::Delivery>&& deliveries) = 0;
+};
+
+// Hears what happened, batch by batch.
+class NoticeSink {
+ public:
+  virtual ~NoticeSink() = default;
+  // Engine thread, after the commit. Must only hand them on.
+  virtual void publish(const std::shared_ptr<const std::vector<core::Notice>>& notices) = 0;
+  // Engine thread. While nobody wants any, the engine makes none.
+  [[nodiscard]] virtual bool wanted() const = 0;
+};
+
+class Pipeline {
+ public:
+  // The store is open; the engine thread starts with start().
+  Pipeline(std::unique_ptr<store::Store> store, Clock& clock);
+  ~Pipeline();
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  // Before start(). The number goes into Ticket::door.
+  [[nodiscard]] std::uint32_t add_door(Door& door);
+  void add_sink(NoticeSink& sink);
+
+  [[nodiscard]] base::Result<void> start();
+  // Refuses new commands, finishes those it has, stops the thread. Waiting reserves get no reply.
+  void stop();
+
+  // Any thread. False: full (the caller answers busy). Posts all (and empties the vector) or none.
+  [[nodiscard]] bool submit(std::vector<core::Envelope>& commands);
+  [[nodiscard]] bool submit(core::Envelope&& command);
+
+  // Any thread; manual clock only. Calls `done` on the engine thread when everything that fell due
+  // has been committed.
+  void advance_clock(base::Millis by, std::function<void(base::Instant)> done);
+
+  // Any thread. True after a store fault that could not be repaired by reopening.
+  [[nodiscard]] bool failed() const;
+  [[nodiscard]] Clock& clock() const { return clock_; }
+
+ private:
+  struct Impl;
+  Clock& clock_;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rq::server
