@@ -1,0 +1,84 @@
+#include "wire/script_pipe.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace rq::wire {
+namespace {
+
+constexpr std::int64_t kDelayMaxSeconds =
+    std::chrono::duration_cast<std::chrono::seconds>(base::kDelayMax).count();
+
+// The digits that `text` starts with, as a number; RQ reads no digits as 0.
+std::int64_t leading_seconds(std::string_view text) {
+  std::int64_t seconds = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') break;
+    seconds = std::min(seconds * 10 + (c - '0'), kDelayMaxSeconds);
+  }
+  return seconds;
+}
+
+PipeWord word_of(std::string_view word) {
+  if (word == "run") return PipeWord::run;
+  if (word == "done") return PipeWord::done;
+  if (word == "relayed") return PipeWord::relayed;
+  if (word == "resend") return PipeWord::resend;
+  if (word == "err" || word == "fails") return PipeWord::err;
+  if (word == "dup") return PipeWord::dup;
+  return PipeWord::other;
+}
+
+// N-X-DEST: the field in the middle is ignored, DEST may hold dashes itself.
+std::string dup_dest(std::string_view text) {
+  const std::size_t first = text.find('-');
+  if (first == std::string_view::npos) return {};
+  const std::size_t second = text.find('-', first + 1);
+  if (second == std::string_view::npos) return {};
+  return std::string(text.substr(second + 1));
+}
+
+std::string reply(std::string_view word, std::string_view text) {
+  std::string line;
+  line.reserve(word.size() + text.size() + 2);
+  line.append(word).append(" ").append(text);
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  line.push_back('\n');
+  return line;
+}
+
+}  // namespace
+
+PipeLine parse_pipe_line(std::string_view line) {
+  const std::size_t blank = line.find(' ');
+  PipeLine out;
+  out.word = word_of(line.substr(0, blank));
+  if (blank != std::string_view::npos) out.text = line.substr(blank + 1);
+  if (out.word == PipeWord::resend) out.delay_s = leading_seconds(out.text);
+  if (out.word == PipeWord::dup) {
+    out.delay_s = leading_seconds(out.text);
+    out.dest = dup_dest(out.text);
+  }
+  return out;
+}
+
+std::string_view completion_name(std::optional<PipeWord> decisive) {
+  if (decisive == PipeWord::done) return "done";
+  if (decisive == PipeWord::relayed) return "relayed";
+  if (decisive == PipeWord::resend) return "resend";
+  return "";
+}
+
+void PipeVerdict::note(const PipeLine& line) {
+  text = line.text;
+  const bool decides = line.word == PipeWord::done || line.word == PipeWord::relayed ||
+                       line.word == PipeWord::resend || line.word == PipeWord::err;
+  if (!decides || decisive) return;
+  decisive = line.word;
+  delay_s = line.delay_s;
+}
+
+std::string pipe_ok(std::string_view id) { return reply("ok", id); }
+std::string pipe_fail(std::string_view reason) { return reply("fail", reason); }
+
+}  // namespace rq::wire

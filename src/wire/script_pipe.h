@@ -1,0 +1,88 @@
+#pragma once
+// What a queue script says on file descriptor 3 and hears on 4: RQ's pipe words, line by line.
+// A pure codec: bytes in, commands out. Nothing here can fail: whatever a script writes is at
+// least status text, as it is in RQ.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/limits.h"
+
+namespace rq::wire {
+
+enum class PipeWord : std::uint8_t {
+  run,      // status text
+  done,     // completion
+  relayed,  // completion; the text is the new full id
+  resend,   // completion: run again after delay_s
+  err,      // completion; also written `fails`
+  dup,      // make a copy now; the only word that is answered
+  other,    // status text (`fail` among them: all scripts of RQ send it, and it decides nothing)
+};
+
+struct PipeLine {
+  PipeWord word = PipeWord::other;
+  std::string text;          // what follows the first blank; replaces the status text
+  std::int64_t delay_s = 0;  // resend, dup; never negative, at most base::kDelayMax
+  std::string dest;          // dup; empty when the line has no N-X-DEST form
+};
+[[nodiscard]] PipeLine parse_pipe_line(std::string_view line);
+
+// "done" for PipeWord::done; for err and other "" as RQ's "Completion was" text has it.
+[[nodiscard]] std::string_view completion_name(std::optional<PipeWord> decisive);
+
+// Puts lines together from bytes in any chunking. A line longer than kPipeLineBytesMax is cut: its
+// first bytes count, the rest up to the newline is dropped.
+class PipeReader {
+ public:
+  // Calls line(std::string_view) for each line that ends in `bytes`.
+  template <typename OnLine>
+  void feed(std::string_view bytes, OnLine&& line) {
+    while (!bytes.empty()) {
+      const std::size_t end = bytes.find('\n');
+      const std::string_view part = bytes.substr(0, end);
+      if (end == std::string_view::npos) {
+        keep(part);
+        return;
+      }
+      if (partial_.empty() && part.size() <= base::kPipeLineBytesMax) {
+        line(part);
+      } else {
+        keep(part);
+        line(std::string_view(partial_));
+        partial_.clear();
+      }
+      bytes.remove_prefix(end + 1);
+    }
+  }
+  // The end of the stream: what has come without a newline is a line too.
+  template <typename OnLine>
+  void finish(OnLine&& line) {
+    if (partial_.empty()) return;
+    line(std::string_view(partial_));
+    partial_.clear();
+  }
+
+ private:
+  void keep(std::string_view part) {
+    const std::size_t room = base::kPipeLineBytesMax - partial_.size();
+    partial_.append(part.substr(0, room));
+  }
+
+  std::string partial_;  // at most kPipeLineBytesMax
+};
+
+// What the lines of one attempt add up to. The first decisive word counts; the last text counts.
+struct PipeVerdict {
+  std::optional<PipeWord> decisive;  // done, relayed, resend or err
+  std::int64_t delay_s = 0;          // of the decisive resend
+  std::string text;
+  void note(const PipeLine& line);
+};
+
+// The lines that answer a dup, newline included. A newline inside becomes a blank.
+[[nodiscard]] std::string pipe_ok(std::string_view id);
+[[nodiscard]] std::string pipe_fail(std::string_view reason);
+
+}  // namespace rq::wire
