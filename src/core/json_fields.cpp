@@ -1,0 +1,391 @@
+#include "core/json_fields.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "base/limits.h"
+#include "core/queue.h"
+
+namespace rq::core {
+namespace {
+
+using base::Code;
+using base::fail;
+namespace json = boost::json;
+
+constexpr std::size_t kShownBytesMax = 64;  // of a refused value, in a message
+
+std::string shown(const json::value& value) {
+  if (value.is_object()) return "an object";
+  if (value.is_array()) return "a list";
+  std::string out = json::serialize(value);
+  if (out.size() > kShownBytesMax) {
+    out.resize(kShownBytesMax);
+    // Not in the middle of a UTF-8 sequence: the message goes out as JSON.
+    while (!out.empty() && (static_cast<unsigned char>(out.back()) & 0xC0U) == 0x80U) {
+      out.pop_back();
+    }
+    if (!out.empty() && static_cast<unsigned char>(out.back()) >= 0xC0U) out.pop_back();
+    out += "...";
+  }
+  return out;
+}
+
+double in_seconds(Millis length) { return static_cast<double>(length.count()) / 1000.0; }
+
+// Reads exactly `count` digits at `at`.
+bool digits(std::string_view text, std::size_t& at, std::size_t count, int& out) {
+  if (text.size() < at + count) return false;
+  out = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const char c = text[at + i];
+    if (c < '0' || c > '9') return false;
+    out = out * 10 + (c - '0');
+  }
+  at += count;
+  return true;
+}
+
+bool literal(std::string_view text, std::size_t& at, char c) {
+  if (at >= text.size() || text[at] != c) return false;
+  ++at;
+  return true;
+}
+
+// ".865" and the like; more than three digits are cut.
+bool fraction(std::string_view text, std::size_t& at, int& ms) {
+  ms = 0;
+  if (at >= text.size() || text[at] != '.') return true;
+  ++at;
+  int scale = 100;
+  std::size_t count = 0;
+  for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, ++count) {
+    ms += (text[at] - '0') * scale;
+    scale /= 10;
+  }
+  return count > 0;
+}
+
+bool zone(std::string_view text, std::size_t& at, std::chrono::minutes& offset) {
+  if (literal(text, at, 'Z') || literal(text, at, 'z')) return true;
+  const bool minus = at < text.size() && text[at] == '-';
+  if (!minus && !(at < text.size() && text[at] == '+')) return false;
+  ++at;
+  int hours = 0;
+  int minutes = 0;
+  if (!digits(text, at, 2, hours) || !literal(text, at, ':') || !digits(text, at, 2, minutes)) {
+    return false;
+  }
+  if (hours > 23 || minutes > 59) return false;
+  offset = std::chrono::hours{hours} + std::chrono::minutes{minutes};
+  if (minus) offset = -offset;
+  return true;
+}
+
+// 9999-12-31T23:59:59.999Z: the last instant that has a four-digit year.
+constexpr std::int64_t kInstantMaxMs = 253'402'300'799'999;
+
+}  // namespace
+
+std::optional<Instant> parse_iso8601(std::string_view text) {
+  namespace chrono = std::chrono;
+  std::size_t at = 0;
+  int year = 0;
+  int month = 0;
+  int day = 0;
+  int hour = 0;
+  int minute = 0;
+  int second = 0;
+  int ms = 0;
+  chrono::minutes offset{0};
+  if (!digits(text, at, 4, year) || !literal(text, at, '-') || !digits(text, at, 2, month) ||
+      !literal(text, at, '-') || !digits(text, at, 2, day)) {
+    return std::nullopt;
+  }
+  if (!literal(text, at, 'T') && !literal(text, at, ' ')) return std::nullopt;
+  if (!digits(text, at, 2, hour) || !literal(text, at, ':') || !digits(text, at, 2, minute) ||
+      !literal(text, at, ':') || !digits(text, at, 2, second) || !fraction(text, at, ms) ||
+      !zone(text, at, offset) || at != text.size()) {
+    return std::nullopt;
+  }
+  const chrono::year_month_day date{chrono::year{year}, chrono::month{static_cast<unsigned>(month)},
+                                    chrono::day{static_cast<unsigned>(day)}};
+  if (!date.ok() || year < 1970 || hour > 23 || minute > 59 || second > 59) return std::nullopt;
+  return Instant{chrono::sys_days{date}} + chrono::hours{hour} + chrono::minutes{minute} +
+         chrono::seconds{second} + Millis{ms} - offset;
+}
+
+json::value json_seconds(Millis length) {
+  if (length.count() % 1000 == 0) return length.count() / 1000;
+  return in_seconds(length);
+}
+
+base::Error wrong_kind(std::string_view name, const json::value& value, std::string_view wanted) {
+  return fail(Code::bad_value, fmt::format("{}: {} is not {}", name, shown(value), wanted),
+              fmt::format("give {}", wanted));
+}
+
+base::Result<std::int64_t> integer_of(std::string_view name, const json::value& value,
+                                      std::int64_t min, std::int64_t max) {
+  std::int64_t got = 0;
+  if (value.is_int64()) {
+    got = value.get_int64();
+  } else if (value.is_double() && std::nearbyint(value.get_double()) == value.get_double() &&
+             std::abs(value.get_double()) < 9e15) {
+    got = static_cast<std::int64_t>(value.get_double());  // 5.0 and 1e3 are whole numbers too
+  } else if (!value.is_uint64()) {
+    return wrong_kind(name, value, "a whole number");
+  }
+  if (value.is_uint64() || got < min || got > max) {
+    return fail(Code::bad_value, fmt::format("{}: {} is out of range", name, shown(value)),
+                fmt::format("give a number from {} to {}", min, max));
+  }
+  return got;
+}
+
+base::Result<Millis> seconds_of(std::string_view name, const json::value& value, Millis min,
+                                Millis max) {
+  if (!value.is_number()) return wrong_kind(name, value, "a number of seconds");
+  const double got = value.to_number<double>();
+  if (!(got >= in_seconds(min) && got <= in_seconds(max))) {
+    return fail(Code::bad_value, fmt::format("{}: {} is out of range", name, shown(value)),
+                fmt::format("give seconds from {} to {}", in_seconds(min), in_seconds(max)));
+  }
+  return Millis{std::llround(got * 1000.0)};
+}
+
+base::Result<Instant> instant_of(std::string_view name, const json::value& value) {
+  if (value.is_string()) {
+    const auto& text = value.get_string();
+    if (const auto at = parse_iso8601({text.data(), text.size()})) return *at;
+  } else if (value.is_number()) {
+    const double got = value.to_number<double>() * 1000.0;
+    if (got >= 0 && got <= static_cast<double>(kInstantMaxMs)) {
+      return base::from_ms(std::llround(got));
+    }
+  }
+  return fail(Code::bad_value, fmt::format("{}: {} is not a time", name, shown(value)),
+              "give \"2026-11-21T00:21:54.865Z\", or seconds since 1970");
+}
+
+base::Result<void> check_text(std::string_view name, std::string_view value,
+                              std::size_t bytes_max) {
+  if (value.size() > bytes_max) {
+    return fail(Code::too_large, fmt::format("{} has {} bytes", name, value.size()),
+                fmt::format("at most {} bytes are allowed", bytes_max));
+  }
+  if (value.find('\0') != std::string_view::npos) {
+    return fail(Code::bad_value, fmt::format("{} has a NUL byte", name), "leave it out");
+  }
+  return {};
+}
+
+base::Result<std::string_view> text_of(std::string_view name, const json::value& value,
+                                       std::size_t bytes_max) {
+  if (!value.is_string()) return wrong_kind(name, value, "a text");
+  const auto& text = value.get_string();
+  const std::string_view view{text.data(), text.size()};
+  RQ_TRY(check_text(name, view, bytes_max));
+  return view;
+}
+
+void Fields::refuse(base::Error error) {
+  if (!error_) error_ = std::move(error);
+}
+
+const json::value* Fields::find_or_null(std::string_view name) {
+  RQ_CHECK(asked_count_ < kAskedMax);
+  asked_[asked_count_++] = name;
+  return object_.if_contains(name);
+}
+
+const json::value* Fields::find(std::string_view name) {
+  const json::value* value = find_or_null(name);
+  return value == nullptr || value->is_null() || failed() ? nullptr : value;
+}
+
+bool Fields::text(std::string_view name, std::string& out, std::size_t bytes_max) {
+  const json::value* value = find(name);
+  if (value == nullptr) return false;
+  auto got = text_of(name, *value, bytes_max);
+  if (!got) {
+    refuse(std::move(got).error());
+    return false;
+  }
+  out.assign(*got);
+  return true;
+}
+
+bool Fields::boolean(std::string_view name, bool& out) {
+  const json::value* value = find(name);
+  if (value == nullptr) return false;
+  if (!value->is_bool()) {
+    refuse(wrong_kind(name, *value, "true or false"));
+    return false;
+  }
+  out = value->get_bool();
+  return true;
+}
+
+bool Fields::wide_integer(std::string_view name, std::int64_t& out, std::int64_t min,
+                          std::int64_t max) {
+  const json::value* value = find(name);
+  if (value == nullptr) return false;
+  auto got = integer_of(name, *value, min, max);
+  if (!got) {
+    refuse(std::move(got).error());
+    return false;
+  }
+  out = *got;
+  return true;
+}
+
+bool Fields::seconds(std::string_view name, Millis& out, Millis min, Millis max) {
+  const json::value* value = find(name);
+  if (value == nullptr) return false;
+  auto got = seconds_of(name, *value, min, max);
+  if (!got) {
+    refuse(std::move(got).error());
+    return false;
+  }
+  out = *got;
+  return true;
+}
+
+bool Fields::seconds(std::string_view name, std::optional<Millis>& out, Millis min, Millis max) {
+  Millis got{0};
+  if (!seconds(name, got, min, max)) return false;
+  out = got;
+  return true;
+}
+
+bool Fields::instant(std::string_view name, std::optional<Instant>& out) {
+  const json::value* value = find(name);
+  if (value == nullptr) return false;
+  auto got = instant_of(name, *value);
+  if (!got) {
+    refuse(std::move(got).error());
+    return false;
+  }
+  out = *got;
+  return true;
+}
+
+bool Fields::texts(std::string_view name, std::vector<std::string>& out, std::size_t count_max,
+                   std::size_t bytes_max) {
+  const json::array* list = array(name);
+  if (list == nullptr) return false;
+  if (list->size() > count_max) {
+    refuse(fail(Code::too_many, fmt::format("{} has {} entries", name, list->size()),
+                fmt::format("at most {} are allowed", count_max)));
+    return false;
+  }
+  out.clear();
+  out.reserve(list->size());
+  for (const json::value& item : *list) {
+    auto got = text_of(name, item, bytes_max);
+    if (!got) {
+      refuse(std::move(got).error());
+      return false;
+    }
+    out.emplace_back(*got);
+  }
+  return true;
+}
+
+bool Fields::pairs(std::string_view name, TextPairs& out, std::size_t count_max,
+                   std::size_t name_bytes_max, std::size_t value_bytes_max) {
+  const json::object* entries = object(name);
+  if (entries == nullptr) return false;
+  if (entries->size() > count_max) {
+    refuse(fail(Code::too_many, fmt::format("{} has {} entries", name, entries->size()),
+                fmt::format("at most {} are allowed", count_max)));
+    return false;
+  }
+  out.clear();
+  out.reserve(entries->size());
+  for (const auto& entry : *entries) {
+    const std::string_view key{entry.key().data(), entry.key().size()};
+    auto key_ok = check_text(name, key, name_bytes_max);
+    if (key.empty()) {
+      key_ok = fail(Code::bad_value, fmt::format("{} has an empty name", name), "name it");
+    }
+    if (!key_ok) {
+      refuse(std::move(key_ok).error());
+      return false;
+    }
+    auto got = text_of(fmt::format("{}.{}", name, key), entry.value(), value_bytes_max);
+    if (!got) {
+      refuse(std::move(got).error());
+      return false;
+    }
+    out.emplace_back(key, *got);
+  }
+  return true;
+}
+
+const json::object* Fields::object(std::string_view name) {
+  const json::value* value = find(name);
+  if (value == nullptr) return nullptr;
+  if (!value->is_object()) refuse(wrong_kind(name, *value, "an object"));
+  return value->if_object();
+}
+
+const json::array* Fields::array(std::string_view name) {
+  const json::value* value = find(name);
+  if (value == nullptr) return nullptr;
+  if (!value->is_array()) refuse(wrong_kind(name, *value, "a list"));
+  return value->if_array();
+}
+
+base::Result<void> Fields::finish() {
+  if (error_) return std::move(*error_);
+  const auto asked_end = asked_.begin() + static_cast<std::ptrdiff_t>(asked_count_);
+  for (const auto& field : object_) {
+    const std::string_view key{field.key().data(), field.key().size()};
+    if (std::find(asked_.begin(), asked_end, key) != asked_end) continue;
+    std::string known;
+    for (auto it = asked_.begin(); it != asked_end; ++it) {
+      if (!known.empty()) known += ' ';
+      known += *it;
+    }
+    return fail(Code::unknown_field,
+                fmt::format("unknown field '{}' in {}", key.substr(0, kShownBytesMax), where_),
+                known.empty() ? std::string{"send no fields"}
+                              : fmt::format("the fields are: {}", known));
+  }
+  return {};
+}
+
+json::object to_json(const Backoff& backoff) {
+  return {{"kind", backoff.kind == BackoffKind::fixed ? "fixed" : "exponential"},
+          {"base_s", json_seconds(backoff.base)},
+          {"max_s", json_seconds(backoff.max)},
+          {"jitter_percent", backoff.jitter_percent}};
+}
+
+base::Result<void> merge_backoff(const json::object& object, Backoff& out) {
+  Fields fields(object, "backoff");
+  std::string kind;
+  if (fields.text("kind", kind, base::kNameBytesMax)) {
+    if (kind == "fixed") {
+      out.kind = BackoffKind::fixed;
+    } else if (kind == "exponential") {
+      out.kind = BackoffKind::exponential;
+    } else {
+      fields.refuse(fail(Code::bad_value, fmt::format("backoff.kind: '{}' is not allowed", kind),
+                         "give fixed or exponential"));
+    }
+  }
+  fields.seconds("base_s", out.base, Millis{0}, base::kDelayMax);
+  fields.seconds("max_s", out.max, Millis{0}, base::kDelayMax);
+  fields.integer("jitter_percent", out.jitter_percent, 0, 100);
+  return fields.finish();
+}
+
+}  // namespace rq::core

@@ -1,0 +1,164 @@
+#include "core/settings_json.h"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <boost/json/array.hpp>
+#include <boost/json/value.hpp>
+
+#include "base/limits.h"
+#include "core/json_fields.h"
+
+namespace rq::core {
+namespace {
+
+using base::Code;
+using base::fail;
+namespace json = boost::json;
+
+json::object to_json(const TextPairs& pairs) {
+  json::object out;
+  for (const auto& [name, value] : pairs) out[name] = value;
+  return out;
+}
+
+json::array to_json(const std::vector<std::string>& texts) {
+  json::array out;
+  for (const std::string& text : texts) out.emplace_back(text);
+  return out;
+}
+
+json::object to_json(const Retention& keep) {
+  return {{"age_s", json_seconds(keep.age)}, {"count", keep.count}};
+}
+
+json::object to_json(const ScriptLimits& limits) {
+  return {{"memory_bytes", limits.memory_bytes},
+          {"cpu_s", limits.cpu_seconds},
+          {"open_files", limits.open_files},
+          {"file_bytes", limits.file_bytes},
+          {"processes", limits.processes}};
+}
+
+// One field of the settings: a null brings back the default, an object goes to `merge`, anything
+// else is for the reader that follows.
+template <typename T, typename Merge>
+void merge_object(Fields& fields, const json::object& changes, std::string_view name, T& out,
+                  const T& standard, const Merge& merge) {
+  const json::value* value = changes.if_contains(name);
+  const json::object* object = fields.object(name);
+  if (value != nullptr && value->is_null()) out = standard;
+  if (object == nullptr) return;
+  if (auto merged = merge(*object, out); !merged) fields.refuse(std::move(merged).error());
+}
+
+base::Result<void> merge_limits(const json::object& object, ScriptLimits& out) {
+  Fields fields(object, "limits");
+  fields.integer("memory_bytes", out.memory_bytes, 0, INT64_MAX);
+  fields.integer("cpu_s", out.cpu_seconds, 0, INT32_MAX);
+  fields.integer("open_files", out.open_files, 0, INT32_MAX);
+  fields.integer("file_bytes", out.file_bytes, 0, INT64_MAX);
+  fields.integer("processes", out.processes, 0, INT32_MAX);
+  return fields.finish();
+}
+
+base::Result<void> merge_keep(const json::object& object, Retention& out) {
+  Fields fields(object, "the retention");
+  fields.seconds("age_s", out.age, Millis{0}, base::kRetentionMax);
+  fields.integer("count", out.count, 0, INT64_MAX);
+  return fields.finish();
+}
+
+}  // namespace
+
+json::object to_json(const QueueSettings& s) {
+  return {{"script", s.script},
+          {"exec_prefix", s.exec_prefix},
+          {"num_workers", s.num_workers},
+          {"env_vars", to_json(s.env_vars)},
+          {"env_allow", to_json(s.env_allow)},
+          {"user", s.user},
+          {"nice", s.nice},
+          {"limits", to_json(s.limits)},
+          {"timeout_s", json_seconds(s.timeout)},
+          {"grace_s", json_seconds(s.grace)},
+          {"lease_s", json_seconds(s.lease)},
+          {"retries", s.retries},
+          {"losses", s.losses},
+          {"backoff", to_json(s.backoff)},
+          {"max_count", s.max_count},
+          {"keep_done", to_json(s.keep_done)},
+          {"keep_err", to_json(s.keep_err)},
+          {"sync", name_of(s.sync)},
+          {"priority", s.priority},
+          {"messages_max", s.messages_max},
+          {"payload_bytes_max", s.payload_bytes_max}};
+}
+
+base::Result<QueueSettings> merge_settings(const QueueSettings& base,
+                                           const json::object& changes) {
+  const QueueSettings standard;
+  QueueSettings out = base;
+  const auto reset = [&changes](std::string_view name, auto& value, const auto& to) {
+    const json::value* given = changes.if_contains(name);
+    if (given != nullptr && given->is_null()) value = to;
+  };
+  reset("script", out.script, standard.script);
+  reset("exec_prefix", out.exec_prefix, standard.exec_prefix);
+  reset("num_workers", out.num_workers, standard.num_workers);
+  reset("env_vars", out.env_vars, standard.env_vars);
+  reset("env_allow", out.env_allow, standard.env_allow);
+  reset("user", out.user, standard.user);
+  reset("nice", out.nice, standard.nice);
+  reset("timeout_s", out.timeout, standard.timeout);
+  reset("grace_s", out.grace, standard.grace);
+  reset("lease_s", out.lease, standard.lease);
+  reset("retries", out.retries, standard.retries);
+  reset("losses", out.losses, standard.losses);
+  reset("max_count", out.max_count, standard.max_count);
+  reset("sync", out.sync, standard.sync);
+  reset("priority", out.priority, standard.priority);
+  reset("messages_max", out.messages_max, standard.messages_max);
+  reset("payload_bytes_max", out.payload_bytes_max, standard.payload_bytes_max);
+
+  Fields fields(changes, "the queue settings");
+  fields.text("script", out.script, base::kScriptBytesMax);
+  fields.text("exec_prefix", out.exec_prefix, base::kScriptBytesMax);
+  fields.integer("num_workers", out.num_workers, 0, base::kWorkersMax);
+  fields.pairs("env_vars", out.env_vars, base::kEnvVarsMax, base::kEnvVarBytesMax,
+               base::kEnvVarBytesMax);
+  fields.texts("env_allow", out.env_allow, base::kEnvVarsMax, base::kEnvVarBytesMax);
+  fields.text("user", out.user, base::kNameBytesMax);
+  fields.integer("nice", out.nice, -20, 19);
+  merge_object(fields, changes, "limits", out.limits, standard.limits, merge_limits);
+  fields.seconds("timeout_s", out.timeout, Millis{0}, base::kLeaseMax);
+  fields.seconds("grace_s", out.grace, Millis{0}, base::kLeaseMax);
+  fields.seconds("lease_s", out.lease, base::kLeaseMin, base::kLeaseMax);
+  fields.integer("retries", out.retries, 0, base::kCountMax);
+  fields.integer("losses", out.losses, 0, base::kCountMax);
+  merge_object(fields, changes, "backoff", out.backoff, standard.backoff, merge_backoff);
+  fields.integer("max_count", out.max_count, 0, base::kCountMax);
+  merge_object(fields, changes, "keep_done", out.keep_done, standard.keep_done, merge_keep);
+  merge_object(fields, changes, "keep_err", out.keep_err, standard.keep_err, merge_keep);
+  std::string sync;
+  if (fields.text("sync", sync, base::kNameBytesMax)) {
+    if (const auto known = sync_of(sync)) {
+      out.sync = *known;
+    } else {
+      fields.refuse(fail(Code::bad_value, fmt::format("sync: '{}' is not allowed", sync),
+                         "give always or relaxed"));
+    }
+  }
+  fields.integer("priority", out.priority, base::kPriorityMin, base::kPriorityMax);
+  fields.integer("messages_max", out.messages_max, 0, INT64_MAX);
+  fields.integer("payload_bytes_max", out.payload_bytes_max, 0,
+                 static_cast<std::int64_t>(base::kPayloadBytesMax));
+  RQ_TRY(fields.finish());
+  RQ_TRY(check(out));
+  return out;
+}
+
+}  // namespace rq::core
