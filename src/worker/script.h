@@ -1,0 +1,51 @@
+#pragma once
+// The program of a queue: where it is, whether it can be run, how it is called, and which version
+// of it that is.
+#include <sys/stat.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace rq::worker {
+
+// A script that can be run.
+struct Script {
+  std::string real_path;
+  std::string sha256;              // of its content, hexadecimal
+  std::string program;             // what is exec'ed
+  std::vector<std::string> argv;
+};
+
+// RQ's rule for exec_prefix: it stands before the path, and the whole is split at blanks, or goes
+// through /bin/sh -c when it holds anything that only a shell understands.
+[[nodiscard]] bool needs_shell(std::string_view command);
+
+// Looks at the script before each run; what costs more than a stat is kept until the file changes.
+class ScriptFile {
+ public:
+  ScriptFile() = default;
+  // A relative path is looked for below `dir`, then below `dir`/scripts.
+  ScriptFile(std::string dir, std::string script, std::string exec_prefix);
+
+  // bad_value with a text for the queue's script_error.
+  [[nodiscard]] base::Result<const Script*> look();
+  // Forgets what it knows: the exec failed although look() found no fault.
+  void forget();
+
+ private:
+  [[nodiscard]] base::Result<std::string> find(struct stat& info) const;
+  [[nodiscard]] base::Result<Script> examine(const std::string& path,
+                                             const struct stat& info) const;
+
+  std::string dir_;
+  std::string script_;
+  std::string exec_prefix_;
+  bool known_ = false;
+  struct stat seen_ {};
+  Script good_;
+};
+
+}  // namespace rq::worker

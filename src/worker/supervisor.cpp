@@ -1,0 +1,505 @@
+#include "worker/supervisor.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <optional>
+
+#include "base/check.h"
+#include "base/limits.h"
+
+namespace rq::worker {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::microseconds;
+using std::chrono::nanoseconds;
+
+// What epoll hands back for the descriptors that are no child's; children count from kChildBase.
+constexpr std::uint64_t kSignals = 0;
+constexpr std::uint64_t kTimer = 1;
+constexpr std::uint64_t kChildBase = 2;
+
+constexpr int kFirstFreeFd = 10;                      // a child uses 0 to 4
+constexpr std::size_t kReadBytes = 64 * base::kKiB;   // a whole pipe of the usual size
+constexpr std::size_t kDrainBytesMax = base::kMiB;    // the largest pipe an ordinary user may have
+constexpr base::Millis kCheckEvery{100};
+constexpr base::Millis kKillAgainMin{50};
+constexpr base::Millis kKillAgainMax{1'000};          // something in the kernel's hands: D state
+
+microseconds from_timeval(const timeval& t) {
+  return std::chrono::seconds{t.tv_sec} + microseconds{t.tv_usec};
+}
+
+void watch(int poll, int fd, std::uint64_t tag) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = tag;
+  RQ_CHECK(::epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+// A file without a name that holds the payload: a script that does not read it blocks nobody, and
+// one that reads it twice can.
+Fd payload_file(std::string_view payload) {
+  Fd file(::memfd_create("rq-payload", MFD_CLOEXEC));
+  std::size_t at = 0;
+  while (file.is_open() && at < payload.size()) {
+    // pwrite leaves the position, which the child inherits, at the start.
+    const ssize_t n = ::pwrite(file.get(), payload.data() + at, payload.size() - at,
+                               static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return Fd();
+    at += static_cast<std::size_t>(n);
+  }
+  return file;
+}
+
+std::vector<const char*> pointers(const std::vector<std::string>& texts) {
+  std::vector<const char*> out;
+  out.reserve(texts.size() + 1);
+  for (const std::string& text : texts) out.push_back(text.c_str());
+  out.push_back(nullptr);
+  return out;
+}
+
+SpawnFailure descriptor_failure() {
+  return {SpawnFailure::Step::descriptors, errno};
+}
+
+}  // namespace
+
+class Supervisor::Look {
+ public:
+  const ProcessTable& table() {
+    if (!table_) table_ = ProcessTable::read();
+    return *table_;
+  }
+  void forget() { table_.reset(); }
+
+ private:
+  std::optional<ProcessTable> table_;
+};
+
+SteadyTime Supervisor::Child::next() const {
+  return std::min({timeout_at, sample_at, act_at, check_at});
+}
+
+Supervisor::Supervisor(Watcher& watcher) : watcher_(watcher) {
+  for (int fd = 0; fd < kFirstFreeFd;) {
+    fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    RQ_CHECK(fd >= 0);
+    if (fd < kFirstFreeFd) {
+      reserved_.emplace_back(fd);
+    } else {
+      null_.reset(fd);
+    }
+  }
+  // Blocked, not handled: a child's exec then needs nothing undone but the mask.
+  sigset_t blocked;
+  ::sigemptyset(&blocked);
+  ::sigaddset(&blocked, SIGCHLD);
+  ::sigaddset(&blocked, SIGPIPE);
+  RQ_CHECK(::sigprocmask(SIG_BLOCK, &blocked, nullptr) == 0);
+  sigset_t heard;
+  ::sigemptyset(&heard);
+  ::sigaddset(&heard, SIGCHLD);
+  RQ_CHECK(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
+
+  poll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  signals_.reset(::signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK));
+  timer_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  RQ_CHECK(poll_.is_open() && signals_.is_open() && timer_.is_open());
+  watch(poll_.get(), signals_.get(), kSignals);
+  watch(poll_.get(), timer_.get(), kTimer);
+  buffer_.resize(kReadBytes);
+}
+
+Supervisor::~Supervisor() {
+  Look look;
+  for (auto& [id, child] : children_) send(*child, SIGKILL, look);
+  for (const auto& [pid, id] : by_pid_) {
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+}
+
+std::optional<SpawnFailure> Supervisor::start(const Launch& launch, Started& out) {
+  auto child = std::make_unique<Child>();
+  Fd input;
+  if (!launch.payload.empty()) {
+    input = payload_file(launch.payload);
+    if (!input.is_open()) return descriptor_failure();
+  }
+  // RQ's contract wants the script's ends blocking, so only our reading end is switched.
+  std::array<int, 2> pair{};
+  if (::pipe2(pair.data(), O_CLOEXEC) != 0) return descriptor_failure();
+  child->from_script.reset(pair[0]);
+  const Fd script_writes(pair[1]);
+  if (::fcntl(child->from_script.get(), F_SETFL, O_RDONLY | O_NONBLOCK) != 0) {
+    return descriptor_failure();
+  }
+  if (::pipe2(pair.data(), O_CLOEXEC) != 0) return descriptor_failure();
+  const Fd script_reads(pair[0]);
+  child->to_script.reset(pair[1]);
+  // The folder may belong to another user: whatever that one has put in the place of the log must
+  // not be written to, or given away, with the worker's rights.
+  child->log.reset(::open(launch.log_path.c_str(),
+                          O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+                          0640));
+  if (!child->log.is_open()) return SpawnFailure{SpawnFailure::Step::folder, errno};
+  struct stat log_stat {};
+  if (::fstat(child->log.get(), &log_stat) != 0) return descriptor_failure();
+  if (!S_ISREG(log_stat.st_mode) || log_stat.st_nlink != 1) {
+    return SpawnFailure{SpawnFailure::Step::folder, EEXIST};
+  }
+  if (launch.credentials != nullptr && log_stat.st_uid != launch.credentials->uid &&
+      ::fchown(child->log.get(), launch.credentials->uid, launch.credentials->gid) != 0) {
+    return SpawnFailure{SpawnFailure::Step::user, errno};
+  }
+
+  SpawnRequest request;
+  request.program = launch.program;
+  request.argv = pointers(launch.argv);
+  request.envp = pointers(launch.environment);
+  request.cwd = launch.cwd;
+  request.header = launch.header;
+  request.stdin_fd = input.is_open() ? input.get() : null_.get();
+  request.output_fd = child->log.get();
+  request.to_worker_fd = script_writes.get();
+  request.from_worker_fd = script_reads.get();
+  request.nice = launch.nice;
+  request.limits = launch.limits;
+  request.credentials = launch.credentials;
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (auto failure = spawner_.spawn(request, out.process)) return failure;
+
+  child->id = ++last_id_;
+  child->pid = out.process.pid;
+  child->log_path = launch.log_path;
+  child->log_start = log_stat.st_size + 1 +
+                     static_cast<std::int64_t>(std::to_string(child->pid).size() +
+                                               launch.header.size());
+  child->cookie = launch.cookie;
+  child->memory_bytes = launch.memory_bytes;
+  child->grace = launch.grace;
+  child->started = now;
+  if (launch.timeout.count() > 0) child->timeout_at = now + launch.timeout;
+  if (launch.memory_bytes > 0) child->sample_at = now + base::kMemorySampleEvery;
+  watch(poll_.get(), child->from_script.get(), kChildBase + child->id);
+  arm(child->next());
+  out.child = child->id;
+  by_pid_.emplace(child->pid, child->id);
+  children_.emplace(child->id, std::move(child));
+  return std::nullopt;
+}
+
+Supervisor::Child* Supervisor::find(ChildId id) {
+  const auto found = children_.find(id);
+  return found == children_.end() ? nullptr : found->second.get();
+}
+
+void Supervisor::stop(ChildId id) {
+  Child* child = find(id);
+  Look look;
+  if (child != nullptr) begin_stop(*child, StopCause::asked, look);
+}
+
+void Supervisor::abandon(ChildId id) {
+  Child* child = find(id);
+  if (child == nullptr) return;
+  Look look;
+  child->cause = StopCause::abandoned;
+  begin_kill(*child, look);
+}
+
+void Supervisor::reply(ChildId id, std::string_view line) {
+  Child* child = find(id);
+  if (child == nullptr || !child->to_script.is_open()) return;
+  if (!child->reply_ready) {
+    child->reply_ready =
+        ::fcntl(child->to_script.get(), F_SETFL, O_WRONLY | O_NONBLOCK) == 0;
+    if (!child->reply_ready) return;
+  }
+  // Full, or closed by the script: it does not want to know.
+  const ssize_t written = ::write(child->to_script.get(), line.data(), line.size());
+  if (written < 0 && errno == EPIPE) child->to_script.reset();
+}
+
+void Supervisor::set_reading(ChildId id, bool reading) {
+  Child* child = find(id);
+  if (child == nullptr || child->reading == reading || !child->from_script.is_open()) return;
+  child->reading = reading;
+  if (reading) {
+    watch(poll_.get(), child->from_script.get(), kChildBase + id);
+  } else {
+    ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child->from_script.get(), nullptr);
+  }
+}
+
+void Supervisor::handle() {
+  std::array<epoll_event, 64> events{};
+  const int count = ::epoll_wait(poll_.get(), events.data(), static_cast<int>(events.size()), 0);
+  Look look;
+  for (int i = 0; i < count; ++i) {
+    const std::uint64_t tag = events[static_cast<std::size_t>(i)].data.u64;
+    if (tag == kSignals) {
+      reap(look);
+    } else if (tag == kTimer) {
+      tick(look);
+    } else if (Child* child = find(tag - kChildBase); child != nullptr && child->reading) {
+      read_pipe(*child, kReadBytes);
+    }
+  }
+}
+
+void Supervisor::read_pipe(Child& child, std::size_t bytes_max) {
+  const auto line = [this, &child](std::string_view text) { take_line(child, text); };
+  std::size_t total = 0;
+  while (child.from_script.is_open() && total < bytes_max) {
+    const ssize_t n = ::read(child.from_script.get(), buffer_.data(), buffer_.size());
+    if (n > 0) {
+      total += static_cast<std::size_t>(n);
+      child.lines.feed(std::string_view(buffer_.data(), static_cast<std::size_t>(n)), line);
+    } else if (n < 0 && errno == EINTR) {
+      continue;
+    } else if (n < 0 && errno == EAGAIN) {
+      return;
+    } else {
+      child.lines.finish(line);
+      close_pipe(child);
+    }
+    if (!child.reaped) return;  // one read a wake-up: fair to the others
+  }
+}
+
+void Supervisor::close_pipe(Child& child) {
+  if (!child.from_script.is_open()) return;
+  // Closing does not take it out of the epoll set while a process holds a copy of our end.
+  if (child.reading) {
+    ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.from_script.get(), nullptr);
+  }
+  child.from_script.reset();
+}
+
+void Supervisor::take_line(Child& child, std::string_view text) {
+  const wire::PipeLine line = wire::parse_pipe_line(text);
+  child.verdict.note(line);
+  if (child.cause != StopCause::abandoned) watcher_.on_line(child.id, line);
+}
+
+void Supervisor::reap(Look& look) {
+  std::array<signalfd_siginfo, 8> heard{};
+  while (::read(signals_.get(), heard.data(), sizeof heard) ==
+         static_cast<ssize_t>(sizeof heard)) {
+  }
+  bool orphans = false;
+  while (true) {
+    int status = 0;
+    rusage usage{};
+    const pid_t pid = ::wait4(-1, &status, WNOHANG, &usage);
+    if (pid < 0 && errno == EINTR) continue;
+    if (pid <= 0) break;
+    const auto found = by_pid_.find(pid);
+    if (found == by_pid_.end()) {
+      orphans = true;
+      continue;
+    }
+    const ChildId id = found->second;
+    by_pid_.erase(found);
+    look.forget();
+    exited(*children_.at(id), status, usage, look);
+  }
+  if (!orphans) return;
+  // Perhaps the last one of a tree that is being waited for.
+  const SteadyTime now = std::chrono::steady_clock::now();
+  for (auto& [id, child] : children_) {
+    if (child->reaped) {
+      child->check_at = std::min(child->check_at, now + base::Millis{5});
+      arm(child->check_at);
+    }
+  }
+}
+
+void Supervisor::exited(Child& child, int status, const rusage& usage, Look& look) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  child.reaped = true;
+  child.timeout_at = child.sample_at = SteadyTime::max();
+  // What is in the pipe counts. Whoever else still has its writing end does not.
+  read_pipe(child, kDrainBytesMax);
+  const bool held = child.from_script.is_open();
+  child.lines.finish([this, &child](std::string_view text) { take_line(child, text); });
+  close_pipe(child);
+  child.to_script.reset();
+
+  // A script that ended by itself, whose group is empty and whose pipe is closed, has left nothing
+  // that needs a look at all processes.
+  const bool suspect = child.cause != StopCause::none || held || ::kill(-child.pid, 0) == 0;
+  const bool left = suspect && anything_left(child, look);
+
+  Ended ended;
+  ended.pid = child.pid;
+  ended.status = status;
+  ended.cause = child.cause;
+  ended.killed_after_grace = child.killed_after_grace;
+  ended.leftovers = left;
+  ended.verdict = child.verdict;
+  ended.wall = duration_cast<microseconds>(now - child.started);
+  ended.user = from_timeval(usage.ru_utime);
+  ended.system = from_timeval(usage.ru_stime);
+  ended.rss_bytes = std::max<std::int64_t>(usage.ru_maxrss * 1024, child.rss_bytes);
+  ended.last_output = tail_of_log(child);
+  child.log.reset();
+
+  if (left) {
+    if (child.phase == Phase::running) {
+      child.phase = Phase::leaving;
+      child.act_at = now + base::kLeftoverGrace;
+    }
+    child.check_at = now + kCheckEvery;
+    arm(child.next());
+  }
+  const ChildId id = child.id;
+  watcher_.on_ended(id, std::move(ended));
+  if (Child* still = find(id); !left && still != nullptr) gone(*still);
+}
+
+void Supervisor::tick(Look& look) {
+  std::uint64_t expirations = 0;
+  while (::read(timer_.get(), &expirations, sizeof expirations) < 0 && errno == EINTR) {
+  }
+  armed_ = SteadyTime::max();
+  const SteadyTime now = std::chrono::steady_clock::now();
+  std::vector<ChildId> due;
+  for (const auto& [id, child] : children_) {
+    if (child->next() <= now) due.push_back(id);
+  }
+  for (const ChildId id : due) {
+    if (Child* child = find(id)) tick(*child, now, look);
+  }
+  SteadyTime next = SteadyTime::max();
+  for (const auto& [id, child] : children_) next = std::min(next, child->next());
+  arm(next);
+}
+
+void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
+  if (child.timeout_at <= now) {
+    child.timeout_at = SteadyTime::max();
+    begin_stop(child, StopCause::timed_out, look);
+  }
+  if (child.sample_at <= now) {
+    child.sample_at = now + base::kMemorySampleEvery;
+    std::int64_t bytes = 0;
+    for (const Process& p : look.table().tree_of(child.pid, child.reaped, child.cookie)) {
+      bytes += p.rss_bytes;
+    }
+    child.rss_bytes = std::max(child.rss_bytes, bytes);
+    if (bytes > child.memory_bytes) {
+      if (child.cause == StopCause::none) child.cause = StopCause::out_of_memory;
+      begin_kill(child, look);
+      return;
+    }
+  }
+  if (child.act_at <= now) {
+    switch (child.phase) {
+      case Phase::running:
+        child.act_at = SteadyTime::max();
+        break;
+      case Phase::leaving:
+        child.phase = Phase::stopping;
+        child.act_at = now + child.grace;
+        send(child, SIGTERM, look);
+        break;
+      case Phase::stopping:
+        child.killed_after_grace = !child.reaped;
+        begin_kill(child, look);
+        break;
+      case Phase::killing:
+        // A tree that grows while it is being killed, or that the kernel holds on to.
+        child.kill_again = std::min(child.kill_again * 2, kKillAgainMax);
+        child.act_at = now + child.kill_again;
+        send(child, SIGKILL, look);
+        break;
+    }
+  }
+  if (child.check_at <= now) {
+    child.check_at = now + kCheckEvery;
+    if (!anything_left(child, look)) gone(child);
+  }
+}
+
+void Supervisor::begin_stop(Child& child, StopCause cause, Look& look) {
+  if (child.phase == Phase::stopping || child.phase == Phase::killing) return;
+  if (child.cause == StopCause::none) child.cause = cause;
+  child.phase = Phase::stopping;
+  child.timeout_at = SteadyTime::max();
+  child.act_at = std::chrono::steady_clock::now() + child.grace;
+  send(child, SIGTERM, look);
+  arm(child.next());
+}
+
+void Supervisor::begin_kill(Child& child, Look& look) {
+  child.phase = Phase::killing;
+  child.timeout_at = child.sample_at = SteadyTime::max();
+  child.kill_again = kKillAgainMin;
+  child.act_at = std::chrono::steady_clock::now() + child.kill_again;
+  send(child, SIGKILL, look);
+  arm(child.next());
+}
+
+void Supervisor::send(Child& child, int signal, Look& look) {
+  // The group at once, so that it has no time to grow; then whoever has left it.
+  if (!child.reaped) ::kill(-child.pid, signal);
+  look.forget();
+  for (const Process& p : look.table().tree_of(child.pid, child.reaped, child.cookie)) {
+    if (child.reaped || p.group != child.pid) ::kill(p.pid, signal);
+    // A stopped process hears TERM only when it goes on.
+    if (signal == SIGTERM) ::kill(p.pid, SIGCONT);
+  }
+}
+
+bool Supervisor::anything_left(const Child& child, Look& look) {
+  return !look.table().tree_of(child.pid, child.reaped, child.cookie).empty();
+}
+
+void Supervisor::gone(Child& child) {
+  const ChildId id = child.id;
+  children_.erase(id);
+  watcher_.on_gone(id);
+}
+
+void Supervisor::arm(SteadyTime at) {
+  if (at >= armed_) return;
+  armed_ = at;
+  const auto delay = std::max<nanoseconds>(at - std::chrono::steady_clock::now(), nanoseconds{1});
+  itimerspec spec{};
+  spec.it_value.tv_sec = delay.count() / 1'000'000'000;
+  spec.it_value.tv_nsec = delay.count() % 1'000'000'000;
+  RQ_CHECK(::timerfd_settime(timer_.get(), 0, &spec, nullptr) == 0);
+}
+
+std::string Supervisor::tail_of_log(const Child& child) const {
+  std::string tail;
+  struct stat now {};
+  if (::fstat(child.log.get(), &now) != 0 || now.st_size <= child.log_start) return tail;
+  const Fd file(::open(child.log_path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.is_open()) return tail;
+  const std::int64_t bytes = std::min<std::int64_t>(
+      now.st_size - child.log_start, static_cast<std::int64_t>(base::kLastOutputBytesMax));
+  tail.resize(static_cast<std::size_t>(bytes));
+  const ssize_t n = ::pread(file.get(), tail.data(), tail.size(), now.st_size - bytes);
+  tail.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  return tail;
+}
+
+}  // namespace rq::worker

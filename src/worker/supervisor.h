@@ -1,0 +1,173 @@
+#pragma once
+// Keeps the running scripts. A child is passive: the set owns all polling, has one descriptor to
+// wait on, and is told when it is readable. It knows processes, pipes and time, and nothing of
+// servers, queues or messages.
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "wire/script_pipe.h"
+#include "worker/process_tree.h"
+#include "worker/spawn.h"
+
+namespace rq::worker {
+
+using ChildId = std::uint64_t;  // never reused
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+// What one attempt needs to start.
+struct Launch {
+  std::string program;               // absolute path
+  std::vector<std::string> argv;
+  std::vector<std::string> environment;  // "NAME=value"
+  std::string cookie;                // the one of them that marks this attempt; may be empty
+  std::string cwd;
+  std::string log_path;              // appended to
+  std::string header;                // of this attempt in the log, after "\n<pid>"
+  std::string payload;               // standard input; empty: /dev/null
+  int nice = 0;
+  ChildLimits limits;
+  std::int64_t memory_bytes = 0;     // bound on the resident memory of the tree; 0: none
+  const Credentials* credentials = nullptr;  // read by start() only
+  base::Millis timeout{0};           // 0: none
+  base::Millis grace{10'000};        // between TERM and KILL
+};
+
+// Why the supervisor ended a script, if it did.
+enum class StopCause : std::uint8_t {
+  none,
+  asked,          // stop()
+  timed_out,
+  out_of_memory,
+  abandoned,      // abandon(): nobody wants to know how it ends
+};
+
+// How an attempt ended.
+struct Ended {
+  pid_t pid = 0;
+  int status = 0;                    // as of wait(2)
+  StopCause cause = StopCause::none;
+  bool killed_after_grace = false;
+  bool leftovers = false;            // it has left processes behind; on_gone comes when they are gone
+  wire::PipeVerdict verdict;
+  std::chrono::microseconds wall{0};
+  std::chrono::microseconds user{0};
+  std::chrono::microseconds system{0};
+  std::int64_t rss_bytes = 0;        // peak, of the largest process or (when bounded) of the tree
+  std::string last_output;           // raw bytes, the tail
+};
+
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  virtual void on_line(ChildId child, const wire::PipeLine& line) = 0;
+  // The script has exited, all that it wrote to fd 3 has been given to on_line.
+  virtual void on_ended(ChildId child, Ended&& ended) = 0;
+  // After on_ended, when nothing of its tree is left (at once for nearly all).
+  virtual void on_gone(ChildId child) = 0;
+};
+
+// Thread: one, and the only one of the process that has children: it waits for all of them, also
+// for orphans of scripts, whose reaper it becomes. Blocks SIGCHLD and SIGPIPE in its thread.
+class Supervisor {
+ public:
+  explicit Supervisor(Watcher& watcher);
+  ~Supervisor();  // kills what still runs
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+
+  struct Started {
+    ChildId child = 0;
+    Spawned process;
+  };
+  // The failure names the step; bad_value for the descriptors, internal for the machine.
+  [[nodiscard]] std::optional<SpawnFailure> start(const Launch& launch, Started& out);
+
+  // TERM to the whole tree, KILL after the grace.
+  void stop(ChildId child);
+  // KILL to the whole tree.
+  void abandon(ChildId child);
+  // A line for fd 4. Dropped when the script does not read.
+  void reply(ChildId child, std::string_view line);
+  // Leaves what the script writes in the pipe for now (then the script waits), or reads on.
+  void set_reading(ChildId child, bool reading);
+
+  // Readable when there is something to handle.
+  [[nodiscard]] int fd() const { return poll_.get(); }
+  void handle();
+
+  [[nodiscard]] std::size_t running() const { return by_pid_.size(); }
+
+ private:
+  enum class Phase : std::uint8_t {
+    running,
+    leaving,    // the script has exited, others of its tree have a moment to follow
+    stopping,   // TERM was sent
+    killing,    // KILL was sent
+  };
+  struct Child {
+    ChildId id = 0;
+    pid_t pid = 0;
+    Phase phase = Phase::running;
+    bool reaped = false;
+    bool reading = true;
+    bool reply_ready = false;      // the write end of fd 4 is non-blocking
+    StopCause cause = StopCause::none;
+    bool killed_after_grace = false;
+    Fd from_script, to_script;
+    Fd log;
+    std::string log_path;
+    std::int64_t log_start = 0;    // where its own output begins
+    wire::PipeReader lines;
+    wire::PipeVerdict verdict;
+    std::string cookie;
+    std::int64_t memory_bytes = 0;
+    std::int64_t rss_bytes = 0;
+    base::Millis grace{0};
+    base::Millis kill_again{0};
+    SteadyTime started;
+    SteadyTime timeout_at = SteadyTime::max();
+    SteadyTime sample_at = SteadyTime::max();
+    SteadyTime act_at = SteadyTime::max();    // the next step of its phase
+    SteadyTime check_at = SteadyTime::max();  // is anything of it left?
+    [[nodiscard]] SteadyTime next() const;
+  };
+  // At most one look at /proc for all that one wake-up has to do.
+  class Look;
+
+  [[nodiscard]] Child* find(ChildId id);
+  void read_pipe(Child& child, std::size_t bytes_max);
+  void close_pipe(Child& child);
+  void take_line(Child& child, std::string_view line);
+  void reap(Look& look);
+  void exited(Child& child, int status, const rusage& usage, Look& look);
+  void tick(Look& look);
+  void tick(Child& child, SteadyTime now, Look& look);
+  void begin_stop(Child& child, StopCause cause, Look& look);
+  void begin_kill(Child& child, Look& look);
+  void send(Child& child, int signal, Look& look);
+  [[nodiscard]] bool anything_left(const Child& child, Look& look);
+  void gone(Child& child);
+  void arm(SteadyTime at);
+  [[nodiscard]] std::string tail_of_log(const Child& child) const;
+
+  Watcher& watcher_;
+  Spawner spawner_;
+  std::vector<Fd> reserved_;   // keeps 0 to 9 taken, so that nothing of ours lies where a child's go
+  Fd poll_, signals_, timer_, null_;
+  SteadyTime armed_ = SteadyTime::max();
+  ChildId last_id_ = 0;
+  std::unordered_map<ChildId, std::unique_ptr<Child>> children_;
+  std::unordered_map<pid_t, ChildId> by_pid_;  // not yet reaped
+  std::string buffer_;
+};
+
+}  // namespace rq::worker
