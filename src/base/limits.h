@@ -71,7 +71,6 @@ inline constexpr std::chrono::seconds kReserveWaitMax{600};
 inline constexpr std::size_t kConnectionsMax = 20'000;
 inline constexpr std::size_t kSseStreamsMax = 1000;
 inline constexpr std::size_t kSseBacklogBytesMax = 1 * kMiB;  // a slower reader is cut off
-inline constexpr std::size_t kSseLineBytesMax = 64 * kMiB;    // one event, as a client reads it
 inline constexpr std::size_t kLogRangeBytesMax = 16 * kMiB;   // of one log reply
 
 // --- Engine ------------------------------------------------------------------------------------
@@ -105,7 +104,7 @@ inline constexpr std::chrono::milliseconds kLeftoverGrace{500};  // of what a sc
 inline constexpr std::chrono::milliseconds kMemorySampleEvery{250};
 inline constexpr std::size_t kRunningRecordsMax = 16'384;  // scripts one worker can account for
 inline constexpr std::size_t kIdleConnectionsMax = 64;     // kept open by a client
-inline constexpr std::size_t kSseEventBytesMax = 1 * kMiB; // one event, as a client takes it
+inline constexpr std::size_t kSseEventBytesMax = 32 * kMiB;  // one event, as a client takes it: a whole message
 inline constexpr std::size_t kReplyBytesMax = 512 * kMiB;  // one reply, as a client takes it
 inline constexpr std::chrono::milliseconds kReconnectDelayMin{50};
 inline constexpr std::chrono::milliseconds kReconnectDelayMax{2'000};
