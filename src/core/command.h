@@ -230,13 +230,18 @@ struct ShiftLeases {         // the wall clock was stepped: leases keep their le
   Millis by{0};
 };
 
+struct ForgetWaste {         // these folders of removed messages are gone from the disk
+  std::vector<std::string> folders;
+};
+
 using Command =
     std::variant<Put, PutMany, Reserve, Disconnect, Heartbeat, Finish, Duplicate, Act, Kick,
                  KickOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue, SetAdmin,
-                 DeleteQueue, SetScriptError, ShiftLeases>;
+                 DeleteQueue, SetScriptError, ShiftLeases, ForgetWaste>;
 
 struct Ok {};
-using Reply = std::variant<base::Error, Ok, PutDone, PutManyDone, Reserved, HeartbeatDone,
+struct Waiting {};  // inside the engine: the reply comes later, or never
+using Reply = std::variant<base::Error, Ok, Waiting, PutDone, PutManyDone, Reserved, HeartbeatDone,
                            FinishDone, ActDone, KickDone, Peeked, QueueShown, QueuesListed,
                            EngineStatsDone>;
 

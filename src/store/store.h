@@ -54,6 +54,8 @@ class Store {
   [[nodiscard]] virtual Result<void> begin() = 0;
   [[nodiscard]] virtual Result<void> commit(Sync sync) = 0;
   virtual void abort() = 0;  // forget all since begin()
+  // Between batches, when the replies have left: what the store has to do for itself.
+  virtual void maintain() = 0;
 
   // --- Messages --------------------------------------------------------------------------------
   // The next sequence number. Never given twice, also not after a crash.
@@ -105,6 +107,9 @@ class Store {
   virtual void update(const Queue& queue) = 0;           // all but the counters
   virtual void update_counters(const Queue& queue) = 0;  // written once, at commit
   virtual void erase(const Queue& queue) = 0;            // REQUIRES: no messages in it
+
+  // The folders are gone from the disk.
+  [[nodiscard]] virtual Result<void> forget_waste(const std::vector<std::string>& folders) = 0;
 };
 
 // --- Reading, beside the engine -----------------------------------------------------------------
@@ -112,6 +117,8 @@ class Store {
 struct MessageRow {
   Message message;   // with its lease
   std::string queue;
+  // In a list, the payload may be cut: this is its full length. -1: the payload is whole.
+  std::int64_t payload_bytes = -1;
 };
 
 struct Filter {
@@ -147,6 +154,9 @@ class Reader {
   [[nodiscard]] virtual Result<std::int64_t> ahead_of(const MessageRow& row, std::int64_t bound) = 0;
   // Creation time of the ready message that has waited longest.
   [[nodiscard]] virtual Result<std::optional<Instant>> oldest_ready(QueueId queue) = 0;
+  // Folders of messages that are gone, relative to the server's directory. To be deleted from the
+  // disk, and then told to the engine (ForgetWaste).
+  [[nodiscard]] virtual Result<std::vector<std::string>> waste(std::int64_t limit) = 0;
 };
 
 }  // namespace rq::store

@@ -1,0 +1,120 @@
+#include "core/waiters.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace rq::core {
+
+void Waiters::add(const Ticket& ticket, Reserve&& reserve, const std::vector<QueueId>& queues) {
+  std::uint32_t slot = 0;
+  if (free_slots_.empty()) {
+    slot = static_cast<std::uint32_t>(slots_.size());
+    slots_.emplace_back();
+    queues_of_slot_.emplace_back();
+  } else {
+    slot = free_slots_.back();
+    free_slots_.pop_back();
+  }
+  Waiter& waiter = slots_[slot];
+  waiter.ticket = ticket;
+  waiter.reserve = std::move(reserve);
+  waiter.arrival = ++arrivals_;
+  ++alive_;
+  const Place place{.slot = slot, .arrival = waiter.arrival};
+  queues_of_slot_[slot] = queues;
+  for (const QueueId queue : queues) lines_[queue].places.push_back(place);
+  by_connection_[{ticket.door, ticket.connection}].push_back(place);
+  if (waiter.reserve.wait_until && *waiter.reserve.wait_until != Instant::max()) {
+    timeouts_.push({.at = *waiter.reserve.wait_until, .place = place});
+  }
+}
+
+Waiters::Waiter* Waiters::first(QueueId queue) {
+  const auto found = lines_.find(queue);
+  if (found == lines_.end()) return nullptr;
+  Line& line = found->second;
+  while (!line.places.empty() && !live(line.places.front())) {
+    line.places.pop_front();
+    --line.stale;
+  }
+  if (line.places.empty()) {
+    lines_.erase(found);
+    return nullptr;
+  }
+  return &slots_[line.places.front().slot];
+}
+
+Waiters::Waiter Waiters::take(Waiter& waiter) {
+  RQ_CHECK(waiter.arrival != 0);
+  Waiter out = std::move(waiter);
+  const std::uint64_t arrival = out.arrival;
+  waiter.arrival = 0;
+  --alive_;
+
+  // Find the slot through the connection, whose list is short.
+  const auto found = by_connection_.find({out.ticket.door, out.ticket.connection});
+  RQ_CHECK(found != by_connection_.end());
+  auto& places = found->second;
+  const auto place = std::find_if(places.begin(), places.end(),
+                                  [&](const Place& p) { return p.arrival == arrival; });
+  RQ_CHECK(place != places.end());
+  const std::uint32_t slot = place->slot;
+  places.erase(place);
+  if (places.empty()) by_connection_.erase(found);
+
+  for (const QueueId queue : queues_of_slot_[slot]) {
+    const auto line = lines_.find(queue);
+    if (line == lines_.end()) continue;
+    ++line->second.stale;
+    sweep(line->second);
+  }
+  free_slots_.push_back(slot);
+  return out;
+}
+
+void Waiters::sweep(Line& line) const {
+  constexpr std::int64_t kWorthIt = 64;
+  if (line.stale < kWorthIt || line.stale * 2 < static_cast<std::int64_t>(line.places.size())) {
+    return;
+  }
+  std::erase_if(line.places, [this](const Place& p) { return !live(p); });
+  line.stale = 0;
+}
+
+std::optional<Waiters::Waiter> Waiters::take_timed_out(Instant now) {
+  while (!timeouts_.empty()) {
+    const Timeout next = timeouts_.top();
+    if (!live(next.place)) {
+      timeouts_.pop();
+      continue;
+    }
+    if (next.at > now) return std::nullopt;
+    timeouts_.pop();
+    return take(slots_[next.place.slot]);
+  }
+  return std::nullopt;
+}
+
+Instant Waiters::next_timeout() {
+  while (!timeouts_.empty() && !live(timeouts_.top().place)) timeouts_.pop();
+  return timeouts_.empty() ? Instant::max() : timeouts_.top().at;
+}
+
+void Waiters::forget(std::uint32_t door, std::uint64_t connection) {
+  const auto found = by_connection_.find({door, connection});
+  if (found == by_connection_.end()) return;
+  const std::vector<Place> places = found->second;
+  for (const Place& place : places) {
+    if (live(place)) static_cast<void>(take(slots_[place.slot]));
+  }
+}
+
+std::int64_t Waiters::waiting_in(QueueId queue) const {
+  const auto found = lines_.find(queue);
+  if (found == lines_.end()) return 0;
+  return std::count_if(found->second.places.begin(), found->second.places.end(),
+                       [this](const Place& p) { return live(p); });
+}
+
+}  // namespace rq::core

@@ -1,0 +1,199 @@
+#include "server/pipeline.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "base/limits.h"
+#include "core/engine.h"
+
+namespace rq::server {
+
+using base::Instant;
+using base::Result;
+using core::Delivery;
+using core::Envelope;
+
+namespace {
+
+// The longest sleep: the wall clock may be stepped, and sleep is measured by another one.
+constexpr std::chrono::seconds kSleepMax{1};
+// After a fault: tries to open the store again, and the pauses between.
+constexpr int kReopenTries = 10;
+constexpr std::chrono::milliseconds kReopenPause{200};
+
+}  // namespace
+
+struct Pipeline::Impl {
+  explicit Impl(std::unique_ptr<store::Store> opened, Clock& clock)
+      : store(std::move(opened)), engine(*store), clock(clock) {}
+
+  void run();
+  void run_batch(std::span<Envelope> batch);
+  void deliver(std::vector<Delivery>& deliveries);
+  void finish_advances();
+  [[nodiscard]] bool reopen();
+
+  std::unique_ptr<store::Store> store;
+  core::Engine engine;
+  Clock& clock;
+  base::Mailbox<Envelope> mailbox{base::kMailboxMax};
+  std::vector<Door*> doors;
+  std::vector<NoticeSink*> sinks;
+  std::thread thread;
+  std::atomic<bool> failed{false};
+
+  struct Advance {
+    base::Millis by;
+    std::function<void(Instant)> done;
+  };
+  base::Mailbox<Advance> advances{1024};
+
+  // Engine thread:
+  core::Outbox outbox;
+  std::vector<std::vector<Delivery>> by_door;
+  std::vector<Advance> advancing;
+};
+
+Pipeline::Pipeline(std::unique_ptr<store::Store> store, Clock& clock)
+    : clock_(clock), impl_(std::make_unique<Impl>(std::move(store), clock)) {}
+
+Pipeline::~Pipeline() { stop(); }
+
+std::uint32_t Pipeline::add_door(Door& door) {
+  impl_->doors.push_back(&door);
+  return static_cast<std::uint32_t>(impl_->doors.size() - 1);
+}
+
+void Pipeline::add_sink(NoticeSink& sink) { impl_->sinks.push_back(&sink); }
+
+Result<void> Pipeline::start() {
+  RQ_TRY(impl_->engine.open(clock_.read().now));
+  impl_->by_door.resize(impl_->doors.size());
+  impl_->thread = std::thread([this] { impl_->run(); });
+  return {};
+}
+
+void Pipeline::stop() {
+  impl_->mailbox.close();
+  if (impl_->thread.joinable()) impl_->thread.join();
+}
+
+bool Pipeline::submit(std::vector<Envelope>& commands) {
+  return impl_->mailbox.post_all(commands);
+}
+
+bool Pipeline::submit(Envelope&& command) { return impl_->mailbox.post(std::move(command)); }
+
+bool Pipeline::failed() const { return impl_->failed.load(std::memory_order_relaxed); }
+
+void Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done) {
+  Impl::Advance advance{.by = by, .done = std::move(done)};
+  if (impl_->advances.post(std::move(advance))) impl_->mailbox.poke();
+}
+
+void Pipeline::Impl::run() {
+  std::vector<Envelope> arrived;
+  for (bool open = true; open;) {
+    arrived.clear();
+    std::optional<std::chrono::steady_clock::time_point> until;
+    if (auto wake = engine.next_wake()) {
+      const auto wait = *wake - clock.now();
+      if (!clock.manual()) {
+        const auto sleep = std::clamp<base::Millis>(wait, base::Millis{0}, kSleepMax);
+        until = std::chrono::steady_clock::now() + sleep;
+      } else if (wait <= base::Millis{0}) {
+        until = std::chrono::steady_clock::now();
+      }
+    } else {
+      until = std::chrono::steady_clock::now() + kSleepMax;
+    }
+    open = mailbox.drain_until(arrived, until);
+    // A batch is bounded so that its replies do not wait for ever.
+    std::span<Envelope> rest{arrived};
+    do {
+      const std::size_t n = std::min(rest.size(), base::kBatchCommandsMax);
+      run_batch(rest.subspan(0, n));
+      rest = rest.subspan(n);
+    } while (!rest.empty());
+    finish_advances();
+    store->maintain();
+  }
+}
+
+// Moves the manual clock, and lets everything fall due before it says so.
+void Pipeline::Impl::finish_advances() {
+  advancing.clear();
+  static_cast<void>(
+      advances.drain_until(advancing, std::optional{std::chrono::steady_clock::time_point{}}));
+  for (const Advance& advance : advancing) {
+    const Instant now = clock.advance(advance.by);
+    for (;;) {
+      run_batch({});
+      const auto wake = engine.next_wake();
+      if (!wake || *wake > now) break;
+    }
+    advance.done(now);
+  }
+}
+
+void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
+  const Clock::Reading reading = clock.read();
+  if (reading.step) {
+    spdlog::warn("the wall clock was stepped by {} ms: leases keep their length",
+                 reading.step->count());
+    Envelope shift{.ticket = {.door = UINT32_MAX, .connection = 0, .request = 0},
+                   .command = core::ShiftLeases{.by = *reading.step}};
+    static_cast<void>(engine.run({&shift, 1}, reading.now, false, outbox));
+    outbox.deliveries.clear();
+  }
+  const bool wanted =
+      std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });
+  const auto ran = engine.run(batch, reading.now, wanted, outbox);
+  deliver(outbox.deliveries);
+  outbox.deliveries.clear();
+  if (!outbox.notices.empty()) {
+    const auto notices =
+        std::make_shared<const std::vector<core::Notice>>(std::move(outbox.notices));
+    for (NoticeSink* sink : sinks) sink->publish(notices);
+    outbox.notices.clear();
+  }
+  if (!ran) {
+    spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.error().message);
+    if (!reopen()) {
+      spdlog::critical("the store cannot be opened again: every command is refused from now on");
+      failed = true;
+    }
+  }
+}
+
+void Pipeline::Impl::deliver(std::vector<Delivery>& deliveries) {
+  for (Delivery& delivery : deliveries) {
+    if (delivery.ticket.door < by_door.size()) {
+      by_door[delivery.ticket.door].push_back(std::move(delivery));
+    }
+  }
+  for (std::size_t door = 0; door < by_door.size(); ++door) {
+    if (by_door[door].empty()) continue;
+    doors[door]->deliver(std::move(by_door[door]));
+    by_door[door] = {};
+  }
+}
+
+// The store has gone back to its last commit; the engine reads what it knows from there.
+bool Pipeline::Impl::reopen() {
+  for (int i = 0; i < kReopenTries; ++i) {
+    const auto opened = engine.open(clock.read().now);
+    if (opened) {
+      failed = false;
+      return true;
+    }
+    spdlog::error("opening the store again: {}", opened.error().message);
+    std::this_thread::sleep_for(kReopenPause);
+  }
+  return false;
+}
+
+}  // namespace rq::server

@@ -1,0 +1,85 @@
+#include "store/sqlite/db.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace rq::store::sqlite {
+
+using base::Code;
+using base::Result;
+
+base::Error fault(sqlite3* db, int code, std::string_view doing) {
+  const std::string words = db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code);
+  const int primary = code & 0xff;
+  if (primary == SQLITE_FULL) {
+    return base::fail(Code::disk_full, fmt::format("no room on the disk while {}", doing),
+                      "free some space; nothing was changed");
+  }
+  return base::fail(Code::unknown_outcome,
+                    fmt::format("the store failed while {}: {} ({})", doing, words, code),
+                    "repeat the request; see the server's log");
+}
+
+Statement::Statement(Statement&& other) noexcept
+    : db_(std::exchange(other.db_, nullptr)), handle_(std::exchange(other.handle_, nullptr)) {}
+
+Statement& Statement::operator=(Statement&& other) noexcept {
+  std::swap(db_, other.db_);
+  std::swap(handle_, other.handle_);
+  return *this;
+}
+
+Result<void> Statement::prepare(sqlite3* db, const char* sql, bool for_life) {
+  db_ = db;
+  const int code = sqlite3_prepare_v3(db, sql, -1, for_life ? SQLITE_PREPARE_PERSISTENT : 0U,
+                                      &handle_, nullptr);
+  if (code != SQLITE_OK) return fault(db, code, fmt::format("preparing '{}'", sql));
+  return {};
+}
+
+Result<bool> Statement::step() {
+  const int code = sqlite3_step(handle_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) {
+    sqlite3_reset(handle_);
+    return false;
+  }
+  auto error = fault(db_, code, fmt::format("running '{}'", sqlite3_sql(handle_)));
+  sqlite3_reset(handle_);
+  return error;
+}
+
+Result<void> Statement::run() {
+  const int code = sqlite3_step(handle_);
+  if (code == SQLITE_DONE || code == SQLITE_ROW) {
+    sqlite3_reset(handle_);
+    return {};
+  }
+  auto error = fault(db_, code, fmt::format("running '{}'", sqlite3_sql(handle_)));
+  sqlite3_reset(handle_);
+  return error;
+}
+
+Result<void> Db::open(const std::filesystem::path& file, int flags) {
+  const int code = sqlite3_open_v2(file.c_str(), &handle_, flags, nullptr);
+  if (code != SQLITE_OK) return fault(handle_, code, fmt::format("opening {}", file.string()));
+  sqlite3_extended_result_codes(handle_, 1);
+  return {};
+}
+
+Result<void> Db::exec(const char* sql) {
+  const int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) return fault(handle_, code, fmt::format("running '{}'", sql));
+  return {};
+}
+
+Result<std::optional<std::int64_t>> Db::one(const char* sql) {
+  Statement statement;
+  RQ_TRY(statement.prepare(handle_, sql, false));
+  RQ_TRY_ASSIGN(row, statement.step());
+  if (!row) return std::optional<std::int64_t>{};
+  return std::optional<std::int64_t>{statement.integer(0)};
+}
+
+}  // namespace rq::store::sqlite

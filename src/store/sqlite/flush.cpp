@@ -1,0 +1,298 @@
+// What the changes of a batch mean for the tables. Each table is written in the order of its keys,
+// and neighbours that go together go in one statement.
+#include <boost/json.hpp>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "core/settings_json.h"
+#include "store/sqlite/rows.h"
+#include "store/sqlite/sqlite_store.h"
+
+namespace rq::store::sqlite {
+
+namespace {
+
+// Calls each(first, last) for every run of consecutive numbers of the sorted `seqs`.
+template <typename Each>
+Result<void> for_each_run(const std::vector<Seq>& seqs, Each each) {
+  for (std::size_t i = 0; i < seqs.size();) {
+    std::size_t end = i + 1;
+    while (end < seqs.size() && seqs[end] == seqs[end - 1] + 1) ++end;
+    RQ_TRY(each(seqs[i], seqs[end - 1]));
+    i = end;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> SqliteStore::flush() {
+  if (dirty_.empty() && attempts_.empty() && changed_queues_.empty() &&
+      changed_counters_.empty() && erased_queues_.empty()) {
+    return {};
+  }
+  RQ_TRY(ensure_transaction());
+  RQ_TRY(flush_messages());
+  RQ_TRY(flush_ready());
+  RQ_TRY(flush_scheduled());
+  RQ_TRY(flush_leases());
+  RQ_TRY(flush_attempts());
+  RQ_TRY(flush_queues());
+
+  for (Held* held : dirty_) {
+    held->dirty = false;
+    held->whole = false;
+    held->lease_changed = false;
+    held->stored = held->now;
+    if (!held->erased) continue;
+    held_bytes_ -= held->message.payload.size();
+    const Seq seq = held->message.seq;
+    auto& slot = slots_[static_cast<std::size_t>(seq) & (slots_.size() - 1)];
+    if (slot.get() == held) {
+      slot.reset();
+    } else {
+      overflow_.erase(seq);
+    }
+  }
+  dirty_.clear();
+  return {};
+}
+
+Result<void> SqliteStore::flush_messages() {
+  seqs_.clear();
+  for (Held* held : dirty_) {
+    if (held->erased) {
+      if (!held->in_table) continue;
+      seqs_.push_back(held->message.seq);
+      RQ_TRY(delete_rows_of(*held));
+      continue;
+    }
+    if (!held->whole) continue;
+    if (held->in_table) {
+      bind_update(sql_.update_message, held->message);
+      RQ_TRY(sql_.update_message.run());
+    } else {
+      bind_message(sql_.insert_message, held->message);
+      RQ_TRY(sql_.insert_message.run());
+      held->in_table = true;
+    }
+    if (held->message.details) RQ_TRY(write_detail(*held));
+  }
+  std::sort(seqs_.begin(), seqs_.end());
+  return for_each_run(seqs_, [this](Seq first, Seq last) {
+    if (first == last) return sql_.delete_message.bind(1, first).run();
+    return sql_.delete_messages.bind(1, first).bind(2, last).run();
+  });
+}
+
+Result<void> SqliteStore::write_detail(Held& held) {
+  DetailTexts texts;
+  bind_detail(sql_.replace_detail, held.message.seq, *held.message.details, texts);
+  RQ_TRY(sql_.replace_detail.run());
+  held.has_detail = true;
+  if (held.tagged) return {};
+  held.tagged = true;
+  for (const std::string& tag : held.message.details->tags) {
+    RQ_TRY(sql_.insert_tag.bind(1, tag).bind(2, held.message.seq).run());
+  }
+  return {};
+}
+
+Result<void> SqliteStore::delete_rows_of(Held& held) {
+  const Message& message = held.message;
+  if (held.has_detail) {
+    RQ_TRY(sql_.delete_detail.bind(1, message.seq).run());
+    for (const std::string& tag : message.details->tags) {
+      RQ_TRY(sql_.delete_tag.bind(1, tag).bind(2, message.seq).run());
+    }
+    if (!message.details->folder.empty()) {
+      RQ_TRY(sql_.insert_waste.bind(1, message.details->folder).run());
+    }
+  }
+  if (message.attempts > 0) RQ_TRY(sql_.delete_attempts.bind(1, message.seq).run());
+  return {};
+}
+
+Result<void> SqliteStore::flush_ready() {
+  ready_removals_.clear();
+  ready_inserts_.clear();
+  for (const Held* held : dirty_) {
+    if (held->stored == held->now) continue;
+    const Seq seq = held->message.seq;
+    if (held->stored.where == Where::ready) {
+      ready_removals_.push_back({held->stored.queue, {held->stored.key, seq}});
+    }
+    if (held->now.where == Where::ready) {
+      ready_inserts_.push_back({held->now.queue, {held->now.key, seq}});
+    }
+  }
+  const auto by_key = [](const Removal& a, const Removal& b) {
+    return std::pair{a.queue, a.key} < std::pair{b.queue, b.key};
+  };
+  std::sort(ready_removals_.begin(), ready_removals_.end(), by_key);
+  for (std::size_t i = 0; i < ready_removals_.size();) {
+    const Removal& first = ready_removals_[i];
+    std::size_t end = i + 1;
+    while (end < ready_removals_.size() && ready_removals_[end].queue == first.queue &&
+           ready_removals_[end].key.rank == first.key.rank) {
+      ++end;
+    }
+    const Removal& last = ready_removals_[end - 1];
+    if (end - i > 1 && windows_.clear_between(first.queue, first.key, last.key)) {
+      Statement& range = sql_.delete_ready_range;
+      range.bind(1, first.queue).bind(2, first.key.rank);
+      RQ_TRY(range.bind(3, first.key.seq).bind(4, last.key.seq).run());
+    } else {
+      for (std::size_t j = i; j < end; ++j) {
+        const Removal& one = ready_removals_[j];
+        Statement& single = sql_.delete_ready;
+        RQ_TRY(single.bind(1, one.queue).bind(2, one.key.rank).bind(3, one.key.seq).run());
+      }
+    }
+    i = end;
+  }
+  std::sort(ready_inserts_.begin(), ready_inserts_.end(), by_key);
+  for (const Removal& one : ready_inserts_) {
+    Statement& insert = sql_.insert_ready;
+    RQ_TRY(insert.bind(1, one.queue).bind(2, one.key.rank).bind(3, one.key.seq).run());
+  }
+  return {};
+}
+
+Result<void> SqliteStore::flush_scheduled() {
+  for (const Held* held : dirty_) {
+    if (held->stored == held->now) continue;
+    const Seq seq = held->message.seq;
+    if (held->stored.where == Where::scheduled) {
+      RQ_TRY(sql_.delete_scheduled.bind(1, held->stored.key).bind(2, seq).run());
+    }
+    if (held->now.where == Where::scheduled) {
+      Statement& insert = sql_.insert_scheduled;
+      RQ_TRY(insert.bind(1, held->now.key).bind(2, seq).bind(3, held->now.queue).run());
+    }
+  }
+  return {};
+}
+
+Result<void> SqliteStore::flush_leases() {
+  seqs_.clear();
+  helds_.clear();
+  for (Held* held : dirty_) {
+    const bool was = held->stored.where == Where::lease;
+    const bool is = held->now.where == Where::lease;
+    if (was && !is) seqs_.push_back(held->message.seq);
+    if (is && held->lease_changed) helds_.push_back(held);
+  }
+  std::sort(seqs_.begin(), seqs_.end());
+  RQ_TRY(for_each_run(seqs_, [this](Seq first, Seq last) {
+    if (first == last) return sql_.delete_lease.bind(1, first).run();
+    return sql_.delete_leases.bind(1, first).bind(2, last).run();
+  }));
+  std::sort(helds_.begin(), helds_.end(),
+            [](const Held* a, const Held* b) { return a->message.seq < b->message.seq; });
+  for (const Held* held : helds_) {
+    const core::Lease& lease = *held->message.lease;
+    Statement& replace = sql_.replace_lease;
+    replace.bind(1, held->message.seq).bind(2, held->message.queue);
+    replace.bind(3, base::to_ms(lease.until)).bind(4, lease.attempt).bind(5, lease.boot);
+    replace.bind(6, base::to_ms(lease.since)).bind(7, lease.length.count());
+    lease.end == core::LeaseEnd::connection ? replace.bind(8, std::string_view{"connection"})
+                                            : replace.bind_null(8);
+    switch (lease.stop) {
+      case core::StopRequest::none:
+        replace.bind_null(9);
+        break;
+      case core::StopRequest::cancel:
+        replace.bind(9, std::string_view{"cancel"});
+        break;
+      case core::StopRequest::kill:
+        replace.bind(9, std::string_view{"kill"});
+        break;
+    }
+    replace.bind_text_or_null(10, lease.worker).bind_text_or_null(11, lease.progress);
+    RQ_TRY(replace.run());
+  }
+  return {};
+}
+
+Result<void> SqliteStore::flush_attempts() {
+  for (const Attempt& attempt : attempts_) {
+    // The message may have gone in the same batch.
+    const Held* message = held(attempt.seq);
+    if (message != nullptr && message->erased) continue;
+    Statement& replace = sql_.replace_attempt;
+    replace.bind(1, attempt.seq).bind(2, attempt.number).bind_text_or_null(3, attempt.worker);
+    replace.bind(4, base::to_ms(attempt.started)).bind(5, base::to_ms(attempt.ended));
+    replace.bind(6, attempt.outcome).bind_text_or_null(7, attempt.reason);
+    RQ_TRY(replace.bind_text_or_null(8, attempt.post_mortem).run());
+    if (attempt.number > base::kAttemptsKeptMax) {
+      Statement& trim = sql_.trim_attempts;
+      RQ_TRY(trim.bind(1, attempt.seq).bind(2, attempt.number - base::kAttemptsKeptMax).run());
+    }
+  }
+  attempts_.clear();
+  return {};
+}
+
+// --- Queues ---------------------------------------------------------------------------------------
+
+namespace {
+
+// Eight values from 1.
+void bind_queue(Statement& statement, const Queue& queue, const std::string& settings) {
+  statement.bind(1, queue.name).bind(2, core::name_of(queue.admin));
+  queue.paused_until == Instant{} ? statement.bind_null(3)
+                                  : statement.bind(3, base::to_ms(queue.paused_until));
+  statement.bind(4, queue.revision).bind(5, base::to_ms(queue.created));
+  statement.bind(6, queue.on_demand ? 1 : 0).bind_text_or_null(7, queue.script_error);
+  statement.bind(8, settings);
+}
+
+std::string settings_text(const Queue& queue) {
+  return boost::json::serialize(core::to_json(queue.settings));
+}
+
+}  // namespace
+
+Result<void> SqliteStore::insert(Queue& queue) {
+  RQ_TRY(ensure_transaction());
+  const std::string settings = settings_text(queue);
+  bind_queue(sql_.insert_queue, queue, settings);
+  RQ_TRY(sql_.insert_queue.run());
+  queue.id = sqlite3_last_insert_rowid(db_.handle());
+  changed_counters_.emplace_back(queue.id, queue.counters);
+  windows_.start_empty(queue.id);
+  return {};
+}
+
+Result<void> SqliteStore::flush_queues() {
+  for (const Queue& queue : changed_queues_) {
+    const std::string settings = settings_text(queue);
+    bind_queue(sql_.update_queue, queue, settings);
+    RQ_TRY(sql_.update_queue.bind(9, queue.id).run());
+  }
+  changed_queues_.clear();
+  for (const auto& [id, counters] : changed_counters_) {
+    Statement& replace = sql_.replace_counter;
+    replace.bind(1, id);
+    int at = 2;
+    for (const std::int64_t n : counters.in_state) replace.bind(at++, n);
+    for (const std::int64_t n :
+         {counters.buried, counters.puts, counters.dones, counters.errs, counters.retries,
+          counters.losses, counters.cancels, counters.deletes}) {
+      replace.bind(at++, n);
+    }
+    RQ_TRY(replace.run());
+  }
+  changed_counters_.clear();
+  for (const QueueId id : erased_queues_) {
+    RQ_TRY(sql_.delete_queue.bind(1, id).run());
+    RQ_TRY(sql_.delete_counter.bind(1, id).run());
+  }
+  erased_queues_.clear();
+  return {};
+}
+
+}  // namespace rq::store::sqlite

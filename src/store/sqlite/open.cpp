@@ -1,0 +1,88 @@
+#include "store/sqlite/open.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "store/sqlite/reader.h"
+#include "store/sqlite/schema.h"
+#include "store/sqlite/sqlite_store.h"
+
+namespace rq::store::sqlite {
+
+Result<std::unique_ptr<Store>> open_store(const std::filesystem::path& file,
+                                          const Options& options) {
+  auto store = std::make_unique<SqliteStore>();
+  RQ_TRY(store->open(file, options));
+  return std::unique_ptr<Store>{std::move(store)};
+}
+
+Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file) {
+  auto reader = std::make_unique<SqliteReader>();
+  RQ_TRY(reader->open(file));
+  return std::unique_ptr<Reader>{std::move(reader)};
+}
+
+namespace {
+
+// Each query lists what should not be: one line a row.
+constexpr std::array<const char*, 7> kRules{
+    "SELECT 'counter of queue ' || q.name || ': ' || c.que || ' in que, the line has ' || "
+    "(SELECT count(*) FROM ready r WHERE r.queue = q.id) FROM queue q JOIN counter c ON c.queue = "
+    "q.id WHERE c.que <> (SELECT count(*) FROM ready r WHERE r.queue = q.id)",
+    "SELECT 'counter of queue ' || q.name || ': ' || c.run || ' in run, there are leases: ' || "
+    "(SELECT count(*) FROM lease l WHERE l.queue = q.id) FROM queue q JOIN counter c ON c.queue = "
+    "q.id WHERE c.run <> (SELECT count(*) FROM lease l WHERE l.queue = q.id)",
+    "SELECT 'counter of queue ' || q.name || ': ' || c.scheduled || ' scheduled, there are ' || "
+    "(SELECT count(*) FROM scheduled s WHERE s.queue = q.id) FROM queue q JOIN counter c ON "
+    "c.queue = q.id WHERE c.scheduled <> (SELECT count(*) FROM scheduled s WHERE s.queue = q.id)",
+    "SELECT 'counter of queue ' || q.name || ': ' || (c.done + c.relayed + c.cancelled + c.err) "
+    "|| ' finished, there are ' || count(m.seq) FROM queue q JOIN counter c ON c.queue = q.id "
+    "LEFT JOIN message m ON m.queue = q.id AND m.finished IS NOT NULL GROUP BY q.id "
+    "HAVING c.done + c.relayed + c.cancelled + c.err <> count(m.seq)",
+    "SELECT 'message ' || m.seq || ' rests in que, but is in no line and has no lease' FROM "
+    "message m WHERE m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.seq = "
+    "m.seq) AND NOT EXISTS (SELECT 1 FROM ready r WHERE r.queue = m.queue AND r.rank = -m.priority "
+    "AND r.seq = m.seq)",
+    "SELECT 'lease of message ' || l.seq || ', which is not there' FROM lease l WHERE NOT EXISTS "
+    "(SELECT 1 FROM message m WHERE m.seq = l.seq)",
+    "SELECT 'place in the line of message ' || r.seq || ', which is not there' FROM ready r WHERE "
+    "NOT EXISTS (SELECT 1 FROM message m WHERE m.seq = r.seq)",
+};
+constexpr std::size_t kFindingsMax = 100;
+
+}  // namespace
+
+Result<std::vector<std::string>> check_store(const std::filesystem::path& file) {
+  Db db;
+  RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
+  RQ_TRY(db.exec("PRAGMA busy_timeout = 5000"));
+  std::vector<std::string> findings;
+  RQ_TRY_ASSIGN(version, db.one("PRAGMA user_version"));
+  if (version.value_or(0) != newest_version()) {
+    findings.push_back(fmt::format("schema version {}, this rq knows {}", version.value_or(0),
+                                   newest_version()));
+    return findings;
+  }
+  Statement pages;
+  RQ_TRY(pages.prepare(db.handle(), "PRAGMA quick_check", false));
+  for (;;) {
+    RQ_TRY_ASSIGN(found, pages.step());
+    if (!found) break;
+    if (pages.text(0) != "ok") findings.emplace_back(pages.text(0));
+  }
+  // One transaction: the server may go on writing meanwhile.
+  RQ_TRY(db.exec("BEGIN"));
+  for (const char* rule : kRules) {
+    Statement broken;
+    RQ_TRY(broken.prepare(db.handle(), rule, false));
+    while (findings.size() < kFindingsMax) {
+      RQ_TRY_ASSIGN(found, broken.step());
+      if (!found) break;
+      findings.emplace_back(broken.text(0));
+    }
+  }
+  return findings;
+}
+
+}  // namespace rq::store::sqlite

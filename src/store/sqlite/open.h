@@ -1,0 +1,33 @@
+#pragma once
+// The SQLite store: one file, nothing to set up. docs/STORAGE.md shows its tables.
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "store/store.h"
+
+namespace rq::store::sqlite {
+
+struct Options {
+  // The write-ahead log is copied into the database when it has grown to this, bytes.
+  std::int64_t wal_bytes = 32LL * 1024 * 1024;
+  // Of the page cache of the writing connection, bytes.
+  std::int64_t cache_bytes = 48LL * 1024 * 1024;
+};
+
+// Opens or creates the store; migrates an older schema; counts the boot. One process at a time.
+// Faults: internal with SQLite's words; disk_full. A newer schema is refused.
+[[nodiscard]] base::Result<std::unique_ptr<Store>> open_store(const std::filesystem::path& file,
+                                                              const Options& options = {});
+
+// A read-only view beside it. The store must have been opened before.
+[[nodiscard]] base::Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file);
+
+// Reads every page and index and compares the counters with the messages: what is wrong, one line
+// each; empty when all is well. For doctor. Beside a running server or without one.
+[[nodiscard]] base::Result<std::vector<std::string>> check_store(
+    const std::filesystem::path& file);
+
+}  // namespace rq::store::sqlite

@@ -1,0 +1,315 @@
+#include "store/sqlite/reader.h"
+
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+
+#include "base/limits.h"
+#include "store/sqlite/rows.h"
+
+namespace rq::store::sqlite {
+
+using core::State;
+
+Result<void> SqliteReader::open(const std::filesystem::path& file) {
+  RQ_TRY(db_.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
+  RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
+  RQ_TRY(db_.exec("PRAGMA query_only = 1"));
+  RQ_TRY(db_.exec("PRAGMA cache_size = -8192"));
+  const std::string select = fmt::format(
+      "SELECT {}, q.name FROM message m JOIN queue q ON q.id = m.queue {} ", kMessageColumns,
+      kMessageJoins);
+  RQ_TRY(by_seq_.prepare(db_.handle(), (select + "WHERE m.seq = ?1").c_str()));
+  RQ_TRY(by_key_.prepare(
+      db_.handle(),
+      (select + "WHERE m.seq = (SELECT seq FROM detail WHERE key = ?1)").c_str()));
+  RQ_TRY(attempts_.prepare(db_.handle(),
+                           "SELECT seq, number, worker, started, ended, outcome, reason, "
+                           "post_mortem FROM attempt WHERE seq = ?1 ORDER BY number"));
+  RQ_TRY(ahead_.prepare(db_.handle(),
+                        "SELECT count(*) FROM (SELECT 1 FROM ready WHERE queue = ?1 AND "
+                        "(rank, seq) < (?2, ?3) LIMIT ?4)"));
+  RQ_TRY(oldest_.prepare(db_.handle(),
+                         "SELECT m.created FROM message m WHERE m.seq = (SELECT min(seq) FROM "
+                         "(SELECT seq FROM ready WHERE queue = ?1 ORDER BY rank, seq LIMIT 1))"));
+  RQ_TRY(queue_id_.prepare(db_.handle(), "SELECT id FROM queue WHERE name = ?1"));
+  return waste_.prepare(db_.handle(), "SELECT folder FROM waste LIMIT ?1");
+}
+
+Result<std::optional<MessageRow>> SqliteReader::one(Statement& query) {
+  RQ_TRY_ASSIGN(found, query.step());
+  if (!found) return std::optional<MessageRow>{};
+  auto message = read_message(query);
+  std::string queue{query.text(kMessageColumnCount)};
+  query.reset();
+  if (!message) return std::move(message).error();
+  return std::optional<MessageRow>{
+      MessageRow{.message = std::move(*message), .queue = std::move(queue)}};
+}
+
+Result<std::optional<MessageRow>> SqliteReader::message(Seq seq) {
+  return one(by_seq_.bind(1, seq));
+}
+
+Result<std::optional<MessageRow>> SqliteReader::message_by_key(std::string_view key) {
+  return one(by_key_.bind(1, key));
+}
+
+Result<std::vector<Attempt>> SqliteReader::attempts(Seq seq) {
+  std::vector<Attempt> out;
+  attempts_.bind(1, seq);
+  for (;;) {
+    RQ_TRY_ASSIGN(found, attempts_.step());
+    if (!found) return out;
+    out.push_back(read_attempt(attempts_));
+  }
+}
+
+Result<std::int64_t> SqliteReader::ahead_of(const MessageRow& row, std::int64_t bound) {
+  const core::Message& m = row.message;
+  ahead_.bind(1, m.queue).bind(2, -m.priority).bind(3, m.seq).bind(4, bound);
+  RQ_TRY_ASSIGN(found, ahead_.step());
+  const std::int64_t ahead = found ? ahead_.integer(0) : 0;
+  ahead_.reset();
+  return ahead;
+}
+
+Result<std::optional<Instant>> SqliteReader::oldest_ready(QueueId queue) {
+  RQ_TRY_ASSIGN(found, oldest_.bind(1, queue).step());
+  if (!found) return std::optional<Instant>{};
+  const Instant created = oldest_.instant(0);
+  oldest_.reset();
+  return std::optional<Instant>{created};
+}
+
+Result<std::vector<std::string>> SqliteReader::waste(std::int64_t limit) {
+  std::vector<std::string> out;
+  waste_.bind(1, limit);
+  for (;;) {
+    RQ_TRY_ASSIGN(found, waste_.step());
+    if (!found) return out;
+    out.emplace_back(waste_.text(0));
+  }
+}
+
+Result<std::optional<QueueId>> SqliteReader::queue_id(std::string_view name) {
+  RQ_TRY_ASSIGN(found, queue_id_.bind(1, name).step());
+  if (!found) return std::optional<QueueId>{};
+  const QueueId id = queue_id_.integer(0);
+  queue_id_.reset();
+  return std::optional<QueueId>{id};
+}
+
+Result<std::int64_t> SqliteReader::count_in(QueueId queue, State state) {
+  // The columns of counter bear the names of the states.
+  Statement count;
+  RQ_TRY(count.prepare(
+      db_.handle(),
+      fmt::format("SELECT {} FROM counter WHERE queue = ?1", name_of(state)).c_str(), false));
+  RQ_TRY_ASSIGN(found, count.bind(1, queue).step());
+  return found ? count.integer(0) : 0;
+}
+
+// --- Lists ----------------------------------------------------------------------------------------
+
+namespace {
+
+// A condition with the values that its question marks stand for.
+class Conditions {
+ public:
+  void add(std::string sql) {
+    if (!sql_.empty()) sql_ += " AND ";
+    sql_ += std::move(sql);
+  }
+  // `{0}` in `sql` stands for the value.
+  void add(std::string_view sql, std::int64_t value) {
+    numbers_.emplace_back(++count_, value);
+    add(numbered(sql));
+  }
+  void add(std::string_view sql, std::string value) {
+    texts_.emplace_back(++count_, std::move(value));
+    add(numbered(sql));
+  }
+  [[nodiscard]] std::string where() const { return sql_.empty() ? "1" : sql_; }
+  void bind(Statement& statement) const {
+    for (const auto& [at, value] : numbers_) statement.bind(at, value);
+    for (const auto& [at, value] : texts_) statement.bind(at, std::string_view{value});
+  }
+
+ private:
+  [[nodiscard]] std::string numbered(std::string_view sql) const {
+    return fmt::format(fmt::runtime(sql), fmt::format("?{}", count_));
+  }
+
+  std::string sql_;
+  std::vector<std::pair<int, std::int64_t>> numbers_;
+  std::vector<std::pair<int, std::string>> texts_;
+  int count_ = 0;
+};
+
+// "%text%" for LIKE ... ESCAPE '\'.
+std::string like_pattern(std::string_view text) {
+  std::string out = "%";
+  for (const char c : text) {
+    if (c == '%' || c == '_' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "%";
+}
+
+void add_state(Conditions& where, State state) {
+  if (state == State::run) {
+    where.add("l.seq IS NOT NULL");
+  } else if (state == State::que) {
+    where.add("m.rest_state = 'que' AND l.seq IS NULL");
+  } else {
+    where.add("m.rest_state = {0}", std::string{name_of(state)});
+  }
+}
+
+Conditions conditions_of(const Filter& filter, std::optional<QueueId> queue) {
+  Conditions where;
+  if (queue) where.add("m.queue = {0}", *queue);
+  if (filter.state) add_state(where, *filter.state);
+  if (filter.mark) {
+    if (*filter.mark == core::Mark::none) {
+      where.add("m.mark IS NULL");
+    } else {
+      where.add("m.mark = {0}", std::string{name_of(*filter.mark)});
+    }
+  }
+  if (!filter.tag.empty()) {
+    where.add("m.seq IN (SELECT seq FROM tag WHERE tag = {0})", filter.tag);
+  }
+  if (!filter.key.empty()) {
+    where.add("m.seq = (SELECT seq FROM detail WHERE key = {0})", filter.key);
+  }
+  if (filter.after) where.add("m.created >= {0}", base::to_ms(*filter.after));
+  if (filter.before) where.add("m.created < {0}", base::to_ms(*filter.before));
+  if (!filter.text.empty()) {
+    where.add(
+        "(CAST(m.payload AS TEXT) || char(10) || coalesce(d.param1, '') || char(10) || "
+        "coalesce(d.param2, '') || char(10) || coalesce(d.param3, '') || char(10) || "
+        "coalesce(d.param4, '') || char(10) || coalesce(d.progress, '') || char(10) || "
+        "coalesce(d.result, '') || char(10) || coalesce(d.src, '') || char(10) || "
+        "coalesce(d.dest, '')) LIKE {0} ESCAPE '\\'",
+        like_pattern(filter.text));
+  }
+  return where;
+}
+
+// The table that holds all messages of a queue in this state, and nothing else; empty: none does.
+std::string source_of(State state) {
+  switch (state) {
+    case State::que:
+      return "SELECT seq FROM ready WHERE queue = {0}";
+    case State::scheduled:
+      return "SELECT seq FROM scheduled WHERE queue = {0}";
+    case State::run:
+      return "SELECT seq FROM lease WHERE queue = {0}";
+    case State::err:
+      return "SELECT seq FROM message WHERE queue = {0} AND finished IS NOT NULL AND rest_state = "
+             "'err' AND mark <> 'buried' UNION ALL SELECT seq FROM message WHERE queue = {0} AND "
+             "finished IS NOT NULL AND mark = 'buried'";
+    case State::done:
+    case State::relayed:
+    case State::cancelled:
+      return "SELECT seq FROM message WHERE queue = {0} AND finished IS NOT NULL AND rest_state <> "
+             "'err'";
+    case State::prep:
+    case State::throttled:
+    case State::depends:
+      return {};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Listed> SqliteReader::list(const Page& page) {
+  Listed out;
+  const Filter& filter = page.filter;
+  std::optional<QueueId> queue;
+  if (!filter.queue.empty()) {
+    RQ_TRY_ASSIGN(id, queue_id(filter.queue));
+    if (!id) {
+      return base::fail(base::Code::not_found, fmt::format("there is no queue '{}'", filter.queue),
+                        "see: rq queue list");
+    }
+    queue = id;
+  }
+  Conditions where = conditions_of(filter, queue);
+  if (page.cursor > 0) {
+    if (page.newest_first) {
+      where.add("m.seq < {0}", page.cursor);
+    } else {
+      where.add("m.seq > {0}", page.cursor);
+    }
+  }
+
+  // Small sets are found through their own index; otherwise the rows are walked in their order, at
+  // most kListScanMax of them.
+  bool walked = filter.key.empty() && filter.tag.empty();
+  if (queue && filter.state && walked) {
+    RQ_TRY_ASSIGN(count, count_in(*queue, *filter.state));
+    const std::string source = source_of(*filter.state);
+    if (!source.empty() && count <= kSortedStateMax) {
+      where.add("m.seq IN (" + fmt::format(fmt::runtime(source), *queue) + ")");
+      walked = false;
+    }
+  }
+  std::optional<Seq> scan_end;
+  if (walked) {
+    // The row where the walk must stop.
+    Statement last;
+    RQ_TRY(last.prepare(db_.handle(),
+                        page.newest_first
+                            ? "SELECT seq FROM message WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 "
+                              "OFFSET ?2"
+                            : "SELECT seq FROM message WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2",
+                        false));
+    const Seq from = page.cursor > 0 ? page.cursor : (page.newest_first ? INT64_MAX : 0);
+    last.bind(1, from).bind(2, static_cast<std::int64_t>(base::kListScanMax));
+    RQ_TRY_ASSIGN(more, last.step());
+    if (more) {
+      scan_end = last.integer(0);
+      if (page.newest_first) {
+        where.add("m.seq > {0}", *scan_end);
+      } else {
+        where.add("m.seq < {0}", *scan_end);
+      }
+    }
+  }
+
+  std::string columns = kMessageColumns;
+  const auto payload = columns.find("m.payload");
+  columns.replace(payload, std::string_view{"m.payload"}.size(),
+                  page.payloads ? fmt::format("substr(m.payload, 1, {})", kListPayloadBytes)
+                                : std::string{"x''"});
+  const std::string sql = fmt::format(
+      "SELECT {}, q.name, length(m.payload) FROM message m JOIN queue q ON q.id = m.queue {} WHERE "
+      "{} ORDER BY m.seq {} LIMIT {}",
+      columns, kMessageJoins, where.where(), page.newest_first ? "DESC" : "ASC", page.limit + 1);
+  Statement query;
+  RQ_TRY(query.prepare(db_.handle(), sql.c_str(), false));
+  where.bind(query);
+  for (;;) {
+    RQ_TRY_ASSIGN(found, query.step());
+    if (!found) break;
+    if (static_cast<std::int64_t>(out.rows.size()) == page.limit) {
+      out.cursor = out.rows.back().message.seq;
+      return out;
+    }
+    RQ_TRY_ASSIGN(message, read_message(query));
+    out.rows.push_back({.message = std::move(message),
+                        .queue = std::string{query.text(kMessageColumnCount)},
+                        .payload_bytes = query.integer(kMessageColumnCount + 1)});
+  }
+  if (scan_end) {
+    out.cut = true;
+    out.cursor = page.newest_first ? *scan_end + 1 : *scan_end - 1;
+  }
+  return out;
+}
+
+}  // namespace rq::store::sqlite

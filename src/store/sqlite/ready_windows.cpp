@@ -1,0 +1,57 @@
+#include "store/sqlite/ready_windows.h"
+
+#include <algorithm>
+
+namespace rq::store::sqlite {
+
+void ReadyWindows::start_empty(core::QueueId queue) {
+  Window& window = windows_[queue];
+  window.loaded = true;
+  window.complete = true;
+}
+
+void ReadyWindows::insert(core::QueueId queue, const ReadyKey& key) {
+  const auto found = windows_.find(queue);
+  if (found == windows_.end() || !found->second.loaded) return;
+  Window& window = found->second;
+  if (!window.complete && key > window.bound) return;
+  if (window.keys.empty() || key > window.keys.back()) {
+    window.keys.push_back(key);
+  } else {
+    window.keys.insert(std::lower_bound(window.keys.begin(), window.keys.end(), key), key);
+  }
+  if (window.keys.size() > kWindowMax) {
+    // Cut well below the bound, so that a growing line does not cut at each put.
+    window.keys.resize(kWindowMax / 2);
+    window.bound = window.keys.back();
+    window.complete = false;
+  }
+}
+
+void ReadyWindows::erase(core::QueueId queue, const ReadyKey& key) {
+  const auto found = windows_.find(queue);
+  if (found == windows_.end() || !found->second.loaded) return;
+  auto& keys = found->second.keys;
+  if (!keys.empty() && keys.front() == key) {
+    keys.pop_front();
+    return;
+  }
+  const auto at = std::lower_bound(keys.begin(), keys.end(), key);
+  if (at != keys.end() && *at == key) keys.erase(at);
+}
+
+bool ReadyWindows::clear_between(core::QueueId queue, const ReadyKey& from,
+                                 const ReadyKey& to) const {
+  const auto found = windows_.find(queue);
+  if (found == windows_.end() || !found->second.loaded) return false;
+  const Window& window = found->second;
+  if (!window.complete && to > window.bound) return false;
+  const auto at = std::lower_bound(window.keys.begin(), window.keys.end(), from);
+  return at == window.keys.end() || *at > to;
+}
+
+void ReadyWindows::trim() {
+  if (windows_.size() > kWindowsMax) windows_.clear();
+}
+
+}  // namespace rq::store::sqlite

@@ -1,0 +1,256 @@
+#include "store/sqlite/rows.h"
+
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+
+#include "core/json_fields.h"
+#include "core/settings_json.h"
+
+namespace rq::store::sqlite {
+namespace {
+
+namespace json = boost::json;
+using base::Code;
+using base::Result;
+using core::Details;
+using core::Message;
+using core::State;
+
+base::Error damaged(std::string_view what, std::string_view value) {
+  return base::fail(Code::internal, fmt::format("the store holds {} '{}', which rq never writes",
+                                                what, value),
+                    "run rq doctor, and restore a backup if it finds damage");
+}
+
+// Columns of kMessageColumns.
+enum : int {
+  kSeq, kQueue, kState, kMark, kPriority, kCreated, kDue, kFinished, kAttempts, kFailures, kLosses,
+  kCount, kMaxCount, kPayload,
+  kLeaseSeq, kUntil, kAttempt, kBoot, kSince, kLength, kEnds, kStop, kWorker, kLeaseProgress,
+  kDetailed, kKey, kDest, kSrc, kOrigId, kClonedFrom, kDupOf, kParam1, kParam2, kParam3, kParam4,
+  kContentType, kForceRemote, kTags, kHeaders, kWebhooks, kRetries, kBackoff, kTimeout, kLeaseLength,
+  kProgress, kResult, kFolder, kEnd
+};
+static_assert(kEnd == kMessageColumnCount);
+
+std::string to_json(const std::vector<std::string>& list) {
+  json::array array;
+  for (const std::string& item : list) array.emplace_back(item);
+  return json::serialize(array);
+}
+
+std::string to_json(const core::TextPairs& pairs) {
+  json::array array;
+  for (const auto& [name, value] : pairs) array.push_back(json::array{name, value});
+  return json::serialize(array);
+}
+
+Result<json::array> parse_array(std::string_view text) {
+  boost::system::error_code error;
+  json::value value = json::parse(json::string_view{text.data(), text.size()}, error);
+  if (error || !value.is_array()) return damaged("the list", text);
+  return std::move(value.get_array());
+}
+
+Result<void> read_list(std::string_view text, std::vector<std::string>& out) {
+  if (text.empty()) return {};
+  RQ_TRY_ASSIGN(array, parse_array(text));
+  for (const json::value& item : array) {
+    if (!item.is_string()) return damaged("the list", text);
+    out.emplace_back(item.get_string());
+  }
+  return {};
+}
+
+Result<void> read_pairs(std::string_view text, core::TextPairs& out) {
+  if (text.empty()) return {};
+  RQ_TRY_ASSIGN(array, parse_array(text));
+  for (const json::value& item : array) {
+    const json::array* pair = item.if_array();
+    if (pair == nullptr || pair->size() != 2 || !(*pair)[0].is_string() || !(*pair)[1].is_string()) {
+      return damaged("the pairs", text);
+    }
+    out.emplace_back((*pair)[0].get_string(), (*pair)[1].get_string());
+  }
+  return {};
+}
+
+Result<void> read_details(const Statement& row, Details& d) {
+  d.key = row.text(kKey);
+  d.dest = row.text(kDest);
+  d.src = row.text(kSrc);
+  d.orig_id = row.text(kOrigId);
+  d.cloned_from = row.text(kClonedFrom);
+  d.dup_of = row.text(kDupOf);
+  d.param1 = row.text(kParam1);
+  d.param2 = row.text(kParam2);
+  d.param3 = row.text(kParam3);
+  d.param4 = row.text(kParam4);
+  d.content_type = row.text(kContentType);
+  d.force_remote = row.integer(kForceRemote) != 0;
+  RQ_TRY(read_list(row.text(kTags), d.tags));
+  RQ_TRY(read_pairs(row.text(kHeaders), d.headers));
+  RQ_TRY(read_list(row.text(kWebhooks), d.webhooks));
+  if (!row.is_null(kRetries)) d.retries = row.integer(kRetries);
+  if (const auto text = row.text(kBackoff); !text.empty()) {
+    boost::system::error_code error;
+    const json::value value = json::parse(json::string_view{text.data(), text.size()}, error);
+    if (error || !value.is_object()) return damaged("the backoff", text);
+    RQ_TRY(core::merge_backoff(value.get_object(), d.backoff.emplace()));
+  }
+  if (!row.is_null(kTimeout)) d.timeout = base::Millis{row.integer(kTimeout)};
+  if (!row.is_null(kLeaseLength)) d.lease = base::Millis{row.integer(kLeaseLength)};
+  d.progress = row.text(kProgress);
+  d.result = row.text(kResult);
+  d.folder = row.text(kFolder);
+  return {};
+}
+
+void read_lease(const Statement& row, core::Lease& lease) {
+  lease.until = row.instant(kUntil);
+  lease.attempt = row.integer(kAttempt);
+  lease.boot = row.integer(kBoot);
+  lease.since = row.instant(kSince);
+  lease.length = base::Millis{row.integer(kLength)};
+  lease.end = row.is_null(kEnds) ? core::LeaseEnd::deadline : core::LeaseEnd::connection;
+  const std::string_view stop = row.text(kStop);
+  lease.stop = stop == "kill"     ? core::StopRequest::kill
+               : stop == "cancel" ? core::StopRequest::cancel
+                                  : core::StopRequest::none;
+  lease.worker = row.text(kWorker);
+  lease.progress = row.text(kLeaseProgress);
+}
+
+std::int32_t small(const Statement& row, int column) {
+  return static_cast<std::int32_t>(row.integer(column));
+}
+
+// The state to rest in: a running message goes back to the line when its lease is gone.
+std::string_view rest_state(const Message& m) {
+  return name_of(m.state == State::run ? State::que : m.state);
+}
+
+}  // namespace
+
+Result<Message> read_message(const Statement& row) {
+  Message m;
+  m.seq = row.integer(kSeq);
+  m.queue = row.integer(kQueue);
+  const auto state = core::state_of(row.text(kState));
+  if (!state) return damaged("the state", row.text(kState));
+  m.state = *state;
+  if (!row.is_null(kMark)) {
+    const auto mark = core::mark_of(row.text(kMark));
+    if (!mark) return damaged("the mark", row.text(kMark));
+    m.mark = *mark;
+  }
+  m.priority = row.integer(kPriority);
+  m.created = row.instant(kCreated);
+  m.due = row.is_null(kDue) ? m.created : row.instant(kDue);
+  if (!row.is_null(kFinished)) m.finished = row.instant(kFinished);
+  m.attempts = small(row, kAttempts);
+  m.failures = small(row, kFailures);
+  m.losses = small(row, kLosses);
+  m.count = small(row, kCount);
+  m.max_count = small(row, kMaxCount);
+  m.payload = row.text(kPayload);
+  if (row.integer(kDetailed) != 0) RQ_TRY(read_details(row, m.detail()));
+  if (!row.is_null(kLeaseSeq)) {
+    m.state = State::run;
+    m.lease = std::make_unique<core::Lease>();
+    read_lease(row, *m.lease);
+  }
+  return m;
+}
+
+void bind_message(Statement& insert, const Message& m) {
+  insert.bind(1, m.seq).bind(2, m.queue).bind(3, rest_state(m));
+  m.mark == core::Mark::none ? insert.bind_null(4) : insert.bind(4, name_of(m.mark));
+  insert.bind(5, m.priority).bind(6, base::to_ms(m.created));
+  m.due == m.created ? insert.bind_null(7) : insert.bind(7, base::to_ms(m.due));
+  m.finished == core::Instant{} ? insert.bind_null(8) : insert.bind(8, base::to_ms(m.finished));
+  insert.bind(9, m.attempts).bind(10, m.failures).bind(11, m.losses).bind(12, m.count);
+  insert.bind(13, m.max_count).bind(14, m.details ? 1 : 0).bind_blob(15, m.payload);
+}
+
+void bind_update(Statement& update, const Message& m) {
+  update.bind(1, m.queue).bind(2, rest_state(m));
+  m.mark == core::Mark::none ? update.bind_null(3) : update.bind(3, name_of(m.mark));
+  update.bind(4, m.priority);
+  m.due == m.created ? update.bind_null(5) : update.bind(5, base::to_ms(m.due));
+  m.finished == core::Instant{} ? update.bind_null(6) : update.bind(6, base::to_ms(m.finished));
+  update.bind(7, m.attempts).bind(8, m.failures).bind(9, m.losses).bind(10, m.count);
+  update.bind(11, m.max_count).bind(12, m.details ? 1 : 0).bind(13, m.seq);
+}
+
+void bind_detail(Statement& insert, core::Seq seq, const Details& d, DetailTexts& texts) {
+  texts.tags = d.tags.empty() ? std::string{} : to_json(d.tags);
+  texts.headers = d.headers.empty() ? std::string{} : to_json(d.headers);
+  texts.webhooks = d.webhooks.empty() ? std::string{} : to_json(d.webhooks);
+  texts.backoff =
+      d.backoff ? json::serialize(core::to_json(*d.backoff)) : std::string{};
+  insert.bind(1, seq);
+  int at = 2;
+  for (const std::string* text :
+       {&d.key, &d.dest, &d.src, &d.orig_id, &d.cloned_from, &d.dup_of, &d.param1, &d.param2,
+        &d.param3, &d.param4, &d.content_type}) {
+    insert.bind_text_or_null(at++, *text);
+  }
+  insert.bind(at++, d.force_remote ? 1 : 0);
+  insert.bind_text_or_null(at++, texts.tags);
+  insert.bind_text_or_null(at++, texts.headers);
+  insert.bind_text_or_null(at++, texts.webhooks);
+  d.retries ? insert.bind(at, *d.retries) : insert.bind_null(at);
+  insert.bind_text_or_null(++at, texts.backoff);
+  ++at;
+  d.timeout ? insert.bind(at, d.timeout->count()) : insert.bind_null(at);
+  ++at;
+  d.lease ? insert.bind(at, d.lease->count()) : insert.bind_null(at);
+  insert.bind_text_or_null(++at, d.progress);
+  insert.bind_text_or_null(++at, d.result);
+  insert.bind_text_or_null(++at, d.folder);
+}
+
+Result<core::Queue> read_queue(const Statement& row) {
+  core::Queue q;
+  q.id = row.integer(0);
+  q.name = row.text(1);
+  const auto admin = core::admin_of(row.text(2));
+  if (!admin) return damaged("the admin state", row.text(2));
+  q.admin = *admin;
+  if (!row.is_null(3)) q.paused_until = row.instant(3);
+  q.revision = row.integer(4);
+  q.created = row.instant(5);
+  q.on_demand = row.integer(6) != 0;
+  q.script_error = row.text(7);
+  boost::system::error_code error;
+  const std::string_view text = row.text(8);
+  const json::value settings = json::parse(json::string_view{text.data(), text.size()}, error);
+  if (error || !settings.is_object()) return damaged("the settings", text);
+  RQ_TRY_ASSIGN(merged, core::merge_settings(core::QueueSettings{}, settings.get_object()));
+  q.settings = std::move(merged);
+  int column = 9;
+  for (std::int64_t& n : q.counters.in_state) n = row.integer(column++);
+  core::Counters& c = q.counters;
+  for (std::int64_t* n : {&c.buried, &c.puts, &c.dones, &c.errs, &c.retries, &c.losses, &c.cancels,
+                          &c.deletes}) {
+    *n = row.integer(column++);
+  }
+  return q;
+}
+
+core::Attempt read_attempt(const Statement& row) {
+  core::Attempt a;
+  a.seq = row.integer(0);
+  a.number = row.integer(1);
+  a.worker = row.text(2);
+  a.started = row.instant(3);
+  a.ended = row.instant(4);
+  a.outcome = row.text(5);
+  a.reason = row.text(6);
+  a.post_mortem = row.text(7);
+  return a;
+}
+
+}  // namespace rq::store::sqlite

@@ -1,0 +1,49 @@
+#pragma once
+// Rows to records and back: the one place that knows the order of columns.
+#include "base/result.h"
+#include "core/message.h"
+#include "core/queue.h"
+#include "store/sqlite/db.h"
+
+namespace rq::store::sqlite {
+
+// What a SELECT of messages lists, in the order read_message takes. The tables are named m
+// (message), d (detail) and l (lease); d and l may be outer-joined.
+inline constexpr const char* kMessageColumns =
+    "m.seq, m.queue, m.rest_state, m.mark, m.priority, m.created, m.due, m.finished, m.attempts, "
+    "m.failures, m.losses, m.count, m.max_count, m.payload, "
+    "l.seq, l.until, l.attempt, l.boot, l.since, l.length, l.ends, l.stop, l.worker, l.progress, "
+    "m.detailed, d.key, d.dest, d.src, d.orig_id, d.cloned_from, d.dup_of, d.param1, d.param2, "
+    "d.param3, d.param4, d.content_type, d.force_remote, d.tags, d.headers, d.webhooks, d.retries, "
+    "d.backoff, d.timeout, d.lease, d.progress, d.result, d.folder";
+inline constexpr const char* kMessageJoins =
+    " LEFT JOIN lease l ON l.seq = m.seq LEFT JOIN detail d ON d.seq = m.seq AND m.detailed = 1 ";
+inline constexpr int kMessageColumnCount = 47;  // further columns of a SELECT start here
+
+// The row under the statement. A value that rq did not write is a fault.
+[[nodiscard]] base::Result<core::Message> read_message(const Statement& row);
+
+// INSERT INTO message: 15 columns from `at`.
+void bind_message(Statement& insert, const core::Message& message);
+// What can change after the put: 12 values, then seq.
+inline constexpr const char* kUpdateMessage =
+    "UPDATE message SET queue = ?1, rest_state = ?2, mark = ?3, priority = ?4, due = ?5, "
+    "finished = ?6, attempts = ?7, failures = ?8, losses = ?9, count = ?10, max_count = ?11, "
+    "detailed = ?12 WHERE seq = ?13";
+void bind_update(Statement& update, const core::Message& message);
+
+// The JSON texts of a detail row; they must live as long as the bind.
+struct DetailTexts {
+  std::string tags;
+  std::string headers;
+  std::string webhooks;
+  std::string backoff;
+};
+// INSERT OR REPLACE INTO detail: 23 columns.
+void bind_detail(Statement& insert, core::Seq seq, const core::Details& details,
+                 DetailTexts& texts);
+
+[[nodiscard]] base::Result<core::Queue> read_queue(const Statement& row);
+[[nodiscard]] core::Attempt read_attempt(const Statement& row);
+
+}  // namespace rq::store::sqlite

@@ -1,0 +1,582 @@
+#include "store/sqlite/sqlite_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "store/sqlite/rows.h"
+#include "store/sqlite/schema.h"
+
+namespace rq::store::sqlite {
+
+using base::Code;
+
+namespace {
+
+// Records kept in memory, a power of two: enough for what is in flight, some 20 MiB with payloads of
+// a few hundred bytes.
+constexpr std::size_t kSlots = 32'768;
+constexpr std::size_t kHeldBytesMax = 24 * base::kMiB;  // payloads of kept records
+constexpr std::size_t kWindowReadBytesMax = 4 * base::kMiB;  // payloads read ahead at once
+// Sequence numbers set aside at once: one write of the meta row for so many puts, and at most so
+// many numbers left out after a crash.
+constexpr Seq kSeqBlock = 10'000;
+
+}  // namespace
+
+// --- Opening --------------------------------------------------------------------------------------
+
+Result<void> SqliteStore::open(const std::filesystem::path& file, const Options& options) {
+  options_ = options;
+  RQ_TRY(db_.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
+  // synchronous=NORMAL and sync_log() after each commit that promises the disk are together what
+  // FULL is; apart, they let a lease do without (docs/ARCHITECTURE.md).
+  RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
+  RQ_TRY(db_.exec("PRAGMA journal_mode = WAL"));
+  RQ_TRY(db_.exec("PRAGMA synchronous = NORMAL"));
+  RQ_TRY(db_.exec("PRAGMA wal_autocheckpoint = 0"));
+  RQ_TRY(db_.exec("PRAGMA temp_store = MEMORY"));
+  RQ_TRY(db_.exec(
+      fmt::format("PRAGMA cache_size = -{}", options.cache_bytes / 1024).c_str()));
+  RQ_TRY(migrate(db_));
+  RQ_TRY_ASSIGN(page_bytes, db_.one("PRAGMA page_size"));
+  page_bytes_ = page_bytes.value_or(page_bytes_);
+  sqlite3_wal_hook(
+      db_.handle(),
+      [](void* frames, sqlite3*, const char*, int in_log) {
+        *static_cast<std::int64_t*>(frames) = in_log;
+        return SQLITE_OK;
+      },
+      &log_frames_);
+  RQ_TRY(prepare());
+  slots_.resize(kSlots);
+
+  RQ_TRY(db_.exec("UPDATE meta SET value = value + 1 WHERE key = 'boot'"));
+  RQ_TRY_ASSIGN(boot, db_.one("SELECT value FROM meta WHERE key = 'boot'"));
+  RQ_TRY_ASSIGN(next, db_.one("SELECT value FROM meta WHERE key = 'next_seq'"));
+  RQ_CHECK(boot.has_value() && next.has_value());
+  boot_ = *boot;
+  next_ = *next;
+  block_end_ = next_;
+  return sync_log();
+}
+
+SqliteStore::~SqliteStore() {
+  if (db_.handle() == nullptr || !slots_.size()) return;
+  if (in_transaction_) abort();
+  // A clean end leaves no gap in the numbers. If it fails there is one: no harm.
+  if (block_end_ != next_) {
+    static_cast<void>(sql_.set_next_seq.bind(1, next_).run());
+    static_cast<void>(sync_log());
+  }
+}
+
+Result<void> SqliteStore::prepare() {
+  const std::string select = fmt::format("SELECT {} FROM ", kMessageColumns);
+  const std::string by_seq = select + "message m" + kMessageJoins;
+  const std::string counters =
+      "prep, scheduled, throttled, depends, que, run, done, relayed, err, cancelled, buried, "
+      "puts, dones, errs, retries, losses, cancels, deletes";
+  struct Item {
+    Statement& statement;
+    std::string sql;
+  };
+  const Item items[] = {
+      {sql_.begin, "BEGIN IMMEDIATE"},
+      {sql_.commit, "COMMIT"},
+      {sql_.rollback, "ROLLBACK"},
+      {sql_.find, by_seq + "WHERE m.seq = ?1"},
+      {sql_.find_key, "SELECT seq FROM detail WHERE key = ?1"},
+      {sql_.window_start, select + "ready r CROSS JOIN message m ON m.seq = r.seq" +
+                              kMessageJoins + "WHERE r.queue = ?1 ORDER BY r.rank, r.seq LIMIT ?2"},
+      {sql_.insert_message,
+       "INSERT INTO message VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"},
+      {sql_.update_message, kUpdateMessage},
+      {sql_.delete_message, "DELETE FROM message WHERE seq = ?1"},
+      {sql_.delete_messages, "DELETE FROM message WHERE seq BETWEEN ?1 AND ?2"},
+      {sql_.replace_detail,
+       "INSERT OR REPLACE INTO detail VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,"
+       "?16,?17,?18,?19,?20,?21,?22,?23)"},
+      {sql_.delete_detail, "DELETE FROM detail WHERE seq = ?1"},
+      {sql_.insert_ready, "INSERT INTO ready VALUES (?1,?2,?3)"},
+      {sql_.delete_ready, "DELETE FROM ready WHERE queue = ?1 AND rank = ?2 AND seq = ?3"},
+      {sql_.delete_ready_range,
+       "DELETE FROM ready WHERE queue = ?1 AND rank = ?2 AND seq BETWEEN ?3 AND ?4"},
+      {sql_.insert_scheduled, "INSERT INTO scheduled VALUES (?1,?2,?3)"},
+      {sql_.delete_scheduled, "DELETE FROM scheduled WHERE due = ?1 AND seq = ?2"},
+      {sql_.replace_lease,
+       "INSERT OR REPLACE INTO lease VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"},
+      {sql_.delete_lease, "DELETE FROM lease WHERE seq = ?1"},
+      {sql_.delete_leases, "DELETE FROM lease WHERE seq BETWEEN ?1 AND ?2"},
+      {sql_.replace_attempt, "INSERT OR REPLACE INTO attempt VALUES (?1,?2,?3,?4,?5,?6,?7,?8)"},
+      {sql_.trim_attempts, "DELETE FROM attempt WHERE seq = ?1 AND number <= ?2"},
+      {sql_.delete_attempts, "DELETE FROM attempt WHERE seq = ?1"},
+      {sql_.insert_tag, "INSERT OR IGNORE INTO tag VALUES (?1,?2)"},
+      {sql_.delete_tag, "DELETE FROM tag WHERE tag = ?1 AND seq = ?2"},
+      {sql_.insert_waste, "INSERT OR IGNORE INTO waste VALUES (?1)"},
+      {sql_.delete_waste, "DELETE FROM waste WHERE folder = ?1"},
+      {sql_.next_due, "SELECT seq FROM scheduled WHERE due <= ?1 ORDER BY due, seq LIMIT 1"},
+      {sql_.next_scheduled,
+       "SELECT seq FROM scheduled WHERE queue = ?1 ORDER BY due, seq LIMIT 1"},
+      {sql_.next_expired, "SELECT seq FROM lease WHERE until <= ?1 ORDER BY until LIMIT 1"},
+      {sql_.next_buried,
+       "SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT NULL AND mark = 'buried' "
+       "ORDER BY finished LIMIT 1"},
+      {sql_.oldest_kept,
+       "SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT NULL AND rest_state <> 'err' "
+       "ORDER BY finished LIMIT 1"},
+      {sql_.oldest_err,
+       "SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT NULL AND rest_state = 'err' "
+       "AND mark <> 'buried' ORDER BY finished LIMIT 1"},
+      {sql_.any_message,
+       "SELECT seq FROM (SELECT * FROM (SELECT seq FROM ready WHERE queue = ?1 LIMIT 1) "
+       "UNION ALL SELECT * FROM (SELECT seq FROM scheduled WHERE queue = ?1 LIMIT 1) "
+       "UNION ALL SELECT * FROM (SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT "
+       "NULL AND rest_state <> 'err' LIMIT 1) "
+       "UNION ALL SELECT * FROM (SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT "
+       "NULL AND rest_state = 'err' AND mark <> 'buried' LIMIT 1) "
+       "UNION ALL SELECT * FROM (SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT "
+       "NULL AND mark = 'buried' LIMIT 1) "
+       "UNION ALL SELECT * FROM (SELECT seq FROM message WHERE queue = ?1 LIMIT 1)) LIMIT 1"},
+      {sql_.orphan_lease,
+       "SELECT seq FROM lease WHERE ends IS NOT NULL AND boot < ?1 ORDER BY seq LIMIT 1"},
+      {sql_.shift_leases, "UPDATE lease SET until = until + ?1"},
+      {sql_.min_due, "SELECT min(due) FROM scheduled"},
+      {sql_.min_until, "SELECT min(until) FROM lease"},
+      {sql_.insert_queue,
+       "INSERT INTO queue (name, admin, paused_until, revision, created, on_demand, script_error, "
+       "settings) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)"},
+      {sql_.update_queue,
+       "UPDATE queue SET name = ?1, admin = ?2, paused_until = ?3, revision = ?4, created = ?5, "
+       "on_demand = ?6, script_error = ?7, settings = ?8 WHERE id = ?9"},
+      {sql_.delete_queue, "DELETE FROM queue WHERE id = ?1"},
+      {sql_.replace_counter,
+       "INSERT OR REPLACE INTO counter VALUES "
+       "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)"},
+      {sql_.delete_counter, "DELETE FROM counter WHERE queue = ?1"},
+      {sql_.set_next_seq, "UPDATE meta SET value = ?1 WHERE key = 'next_seq'"},
+  };
+  for (const Item& item : items) RQ_TRY(item.statement.prepare(db_.handle(), item.sql.c_str()));
+  return {};
+}
+
+// --- The batch ------------------------------------------------------------------------------------
+
+Result<void> SqliteStore::begin() {
+  ++batch_;
+  return {};
+}
+
+Result<void> SqliteStore::ensure_transaction() {
+  if (in_transaction_) return {};
+  RQ_TRY(sql_.begin.run());
+  in_transaction_ = true;
+  return {};
+}
+
+Result<void> SqliteStore::commit(Sync sync) {
+  auto work = [&]() -> Result<void> {
+    RQ_TRY(flush());
+    if (in_transaction_) {
+      RQ_TRY(sql_.commit.run());
+      in_transaction_ = false;
+      unsynced_ = true;
+    }
+    if (sync == Sync::disk && unsynced_) RQ_TRY(sync_log());
+    return {};
+  };
+  if (auto done = work(); !done) {
+    abort();
+    return done;
+  }
+  for (auto& [seq, held] : overflow_) held_bytes_ -= held->message.payload.size();
+  overflow_.clear();
+  new_keys_.clear();
+  windows_.trim();
+  if (held_bytes_ > kHeldBytesMax) drop_records();
+  return {};
+}
+
+void SqliteStore::abort() {
+  if (in_transaction_) {
+    // It may have been rolled back already by the fault itself.
+    static_cast<void>(sql_.rollback.run());
+    in_transaction_ = false;
+  }
+  drop_records();
+  dirty_.clear();
+  attempts_.clear();
+  new_keys_.clear();
+  changed_queues_.clear();
+  changed_counters_.clear();
+  erased_queues_.clear();
+  windows_.clear();
+  until_floor_ = Instant{};
+  due_floor_ = Instant{};
+  block_end_ = next_;  // the next number sets a new block aside
+}
+
+void SqliteStore::drop_records() {
+  for (auto& slot : slots_) slot.reset();
+  overflow_.clear();
+  held_bytes_ = 0;
+}
+
+Result<void> SqliteStore::sync_log() {
+  sqlite3_file* log = nullptr;
+  int code = sqlite3_file_control(db_.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+  if (code == SQLITE_OK && log != nullptr && log->pMethods != nullptr) {
+    code = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+  }
+  if (code != SQLITE_OK) return fault(nullptr, code, "syncing the log to the disk");
+  unsynced_ = false;
+  return {};
+}
+
+void SqliteStore::maintain() {
+  if (log_frames_ * page_bytes_ < options_.wal_bytes) return;
+  int frames = 0;
+  int copied = 0;
+  const int code = sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE,
+                                             &frames, &copied);
+  // Busy or failed: the log grows on, and the next batch tries again. A disk that fails shows in
+  // the next commit, whose words go to those who asked.
+  if (code == SQLITE_OK && copied == frames) log_frames_ = 0;
+}
+
+// --- Records --------------------------------------------------------------------------------------
+
+SqliteStore::Place SqliteStore::place_of(const Message& m) {
+  switch (m.state) {
+    case core::State::que:
+      return {.where = Where::ready, .queue = m.queue, .key = -m.priority};
+    case core::State::scheduled:
+      return {.where = Where::scheduled, .queue = m.queue, .key = base::to_ms(m.due)};
+    case core::State::run:
+      return {.where = Where::lease, .queue = m.queue, .key = 0};
+    case core::State::prep:
+    case core::State::throttled:
+    case core::State::depends:
+    case core::State::done:
+    case core::State::relayed:
+    case core::State::err:
+    case core::State::cancelled:
+      return {.where = Where::nowhere, .queue = m.queue, .key = 0};
+  }
+  return {};
+}
+
+SqliteStore::Held* SqliteStore::held(Seq seq) {
+  Held* found = slots_[static_cast<std::size_t>(seq) & (kSlots - 1)].get();
+  if (found == nullptr || found->message.seq != seq) {
+    if (overflow_.empty()) return nullptr;
+    const auto at = overflow_.find(seq);
+    if (at == overflow_.end()) return nullptr;
+    found = at->second.get();
+  }
+  found->batch = batch_;
+  return found;
+}
+
+SqliteStore::Held& SqliteStore::hold(Message&& message) {
+  const Seq seq = message.seq;
+  auto& slot = slots_[static_cast<std::size_t>(seq) & (kSlots - 1)];
+  Held* held = nullptr;
+  if (slot && (slot->batch == batch_ || slot->dirty)) {
+    auto& place = overflow_[seq];
+    place = std::make_unique<Held>();
+    held = place.get();
+  } else {
+    if (slot) {
+      held_bytes_ -= slot->message.payload.size();
+      *slot = Held{};
+    } else {
+      slot = std::make_unique<Held>();
+    }
+    held = slot.get();
+  }
+  held->message = std::move(message);
+  held->batch = batch_;
+  held_bytes_ += held->message.payload.size();
+  return *held;
+}
+
+void SqliteStore::mark_dirty(Held& held) {
+  if (held.dirty) return;
+  held.dirty = true;
+  dirty_.push_back(&held);
+}
+
+// Files it where its state says, in memory.
+void SqliteStore::refile(Held& held) {
+  const Place place = held.erased ? Place{} : place_of(held.message);
+  if (place.where == Where::lease) {
+    until_floor_ = std::min(until_floor_, held.message.lease->until);
+  }
+  if (place == held.now) return;
+  if (held.now.where == Where::ready) {
+    windows_.erase(held.now.queue, {.rank = held.now.key, .seq = held.message.seq});
+  }
+  held.now = place;
+  if (place.where == Where::ready) {
+    windows_.insert(place.queue, {.rank = place.key, .seq = held.message.seq});
+  }
+  if (place.where == Where::scheduled) due_floor_ = std::min(due_floor_, held.message.due);
+}
+
+Result<Seq> SqliteStore::next_seq() {
+  if (next_ >= block_end_) {
+    RQ_TRY(ensure_transaction());
+    RQ_TRY(sql_.set_next_seq.bind(1, next_ + kSeqBlock).run());
+    block_end_ = next_ + kSeqBlock;
+  }
+  return next_++;
+}
+
+Record& SqliteStore::insert(Message&& message) {
+  Held& held = hold(std::move(message));
+  held.whole = true;
+  if (held.message.details && !held.message.details->key.empty()) {
+    new_keys_[held.message.details->key] = &held;
+  }
+  refile(held);
+  mark_dirty(held);
+  return held;
+}
+
+Result<SqliteStore::Held*> SqliteStore::load(const Statement& row) {
+  const Seq seq = row.integer(0);
+  if (Held* known = held(seq)) return known;
+  RQ_TRY_ASSIGN(message, read_message(row));
+  Held& loaded = hold(std::move(message));
+  loaded.in_table = true;
+  loaded.has_detail = loaded.message.details != nullptr;
+  loaded.tagged = true;
+  loaded.stored = place_of(loaded.message);
+  loaded.now = loaded.stored;
+  return &loaded;
+}
+
+Result<Record*> SqliteStore::find(Seq seq) {
+  if (Held* known = held(seq)) return known->erased ? nullptr : static_cast<Record*>(known);
+  if (seq <= 0 || seq >= next_) return static_cast<Record*>(nullptr);
+  return find_stored(seq);
+}
+
+Result<Record*> SqliteStore::find_stored(Seq seq) {
+  sql_.find.bind(1, seq);
+  RQ_TRY_ASSIGN(found, sql_.find.step());
+  if (!found) return static_cast<Record*>(nullptr);
+  auto loaded = load(sql_.find);
+  sql_.find.reset();
+  if (!loaded) return std::move(loaded).error();
+  return static_cast<Record*>(*loaded);
+}
+
+Result<Record*> SqliteStore::find_key(std::string_view client_key) {
+  if (!new_keys_.empty()) {
+    const auto found = new_keys_.find(std::string{client_key});
+    if (found != new_keys_.end()) return static_cast<Record*>(found->second);
+  }
+  sql_.find_key.bind(1, client_key);
+  RQ_TRY_ASSIGN(found, sql_.find_key.step());
+  if (!found) return static_cast<Record*>(nullptr);
+  const Seq seq = sql_.find_key.integer(0);
+  sql_.find_key.reset();
+  return find(seq);
+}
+
+void SqliteStore::changed(Record& record, Change change) {
+  Held& held = static_cast<Held&>(record);
+  RQ_CHECK(!held.erased);
+  if (change == Change::whole) held.whole = true;
+  if (held.message.state == core::State::run) held.lease_changed = true;
+  refile(held);
+  mark_dirty(held);
+}
+
+void SqliteStore::erase(Record& record) {
+  Held& held = static_cast<Held&>(record);
+  RQ_CHECK(!held.erased);
+  held.erased = true;
+  if (const auto& details = held.message.details; details && !details->key.empty()) {
+    new_keys_.erase(details->key);
+  }
+  refile(held);
+  mark_dirty(held);
+}
+
+void SqliteStore::insert(Attempt&& attempt) { attempts_.push_back(std::move(attempt)); }
+
+// --- What is next ---------------------------------------------------------------------------------
+
+// Reads the first keys of the line, and the messages with them.
+Result<void> SqliteStore::read_window(QueueId queue) {
+  RQ_TRY(flush());
+  auto& window = windows_.of(queue);
+  window.keys.clear();
+  window.loaded = false;
+  std::size_t bytes = 0;
+  bool complete = true;
+  Statement& read = sql_.window_start;
+  read.bind(1, queue).bind(2, static_cast<std::int64_t>(kWindowRead));
+  for (;;) {
+    RQ_TRY_ASSIGN(found, read.step());
+    if (!found) break;
+    auto loaded = load(read);
+    if (!loaded) {
+      read.reset();
+      return std::move(loaded).error();
+    }
+    const Message& message = (*loaded)->message;
+    window.keys.push_back({.rank = -message.priority, .seq = message.seq});
+    bytes += message.payload.size();
+    if (window.keys.size() == kWindowRead || bytes > kWindowReadBytesMax) {
+      complete = false;
+      read.reset();
+      break;
+    }
+  }
+  window.loaded = true;
+  window.complete = complete;
+  if (!window.keys.empty()) window.bound = window.keys.back();
+  return {};
+}
+
+Result<std::optional<Store::ReadyKey>> SqliteStore::peek_ready(QueueId queue) {
+  auto& window = windows_.of(queue);
+  if (!window.loaded || (window.keys.empty() && !window.complete)) RQ_TRY(read_window(queue));
+  if (window.keys.empty()) return std::optional<Store::ReadyKey>{};
+  return std::optional{
+      Store::ReadyKey{.priority = -window.keys.front().rank, .seq = window.keys.front().seq}};
+}
+
+Result<Record*> SqliteStore::next_ready(QueueId queue) {
+  RQ_TRY_ASSIGN(key, peek_ready(queue));
+  if (!key) return static_cast<Record*>(nullptr);
+  RQ_TRY_ASSIGN(record, find(key->seq));
+  RQ_CHECK(record != nullptr && record->message.state == core::State::que);
+  return record;
+}
+
+// The record that `query` (bound, one row, one column) names; null without a row.
+Result<Record*> SqliteStore::first_of(Statement& query) {
+  RQ_TRY_ASSIGN(found, query.step());
+  if (!found) return static_cast<Record*>(nullptr);
+  const Seq seq = query.integer(0);
+  query.reset();
+  return find(seq);
+}
+
+Result<Record*> SqliteStore::next_due(Instant now) {
+  if (now < due_floor_) return static_cast<Record*>(nullptr);
+  RQ_TRY(flush());
+  RQ_TRY_ASSIGN(record, first_of(sql_.next_due.bind(1, base::to_ms(now))));
+  if (record == nullptr) {
+    RQ_TRY_ASSIGN(found, sql_.min_due.step());
+    due_floor_ = found && !sql_.min_due.is_null(0) ? sql_.min_due.instant(0) : Instant::max();
+    sql_.min_due.reset();
+  }
+  return record;
+}
+
+Result<Record*> SqliteStore::next_expired(Instant now) {
+  if (now < until_floor_) return static_cast<Record*>(nullptr);
+  RQ_TRY(flush());
+  RQ_TRY_ASSIGN(record, first_of(sql_.next_expired.bind(1, base::to_ms(now))));
+  if (record == nullptr) {
+    RQ_TRY_ASSIGN(found, sql_.min_until.step());
+    until_floor_ =
+        found && !sql_.min_until.is_null(0) ? sql_.min_until.instant(0) : Instant::max();
+    sql_.min_until.reset();
+  }
+  return record;
+}
+
+Result<std::optional<Instant>> SqliteStore::next_deadline() {
+  const Instant at = std::min(until_floor_, due_floor_);
+  if (at == Instant::max()) return std::optional<Instant>{};
+  return std::optional{at};
+}
+
+Result<Record*> SqliteStore::next_scheduled(QueueId queue) {
+  RQ_TRY(flush());
+  return first_of(sql_.next_scheduled.bind(1, queue));
+}
+
+Result<Record*> SqliteStore::next_buried(QueueId queue) {
+  RQ_TRY(flush());
+  return first_of(sql_.next_buried.bind(1, queue));
+}
+
+Result<Record*> SqliteStore::oldest_finished(QueueId queue, bool err) {
+  RQ_TRY(flush());
+  return first_of((err ? sql_.oldest_err : sql_.oldest_kept).bind(1, queue));
+}
+
+Result<Record*> SqliteStore::any_message(QueueId queue) {
+  RQ_TRY(flush());
+  return first_of(sql_.any_message.bind(1, queue));
+}
+
+Result<Record*> SqliteStore::orphan_lease() {
+  RQ_TRY(flush());
+  return first_of(sql_.orphan_lease.bind(1, boot_));
+}
+
+Result<void> SqliteStore::shift_leases(base::Millis by) {
+  RQ_TRY(flush());
+  RQ_TRY(ensure_transaction());
+  RQ_TRY(sql_.shift_leases.bind(1, by.count()).run());
+  for (auto& slot : slots_) {
+    if (slot && slot->message.lease) slot->message.lease->until += by;
+  }
+  for (auto& [seq, held] : overflow_) {
+    if (held->message.lease) held->message.lease->until += by;
+  }
+  until_floor_ = Instant{};
+  return {};
+}
+
+// --- Queues ---------------------------------------------------------------------------------------
+
+Result<std::vector<Queue>> SqliteStore::queues() {
+  Statement all;
+  RQ_TRY(all.prepare(
+      db_.handle(),
+      "SELECT q.id, q.name, q.admin, q.paused_until, q.revision, q.created, q.on_demand, "
+      "q.script_error, q.settings, c.prep, c.scheduled, c.throttled, c.depends, c.que, c.run, "
+      "c.done, c.relayed, c.err, c.cancelled, c.buried, c.puts, c.dones, c.errs, c.retries, "
+      "c.losses, c.cancels, c.deletes FROM queue q LEFT JOIN counter c ON c.queue = q.id "
+      "ORDER BY q.id",
+      false));
+  std::vector<Queue> out;
+  for (;;) {
+    RQ_TRY_ASSIGN(found, all.step());
+    if (!found) return out;
+    RQ_TRY_ASSIGN(queue, read_queue(all));
+    out.push_back(std::move(queue));
+  }
+}
+
+void SqliteStore::update(const Queue& queue) { changed_queues_.push_back(queue); }
+
+void SqliteStore::update_counters(const Queue& queue) {
+  changed_counters_.emplace_back(queue.id, queue.counters);
+}
+
+void SqliteStore::erase(const Queue& queue) {
+  erased_queues_.push_back(queue.id);
+  windows_.forget(queue.id);
+}
+
+Result<void> SqliteStore::forget_waste(const std::vector<std::string>& folders) {
+  RQ_TRY(ensure_transaction());
+  for (const std::string& folder : folders) RQ_TRY(sql_.delete_waste.bind(1, folder).run());
+  return {};
+}
+
+}  // namespace rq::store::sqlite
