@@ -20,6 +20,7 @@ using base::Code;
 using base::fail;
 using base::Result;
 
+constexpr std::chrono::seconds kBlameFor{30};
 constexpr std::size_t kFirstLineBytes = 256;  // the kernel reads no more of a "#!" line
 
 bool same_file(const struct stat& a, const struct stat& b) {
@@ -126,13 +127,21 @@ bool needs_shell(std::string_view command) {
 ScriptFile::ScriptFile(std::string dir, std::string script, std::string exec_prefix)
     : dir_(std::move(dir)), script_(std::move(script)), exec_prefix_(std::move(exec_prefix)) {}
 
-void ScriptFile::forget() { known_ = false; }
+void ScriptFile::blame(std::string text) {
+  blamed_ = std::move(text);
+  blamed_until_ = std::chrono::steady_clock::now() + kBlameFor;
+}
 
 Result<const Script*> ScriptFile::look() {
   struct stat info {};
   RQ_TRY_ASSIGN(path, find(info));
-  if (known_ && same_file(info, seen_)) return &good_;
+  if (known_ && same_file(info, seen_)) {
+    if (blamed_.empty()) return &good_;
+    // What the exec misses (a loader, a library) may come without a change of the script.
+    if (std::chrono::steady_clock::now() < blamed_until_) return fail(Code::bad_value, blamed_);
+  }
   known_ = false;
+  blamed_.clear();
   RQ_TRY_ASSIGN(script, examine(path, info));
   good_ = std::move(script);
   seen_ = info;

@@ -3,6 +3,7 @@
 // of it that is.
 #include <sys/stat.h>
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,8 +33,9 @@ class ScriptFile {
 
   // bad_value with a text for the queue's script_error.
   [[nodiscard]] base::Result<const Script*> look();
-  // Forgets what it knows: the exec failed although look() found no fault.
-  void forget();
+  // The exec failed although look() found no fault: that is look()'s answer now, until the file
+  // changes or some time has passed.
+  void blame(std::string text);
 
  private:
   [[nodiscard]] base::Result<std::string> find(struct stat& info) const;
@@ -44,6 +46,8 @@ class ScriptFile {
   std::string script_;
   std::string exec_prefix_;
   bool known_ = false;
+  std::string blamed_;
+  std::chrono::steady_clock::time_point blamed_until_;
   struct stat seen_ {};
   Script good_;
 };

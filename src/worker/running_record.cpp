@@ -1,0 +1,169 @@
+#include "worker/running_record.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "worker/process_tree.h"
+
+namespace rq::worker {
+namespace {
+
+using base::Code;
+using base::fail;
+using base::Result;
+
+constexpr std::uint32_t kVersion = 1;
+constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots
+constexpr int kKillRounds = 50;
+constexpr int kKillWaitMs = 100;
+
+struct Entry {
+  std::uint32_t used;  // written last, cleared first
+  std::int32_t pid;
+  std::uint64_t start_ticks_min;
+  std::uint64_t start_ticks_max;
+  char token[kTokenBytes];
+};
+static_assert(sizeof(Entry) == 96);
+
+// Which run of the machine: process numbers of another one mean nothing.
+std::array<char, 40> machine_boot() {
+  std::array<char, 40> id{};
+  const Fd file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+  if (file.is_open() && ::read(file.get(), id.data(), id.size() - 1) < 0) id.fill(0);
+  return id;
+}
+
+}  // namespace
+
+struct RunningRecord::Table {
+  char magic[4];  // "RQRR"
+  std::uint32_t version;
+  std::array<char, 40> boot;
+  char mark[32];
+  std::array<Entry, base::kRunningRecordsMax> entries;
+};
+
+Result<std::unique_ptr<RunningRecord>> RunningRecord::open(const std::string& path) {
+  std::unique_ptr<RunningRecord> record(new RunningRecord);
+  record->file_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  struct stat info {};
+  if (!record->file_.is_open() || ::fstat(record->file_.get(), &info) != 0 ||
+      ::ftruncate(record->file_.get(), sizeof(Table)) != 0) {
+    return fail(Code::internal, fmt::format("'{}': {}", path, text_of_errno(errno)),
+                "see to the disk and to the rights of the folder");
+  }
+  void* const memory = ::mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_SHARED,
+                              record->file_.get(), 0);
+  if (memory == MAP_FAILED) {
+    return fail(Code::internal, fmt::format("'{}': {}", path, text_of_errno(errno)));
+  }
+  record->table_ = static_cast<Table*>(memory);
+  Table& table = *record->table_;
+  if (std::memcmp(table.magic, "RQRR", 4) != 0 || table.version != kVersion ||
+      info.st_size != static_cast<off_t>(sizeof(Table))) {
+    record->start_anew();
+  }
+  return record;
+}
+
+RunningRecord::~RunningRecord() {
+  if (table_ != nullptr) ::munmap(table_, sizeof(Table));
+}
+
+void RunningRecord::start_anew() {
+  for (Entry& entry : table_->entries) {
+    if (entry.used != 0) entry = Entry{};
+  }
+  std::memcpy(table_->magic, "RQRR", 4);
+  table_->version = kVersion;
+  table_->boot = machine_boot();
+  std::uint64_t random = 0;
+  RQ_CHECK(::getrandom(&random, sizeof random, 0) == sizeof random);
+  mark_ = fmt::format("RQ_RUN={:016x}.", random);
+  std::memset(table_->mark, 0, sizeof table_->mark);
+  mark_.copy(table_->mark, sizeof table_->mark - 1);
+  free_.clear();
+  for (int slot = static_cast<int>(base::kRunningRecordsMax) - 1; slot >= 0; --slot) {
+    free_.push_back(slot);
+  }
+}
+
+RunningRecord::Leftovers RunningRecord::clean_up() {
+  Leftovers out;
+  table_->mark[sizeof table_->mark - 1] = '\0';
+  const std::string old_mark = table_->mark;
+  std::vector<Entry> old;
+  for (const Entry& entry : table_->entries) {
+    if (entry.used != 0) old.push_back(entry);
+  }
+  for (Entry& entry : old) {
+    entry.token[kTokenBytes - 1] = '\0';
+    out.tokens.emplace_back(entry.token);
+  }
+  const bool same_run = table_->boot == machine_boot();
+  // A few rounds, because a tree can grow while it is being killed.
+  for (int round = 0; same_run && !old_mark.empty() && round < kKillRounds; ++round) {
+    const ProcessTable now = ProcessTable::read();
+    std::vector<Process> left = now.with_environment(old_mark);
+    for (const Process& p : now.all()) {
+      const bool known = std::any_of(old.begin(), old.end(), [&p](const Entry& entry) {
+        const bool leader = p.pid == entry.pid && p.start_ticks <= entry.start_ticks_max;
+        const bool member = p.session == entry.pid && p.pid != entry.pid;
+        return (leader || member) && p.start_ticks >= entry.start_ticks_min;
+      });
+      if (known) left.push_back(p);
+    }
+    if (left.empty()) break;
+    if (round == 0) out.processes = left.size();
+    for (const Process& p : left) {
+      // By descriptor, so that it is the process that was looked at, or none.
+      const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, p.pid, 0)));
+      if (!process.is_open()) continue;
+      ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+      pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
+      ::poll(&ended, 1, kKillWaitMs);
+    }
+  }
+  start_anew();
+  return out;
+}
+
+int RunningRecord::add(const Spawned& process, std::string_view token) {
+  if (free_.empty() || token.size() >= kTokenBytes) return -1;
+  const int slot = free_.back();
+  free_.pop_back();
+  Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
+  entry.pid = process.pid;
+  entry.start_ticks_min = process.start_ticks_min;
+  entry.start_ticks_max = process.start_ticks_max;
+  std::memset(entry.token, 0, kTokenBytes);
+  token.copy(entry.token, kTokenBytes - 1);
+  std::atomic_ref(entry.used).store(1, std::memory_order_release);
+  return slot;
+}
+
+void RunningRecord::remove(int slot) {
+  if (slot < 0) return;
+  std::atomic_ref(table_->entries.at(static_cast<std::size_t>(slot)).used)
+      .store(0, std::memory_order_release);
+  free_.push_back(slot);
+}
+
+}  // namespace rq::worker

@@ -1,0 +1,55 @@
+#pragma once
+// Which scripts this worker runs, in a file that outlives it: a worker that was killed with -9 takes
+// its scripts' first processes along (PR_SET_PDEATHSIG), and the next one of its name ends what is
+// left of their trees, and hands the leases back, before it takes anything.
+//
+// The file is a table in shared memory, so an entry costs no system call; what is written survives
+// the process, and after a loss of power nothing is left to clean up.
+//
+// Format: version 1; to change it, change kVersion: a file of another version is started anew.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "worker/spawn.h"
+
+namespace rq::worker {
+
+class RunningRecord {
+ public:
+  // Opens or makes the file. The caller holds the lock of the worker's name.
+  [[nodiscard]] static base::Result<std::unique_ptr<RunningRecord>> open(const std::string& path);
+  ~RunningRecord();
+  RunningRecord(const RunningRecord&) = delete;
+  RunningRecord& operator=(const RunningRecord&) = delete;
+
+  // Kills all that is left of a previous worker's scripts, waits until it is gone (bounded), empties
+  // the table and gives the tokens that were in it.
+  struct Leftovers {
+    std::vector<std::string> tokens;
+    std::size_t processes = 0;
+  };
+  [[nodiscard]] Leftovers clean_up();
+
+  // "RQ_RUN=<random>." for the environment of all scripts of this worker.
+  [[nodiscard]] const std::string& mark() const { return mark_; }
+
+  // -1 when the table is full: then the end of the lease is what cleans up.
+  [[nodiscard]] int add(const Spawned& process, std::string_view token);
+  void remove(int slot);
+
+ private:
+  struct Table;
+  RunningRecord() = default;
+  void start_anew();
+
+  Fd file_;
+  Table* table_ = nullptr;
+  std::vector<int> free_;
+  std::string mark_;
+};
+
+}  // namespace rq::worker

@@ -1,0 +1,112 @@
+#include "worker/worker.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "core/name.h"
+#include "worker/loop.h"
+#include "worker/running_record.h"
+
+namespace rq::worker {
+namespace {
+
+using base::Code;
+using base::fail;
+using base::Result;
+
+// A worker name as part of a file name.
+std::string file_part(std::string name) {
+  std::replace(name.begin(), name.end(), '/', '%');
+  return name;
+}
+
+struct NameLock {
+  Fd file;
+  std::string pid_path;
+  NameLock() = default;
+  NameLock(NameLock&&) = default;
+  NameLock& operator=(NameLock&&) = delete;
+  ~NameLock() {
+    if (file.is_open()) ::unlink(pid_path.c_str());
+  }
+};
+
+Result<NameLock> lock_name(const std::string& run_dir, const std::string& name) {
+  const std::string stem =
+      run_dir + (name == "local" ? "/worker" : "/worker-" + file_part(name));
+  NameLock lock;
+  Fd file(::open((stem + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file.is_open()) {
+    return fail(Code::internal, fmt::format("'{}.lock': {}", stem, text_of_errno(errno)),
+                "see to the rights of the folder");
+  }
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    return fail(Code::exists, fmt::format("a worker named '{}' runs in this directory", name),
+                "stop it, or give this one another --name");
+  }
+  lock.pid_path = stem + ".pid";
+  const Fd pid_file(
+      ::open(lock.pid_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  const std::string pid = fmt::format("{}\n", ::getpid());
+  if (!pid_file.is_open() ||
+      ::write(pid_file.get(), pid.data(), pid.size()) != static_cast<ssize_t>(pid.size())) {
+    return fail(Code::internal, fmt::format("'{}': {}", lock.pid_path, text_of_errno(errno)),
+                "see to the disk and to the rights of the folder");
+  }
+  lock.file = std::move(file);
+  return lock;
+}
+
+}  // namespace
+
+Result<int> run_worker(const WorkerOptions& options) {
+  RQ_TRY(core::check_worker_name(options.name));
+  const std::unique_ptr<char, void (*)(void*)> dir(::realpath(options.dir.c_str(), nullptr),
+                                                   ::free);
+  if (!dir) {
+    return fail(Code::not_found,
+                fmt::format("directory '{}': {}", options.dir, text_of_errno(errno)),
+                "make it, or name another with --dir");
+  }
+  const std::string root = dir.get();
+  const std::string run_dir = root + "/run";
+  if (::mkdir(run_dir.c_str(), 0755) != 0 && errno != EEXIST) {
+    return fail(Code::internal, fmt::format("cannot make '{}': {}", run_dir, text_of_errno(errno)),
+                "see to the rights of the folder");
+  }
+  RQ_TRY_ASSIGN(endpoint, client::Endpoint::parse(
+                              options.server.empty() ? root + "/run/rq.sock" : options.server));
+  RQ_TRY_ASSIGN(lock, lock_name(run_dir, options.name));
+  RQ_TRY_ASSIGN(record, RunningRecord::open(
+                            fmt::format("{}/worker-{}.running", run_dir, file_part(options.name))));
+
+  const RunningRecord::Leftovers leftovers = record->clean_up();
+  if (!leftovers.tokens.empty() || leftovers.processes > 0) {
+    spdlog::warn("a worker before this one died: {} scripts were under way, {} processes of theirs "
+                 "were still there and are killed; their messages go back",
+                 leftovers.tokens.size(), leftovers.processes);
+  }
+  LoopFacts facts;
+  facts.dir = root;
+  facts.name = options.name;
+  facts.worker.base_url =
+      options.base_url.empty() ? "http://127.0.0.1:3333/" : options.base_url;
+  if (!facts.worker.base_url.ends_with('/')) facts.worker.base_url.push_back('/');
+  facts.base_url_fixed = !options.base_url.empty();
+  facts.worker.version = RQ_VERSION;
+  facts.worker.env = options.env;
+  Loop loop(std::move(facts), std::move(endpoint), *record);
+  loop.hand_back(leftovers.tokens);
+  return loop.run();
+}
+
+}  // namespace rq::worker

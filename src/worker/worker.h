@@ -1,0 +1,23 @@
+#pragma once
+// `rq worker`: takes messages from a server, runs the scripts of their queues, and reports how they
+// ended. The only thing that runs scripts, here or on another machine.
+#include <string>
+
+#include "base/result.h"
+
+namespace rq::worker {
+
+struct WorkerOptions {
+  std::string dir = "./var";   // scripts/, queue/, run/
+  std::string server;          // see client::Endpoint; empty: unix:DIR/run/rq.sock
+  std::string name = "local";  // one worker of a name in a directory
+  std::string base_url;        // RQ_HOST; empty: what the server says, or http://127.0.0.1:3333/
+  std::string env = "production";  // RQ_ENV
+};
+
+// Runs until SIGTERM or SIGINT: the first drains (takes nothing more, lets scripts end), the second
+// stops the scripts and hands their messages back, a third leaves at once. Gives the exit code.
+// Thread: the main one; no other may be running, and signals are blocked from here on.
+[[nodiscard]] base::Result<int> run_worker(const WorkerOptions& options);
+
+}  // namespace rq::worker
