@@ -26,7 +26,7 @@ constexpr std::int64_t kSlewPart = 10;
 
 }  // namespace
 
-Clock::Clock(Mode mode, base::Instant manual_start) : mode_(mode), now_ms_(to_ms(manual_start)) {
+Clock::Clock(Mode mode, base::Instant manual_start) : mode_(mode), now_ms_(base::to_ms(manual_start)) {
   if (mode_ == Mode::manual) return;
   boottime_at_last_ = read_clock(CLOCK_BOOTTIME);
   offset_ms_ = ms(read_clock(CLOCK_REALTIME)) - ms(boottime_at_last_);

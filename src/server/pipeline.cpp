@@ -27,8 +27,8 @@ constexpr std::chrono::milliseconds kReopenPause{200};
 }  // namespace
 
 struct Pipeline::Impl {
-  explicit Impl(std::unique_ptr<store::Store> opened, Clock& clock)
-      : store(std::move(opened)), engine(*store), clock(clock) {}
+  Impl(std::unique_ptr<store::Store> opened, Clock& server_clock)
+      : store(std::move(opened)), engine(*store), clock(server_clock) {}
 
   void run();
   void run_batch(std::span<Envelope> batch);
@@ -178,7 +178,7 @@ void Pipeline::Impl::deliver(std::vector<Delivery>& deliveries) {
   for (std::size_t door = 0; door < by_door.size(); ++door) {
     if (by_door[door].empty()) continue;
     doors[door]->deliver(std::move(by_door[door]));
-    by_door[door] = {};
+    by_door[door].clear();
   }
 }
 
