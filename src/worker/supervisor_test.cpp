@@ -174,7 +174,7 @@ TEST_F(Scripts, GetsExactlyTheEnvironmentAndDescriptorsItIsGiven) {
 
 TEST_F(Scripts, HasItsOwnSessionAndGroupAndNoBlockedSignals) {
   run(script("#!/bin/sh\necho $$ >pid\ncut -d' ' -f5,6 /proc/$$/stat >ids\n"
-             "grep -E 'SigBlk|SigIgn' /proc/$$/status >masks\n"));
+             "exec grep -E 'SigBlk|SigIgn' /proc/self/status >masks\n"));
   const std::string pid = std::to_string(pid_in("pid"));
   EXPECT_EQ(file("ids"), pid + " " + pid + "\n");
   EXPECT_EQ(file("masks"), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
