@@ -62,6 +62,7 @@ Result<void> SqliteStore::flush() {
 
 Result<void> SqliteStore::flush_messages() {
   seqs_.clear();
+  batch_message_.rows.clear();
   for (Held* held : dirty_) {
     if (held->erased) {
       if (!held->in_table) continue;
@@ -74,12 +75,12 @@ Result<void> SqliteStore::flush_messages() {
       bind_update(sql_.update_message, held->message);
       RQ_TRY(sql_.update_message.run());
     } else {
-      bind_message(sql_.insert_message, held->message);
-      RQ_TRY(sql_.insert_message.run());
+      batch_message_.rows.push_back(&held->message);
       held->in_table = true;
     }
     if (held->message.details) RQ_TRY(write_detail(*held));
   }
+  if (!batch_message_.rows.empty()) RQ_TRY(sql_.insert_messages.run());
   std::sort(seqs_.begin(), seqs_.end());
   return for_each_run(seqs_, [this](Seq first, Seq last) {
     if (first == last) return sql_.delete_message.bind(1, first).run();
@@ -128,25 +129,25 @@ Result<void> SqliteStore::flush_ready() {
       ready_inserts_.push_back({held->now.queue, {held->now.key, seq}});
     }
   }
-  const auto by_key = [](const Removal& a, const Removal& b) {
+  const auto by_key = [](const LinePlace& a, const LinePlace& b) {
     return std::pair{a.queue, a.key} < std::pair{b.queue, b.key};
   };
   std::sort(ready_removals_.begin(), ready_removals_.end(), by_key);
   for (std::size_t i = 0; i < ready_removals_.size();) {
-    const Removal& first = ready_removals_[i];
+    const LinePlace& first = ready_removals_[i];
     std::size_t end = i + 1;
     while (end < ready_removals_.size() && ready_removals_[end].queue == first.queue &&
            ready_removals_[end].key.rank == first.key.rank) {
       ++end;
     }
-    const Removal& last = ready_removals_[end - 1];
+    const LinePlace& last = ready_removals_[end - 1];
     if (end - i > 1 && windows_.clear_between(first.queue, first.key, last.key)) {
       Statement& range = sql_.delete_ready_range;
       range.bind(1, first.queue).bind(2, first.key.rank);
       RQ_TRY(range.bind(3, first.key.seq).bind(4, last.key.seq).run());
     } else {
       for (std::size_t j = i; j < end; ++j) {
-        const Removal& one = ready_removals_[j];
+        const LinePlace& one = ready_removals_[j];
         Statement& single = sql_.delete_ready;
         RQ_TRY(single.bind(1, one.queue).bind(2, one.key.rank).bind(3, one.key.seq).run());
       }
@@ -154,11 +155,10 @@ Result<void> SqliteStore::flush_ready() {
     i = end;
   }
   std::sort(ready_inserts_.begin(), ready_inserts_.end(), by_key);
-  for (const Removal& one : ready_inserts_) {
-    Statement& insert = sql_.insert_ready;
-    RQ_TRY(insert.bind(1, one.queue).bind(2, one.key.rank).bind(3, one.key.seq).run());
-  }
-  return {};
+  if (ready_inserts_.empty()) return {};
+  batch_ready_.rows.clear();
+  for (const LinePlace& one : ready_inserts_) batch_ready_.rows.push_back(&one);
+  return sql_.insert_readies.run();
 }
 
 Result<void> SqliteStore::flush_scheduled() {
@@ -178,43 +178,33 @@ Result<void> SqliteStore::flush_scheduled() {
 
 Result<void> SqliteStore::flush_leases() {
   seqs_.clear();
-  helds_.clear();
+  batch_lease_.rows.clear();
   for (Held* held : dirty_) {
     const bool was = held->stored.where == Where::lease;
     const bool is = held->now.where == Where::lease;
     if (was && !is) seqs_.push_back(held->message.seq);
-    if (is && held->lease_changed) helds_.push_back(held);
+    if (is && !was) batch_lease_.rows.push_back(&held->message);
   }
   std::sort(seqs_.begin(), seqs_.end());
   RQ_TRY(for_each_run(seqs_, [this](Seq first, Seq last) {
     if (first == last) return sql_.delete_lease.bind(1, first).run();
     return sql_.delete_leases.bind(1, first).bind(2, last).run();
   }));
-  std::sort(helds_.begin(), helds_.end(),
-            [](const Held* a, const Held* b) { return a->message.seq < b->message.seq; });
-  for (const Held* held : helds_) {
-    const core::Lease& lease = *held->message.lease;
-    Statement& replace = sql_.replace_lease;
-    replace.bind(1, held->message.seq).bind(2, held->message.queue);
-    replace.bind(3, base::to_ms(lease.until)).bind(4, lease.attempt).bind(5, lease.boot);
-    replace.bind(6, base::to_ms(lease.since)).bind(7, lease.length.count());
-    lease.end == core::LeaseEnd::connection ? replace.bind(8, std::string_view{"connection"})
-                                            : replace.bind_null(8);
-    switch (lease.stop) {
-      case core::StopRequest::none:
-        replace.bind_null(9);
-        break;
-      case core::StopRequest::cancel:
-        replace.bind(9, std::string_view{"cancel"});
-        break;
-      case core::StopRequest::kill:
-        replace.bind(9, std::string_view{"kill"});
-        break;
-    }
-    replace.bind_text_or_null(10, lease.worker).bind_text_or_null(11, lease.progress);
-    RQ_TRY(replace.run());
+  if (!batch_lease_.rows.empty()) {
+    std::sort(batch_lease_.rows.begin(), batch_lease_.rows.end(),
+              [](const void* a, const void* b) {
+                return static_cast<const Message*>(a)->seq < static_cast<const Message*>(b)->seq;
+              });
+    RQ_TRY(sql_.insert_leases.run());
   }
-  return {};
+  batch_lease_.rows.clear();
+  for (Held* held : dirty_) {
+    if (held->lease_changed && held->stored.where == Where::lease &&
+        held->now.where == Where::lease) {
+      batch_lease_.rows.push_back(&held->message);
+    }
+  }
+  return batch_lease_.rows.empty() ? Result<void>{} : sql_.replace_leases.run();
 }
 
 Result<void> SqliteStore::flush_attempts() {

@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 
+#include "base/check.h"
 #include "core/json_fields.h"
 #include "core/settings_json.h"
 
@@ -131,6 +132,11 @@ std::string_view rest_state(const Message& m) {
   return name_of(m.state == State::run ? State::que : m.state);
 }
 
+// Text that lives until the statement ends.
+void give(sqlite3_context* out, std::string_view text) {
+  sqlite3_result_text(out, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
+}
+
 }  // namespace
 
 Result<Message> read_message(const Statement& row) {
@@ -164,14 +170,79 @@ Result<Message> read_message(const Statement& row) {
   return m;
 }
 
-void bind_message(Statement& insert, const Message& m) {
-  insert.bind(1, m.seq).bind(2, m.queue).bind(3, rest_state(m));
-  m.mark == core::Mark::none ? insert.bind_null(4) : insert.bind(4, name_of(m.mark));
-  insert.bind(5, m.priority).bind(6, base::to_ms(m.created));
-  m.due == m.created ? insert.bind_null(7) : insert.bind(7, base::to_ms(m.due));
-  m.finished == core::Instant{} ? insert.bind_null(8) : insert.bind(8, base::to_ms(m.finished));
-  insert.bind(9, m.attempts).bind(10, m.failures).bind(11, m.losses).bind(12, m.count);
-  insert.bind(13, m.max_count).bind(14, m.details ? 1 : 0).bind_blob(15, m.payload);
+void message_column(sqlite3_context* out, const void* row, int column) {
+  const Message& m = *static_cast<const Message*>(row);
+  switch (column) {
+    case 0:
+      return sqlite3_result_int64(out, m.seq);
+    case 1:
+      return sqlite3_result_int64(out, m.queue);
+    case 2:
+      return give(out, rest_state(m));
+    case 3:
+      return m.mark == core::Mark::none ? sqlite3_result_null(out) : give(out, name_of(m.mark));
+    case 4:
+      return sqlite3_result_int64(out, m.priority);
+    case 5:
+      return sqlite3_result_int64(out, base::to_ms(m.created));
+    case 6:
+      return m.due == m.created ? sqlite3_result_null(out)
+                                : sqlite3_result_int64(out, base::to_ms(m.due));
+    case 7:
+      return m.finished == core::Instant{} ? sqlite3_result_null(out)
+                                           : sqlite3_result_int64(out, base::to_ms(m.finished));
+    case 8:
+      return sqlite3_result_int(out, m.attempts);
+    case 9:
+      return sqlite3_result_int(out, m.failures);
+    case 10:
+      return sqlite3_result_int(out, m.losses);
+    case 11:
+      return sqlite3_result_int(out, m.count);
+    case 12:
+      return sqlite3_result_int(out, m.max_count);
+    case 13:
+      return sqlite3_result_int(out, m.details ? 1 : 0);
+    case 14:
+      return sqlite3_result_blob(out, m.payload.data(), static_cast<int>(m.payload.size()),
+                                 SQLITE_STATIC);
+    default:
+      RQ_CHECK(false);
+  }
+}
+
+void lease_column(sqlite3_context* out, const void* row, int column) {
+  const Message& m = *static_cast<const Message*>(row);
+  const core::Lease& lease = *m.lease;
+  switch (column) {
+    case 0:
+      return sqlite3_result_int64(out, m.seq);
+    case 1:
+      return sqlite3_result_int64(out, m.queue);
+    case 2:
+      return sqlite3_result_int64(out, base::to_ms(lease.until));
+    case 3:
+      return sqlite3_result_int64(out, lease.attempt);
+    case 4:
+      return sqlite3_result_int64(out, lease.boot);
+    case 5:
+      return sqlite3_result_int64(out, base::to_ms(lease.since));
+    case 6:
+      return sqlite3_result_int64(out, lease.length.count());
+    case 7:
+      return lease.end == core::LeaseEnd::connection ? give(out, "connection")
+                                                     : sqlite3_result_null(out);
+    case 8:
+      return lease.stop == core::StopRequest::none     ? sqlite3_result_null(out)
+             : lease.stop == core::StopRequest::cancel ? give(out, "cancel")
+                                                       : give(out, "kill");
+    case 9:
+      return lease.worker.empty() ? sqlite3_result_null(out) : give(out, lease.worker);
+    case 10:
+      return lease.progress.empty() ? sqlite3_result_null(out) : give(out, lease.progress);
+    default:
+      RQ_CHECK(false);
+  }
 }
 
 void bind_update(Statement& update, const Message& m) {

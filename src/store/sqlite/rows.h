@@ -23,8 +23,12 @@ inline constexpr int kMessageColumnCount = 47;  // further columns of a SELECT s
 // The row under the statement. A value that rq did not write is a fault.
 [[nodiscard]] base::Result<core::Message> read_message(const Statement& row);
 
-// INSERT INTO message: 15 columns from `at`.
-void bind_message(Statement& insert, const core::Message& message);
+// A row of message, column by column, for BatchRows; `row` is a core::Message.
+inline constexpr int kMessageTableColumns = 15;
+void message_column(sqlite3_context* out, const void* row, int column);
+// A row of lease; `row` is a core::Message with a lease.
+inline constexpr int kLeaseTableColumns = 11;
+void lease_column(sqlite3_context* out, const void* row, int column);
 // What can change after the put: 12 values, then seq.
 inline constexpr const char* kUpdateMessage =
     "UPDATE message SET queue = ?1, rest_state = ?2, mark = ?3, priority = ?4, due = ?5, "

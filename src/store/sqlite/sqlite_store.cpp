@@ -92,8 +92,9 @@ Result<void> SqliteStore::prepare() {
       {sql_.find_key, "SELECT seq FROM detail WHERE key = ?1"},
       {sql_.window_start, select + "ready r CROSS JOIN message m ON m.seq = r.seq" +
                               kMessageJoins + "WHERE r.queue = ?1 ORDER BY r.rank, r.seq LIMIT ?2"},
-      {sql_.insert_message,
-       "INSERT INTO message VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"},
+      // OR FAIL: a conflict would be a bug, and fails the batch whole. The default, ABORT, would have
+      // SQLite keep a journal for undoing the one statement.
+      {sql_.insert_messages, "INSERT OR FAIL INTO message SELECT * FROM batch_message"},
       {sql_.update_message, kUpdateMessage},
       {sql_.delete_message, "DELETE FROM message WHERE seq = ?1"},
       {sql_.delete_messages, "DELETE FROM message WHERE seq BETWEEN ?1 AND ?2"},
@@ -101,14 +102,14 @@ Result<void> SqliteStore::prepare() {
        "INSERT OR REPLACE INTO detail VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,"
        "?16,?17,?18,?19,?20,?21,?22,?23)"},
       {sql_.delete_detail, "DELETE FROM detail WHERE seq = ?1"},
-      {sql_.insert_ready, "INSERT INTO ready VALUES (?1,?2,?3)"},
+      {sql_.insert_readies, "INSERT OR FAIL INTO ready SELECT * FROM batch_ready"},
       {sql_.delete_ready, "DELETE FROM ready WHERE queue = ?1 AND rank = ?2 AND seq = ?3"},
       {sql_.delete_ready_range,
        "DELETE FROM ready WHERE queue = ?1 AND rank = ?2 AND seq BETWEEN ?3 AND ?4"},
       {sql_.insert_scheduled, "INSERT INTO scheduled VALUES (?1,?2,?3)"},
       {sql_.delete_scheduled, "DELETE FROM scheduled WHERE due = ?1 AND seq = ?2"},
-      {sql_.replace_lease,
-       "INSERT OR REPLACE INTO lease VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"},
+      {sql_.insert_leases, "INSERT OR FAIL INTO lease SELECT * FROM batch_lease"},
+      {sql_.replace_leases, "INSERT OR REPLACE INTO lease SELECT * FROM batch_lease"},
       {sql_.delete_lease, "DELETE FROM lease WHERE seq = ?1"},
       {sql_.delete_leases, "DELETE FROM lease WHERE seq BETWEEN ?1 AND ?2"},
       {sql_.replace_attempt, "INSERT OR REPLACE INTO attempt VALUES (?1,?2,?3,?4,?5,?6,?7,?8)"},
@@ -159,6 +160,12 @@ Result<void> SqliteStore::prepare() {
       {sql_.delete_counter, "DELETE FROM counter WHERE queue = ?1"},
       {sql_.set_next_seq, "UPDATE meta SET value = ?1 WHERE key = 'next_seq'"},
   };
+  RQ_TRY(batch_message_.attach(db_, "batch_message", kMessageTableColumns, message_column));
+  RQ_TRY(batch_lease_.attach(db_, "batch_lease", kLeaseTableColumns, lease_column));
+  RQ_TRY(batch_ready_.attach(db_, "batch_ready", 3, [](sqlite3_context* out, const void* row, int column) {
+    const auto& line = *static_cast<const LinePlace*>(row);
+    sqlite3_result_int64(out, column == 0 ? line.queue : column == 1 ? line.key.rank : line.key.seq);
+  }));
   for (const Item& item : items) RQ_TRY(item.statement.prepare(db_.handle(), item.sql.c_str()));
   return {};
 }

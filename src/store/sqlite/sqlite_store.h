@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "store/sqlite/batch_rows.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/open.h"
 #include "store/sqlite/ready_windows.h"
@@ -104,17 +105,21 @@ class SqliteStore final : public Store {
 
   Options options_;
   core::Boot boot_ = 0;
+  // Read by the statements that insert; before db_, which must go first.
+  BatchRows batch_message_;
+  BatchRows batch_ready_;
+  BatchRows batch_lease_;
   Db db_;
 
   // All statements, prepared at open() and kept for life.
   struct Statements {
     Statement begin, commit, rollback;
     Statement find, find_key, window_start;
-    Statement insert_message, update_message, delete_message, delete_messages;
+    Statement insert_messages, update_message, delete_message, delete_messages;
     Statement replace_detail, delete_detail;
-    Statement insert_ready, delete_ready, delete_ready_range;
+    Statement insert_readies, delete_ready, delete_ready_range;
     Statement insert_scheduled, delete_scheduled;
-    Statement replace_lease, delete_lease, delete_leases;
+    Statement insert_leases, replace_leases, delete_lease, delete_leases;
     Statement replace_attempt, trim_attempts, delete_attempts;
     Statement insert_tag, delete_tag, insert_waste, delete_waste;
     Statement next_due, next_scheduled, next_expired, next_buried, oldest_kept, oldest_err;
@@ -142,14 +147,13 @@ class SqliteStore final : public Store {
   std::vector<QueueId> erased_queues_;
 
   // Used by flush(), kept for their capacity.
-  struct Removal {
+  struct LinePlace {
     QueueId queue;
     sqlite::ReadyKey key;
   };
-  std::vector<Removal> ready_removals_;
-  std::vector<Removal> ready_inserts_;
+  std::vector<LinePlace> ready_removals_;
+  std::vector<LinePlace> ready_inserts_;
   std::vector<Seq> seqs_;
-  std::vector<Held*> helds_;
 
   // Sequence numbers are set aside in the table in blocks: [next_, block_end_).
   Seq next_ = 1;
