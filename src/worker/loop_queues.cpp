@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cerrno>
+#include <fstream>
 
 #include "base/limits.h"
 #include "worker/loop.h"
@@ -84,16 +85,12 @@ void Loop::greet() {
     if (!connected_) spdlog::info("worker '{}' has its server", facts_.name);
     connected_ = true;
     if (!facts_.base_url_fixed) {
-      client_.get("/v1/version", [this](const Result<Reply>& reply) {
-        const Result<json::value> value = body_of(reply);
-        std::string url = value ? text_in(*value, "http") : std::string();
-        if (!url.empty()) {
-          if (!url.ends_with('/')) url.push_back('/');
-          facts_.worker.base_url = std::move(url);
-        }
-        load_queues();
-      });
-      return;
+      // The server writes where it listens; on another machine's directory there is no such file.
+      std::ifstream file(facts_.dir + "/run/http.addr");
+      std::string address;
+      if (std::getline(file, address) && !address.empty()) {
+        facts_.worker.base_url = fmt::format("http://{}/", address);
+      }
     }
     load_queues();
   });

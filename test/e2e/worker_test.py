@@ -1,0 +1,384 @@
+"""rq worker end to end: real scripts in four languages, stopped, timed out, mended, and kept running
+over restarts of the server and deaths of the worker. The scripts are those of docs/SCRIPTS.md."""
+# ctest-timeout: 600
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import rqtest
+from rqtest import eventually
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent / 'scripts'
+checks = rqtest.Checks()
+
+
+class Worker:
+    """`rq worker` on the directory of a server."""
+
+    def __init__(self, server, *args, env=None):
+        self.log_path = server.dir / 'worker.log'
+        with open(self.log_path, 'ab') as log:
+            self.process = subprocess.Popen(
+                [rqtest.RQ_BIN, 'worker', '--dir', str(server.dir), *args],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})})
+
+    def log(self):
+        return self.log_path.read_text(errors='replace')
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self):
+        self.process.terminate()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        if kind is not None:
+            sys.stderr.write('--- log of the worker ---\n' + self.log())
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def queue(server, name, script, **settings):
+    reply = server.put(f'/v1/queues/{name}', {'script': str(SCRIPTS / script), **settings})
+    assert reply.status in (200, 201), reply
+
+
+def put(server, name, **message):
+    reply = server.post(f'/v1/queues/{name}/messages', message)
+    assert reply.status == 201, reply
+    return reply.json['id']
+
+
+def get(server, message):
+    return server.get(f'/v1/messages/{message}').json
+
+
+def finished(server, message):
+    """The message when it has ended."""
+    def look():
+        found = get(server, message)
+        return found if found['state'] in ('done', 'relayed', 'err', 'cancelled') else None
+    return eventually(look, f'message {message} ends')
+
+
+def in_state(server, message, state):
+    return eventually(lambda: get(server, message)['state'] == state, f'{message} is {state}')
+
+
+def log_of(server, message):
+    return server.get(f'/v1/messages/{message}/log').body.decode(errors='replace')
+
+
+def attempts(server, message):
+    return server.get(f'/v1/messages/{message}/attempts').json['attempts']
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+# --- The examples of docs/SCRIPTS.md ---------------------------------------------------------------
+
+def languages(server):
+    queue(server, 'shrink', 'shrink.sh')
+    message = put(server, 'shrink', param1=str(SCRIPTS / 'words.py'))
+    found = finished(server, message)
+    checks.equal(found['state'], 'done', 'bash: compresses a file')
+    checks.that(found['progress'].endswith(' bytes'), f'bash: its last text is kept: {found}')
+    folder = server.dir / found['folder']
+    checks.that((folder / 'job' / 'words.py.gz').exists(), 'the job folder holds what it made')
+    checks.that((folder / 'attach').is_dir(), 'there is an attach folder')
+    checks.that('RQ START - ' + str(SCRIPTS / 'shrink.sh') in log_of(server, message),
+                'the log has the header line')
+
+    queue(server, 'words', 'words.py')
+    message = put(server, 'words', payload='to be or not to be\n' * 1500)
+    checks.equal(finished(server, message)['progress'], '9000 words, 4 different',
+                 'Python: reads the payload on standard input')
+    checks.that('3000 to' in log_of(server, message), 'its output is in the log')
+    message = put(server, 'words', payload=' ')
+    found = finished(server, message)
+    checks.equal((found['state'], found['progress']), ('err', 'the payload has no words'),
+                 'Python: err is final, its text kept')
+
+    if shutil.which('ruby'):
+        queue(server, 'fetch', 'fetch.rb')
+        message = put(server, 'fetch', param1='2', param2='0')
+        found = finished(server, message)
+        checks.equal((found['state'], found['count'], found['progress']),
+                     ('done', 2, 'after 3 tries'), 'Ruby: resend runs it again')
+        checks.equal(log_of(server, message).count('RQ START'), 3, 'one log over all attempts')
+
+    if shutil.which('node'):
+        queue(server, 'split', 'split.js')
+        for name in ('left', 'right'):
+            assert server.put(f'/v1/queues/{name}', {}).status == 201
+        message = put(server, 'split', payload='["left", "right"]', param1='copied')
+        checks.equal(finished(server, message)['progress'], '2 copies', 'Node: dup is answered')
+        for name in ('left', 'right'):
+            found = server.get(f'/v1/messages?queue={name}').json['messages']
+            checks.equal([m.get('param1') for m in found], ['copied'], f'the copy is in {name}')
+        message = put(server, 'split', payload='["nowhere"]')
+        checks.equal(finished(server, message)['progress'], 'no copy for nowhere',
+                     'dup into no queue is refused')
+        checks.that("fail couldn't connect to queue - nowhere" in log_of(server, message),
+                    "with RQ's words")
+        message = put(server, 'split', payload='["http://127.0.0.1:9/q/x"]')
+        checks.that('fail relaying is not configured' in (finished(server, message) and
+                                                          log_of(server, message)),
+                    'dup to another machine says why not')
+        message = put(server, 'split', payload='["split"]', retries=0)
+        finished(server, message)
+        checks.that('ok ' in log_of(server, message), 'dup into its own queue does no harm')
+
+
+def environment(server):
+    queue(server, 'env', 'showenv.sh', env_vars={'COLOR': 'blue', 'RQ_COUNT': '99'},
+          env_allow=['PASSED_ON'])
+    message = put(server, 'env', param1='one', param3='drei ü', tags=['a', 'b'], key='order-7',
+                  priority=4, content_type='text/plain', payload='x')
+    found = finished(server, message)
+    lines = log_of(server, message).splitlines()
+    base = f'http://127.0.0.1:{server.port}/'
+    for line in (f'RQ_MSG_ID={message}', f'RQ_FULL_MSG_ID={base}q/env/{message}',
+                 f'RQ_ORIG_MSG_ID={base}q/env/{message}', f'RQ_HOST={base}', f'RQ_DEST={base}q/env',
+                 'RQ_DEST_QUEUE=env', f'RQ_MSG_DIR={server.dir}/{found["folder"]}/job',
+                 f'RQ_SCRIPT={SCRIPTS}/showenv.sh', f'RQ_REALSCRIPT={SCRIPTS}/showenv.sh',
+                 'RQ_WRITE=3', 'RQ_READ=4', 'RQ_PIPE=3', 'RQ_COUNT=0', 'RQ_PARAM1=one',
+                 'RQ_PARAM2=', 'RQ_PARAM3=drei ü', 'RQ_PARAM4=', 'RQ_ENV=production',
+                 'RQ_QUEUE=env', 'RQ_ATTEMPT=1', 'RQ_CONTENT_TYPE=text/plain', 'RQ_TAGS=a,b',
+                 'RQ_PRIORITY=4', 'RQ_KEY=order-7', 'COLOR=blue', 'PASSED_ON=yes',
+                 f'{server.dir}/{found["folder"]}/job'):
+        checks.that(line in lines, f'{line!r} in the environment')
+    checks.that(not any('KEPT_BACK' in line for line in lines), 'nothing else of the worker gets in')
+    checks.that('RQ_FORCE_REMOTE=1' not in lines, 'no RQ_FORCE_REMOTE unless asked')
+    checks.equal([line for line in lines if line.isdigit()], list('012345'),
+                 'descriptors 0 to 4 (and that of ls)')
+
+
+def exit_rules(server):
+    queue(server, 'status', 'status.sh', num_workers=4)
+    improper = 'PROCESS EXITED IMPROPERLY - MOVING TO ERR - Completion was '
+    rows = [
+        ('done fine', '0', 'done', 'fine'),
+        ('relayed http://h/q/x/1', '0', 'relayed', 'http://h/q/x/1'),
+        ('err bad', '0', 'err', 'bad'),
+        ('fails bad', '1', 'err', 'bad'),
+        ('fail soft', '0', 'err', 'soft'),
+        ('run half', '0', 'err', 'half'),
+        ('done fine', '1', 'err', improper + 'done but exit status was pid '),
+        ('', '3', 'err', improper + ' but exit status was pid '),
+    ]
+    ids = [put(server, 'status', param1=line, param2=code) for line, code, _, _ in rows]
+    for message, (line, code, state, text) in zip(ids, rows):
+        found = finished(server, message)
+        checks.equal(found['state'], state, f'{line!r} and exit {code}')
+        checks.that((found['progress'] or '').startswith(text), f'{line!r}: text {found["progress"]!r}')
+    one = attempts(server, ids[7])[0]
+    checks.equal(one['post_mortem']['exit_code'], 3, 'the post-mortem has the exit code')
+    checks.equal(one['post_mortem']['script'], str(SCRIPTS / 'status.sh'), 'and the script')
+    checks.equal(len(one['post_mortem']['script_sha256']), 64, 'and which version of it')
+
+    queue(server, 'again', 'status.sh', retries=2,
+          backoff={'kind': 'fixed', 'base_s': 0.01, 'jitter_percent': 0})
+    message = put(server, 'again', param2='1')
+    found = finished(server, message)
+    checks.equal((found['state'], len(attempts(server, message))), ('err', 3),
+                 'a bad exit is tried again as often as the queue allows')
+
+
+# --- Stopping -------------------------------------------------------------------------------------
+
+def family(server, name):
+    """Puts a message for the script with a family; gives id and process numbers when they run."""
+    folder = server.dir / f'family-{name}-{time.monotonic_ns()}'
+    folder.mkdir()
+    message = put(server, name, param1=str(folder))
+    eventually(lambda: get(server, message)['progress'] == 'family is here', 'the family is here')
+    return message, [int((folder / who).read_text()) for who in ('script', 'child', 'daemon')]
+
+
+def stopping(server):
+    queue(server, 'family', 'family.sh', grace_s=0.3)
+    for action, state, mark in (('kill', 'err', 'killed'), ('cancel', 'cancelled', None)):
+        message, pids = family(server, 'family')
+        checks.that(all(map(alive, pids)), 'the family lives')
+        assert server.post(f'/v1/messages/{message}/{action}').status == 200
+        found = finished(server, message)
+        checks.equal(found['state'], state, f'{action} ends it')
+        if mark:
+            checks.equal(found['mark'], mark, f'{action} is its mark')
+        eventually(lambda: not any(map(alive, pids)), 'nobody of the family is left')
+        checks.that(attempts(server, message)[0]['post_mortem']['killed_after_grace'],
+                    'TERM was ignored, so KILL came')
+
+    queue(server, 'slow', 'family.sh', grace_s=0.2, timeout_s=0.5)
+    message, pids = family(server, 'slow')
+    found = finished(server, message)
+    checks.equal((found['state'], found['mark']), ('err', 'timed_out'), 'the time limit ends it')
+    eventually(lambda: not any(map(alive, pids)), 'nobody of the family is left')
+    checks.that(found['progress'].startswith('timed out after '), 'and says so')
+
+
+def workers_and_storms(server):
+    flag = server.dir / 'go'
+    queue(server, 'three', 'await.sh', num_workers=3)
+    ids = [put(server, 'three', param1=str(flag)) for _ in range(7)]
+    eventually(lambda: sum(get(server, m)['state'] == 'run' for m in ids) == 3, 'three run')
+    eventually(lambda: len((server.dir / 'go.started').read_text().splitlines()) == 3, 'three began')
+    checks.equal(sum(get(server, m)['state'] == 'que' for m in ids), 4, 'the others wait')
+    assert server.patch('/v1/queues/three', {'num_workers': 5}).status == 200
+    eventually(lambda: sum(get(server, m)['state'] == 'run' for m in ids) == 5, 'now five run')
+    flag.touch()
+    checks.that(all(finished(server, m)['state'] == 'done' for m in ids), 'all get done')
+
+    queue(server, 'storm', 'status.sh')
+    ids = [put(server, 'storm', param2='1') for _ in range(9)]
+    begun = time.monotonic()
+    for message in ids:
+        finished(server, message)
+    # 100 + 200 + 400 + 800 ms before the last four.
+    checks.that(time.monotonic() - begun >= 1.4, 'quick failures in a row are slowed down')
+
+
+def mended(server, worker):
+    script = server.dir / 'scripts' / 'late.sh'
+    script.parent.mkdir(exist_ok=True)
+    assert server.put('/v1/queues/late', {'script': 'late.sh'}).status == 201
+
+    def error():
+        return server.get('/v1/queues/late').json['script_error'] or ''
+    eventually(lambda: 'does not exist' in error(), 'a missing script is told')
+    checks.equal(server.get('/v1/queues/late').json['status'], 'script_error', 'and is its status')
+    message = put(server, 'late')
+    script.write_text('echo done >&3\n')
+    eventually(lambda: 'not executable' in error(), 'what is wrong now is told')
+    script.chmod(0o755)
+    eventually(lambda: "'#!'" in error(), 'and then this')
+    checks.equal((get(server, message)['state'], get(server, message)['attempts']), ('que', 0),
+                 'the message waits untouched')
+    script.write_text('#!/no/such/shell\necho done >&3\n')
+    eventually(lambda: '/no/such/shell' in error(), 'a missing interpreter is told')
+    script.write_text('#!/bin/sh\necho done mended >&3\n')
+    checks.equal(finished(server, message)['progress'], 'mended', 'a mended script runs by itself')
+    eventually(lambda: error() == '', 'the error is gone')
+    # Gone while the queue works.
+    script.unlink()
+    message = put(server, 'late')
+    eventually(lambda: 'does not exist' in error(), 'a vanished script is told')
+    script.write_text('#!/bin/sh\necho done back >&3\n')
+    script.chmod(0o755)
+    checks.equal(finished(server, message)['progress'], 'back', 'and runs when it is back')
+
+    # Its size is not its version: the same length, another content.
+    first = attempts(server, message)[-1]['post_mortem']['script_sha256']
+    script.write_text('#!/bin/sh\necho done here >&3\n')
+    message = put(server, 'late')
+    checks.equal(finished(server, message)['progress'], 'here', 'the new version runs')
+    checks.that(attempts(server, message)[0]['post_mortem']['script_sha256'] != first,
+                'and is another version')
+
+
+# --- Restarts --------------------------------------------------------------------------------------
+
+def server_restart(server):
+    flag = server.dir / 'restart'
+    queue(server, 'restart', 'await.sh', num_workers=2)
+    ends_before = put(server, 'restart', param1=str(server.dir / 'meanwhile'))
+    ends_after = put(server, 'restart', param1=str(flag))
+    for message in (ends_before, ends_after):
+        eventually(lambda: get(server, message)['progress'] == 'waiting', 'it runs')
+    server.kill()
+    (server.dir / 'meanwhile').touch()  # ends while there is no server
+    pid = int((server.dir / 'meanwhile.started').read_text().split()[0])
+    eventually(lambda: not alive(pid), 'the script ends without a server')
+    server.start()
+    checks.equal(finished(server, ends_before)['state'], 'done', 'its end is told to the next server')
+    checks.equal(get(server, ends_after)['state'], 'run', 'the other one goes on')
+    flag.touch()
+    checks.equal(finished(server, ends_after)['state'], 'done', 'and ends as done')
+    for message, name in ((ends_before, 'meanwhile'), (ends_after, 'restart')):
+        checks.equal(len(attempts(server, message)), 1, 'in one attempt')
+        checks.equal(len((server.dir / f'{name}.started').read_text().splitlines()), 1,
+                     'begun once')
+
+
+def worker_death(server, worker):
+    queue(server, 'orphan', 'family.sh', grace_s=0.2)
+    flag = server.dir / 'second-life'
+    queue(server, 'life', 'await.sh')
+    message, pids = family(server, 'orphan')
+    other = put(server, 'life', param1=str(flag))
+    eventually(lambda: get(server, other)['progress'] == 'waiting', 'it runs')
+    worker.kill()
+    eventually(lambda: not alive(pids[0]), 'a script dies with its worker')
+    checks.that(alive(pids[2]), 'its daemon does not')
+    with Worker(server) as second:
+        eventually(lambda: not any(alive(pid) for pid in pids), 'the next worker ends what was left')
+        eventually(lambda: get(server, other)['attempts'] >= 1, 'the lease is handed back')
+        flag.touch()
+        checks.equal(finished(server, other)['state'], 'done', 'and the message runs again')
+        assert server.post(f'/v1/messages/{message}/kill').status in (200, 409)
+        assert server.post(f'/v1/messages/{message}/cancel').status in (200, 409)
+        finished(server, message)
+
+        # A second one of the same name is refused; the first SIGTERM drains, the second stops.
+        twin = subprocess.run([rqtest.RQ_BIN, 'worker', '--dir', str(server.dir)],
+                              capture_output=True, text=True, timeout=60)
+        checks.that(twin.returncode != 0 and "'local'" in twin.stderr + twin.stdout,
+                    f'a second worker is refused: {twin}')
+        drain = server.dir / 'drain'
+        running = put(server, 'life', param1=str(drain))
+        eventually(lambda: get(server, running)['progress'] == 'waiting', 'it runs')
+        second.terminate()
+        eventually(lambda: 'taking no more' in second.log(), 'the worker drains')
+        waiting = put(server, 'life', param1=str(drain))
+        drain.touch()
+        checks.equal(second.process.wait(30), 0, 'drained, it ends with 0')
+        checks.equal(finished(server, running)['state'], 'done', 'what ran has been done')
+        checks.equal(get(server, waiting)['state'], 'que', 'what came later waits')
+    with Worker(server) as third:
+        checks.equal(finished(server, waiting)['state'], 'done', 'for the next worker')
+        message, pids = family(server, 'orphan')
+        third.terminate()
+        eventually(lambda: third.log().count('taking no more') == 2, 'it drains')
+        third.terminate()
+        checks.equal(third.process.wait(30), 0, 'stopped, it ends with 0')
+        checks.that(not any(map(alive, pids)), 'and its scripts are gone')
+        found = get(server, message)
+        checks.equal(found['state'], 'que', f'the message has been handed back: {found}')
+
+
+def main():
+    env = {'PASSED_ON': 'yes', 'KEPT_BACK': 'yes'}
+    with rqtest.Server(manual_clock=False, worker=False) as server:
+        with Worker(server, env=env) as worker:
+            for part in (languages, environment, exit_rules, stopping, workers_and_storms):
+                part(server)
+                print(f'{part.__name__}: done', flush=True)
+            mended(server, worker)
+            server_restart(server)
+            worker_death(server, worker)
+    return checks.report()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
