@@ -39,6 +39,8 @@ Result<void> SqliteStore::open(const std::filesystem::path& file, const Options&
   RQ_TRY(db_.exec("PRAGMA synchronous = NORMAL"));
   RQ_TRY(db_.exec("PRAGMA wal_autocheckpoint = 0"));
   RQ_TRY(db_.exec("PRAGMA temp_store = MEMORY"));
+  // Debian's build wipes what is deleted, and so writes pages that are about to be used again.
+  RQ_TRY(db_.exec("PRAGMA secure_delete = OFF"));
   RQ_TRY(db_.exec(
       fmt::format("PRAGMA cache_size = -{}", options.cache_bytes / 1024).c_str()));
   RQ_TRY(migrate(db_));
