@@ -46,6 +46,15 @@ base::Error no_address(std::string_view address, std::string_view why) {
               "give ADDR:PORT, for example 127.0.0.1:11300");
 }
 
+// The server's clock may be slewed; what was read once is believed a thousandth less each second.
+constexpr std::int64_t kDriftPart = 1000;
+
+std::int64_t steady_ms() {
+  return std::chrono::duration_cast<base::Millis>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 std::string make_run_id() {
   // Tells two runs of a server apart, as beanstalkd's own does: 8 bytes in hex.
   const auto now = std::chrono::system_clock::now().time_since_epoch().count();
@@ -64,6 +73,7 @@ BeanstalkDoor::BeanstalkDoor(Loop& loop, DoorOptions options)
       clock_(loop.pipeline().clock()),
       started_(clock_.now()),
       epoll_(loop.io()) {
+  ahead_ms_ = base::to_ms(started_) - steady_ms();
   // Place 0 is the listener's: no connection has its id.
   links_.emplace_back();
 }
@@ -150,7 +160,23 @@ void BeanstalkDoor::submit(const core::Ticket& ticket, core::Command&& command) 
   loop().submit({door_number(), ticket.connection, ticket.request}, std::move(command));
 }
 
-base::Instant BeanstalkDoor::now() const { return clock_.now(); }
+// The server's clock is as old as the last batch; the machine's steady one carries it on.
+base::Instant BeanstalkDoor::now() const {
+  if (clock_.manual()) return clock_.now();
+  return base::from_ms(steady_ms() + ahead_ms_);
+}
+
+// After a batch. Its reading is from before its commit, so the largest of late is the truest.
+void BeanstalkDoor::read_clock() {
+  if (clock_.manual()) return;
+  const std::int64_t steady = steady_ms();
+  const std::int64_t ahead = base::to_ms(clock_.now()) - steady;
+  const std::int64_t drift = (steady - read_at_ms_) / kDriftPart;
+  if (ahead >= ahead_ms_ - drift || ahead_ms_ - ahead > kStepMin.count()) {
+    ahead_ms_ = ahead;
+    read_at_ms_ = steady;
+  }
+}
 
 std::string BeanstalkDoor::stats(const core::EngineStatsDone& engine) const {
   const auto up = std::chrono::floor<std::chrono::seconds>(now() - started_);
@@ -353,6 +379,7 @@ void BeanstalkDoor::feed_rest(Link& link) {
 // --- Replies ------------------------------------------------------------------------------------
 
 void BeanstalkDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
+  read_clock();
   for (core::Delivery& delivery : deliveries) {
     Link* link = find(delivery.ticket.connection);
     if (link == nullptr) continue;

@@ -62,6 +62,7 @@ class BeanstalkDoor final : public LoopDoor, private Host {
   [[nodiscard]] bool draining() const override { return draining_; }
   [[nodiscard]] std::string stats(const core::EngineStatsDone& engine) const override;
 
+  void read_clock();
   void wait();
   void turn();
   void accept_all();
@@ -83,6 +84,8 @@ class BeanstalkDoor final : public LoopDoor, private Host {
   const std::string run_id_;
   const Clock& clock_;
   const base::Instant started_;
+  std::int64_t ahead_ms_ = 0;    // of the steady clock: the server's
+  std::int64_t read_at_ms_ = 0;  // of the steady clock
   bool draining_ = false;
   std::uint16_t port_ = 0;
   int listener_ = -1;

@@ -675,6 +675,10 @@ void Session::on(std::uint64_t request, core::QueueShown& reply) {
   if (slot->verb == Verb::stats_job) {
     return job_stats(*slot, reply.queue.settings.lease);
   }
+  if (slot->verb == Verb::pause_tube) {
+    reply_of(*slot).append(kPaused);
+    return answered(*slot);
+  }
   const std::string tube = slot->text;
   append_ok(reply_of(*slot), stats_of_tube(tube, host_.tubes.find(tube), &reply, host_.now()));
   answered(*slot);

@@ -253,7 +253,7 @@ TEST_F(Sessions, PausingATubeThatHasNoQueueYetMakesIt) {
   ASSERT_EQ(desk.asked.size(), 3U);
   EXPECT_TRUE(desk.command<core::DefineQueue>(1).on_demand);
   EXPECT_EQ(desk.command<core::SetAdmin>(2).lasts, Millis{5000});
-  answer(2, core::Ok{});
+  answer(2, core::QueueShown{});
   EXPECT_EQ(heard(), "USING t\r\nPAUSED\r\n");
   send("pause-tube nobody 5\r\n");
   answer(3, base::fail(base::Code::not_found, ""));
