@@ -1,0 +1,168 @@
+// The small parts: what is read from the API, the environment, folders, the record of what runs.
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "worker/environment.h"
+#include "worker/folder.h"
+#include "worker/messages.h"
+#include "worker/process_tree.h"
+#include "worker/running_record.h"
+
+namespace rq::worker {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Folder : public testing::Test {
+ protected:
+  Folder() {
+    char path[] = "/tmp/rq-worker-XXXXXX";
+    dir_ = ::mkdtemp(path);
+  }
+  ~Folder() override { fs::remove_all(dir_); }
+  std::string dir_;
+};
+
+TEST(Reserved, IsReadWithItsLeaseAndPayload) {
+  const auto read = parse_reserved(R"({"messages":[{"id":"20261121.0021.54.865.9","seq":9,
+    "queue":"q","param1":"a","count":2,"tags":["x","y"],"payload_base64":"AP8B","timeout_s":1.5,
+    "folder":"queue/q/9","lease":{"token":"9.1.7","attempt":1,"since":"2026-11-21T00:21:54.865Z",
+    "until":"2026-11-21T00:22:24.865Z"}}]})");
+  ASSERT_TRUE(read.has_value());
+  const LeasedMessage& message = read->at(0);
+  EXPECT_EQ(message.token, "9.1.7");
+  EXPECT_EQ(message.lease, base::Millis{30'000});
+  EXPECT_EQ(message.payload, std::string("\0\xff\x01", 3));
+  EXPECT_EQ(message.timeout, base::Millis{1500});
+  EXPECT_EQ(message.tags.size(), 2U);
+  EXPECT_EQ(message.count, 2);
+  EXPECT_FALSE(parse_reserved("{}").has_value());
+  EXPECT_FALSE(parse_reserved(R"({"messages":[{"id":"1"}]})").has_value());
+}
+
+TEST(QueueView, LeavesAsideWhatANewerServerKnows) {
+  const auto value = parse_json(R"({"name":"q","script_error":null,"settings":{"script":"a.sh",
+    "num_workers":3,"shiny":1,"limits":{"open_files":5,"gpus":2},"env_vars":{"A":"b"}}})");
+  ASSERT_TRUE(value.has_value());
+  const auto view = parse_queue(*value);
+  ASSERT_TRUE(view.has_value()) << view.error().message;
+  EXPECT_EQ(view->settings.num_workers, 3);
+  EXPECT_EQ(view->settings.limits.open_files, 5);
+  EXPECT_EQ(view->settings.env_vars.at(0).second, "b");
+}
+
+TEST(Base64, DecodesAndRefuses) {
+  EXPECT_EQ(*decode_base64(""), "");
+  EXPECT_EQ(*decode_base64("Zg=="), "f");
+  EXPECT_EQ(*decode_base64("Zm8="), "fo");
+  EXPECT_EQ(*decode_base64("Zm9v"), "foo");
+  for (const char* bad : {"Zg", "Zg=", "Z===", "Zm9*"}) {
+    const auto decoded = decode_base64(bad);
+    EXPECT_TRUE(!decoded || decoded->size() < 2) << bad;
+  }
+}
+
+TEST(Environments, OnlyTheListAndWhatTheQueueSaysGetThrough) {
+  core::QueueSettings settings;
+  settings.env_allow = {"EXTRA"};
+  settings.env_vars = {{"A", "b"}, {"PATH", "/only"}, {"RQ_COUNT", "99"}};
+  const char* const own[] = {"PATH=/bin", "LC_ALL=C", "SECRET=x", "EXTRA=y", "RQ_EVIL=1", nullptr};
+  EXPECT_EQ(queue_environment(settings, own, {}),
+            (Environment{"PATH=/only", "LC_ALL=C", "EXTRA=y", "A=b"}));
+  const Environment as_user =
+      queue_environment({}, own, {.name = "joe", .home = "/home/joe", .shell = "/bin/sh"});
+  EXPECT_NE(std::find(as_user.begin(), as_user.end(), "HOME=/home/joe"), as_user.end());
+}
+
+TEST(Environments, RqsVariablesAreExact) {
+  LeasedMessage message;
+  message.id = "20261121.0021.54.865.9";
+  message.queue = "test";
+  message.dest = "/q/other";
+  message.attempt = 2;
+  message.tags = {"a", "b"};
+  const Environment environment =
+      message_environment({"PATH=/bin"}, {.base_url = "http://h:1/", .version = "1", .env = "e"},
+                          {.script = "./s", .real_script = "/s", .job_dir = "/j", .cookie = "RQ_RUN=1"},
+                          message);
+  const std::vector<std::string> wanted{
+      "PATH=/bin", "RQ_SCRIPT=./s", "RQ_REALSCRIPT=/s", "RQ_HOST=http://h:1/",
+      "RQ_DEST=http://h:1/q/other", "RQ_DEST_QUEUE=other", "RQ_MSG_ID=20261121.0021.54.865.9",
+      "RQ_FULL_MSG_ID=http://h:1/q/test/20261121.0021.54.865.9",
+      "RQ_ORIG_MSG_ID=http://h:1/q/test/20261121.0021.54.865.9", "RQ_MSG_DIR=/j", "RQ_WRITE=3",
+      "RQ_READ=4", "RQ_PIPE=3", "RQ_COUNT=0", "RQ_PARAM1=", "RQ_PARAM2=", "RQ_PARAM3=",
+      "RQ_PARAM4=", "RQ_VER=1", "RQ_ENV=e", "RQ_QUEUE=test", "RQ_ATTEMPT=2", "RQ_CONTENT_TYPE=",
+      "RQ_TAGS=a,b", "RQ_PRIORITY=0", "RQ_KEY=", "RQ_RUN=1"};
+  EXPECT_EQ(environment, wanted);
+}
+
+TEST_F(Folder, IsMadeWithItsPartsAndNeverOutside) {
+  const auto made = prepare_folder(dir_, "queue/q/1", nullptr);
+  ASSERT_TRUE(made.has_value());
+  EXPECT_TRUE(fs::is_directory(dir_ + "/queue/q/1/attach"));
+  EXPECT_EQ(made->job, dir_ + "/queue/q/1/job");
+  EXPECT_TRUE(prepare_folder(dir_, "queue/q/1", nullptr).has_value());
+  for (const char* bad : {"", "/etc", "../x", "queue/../../x", "a//b", "a/./b"}) {
+    EXPECT_FALSE(prepare_folder(dir_, bad, nullptr).has_value()) << bad;
+  }
+}
+
+TEST_F(Folder, ARecordGivesTheTokensOfTheWorkerBefore) {
+  const std::string path = dir_ + "/record";
+  {
+    auto record = RunningRecord::open(path);
+    ASSERT_TRUE(record.has_value());
+    EXPECT_TRUE((*record)->clean_up().tokens.empty());
+    const Spawned nobody{.pid = 999'999'999, .start_ticks_min = 1, .start_ticks_max = 2};
+    const int first = (*record)->add(nobody, "1.1.1");
+    (*record)->remove(first);
+    EXPECT_GE((*record)->add(nobody, "2.1.1"), 0);
+  }
+  auto record = RunningRecord::open(path);
+  ASSERT_TRUE(record.has_value());
+  EXPECT_EQ((*record)->clean_up().tokens, std::vector<std::string>{"2.1.1"});
+  EXPECT_TRUE((*record)->clean_up().tokens.empty());
+}
+
+TEST_F(Folder, WhatIsLeftOfADeadWorkersScriptsIsKilled) {
+  const std::string path = dir_ + "/record";
+  pid_t left = 0;
+  {
+    auto record = RunningRecord::open(path);
+    ASSERT_TRUE(record.has_value());
+    static_cast<void>((*record)->clean_up());
+    // A process that carries the mark, as a script's would.
+    const std::string mark = (*record)->mark() + "1";
+    left = ::fork();
+    ASSERT_GE(left, 0);
+    if (left == 0) {
+      const char* const argv[] = {"sleep", "1000", nullptr};
+      const char* const envp[] = {mark.c_str(), nullptr};
+      ::setsid();
+      ::execve("/bin/sleep", const_cast<char* const*>(argv), const_cast<char* const*>(envp));
+      ::_exit(127);
+    }
+    while (!has_environment(left, mark, true)) {
+      ASSERT_EQ(::kill(left, 0), 0);
+    }
+  }
+  auto record = RunningRecord::open(path);
+  ASSERT_TRUE(record.has_value());
+  EXPECT_GE((*record)->clean_up().processes, 1U);
+  int status = 0;
+  ASSERT_EQ(::waitpid(left, &status, 0), left);
+  EXPECT_EQ(WTERMSIG(status), SIGKILL);
+}
+
+}  // namespace
+}  // namespace rq::worker
