@@ -104,7 +104,7 @@ inline constexpr std::chrono::milliseconds kLeftoverGrace{500};  // of what a sc
 inline constexpr std::chrono::milliseconds kMemorySampleEvery{250};
 inline constexpr std::size_t kRunningRecordsMax = 16'384;  // scripts one worker can account for
 inline constexpr std::size_t kIdleConnectionsMax = 64;     // kept open by a client
-inline constexpr std::size_t kSseEventBytesMax = 32 * kMiB;  // one event, as a client takes it: a whole message
+inline constexpr std::size_t kSseEventBytesMax = 32 * kMiB;  // one event: a whole message
 inline constexpr std::size_t kReplyBytesMax = 512 * kMiB;  // one reply, as a client takes it
 inline constexpr std::chrono::milliseconds kReconnectDelayMin{50};
 inline constexpr std::chrono::milliseconds kReconnectDelayMax{2'000};

@@ -278,6 +278,7 @@ struct Notice {
 struct Outbox {
   std::vector<Delivery> deliveries;
   std::vector<Notice> notices;
+  bool waste = false;  // messages that had a folder are gone
 };
 
 }  // namespace rq::core

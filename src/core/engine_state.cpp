@@ -112,6 +112,9 @@ void Engine::remove(Record& record) {
   ++entry.queue.counters.deletes;
   count(entry);
   note(Notice::What::removed, record.message, record.message.state);
+  if (out_ != nullptr && record.message.details && !record.message.details->folder.empty()) {
+    out_->waste = true;
+  }
   store_.erase(record);
   if (entry.queue.on_demand) set_timer(entry, QueueTimer::idle, now_ + base::kOnDemandIdle);
 }

@@ -42,6 +42,7 @@ struct Pipeline::Impl {
   base::Mailbox<Envelope> mailbox{base::kMailboxMax};
   std::vector<Door*> doors;
   std::vector<NoticeSink*> sinks;
+  std::function<void()> waste;
   std::thread thread;
   std::atomic<bool> failed{false};
 
@@ -68,6 +69,8 @@ std::uint32_t Pipeline::add_door(Door& door) {
 }
 
 void Pipeline::add_sink(NoticeSink& sink) { impl_->sinks.push_back(&sink); }
+
+void Pipeline::on_waste(std::function<void()> call) { impl_->waste = std::move(call); }
 
 Result<void> Pipeline::start() {
   RQ_TRY(impl_->engine.open(clock_.read().now));
@@ -160,6 +163,8 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
     for (NoticeSink* sink : sinks) sink->publish(notices);
     outbox.notices.clear();
   }
+  if (outbox.waste && waste && ran) waste();
+  outbox.waste = false;
   if (!ran) {
     spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.error().message);
     if (!reopen()) {

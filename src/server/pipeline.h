@@ -46,6 +46,8 @@ class Pipeline {
   // Before start(). The number goes into Ticket::door.
   [[nodiscard]] std::uint32_t add_door(Door& door);
   void add_sink(NoticeSink& sink);
+  // Called on the engine thread when a committed batch left folders to be deleted.
+  void on_waste(std::function<void()> call);
 
   [[nodiscard]] base::Result<void> start();
   // Refuses new commands, finishes those it has, stops the thread. Waiting reserves get no reply.

@@ -1,0 +1,102 @@
+#include "server/config.h"
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/limits.h"
+
+namespace rq::server {
+namespace {
+
+using base::Code;
+using base::fail;
+using base::Result;
+
+constexpr std::array<std::string_view, 5> kLevels{"trace", "debug", "info", "warn", "error"};
+
+base::Error wrong(const std::string& file, std::string_view key, std::string_view wanted) {
+  return fail(Code::bad_value, fmt::format("{}: '{}' has a value of the wrong kind", file, key),
+              fmt::format("give {}", wanted));
+}
+
+Result<void> apply(const std::string& file, std::string_view key, const toml::node& value,
+                   ServerConfig& config) {
+  const auto text = [&](std::string& out) -> Result<void> {
+    const auto given = value.value_exact<std::string>();
+    if (!given) return wrong(file, key, "a text in quotes");
+    out = *given;
+    return {};
+  };
+  const auto number = [&](std::int64_t& out, std::int64_t min, std::int64_t max) -> Result<void> {
+    const auto given = value.value_exact<std::int64_t>();
+    if (!given || *given < min || *given > max) {
+      return wrong(file, key, fmt::format("a number from {} to {}", min, max));
+    }
+    out = *given;
+    return {};
+  };
+  constexpr std::int64_t kMiB = 1024 * 1024;
+  if (key == "http") return text(config.http);
+  if (key == "beanstalk") return text(config.beanstalk);
+  if (key == "log_level") return text(config.log_level);
+  if (key == "beanstalk_job_bytes_max") {
+    return number(config.beanstalk_job_bytes_max, 1,
+                  static_cast<std::int64_t>(base::kPayloadBytesMax));
+  }
+  if (key == "wal_bytes") return number(config.wal_bytes, kMiB, 4096 * kMiB);
+  if (key == "cache_bytes") return number(config.cache_bytes, kMiB, 65536 * kMiB);
+  if (key == "worker") {
+    const auto given = value.value_exact<bool>();
+    if (!given) return wrong(file, key, "true or false");
+    config.worker = *given;
+    return {};
+  }
+  return fail(Code::unknown_field, fmt::format("{}: there is no setting '{}'", file, key),
+              "the settings are http, beanstalk, beanstalk_job_bytes_max, log_level, worker, "
+              "wal_bytes, cache_bytes");
+}
+
+Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) {
+  std::error_code missing;
+  if (!std::filesystem::exists(path, missing)) return {};
+  const std::string file = path.string();
+  try {
+    const toml::table table = toml::parse_file(file);
+    for (const auto& [key, value] : table) RQ_TRY(apply(file, key.str(), value, config));
+  } catch (const toml::parse_error& error) {
+    return fail(Code::bad_request,
+                fmt::format("{}, line {}: {}", file, error.source().begin.line,
+                            error.description()),
+                "mend the file, or move it away to use the defaults");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ServerConfig> load_config(const ServerOptions& options) {
+  ServerConfig config;
+  std::error_code error;
+  config.dir = std::filesystem::absolute(options.dir, error).lexically_normal();
+  if (error) {
+    return fail(Code::bad_value,
+                fmt::format("directory '{}': {}", options.dir, error.message()),
+                "name another with --dir");
+  }
+  RQ_TRY(read_file(config.dir / "rq.toml", config));
+  if (options.http) config.http = *options.http;
+  if (options.beanstalk) config.beanstalk = *options.beanstalk;
+  if (options.log_level) config.log_level = *options.log_level;
+  if (options.worker) config.worker = *options.worker;
+  config.manual_clock = options.manual_clock;
+  if (std::find(kLevels.begin(), kLevels.end(), config.log_level) == kLevels.end()) {
+    return fail(Code::bad_value, fmt::format("log_level: '{}' is not allowed", config.log_level),
+                "give trace, debug, info, warn or error");
+  }
+  return config;
+}
+
+}  // namespace rq::server

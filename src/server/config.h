@@ -1,0 +1,39 @@
+#pragma once
+// What the server is told: by flags, and by DIR/rq.toml where no flag says otherwise.
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+
+namespace rq::server {
+
+// As the command line gives it; what is absent comes from the file, then from the defaults.
+struct ServerOptions {
+  std::string dir = "./var";
+  std::optional<std::string> http;       // ADDR:PORT; empty: unix socket only
+  std::optional<std::string> beanstalk;  // ADDR:PORT; empty: off
+  std::optional<std::string> log_level;  // trace debug info warn error
+  std::optional<bool> worker;            // start the local worker
+  bool manual_clock = false;             // tests: time moves only by POST /v1/clock/advance
+};
+
+// Everything decided.
+struct ServerConfig {
+  std::filesystem::path dir;  // absolute
+  std::string http = "127.0.0.1:3333";
+  std::string beanstalk;
+  std::int64_t beanstalk_job_bytes_max = 65'535;  // beanstalkd's own default
+  std::string log_level = "info";
+  bool worker = true;
+  bool manual_clock = false;
+  std::int64_t wal_bytes = 64LL * 1024 * 1024;
+  std::int64_t cache_bytes = 48LL * 1024 * 1024;
+};
+
+// Reads DIR/rq.toml, if it is there, and puts the flags on top. An unknown key, or a value of the
+// wrong kind, is refused by name.
+[[nodiscard]] base::Result<ServerConfig> load_config(const ServerOptions& options);
+
+}  // namespace rq::server

@@ -1,0 +1,195 @@
+#include "server/daemon.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <future>
+#include <memory>
+#include <vector>
+
+#include "server/beanstalk/door.h"
+#include "server/events.h"
+#include "server/http/http_door.h"
+#include "server/janitor.h"
+#include "server/loop.h"
+#include "server/pipeline.h"
+#include "server/readers.h"
+#include "server/worker_keeper.h"
+#include "store/sqlite/open.h"
+
+namespace rq::server {
+namespace {
+
+using base::Code;
+using base::fail;
+using base::Result;
+namespace fs = std::filesystem;
+
+constexpr int kReaderThreads = 2;
+// Open connections are given this long to get their last replies when the server ends.
+constexpr std::chrono::seconds kCloseDown{5};
+
+void start_log(const std::string& level) {
+  auto log = spdlog::stderr_logger_mt("rq");
+  log->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z server %l %v");
+  log->set_level(spdlog::level::from_str(level));
+  spdlog::set_default_logger(std::move(log));
+}
+
+Result<void> make_folders(const fs::path& dir) {
+  for (const fs::path& folder :
+       {dir, dir / "db", dir / "queue", dir / "scripts", dir / "run"}) {
+    std::error_code error;
+    const bool made = fs::create_directories(folder, error);
+    if (error) {
+      return fail(Code::internal,
+                  fmt::format("cannot make '{}': {}", folder.string(), error.message()),
+                  "see to the rights of the folder above, or name another with --dir");
+    }
+    // Messages are nobody else's business.
+    if (made) ::chmod(folder.c_str(), 0700);
+  }
+  return {};
+}
+
+// One server on a directory. The lock goes with the process, however it ends.
+class DirLock {
+ public:
+  DirLock() = default;
+  DirLock(const DirLock&) = delete;
+  DirLock& operator=(const DirLock&) = delete;
+  ~DirLock() {
+    if (fd_ < 0) return;
+    ::unlink(pid_file_.c_str());
+    ::close(fd_);
+  }
+  Result<void> take(const fs::path& run) {
+    const fs::path file = run / "server.lock";
+    pid_file_ = run / "server.pid";
+    fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd_ < 0) {
+      return fail(Code::internal, fmt::format("'{}': {}", file.string(), std::strerror(errno)),
+                  "see to the rights of the folder");
+    }
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      ::close(fd_);
+      fd_ = -1;
+      std::string pid = "unknown";
+      std::ifstream{pid_file_} >> pid;
+      return fail(Code::exists,
+                  fmt::format("a server (pid {}) runs on '{}' already", pid,
+                              run.parent_path().string()),
+                  "stop it, or give this one another --dir");
+    }
+    std::ofstream{pid_file_} << ::getpid() << '\n';
+    return {};
+  }
+
+ private:
+  int fd_ = -1;
+  fs::path pid_file_;
+};
+
+// As many connections as the bound allows, where the hard limit lets us.
+void raise_open_files() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+}
+
+Result<int> serve(const ServerConfig& config) {
+  const fs::path file = config.dir / "db" / "rq.db";
+  RQ_TRY_ASSIGN(store, store::sqlite::open_store(file, {.wal_bytes = config.wal_bytes,
+                                                        .cache_bytes = config.cache_bytes}));
+  const core::Boot boot = store->boot();
+  std::vector<std::unique_ptr<store::Reader>> views;
+  for (int i = 0; i < kReaderThreads; ++i) {
+    RQ_TRY_ASSIGN(reader, store::sqlite::open_reader(file));
+    views.push_back(std::move(reader));
+  }
+  RQ_TRY_ASSIGN(janitor_view, store::sqlite::open_reader(file));
+
+  // A manual clock starts at a round time, so that tests know it.
+  Clock clock(config.manual_clock ? Clock::Mode::manual : Clock::Mode::wall,
+              base::from_ms(1'800'000'000'000));
+  Pipeline pipeline(std::move(store), clock);
+  Readers readers(std::move(views));
+  Loop loop(pipeline);
+  EventHub events(loop);
+  pipeline.add_sink(events);
+  Janitor janitor(pipeline, std::move(janitor_view), config.dir);
+  pipeline.on_waste([&janitor] { janitor.wake(); });
+  http::HttpDoor http(loop, readers, events, {.dir = config.dir, .address = config.http});
+  http.set_boot(boot);
+  std::unique_ptr<beanstalk::BeanstalkDoor> beanstalk;
+  if (!config.beanstalk.empty()) {
+    beanstalk = std::make_unique<beanstalk::BeanstalkDoor>(
+        loop, beanstalk::DoorOptions{.body_bytes_max = static_cast<std::size_t>(
+                                         config.beanstalk_job_bytes_max)});
+    RQ_TRY(beanstalk->listen(config.beanstalk));
+  }
+  RQ_TRY(http.listen());
+  RQ_TRY(pipeline.start());
+  janitor.start();
+  WorkerKeeper keeper(loop.io(), config.dir);
+  if (config.worker) boost::asio::post(loop.io(), [&keeper] { keeper.start(); });
+  loop.start();
+  spdlog::info("rq {} serves {} (boot {}): {}{}", RQ_VERSION, config.dir.string(), boot,
+               http.address().empty() ? "unix socket" : "http://" + http.address(),
+               beanstalk ? fmt::format(", beanstalk port {}", beanstalk->port()) : "");
+
+  sigset_t ends;
+  ::sigemptyset(&ends);
+  ::sigaddset(&ends, SIGTERM);
+  ::sigaddset(&ends, SIGINT);
+  int signal = 0;
+  while (::sigwait(&ends, &signal) != 0) {
+  }
+  spdlog::info("SIG{}: ending", ::sigabbrev_np(signal));
+
+  auto closed = std::make_shared<std::promise<void>>();
+  boost::asio::post(loop.io(), [&] {
+    keeper.stop();
+    if (beanstalk) beanstalk->set_draining(true);
+    http.close_down([closed] { closed->set_value(); });
+  });
+  static_cast<void>(closed->get_future().wait_for(kCloseDown));
+  janitor.stop();
+  pipeline.stop();  // what was taken in is committed
+  readers.stop();
+  loop.stop();
+  return pipeline.failed() ? base::row_of(Code::unknown_outcome).exit_code : 0;
+}
+
+}  // namespace
+
+Result<int> run_server(const ServerOptions& options) {
+  RQ_TRY_ASSIGN(config, load_config(options));
+  start_log(config.log_level);
+  // Threads inherit the mask: signals come to sigwait() alone. A client that goes away is an error
+  // of its own socket.
+  sigset_t blocked;
+  ::sigemptyset(&blocked);
+  ::sigaddset(&blocked, SIGTERM);
+  ::sigaddset(&blocked, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  raise_open_files();
+  RQ_TRY(make_folders(config.dir));
+  DirLock lock;
+  RQ_TRY(lock.take(config.dir / "run"));
+  return serve(config);
+}
+
+}  // namespace rq::server
