@@ -47,6 +47,7 @@ Loop::Loop(LoopFacts facts, client::Endpoint endpoint, RunningRecord& record)
   ::sigemptyset(&heard);
   ::sigaddset(&heard, SIGTERM);
   ::sigaddset(&heard, SIGINT);
+  ::sigaddset(&heard, SIGHUP);
   RQ_CHECK(::sigprocmask(SIG_BLOCK, &heard, nullptr) == 0);
   signal_fd_.reset(::signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK));
   RQ_CHECK(signal_fd_.is_open());
@@ -446,6 +447,11 @@ void Loop::wait_signals() {
 }
 
 void Loop::on_signal(int signal) {
+  if (signal == SIGHUP) {
+    // The local server ends. Scripts that run go on, and wait for the next one; without any there
+    // is nothing to stay for.
+    if (supervisor_.running() > 0 || !by_token_.empty() || !reporter_.idle()) return;
+  }
   ++stop_signals_;
   if (stop_signals_ == 1) {
     spdlog::info("SIG{}: taking no more messages; {} scripts may end", ::sigabbrev_np(signal),
