@@ -1,0 +1,228 @@
+#include "cli/cli.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "cli/verb.h"
+
+namespace rq::cli {
+using base::Code;
+using base::fail;
+using base::Result;
+
+namespace {
+
+constexpr std::string_view kCommon =
+    "Where: --dir DIR (RQ_DIR) or --server unix:PATH|http://HOST:PORT (RQ_SERVER); default ./var.\n"
+    "Exit codes: 0 ok, 2 wrong use, 3 not found, 4 not in this state, 5 refused for now,\n"
+    "6 forbidden, 7 timed out, 8 the store failed, 9 no server there, 10 a fault.";
+
+struct GroupTitle {
+  Group group;
+  std::string_view title;
+};
+constexpr GroupTitle kGroups[] = {{Group::start, "Run it"},
+                                  {Group::put, "Put work in"},
+                                  {Group::look, "Look"},
+                                  {Group::act, "Act on messages"},
+                                  {Group::server, "Queues and the rest"}};
+
+std::string overview() {
+  std::string out =
+      "rq: a durable queue for every machine. Messages wait in queues; scripts in any language, run\n"
+      "and watched by rq, do the work.\n\nusage: rq VERB [options]     rq VERB --help     "
+      "rq help\n";
+  for (const GroupTitle& group : kGroups) {
+    out += fmt::format("\n{}\n", group.title);
+    for (const Verb& verb : verbs()) {
+      if (verb.group == group.group) out += fmt::format("  {:<14} {}\n", verb.name, verb.purpose);
+    }
+  }
+  return out + fmt::format("\n{}\n", kCommon);
+}
+
+std::string family_help(std::string_view family) {
+  std::string out = fmt::format("usage: rq {} VERB [options]\n\n", family);
+  for (const Verb& verb : verbs()) {
+    if (verb.name.starts_with(fmt::format("{} ", family))) {
+      out += fmt::format("  {:<14} {}\n", verb.name, verb.purpose);
+    }
+  }
+  return out + fmt::format("\nrq {} VERB --help tells more.\n", family);
+}
+
+bool is_family(std::string_view word) {
+  return std::ranges::any_of(verbs(), [word](const Verb& verb) {
+    return verb.name.starts_with(fmt::format("{} ", word));
+  });
+}
+
+const Verb* find_verb(std::string_view name) {
+  const auto all = verbs();
+  const auto found = std::ranges::find(all, name, &Verb::name);
+  return found == all.end() ? nullptr : &*found;
+}
+
+// How many letters apart two words are (Levenshtein), for "did you mean".
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t corner = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, corner + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+      corner = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string nearest_verb(std::string_view word) {
+  std::string_view best;
+  std::size_t best_distance = 3;  // further off, it is a guess
+  for (const Verb& verb : verbs()) {
+    if (verb.group == Group::hidden) continue;
+    const std::size_t apart = distance(word, verb.name);
+    if (apart < best_distance) {
+      best_distance = apart;
+      best = verb.name;
+    }
+  }
+  return best.empty() ? "rq help lists the verbs"
+                      : fmt::format("did you mean 'rq {}'? rq help lists the verbs", best);
+}
+
+// Common options may stand before the verb too. Takes them off the front of `args`.
+Result<void> take_common(std::vector<std::string>& args, Context& context) {
+  while (!args.empty()) {
+    const std::string& first = args.front();
+    std::string* into = nullptr;
+    std::string_view name;
+    if (first == "--json") {
+      context.json = true;
+      args.erase(args.begin());
+      continue;
+    }
+    if (first == "--dir" || first.starts_with("--dir=")) {
+      name = "--dir";
+      into = &context.dir;
+    } else if (first == "--server" || first.starts_with("--server=")) {
+      name = "--server";
+      into = &context.server;
+    } else {
+      return {};
+    }
+    if (first.size() > name.size()) {
+      *into = first.substr(name.size() + 1);
+      args.erase(args.begin());
+    } else if (args.size() > 1) {
+      *into = args[1];
+      args.erase(args.begin(), args.begin() + 2);
+    } else {
+      return fail(Code::bad_value, fmt::format("{} needs a value", name), "rq help");
+    }
+  }
+  return {};
+}
+
+int finish(std::string_view who, const Result<int>& result, bool as_json) {
+  if (std::fflush(stdout) != 0 && result) {
+    // What was to be printed did not all get out (a full disk, a closed pipe).
+    print_error(who, fail(Code::disk_full, "the output could not be written"), as_json);
+    return base::row_of(Code::disk_full).exit_code;
+  }
+  if (result) return *result;
+  print_error(who, result.error(), as_json);
+  return base::row_of(result.error().code).exit_code;
+}
+
+int run_verb(const Verb& verb, std::vector<std::string> args, Context& context) {
+  const std::string who = fmt::format("rq {}", verb.name);
+  VerbApp made = make_app(verb, context);
+  std::ranges::reverse(args);  // CLI11 takes them from the back
+  try {
+    made.app->parse(args);
+  } catch (const CLI::CallForHelp&) {
+    Context::print(made.app->help());
+    return finish(who, 0, false);
+  } catch (const CLI::ParseError& error) {
+    return finish(who, fail(Code::bad_value, error.what(), fmt::format("see {} --help", who)),
+                  context.json);
+  } catch (BadOption& bad) {
+    return finish(who, std::move(bad.error), context.json);
+  }
+  return finish(who, made.action(), context.json);
+}
+
+}  // namespace
+
+VerbApp make_app(const Verb& verb, Context& context) {
+  auto app = std::make_unique<CLI::App>(std::string(verb.purpose), fmt::format("rq {}", verb.name));
+  app->set_help_flag("-h,--help", "Show this and exit");
+  Action action = verb.declare(*app, context);
+  if (verb.group != Group::hidden) {
+    app->add_option("--dir", context.dir, "Directory of the server (RQ_DIR; default ./var)")
+        ->type_name("DIR")
+        ->group("Common");
+    app->add_option("--server", context.server, "unix:PATH or http://HOST:PORT (RQ_SERVER)")
+        ->type_name("WHERE")
+        ->group("Common");
+    app->add_flag("--json", context.json, "For programs: JSON")->group("Common");
+    std::string footer = "Examples:\n";
+    std::string_view rest = verb.examples;
+    while (!rest.empty()) {
+      const std::size_t end = std::min(rest.find('\n'), rest.size());
+      footer += fmt::format("  {}\n", rest.substr(0, end));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    app->footer(footer);
+  }
+  return {.app = std::move(app), .action = std::move(action)};
+}
+
+int run(int argc, char** argv) {
+  std::vector<std::string> args(argv + 1, argv + argc);
+  Context context;
+  if (auto taken = take_common(args, context); !taken) {
+    return finish("rq", taken.error(), context.json);
+  }
+  if (args.empty() || args[0] == "help" || args[0] == "--help" || args[0] == "-h") {
+    if (args.size() > 1) {  // rq help put
+      args.erase(args.begin());
+      args.emplace_back("--help");
+    } else {
+      Context::print(overview());
+      return finish("rq", args.empty() ? 2 : 0, false);
+    }
+  }
+  if (args[0] == "--version" || args[0] == "-V") args[0] = "version";
+
+  if (args.size() > 1) {
+    if (const Verb* verb = find_verb(fmt::format("{} {}", args[0], args[1]))) {
+      return run_verb(*verb, {args.begin() + 2, args.end()}, context);
+    }
+  }
+  if (const Verb* verb = find_verb(args[0])) {
+    return run_verb(*verb, {args.begin() + 1, args.end()}, context);
+  }
+  if (is_family(args[0])) {
+    if (args.size() == 1 || args[1] == "--help" || args[1] == "-h") {
+      Context::print(family_help(args[0]));
+      return finish("rq", args.size() == 1 ? 2 : 0, false);
+    }
+    const std::string said = fmt::format("{} {}", args[0], args[1]);
+    return finish("rq", fail(Code::bad_value, fmt::format("there is no verb '{}'", said),
+                             nearest_verb(said)),
+                  context.json);
+  }
+  return finish("rq", fail(Code::bad_value, fmt::format("there is no verb '{}'", args[0]),
+                           nearest_verb(args[0])),
+                context.json);
+}
+
+}  // namespace rq::cli

@@ -1,0 +1,83 @@
+#include "cli/filter.h"
+
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "cli/text.h"
+
+namespace rq::cli {
+using base::Result;
+
+namespace {
+constexpr std::string_view kFilters = "Which messages";
+
+// "2h": two hours ago; else a time.
+Result<std::string> time_of(const std::string& text) {
+  const auto now = std::chrono::time_point_cast<base::Millis>(std::chrono::system_clock::now());
+  const bool plain_number = text.find_first_not_of("0123456789.") == std::string::npos;
+  if (const auto ago = parse_duration(text); ago && !plain_number) {
+    return base::to_iso8601(now - *ago);
+  }
+  RQ_TRY_ASSIGN(at, parse_time(text, now));
+  return base::to_iso8601(at);
+}
+}  // namespace
+
+void MessageFilter::declare(CLI::App& app) {
+  const auto add = [&app](const char* name, std::string& into, const char* type,
+                          const char* help) {
+    app.add_option(name, into, help)->type_name(type)->group(std::string(kFilters));
+  };
+  add("--queue", queue, "QUEUE", "Of this queue");
+  add("--state", state, "STATE", "prep scheduled que run done relayed err cancelled");
+  add("--mark", mark, "MARK", "failed timed_out lost killed buried exhausted");
+  add("--tag", tag, "TAG", "With this tag");
+  add("--key", key, "KEY", "With this client key");
+  add("--text", text, "TEXT", "With this in payload, params, progress or result");
+  add("--after", after, "WHEN", "Created at or after: a time, or 2h (ago)");
+  add("--before", before, "WHEN", "Created before");
+}
+
+bool MessageFilter::empty() const {
+  return queue.empty() && state.empty() && mark.empty() && tag.empty() && key.empty() &&
+         text.empty() && after.empty() && before.empty();
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> MessageFilter::pairs() const {
+  std::vector<std::pair<std::string, std::string>> out;
+  const auto add = [&out](const char* name, const std::string& value) {
+    if (!value.empty()) out.emplace_back(name, value);
+  };
+  add("queue", queue);
+  add("state", state);
+  add("mark", mark);
+  add("tag", tag);
+  add("key", key);
+  add("text", text);
+  if (!after.empty()) {
+    RQ_TRY_ASSIGN(at, time_of(after));
+    add("after", at);
+  }
+  if (!before.empty()) {
+    RQ_TRY_ASSIGN(at, time_of(before));
+    add("before", at);
+  }
+  return out;
+}
+
+Result<client::Query> MessageFilter::query() const {
+  RQ_TRY_ASSIGN(all, pairs());
+  client::Query query;
+  for (const auto& [name, value] : all) query.add(name, value);
+  return query;
+}
+
+Result<boost::json::object> MessageFilter::object() const {
+  RQ_TRY_ASSIGN(all, pairs());
+  boost::json::object object;
+  for (const auto& [name, value] : all) object[name] = value;
+  return object;
+}
+
+}  // namespace rq::cli

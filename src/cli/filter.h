@@ -1,0 +1,26 @@
+#pragma once
+// Which messages: the filters of list and of the bulk actions.
+#include <CLI/App.hpp>
+#include <boost/json/object.hpp>
+#include <string>
+
+#include "base/result.h"
+#include "client/client.h"
+
+namespace rq::cli {
+
+struct MessageFilter {
+  std::string queue, state, mark, tag, key, text, after, before;
+
+  // The options --queue, --state and so on.
+  void declare(CLI::App& app);
+  [[nodiscard]] bool empty() const;
+  // As query parameters; as the `filter` of a bulk action.
+  [[nodiscard]] base::Result<client::Query> query() const;
+  [[nodiscard]] base::Result<boost::json::object> object() const;
+
+ private:
+  [[nodiscard]] base::Result<std::vector<std::pair<std::string, std::string>>> pairs() const;
+};
+
+}  // namespace rq::cli

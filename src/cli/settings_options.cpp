@@ -1,0 +1,224 @@
+#include "cli/settings_options.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+#include <functional>
+#include <system_error>
+
+#include "cli/text.h"
+#include "cli/verb.h"
+
+namespace rq::cli {
+using base::Code;
+using base::fail;
+using base::Millis;
+using base::Result;
+
+namespace {
+
+// Seconds as the API wants them: whole where they are whole.
+json::value seconds(Millis length) {
+  if (length.count() % 1000 == 0) return length.count() / 1000;
+  return static_cast<double>(length.count()) / 1000;
+}
+
+// What a person writes for the field `name`.
+Result<json::value> field_value(std::string_view name, std::string_view text) {
+  if (text == "null") return json::value(nullptr);
+  if (name.ends_with("_s")) {
+    RQ_TRY_ASSIGN(length, parse_duration(text));
+    return seconds(length);
+  }
+  if (name.ends_with("_bytes")) {
+    RQ_TRY_ASSIGN(bytes, parse_size(text));
+    return json::value(bytes);
+  }
+  boost::system::error_code error;
+  json::value value = json::parse(text, error);
+  if (!error) return value;
+  return json::value(text);
+}
+
+// A script that is there from where we stand is told to the server by its whole path.
+std::string whole_path(const std::string& script) {
+  std::error_code error;
+  const bool here = script.starts_with("./") || script.starts_with("../") ||
+                    std::filesystem::is_regular_file(script, error);
+  if (!here) return script;
+  const auto path = std::filesystem::absolute(script, error).lexically_normal();
+  return error ? script : path.string();
+}
+
+// "7d", "1000", "7d,1000"
+Result<json::object> parse_keep(std::string_view text) {
+  json::object keep;
+  while (!text.empty()) {
+    const std::string_view part = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(part.size() + 1, text.size()));
+    if (part.find_first_not_of("0123456789") == std::string_view::npos && !part.empty()) {
+      boost::system::error_code error;
+      keep["count"] = json::parse(part, error);
+      if (!error) continue;
+    }
+    RQ_TRY_ASSIGN(age, parse_duration(part));
+    keep["age_s"] = seconds(age);
+  }
+  return keep;
+}
+
+// "fixed:10s", "exponential:15s..1h"
+Result<json::object> parse_backoff(std::string_view text) {
+  const std::string_view whole = text;
+  const std::string_view kind = text.substr(0, text.find(':'));
+  text.remove_prefix(std::min(kind.size() + 1, text.size()));
+  if (kind != "fixed" && kind != "exponential") {
+    return fail(Code::bad_value, fmt::format("backoff '{}': no such kind", whole),
+                "write fixed:10s or exponential:15s..1h");
+  }
+  json::object backoff{{"kind", kind}};
+  if (text.empty()) return backoff;
+  const std::size_t dots = text.find("..");
+  RQ_TRY_ASSIGN(first, parse_duration(text.substr(0, dots)));
+  backoff["base_s"] = seconds(first);
+  if (dots != std::string_view::npos) {
+    RQ_TRY_ASSIGN(longest, parse_duration(text.substr(dots + 2)));
+    backoff["max_s"] = seconds(longest);
+  }
+  return backoff;
+}
+
+json::object& inner(json::object& values, std::string_view name) {
+  json::value& value = values[name];
+  if (!value.is_object()) value = json::object{};
+  return value.get_object();
+}
+
+using Take = std::function<Result<void>(const std::string&)>;
+
+CLI::Option* add(CLI::App& app, const std::string& name, const std::string& type, Take take,
+                 const std::string& help) {
+  return app
+      .add_option_function<std::vector<std::string>>(
+          name,
+          [take = std::move(take)](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              if (auto taken = take(text); !taken) throw BadOption{std::move(taken).error()};
+            }
+          },
+          help)
+      ->type_name(type)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group("Settings");
+}
+
+}  // namespace
+
+Result<void> set_field(json::object& values, std::string_view assignment) {
+  const std::size_t equals = assignment.find('=');
+  if (equals == std::string_view::npos || equals == 0) {
+    return fail(Code::bad_value, fmt::format("--set '{}': not of the form KEY=VALUE", assignment),
+                "for example --set retries=3 or --set limits.open_files=256");
+  }
+  const std::string_view key = assignment.substr(0, equals);
+  const std::string_view text = assignment.substr(equals + 1);
+  const std::size_t dot = key.find('.');
+  const std::string_view leaf = dot == std::string_view::npos ? key : key.substr(dot + 1);
+  RQ_TRY_ASSIGN(value, field_value(leaf, text));
+  if (dot == std::string_view::npos) {
+    values[key] = std::move(value);
+  } else {
+    inner(values, key.substr(0, dot))[leaf] = std::move(value);
+  }
+  return {};
+}
+
+std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
+  auto given = std::make_shared<GivenSettings>();
+  json::object& values = given->values;
+
+  // As it stands, as a number, as a length, as a size.
+  const auto plain = [&values](const char* key) -> Take {
+    return [&values, key](const std::string& text) -> Result<void> {
+      values[key] = text;
+      return {};
+    };
+  };
+  const auto field = [&values](std::string key) -> Take {
+    return [&values, key = std::move(key)](const std::string& text) {
+      return set_field(values, key + "=" + text);
+    };
+  };
+
+  add(app, "--script", "PATH",
+      [&values](const std::string& text) -> Result<void> {
+        values["script"] = whole_path(text);
+        return {};
+      },
+      "Program that is run for each message");
+  add(app, "--exec-prefix", "WORDS", plain("exec_prefix"), "Stands before the script: 'bash -lc'");
+  add(app, "-j,--num-workers", "N", field("num_workers"), "Scripts at a time");
+  add(app, "--timeout", "TIME", field("timeout_s"), "Longest an attempt may take; 0: any time");
+  add(app, "--grace", "TIME", field("grace_s"), "From TERM to KILL");
+  add(app, "--lease", "TIME", field("lease_s"), "A worker that is silent for so long has lost it");
+  add(app, "--retries", "N", field("retries"), "Failed attempts that are repeated");
+  add(app, "--losses", "N", field("losses"), "Lost leases in a row before err; 0: any number");
+  add(app, "--backoff", "HOW",
+      [&values](const std::string& text) -> Result<void> {
+        RQ_TRY_ASSIGN(backoff, parse_backoff(text));
+        values["backoff"] = std::move(backoff);
+        return {};
+      },
+      "fixed:10s or exponential:15s..1h");
+  add(app, "--max-count", "N", field("max_count"), "Bound on resends");
+  add(app, "--env", "A=B",
+      [&values](const std::string& text) -> Result<void> {
+        const std::size_t equals = text.find('=');
+        if (equals == std::string::npos || equals == 0) {
+          return fail(Code::bad_value, fmt::format("--env '{}': not of the form NAME=VALUE", text),
+                      "for example --env STAGE=test");
+        }
+        inner(values, "env_vars")[text.substr(0, equals)] = text.substr(equals + 1);
+        return {};
+      },
+      "Variable of the script's environment");
+  add(app, "--env-allow", "NAME",
+      [&values](const std::string& text) -> Result<void> {
+        json::value& list = values["env_allow"];
+        if (!list.is_array()) list = json::array{};
+        list.get_array().emplace_back(text);
+        return {};
+      },
+      "Variable handed on from the worker's environment");
+  add(app, "--user", "NAME", plain("user"), "Run the script as this user");
+  add(app, "--nice", "N", field("nice"), "Priority of its processes");
+  add(app, "--memory", "SIZE", field("limits.memory_bytes"), "Bound on the memory of an attempt");
+  add(app, "--cpu", "TIME", field("limits.cpu_s"), "Bound on the CPU time of a process");
+  add(app, "--open-files", "N", field("limits.open_files"), "Bound on open files of a process");
+  add(app, "--file-size", "SIZE", field("limits.file_bytes"), "Bound on a file it writes");
+  add(app, "--processes", "N", field("limits.processes"), "Bound on processes of the user");
+  for (const bool err : {false, true}) {
+    const char* key = err ? "keep_err" : "keep_done";
+    add(app, err ? "--keep-err" : "--keep-done", "KEEP",
+        [&values, key](const std::string& text) -> Result<void> {
+          RQ_TRY_ASSIGN(keep, parse_keep(text));
+          for (auto& [name, value] : keep) inner(values, key)[name] = value;
+          return {};
+        },
+        err ? "How long messages in err are kept: 90d, 1000 or 90d,1000"
+            : "How long finished messages are kept: 7d, 1000 or 7d,1000");
+  }
+  add(app, "--sync", "CLASS", plain("sync"), "always (an OK is on disk) or relaxed");
+  add(app, "--priority", "N", field("priority"), "Of messages that bring none; larger goes first");
+  add(app, "--max-messages", "N", field("messages_max"), "Unfinished messages it may hold");
+  add(app, "--max-payload", "SIZE", field("payload_bytes_max"), "Largest payload it takes");
+  add(app, "--set", "KEY=VALUE",
+      [&values](const std::string& text) { return set_field(values, text); },
+      "Any setting by its name in docs/API.md");
+  return given;
+}
+
+}  // namespace rq::cli

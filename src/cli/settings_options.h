@@ -1,0 +1,24 @@
+#pragma once
+// Queue settings as options of the command line: --script ./x.sh --retries 3 --timeout 60s …, and
+// --set key=value for all of them.
+#include <CLI/App.hpp>
+#include <boost/json/object.hpp>
+#include <memory>
+
+#include "base/result.h"
+
+namespace rq::cli {
+
+// The settings that were given, in the form of the API.
+struct GivenSettings {
+  boost::json::object values;
+};
+
+// Declares the options in `app`; the values are there once it has parsed.
+[[nodiscard]] std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app);
+
+// One --set: "retries=3", "limits.memory_bytes=512M", "backoff={\"kind\":\"fixed\"}". Fields that end
+// in _s take lengths of time, in _bytes sizes.
+[[nodiscard]] base::Result<void> set_field(boost::json::object& values, std::string_view assignment);
+
+}  // namespace rq::cli

@@ -1,0 +1,78 @@
+#include "cli/table.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "cli/text.h"
+
+namespace rq::cli {
+namespace {
+constexpr std::string_view kGap = "  ";
+constexpr std::size_t kLastMin = 10;  // a last column narrower than this says nothing
+constexpr std::size_t kCellMax = 2000;
+}  // namespace
+
+void Table::add(std::vector<Cell> row) {
+  RQ_CHECK(row.size() == columns_.size());
+  for (Cell& cell : row) cell.text = one_line(cell.text, kCellMax);
+  rows_.push_back(std::move(row));
+}
+
+std::string Table::text(bool colours, std::optional<std::size_t> width) const {
+  std::vector<std::size_t> widths;
+  std::size_t before_last = 0;
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    std::size_t widest = columns_of(columns_[i].title);
+    for (const auto& row : rows_) widest = std::max(widest, columns_of(row[i].text));
+    widths.push_back(widest);
+    if (i + 1 < columns_.size()) before_last += widest + kGap.size();
+  }
+  const std::size_t last_max =
+      width ? std::max(kLastMin, *width > before_last ? *width - before_last : 0) : kCellMax;
+
+  std::string out;
+  const auto put = [&](std::size_t column, const std::string& text, Ink ink) {
+    const bool last = column + 1 == columns_.size();
+    const std::string shown = last ? one_line(text, last_max) : text;
+    const std::size_t taken = columns_of(shown);
+    const std::size_t gap = taken < widths[column] ? widths[column] - taken : 0;
+    const bool right = columns_[column].align == Align::right;
+    if (column > 0) out += kGap;
+    if (right) out.append(gap, ' ');
+    out += paint(ink, shown, colours);
+    if (!right && !last) out.append(gap, ' ');
+  };
+  const auto end_line = [&out] {
+    while (out.ends_with(' ')) out.pop_back();
+    out += '\n';
+  };
+  for (std::size_t i = 0; i < columns_.size(); ++i) put(i, columns_[i].title, Ink::dim);
+  end_line();
+  for (const auto& row : rows_) {
+    for (std::size_t i = 0; i < row.size(); ++i) put(i, row[i].text, row[i].ink);
+    end_line();
+  }
+  return out;
+}
+
+void Facts::add(std::string_view name, Cell value) {
+  facts_.emplace_back(std::string(name), std::move(value));
+}
+
+void Facts::add_if(std::string_view name, std::string value) {
+  if (!value.empty()) add(name, Cell(std::move(value)));
+}
+
+std::string Facts::text(bool colours) const {
+  std::size_t widest = 0;
+  for (const auto& [name, value] : facts_) widest = std::max(widest, columns_of(name));
+  std::string out;
+  for (const auto& [name, value] : facts_) {
+    out += paint(Ink::dim, name, colours);
+    out.append(widest - columns_of(name) + kGap.size(), ' ');
+    out += paint(value.ink, one_line(value.text, kCellMax), colours) + "\n";
+  }
+  return out;
+}
+
+}  // namespace rq::cli

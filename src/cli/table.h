@@ -1,0 +1,51 @@
+#pragma once
+// Tables for people: aligned columns, the last one cut to the width of the terminal.
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/terminal.h"
+
+namespace rq::cli {
+
+struct Cell {
+  Cell(std::string words, Ink colour = Ink::plain)  // NOLINT(google-explicit-constructor)
+      : text(std::move(words)), ink(colour) {}
+  Cell(const char* words) : text(words) {}  // NOLINT(google-explicit-constructor)
+  std::string text;
+  Ink ink = Ink::plain;
+};
+
+class Table {
+ public:
+  enum class Align { left, right };
+  struct Column {
+    std::string title;
+    Align align = Align::left;
+  };
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+
+  // REQUIRES: as many cells as columns.
+  void add(std::vector<Cell> row);
+  [[nodiscard]] bool empty() const { return rows_.empty(); }
+  // With a line of titles. `width`: of the terminal; absent: nothing is cut.
+  [[nodiscard]] std::string text(bool colours, std::optional<std::size_t> width) const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<Cell>> rows_;
+};
+
+// "name   value" lines.
+class Facts {
+ public:
+  void add(std::string_view name, Cell value);
+  void add_if(std::string_view name, std::string value);  // nothing when empty
+  [[nodiscard]] std::string text(bool colours) const;
+
+ private:
+  std::vector<std::pair<std::string, Cell>> facts_;
+};
+
+}  // namespace rq::cli

@@ -1,0 +1,277 @@
+#include "cli/text.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <optional>
+
+namespace rq::cli {
+using base::Code;
+using base::fail;
+using base::Instant;
+using base::Millis;
+using base::Result;
+
+namespace {
+
+constexpr double kMillisMax = 1e15;  // beyond any length of time that the API takes
+
+std::optional<double> take_number(std::string_view& text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
+  if (error != std::errc{} || !std::isfinite(value) || value < 0) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(rest - text.data()));
+  return value;
+}
+
+// Exactly `digits` digits.
+std::optional<int> take_digits(std::string_view& text, std::size_t digits) {
+  if (text.size() < digits) return std::nullopt;
+  int value = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + digits, value);
+  if (error != std::errc{} || rest != text.data() + digits || text.front() == '-') {
+    return std::nullopt;
+  }
+  text.remove_prefix(digits);
+  return value;
+}
+
+bool take(std::string_view& text, char c) {
+  if (!text.starts_with(c)) return false;
+  text.remove_prefix(1);
+  return true;
+}
+
+struct Unit {
+  std::string_view name;
+  double ms;
+};
+constexpr std::array kUnits{Unit{"ms", 1},        Unit{"s", 1e3},        Unit{"min", 60e3},
+                            Unit{"m", 60e3},      Unit{"h", 3600e3},     Unit{"d", 86400e3},
+                            Unit{"w", 7 * 86400e3}};
+
+// HH:MM[:SS[.mmm]]
+std::optional<Millis> take_clock(std::string_view& text) {
+  const auto hours = take_digits(text, 2);
+  if (!hours || *hours > 23 || !take(text, ':')) return std::nullopt;
+  const auto minutes = take_digits(text, 2);
+  if (!minutes || *minutes > 59) return std::nullopt;
+  Millis clock = std::chrono::hours{*hours} + std::chrono::minutes{*minutes};
+  if (!take(text, ':')) return clock;
+  const auto seconds = take_digits(text, 2);
+  if (!seconds || *seconds > 60) return std::nullopt;
+  clock += std::chrono::seconds{*seconds};
+  if (text.starts_with('.')) {
+    const auto fraction = take_number(text);
+    if (!fraction) return std::nullopt;
+    clock += Millis{std::llround(*fraction * 1000)};
+  }
+  return clock;
+}
+
+// "", "Z", "+02:00", "-0530"
+std::optional<Millis> take_offset(std::string_view& text) {
+  if (text.empty() || take(text, 'Z')) return Millis{0};
+  const int sign = text.starts_with('-') ? -1 : 1;
+  if (!take(text, '+') && !take(text, '-')) return std::nullopt;
+  const auto hours = take_digits(text, 2);
+  static_cast<void>(take(text, ':'));
+  const auto minutes = take_digits(text, 2);
+  if (!hours || !minutes || *hours > 23 || *minutes > 59) return std::nullopt;
+  return sign * Millis{std::chrono::hours{*hours} + std::chrono::minutes{*minutes}};
+}
+
+std::optional<Instant> calendar(std::string_view text) {
+  const auto year = take_digits(text, 4);
+  if (!year || !take(text, '-')) return std::nullopt;
+  const auto month = take_digits(text, 2);
+  if (!month || !take(text, '-')) return std::nullopt;
+  const auto day = take_digits(text, 2);
+  if (!day) return std::nullopt;
+  const std::chrono::year_month_day date{std::chrono::year{*year},
+                                         std::chrono::month{static_cast<unsigned>(*month)},
+                                         std::chrono::day{static_cast<unsigned>(*day)}};
+  if (!date.ok()) return std::nullopt;
+  Instant at = std::chrono::sys_days{date};
+  if (text.empty()) return at;
+  if (!take(text, 'T') && !take(text, ' ')) return std::nullopt;
+  const auto clock = take_clock(text);
+  if (!clock) return std::nullopt;
+  const auto offset = take_offset(text);
+  if (!offset || !text.empty()) return std::nullopt;
+  return at + *clock - *offset;
+}
+
+std::optional<Instant> epoch_seconds(std::string_view text) {
+  const auto seconds = take_number(text);
+  if (!seconds || !text.empty() || *seconds * 1000 > kMillisMax) return std::nullopt;
+  return base::from_ms(std::llround(*seconds * 1000));
+}
+
+// The next time that the clock shows this, in UTC.
+std::optional<Instant> next_clock(std::string_view text, Instant now) {
+  const auto clock = take_clock(text);
+  if (!clock) return std::nullopt;
+  const auto offset = take_offset(text);
+  if (!offset || !text.empty()) return std::nullopt;
+  Instant at = std::chrono::floor<std::chrono::days>(now) + *clock - *offset;
+  while (at <= now) at += std::chrono::days{1};
+  while (at > now + std::chrono::days{1}) at -= std::chrono::days{1};
+  return at;
+}
+
+std::string digits_of(double value) {
+  return value < 9.95 && value != std::floor(value) ? fmt::format("{:.1f}", value)
+                                                    : fmt::format("{:.0f}", value);
+}
+
+}  // namespace
+
+Result<Millis> parse_duration(std::string_view text) {
+  const std::string_view whole = text;
+  const auto refuse = [whole] {
+    return fail(Code::bad_value, fmt::format("'{}' is not a length of time", whole),
+                "write a number and a unit: 500ms, 10s, 5m, 2h, 7d, 1h30m");
+  };
+  if (text.empty()) return refuse();
+  double ms = 0;
+  while (!text.empty()) {
+    const auto number = take_number(text);
+    if (!number) return refuse();
+    if (text.empty() && ms == 0) {  // a bare number: seconds
+      ms = *number * 1e3;
+      break;
+    }
+    bool known = false;
+    for (const Unit& unit : kUnits) {
+      if (!text.starts_with(unit.name)) continue;
+      ms += *number * unit.ms;
+      text.remove_prefix(unit.name.size());
+      known = true;
+      break;
+    }
+    if (!known) return refuse();
+  }
+  if (ms > kMillisMax) return refuse();
+  return Millis{std::llround(ms)};
+}
+
+Result<Instant> parse_time(std::string_view text, Instant now) {
+  std::optional<Instant> at;
+  if (text.starts_with('+')) {
+    RQ_TRY_ASSIGN(ahead, parse_duration(text.substr(1)));
+    return now + ahead;
+  }
+  if (text.starts_with('@')) {
+    at = epoch_seconds(text.substr(1));
+  } else if (text.find('-') != std::string_view::npos && text.find('-') >= 4) {
+    at = calendar(text);
+  } else if (text.find(':') != std::string_view::npos) {
+    at = next_clock(text, now);
+  } else {
+    at = epoch_seconds(text);
+  }
+  if (!at) {
+    return fail(Code::bad_value, fmt::format("'{}' is not a time", text),
+                "write 2026-11-21T08:30:00Z, 08:30 (UTC, the next one), +10m (from now) or "
+                "@SECONDS since the epoch");
+  }
+  return *at;
+}
+
+Result<std::int64_t> parse_size(std::string_view text) {
+  const std::string_view whole = text;
+  const auto number = take_number(text);
+  constexpr std::string_view kPowers = "KMGT";
+  double bytes = number.value_or(0);
+  bool good = number.has_value();
+  if (good && !text.empty() && text != "B") {
+    const char letter = text.front() == 'k' ? 'K' : text.front();
+    const std::size_t power = kPowers.find(letter);
+    const std::string_view rest = text.substr(1);
+    good = power != std::string_view::npos && (rest.empty() || rest == "B" || rest == "iB");
+    if (good) bytes *= std::pow(1024.0, static_cast<double>(power + 1));
+  }
+  if (!good || bytes > kMillisMax) {
+    return fail(Code::bad_value, fmt::format("'{}' is not a size", whole),
+                "write bytes, or a number with K, M, G or T (powers of 1024): 300M");
+  }
+  return std::llround(bytes);
+}
+
+std::string show_duration(double seconds) {
+  const double s = std::fabs(seconds);
+  const std::string_view sign = seconds < 0 ? "-" : "";
+  if (s < 0.9995) return fmt::format("{}{:.0f} ms", sign, s * 1000);
+  if (s < 99.5) return fmt::format("{}{} s", sign, digits_of(s));
+  if (s < 99.5 * 60) return fmt::format("{}{} min", sign, digits_of(s / 60));
+  if (s < 48 * 3600) return fmt::format("{}{} h", sign, digits_of(s / 3600));
+  return fmt::format("{}{} d", sign, digits_of(s / 86400));
+}
+
+std::string show_size(double bytes) {
+  constexpr std::array<std::string_view, 5> kNames{"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t power = 0;
+  while (bytes >= 1023.5 && power + 1 < kNames.size()) {
+    bytes /= 1024;
+    ++power;
+  }
+  return fmt::format("{} {}", digits_of(bytes), kNames[power]);
+}
+
+std::string show_count(std::int64_t n) {
+  std::string digits = std::to_string(n);
+  const std::size_t first = n < 0 ? 1 : 0;
+  for (std::size_t at = digits.size(); at > first + 3;) {
+    at -= 3;
+    digits.insert(at, 1, ' ');
+  }
+  return digits;
+}
+
+std::size_t columns_of(std::string_view text) {
+  std::size_t columns = 0;
+  for (const char c : text) columns += (static_cast<unsigned char>(c) & 0xC0U) != 0x80U ? 1 : 0;
+  return columns;
+}
+
+std::string one_line(std::string_view text, std::size_t width) {
+  while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
+  std::string out;
+  std::size_t columns = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if ((byte & 0xC0U) != 0x80U) {
+      if (columns + 1 >= width && columns_of(text.substr(i)) > 1) {
+        if (width > 0) out += "…";
+        return out;
+      }
+      ++columns;
+    }
+    out.push_back(byte < ' ' || byte == 0x7F ? ' ' : text[i]);
+  }
+  return out;
+}
+
+std::string shell_quote(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string_view::npos) {
+    return std::string(text);
+  }
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'') {
+      out += "'\\''";
+    } else {
+      out.push_back(c);
+    }
+  }
+  return out + "'";
+}
+
+}  // namespace rq::cli

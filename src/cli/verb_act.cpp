@@ -1,0 +1,214 @@
+// retry, requeue, run-now, cancel, kill, clone, move, priority, remove: on messages by id, or on all
+// that a filter finds.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+
+#include "cli/filter.h"
+#include "cli/text.h"
+#include "cli/verbs.h"
+
+namespace rq::cli {
+using base::Code;
+using base::fail;
+using base::Result;
+
+namespace {
+
+struct Options {
+  std::vector<std::string> ids;
+  MessageFilter filter;
+  std::string reason;
+  std::string to;
+  std::optional<std::int64_t> priority;
+  std::int64_t limit = 1000;
+  bool dry_run = false;
+  bool yes = false;
+};
+
+struct Deed {
+  const char* action;  // as the API calls it
+  const char* past;    // "retried"
+};
+
+// One message.
+Result<json::value> act(client::Client& client, const Deed& deed, const Options& options,
+                        const std::string& id) {
+  const std::string_view action = deed.action;
+  if (action == "remove") return client.remove(message_path(id));
+  json::object body;
+  if (!options.reason.empty()) body["reason"] = options.reason;
+  if (!options.to.empty()) body["queue"] = options.to;
+  if (options.priority) body["priority"] = *options.priority;
+  return client.send("POST", message_path(id, fmt::format("/{}", action)), body);
+}
+
+Result<int> act_on_ids(Context& context, const Deed& deed, const Options& options) {
+  RQ_TRY_ASSIGN(client, context.client());
+  int exit_code = 0;
+  for (const std::string& id : options.ids) {
+    auto answer = act(*client, deed, options, id);
+    if (!answer) {
+      // One that is refused does not hold up the others; a server that is gone does.
+      if (answer.error().code == Code::unreachable) return std::move(answer).error();
+      print_error(fmt::format("rq {}", deed.action), answer.error(), context.json);
+      exit_code = base::row_of(answer.error().code).exit_code;
+      continue;
+    }
+    if (context.json) {
+      Context::print_json(*answer);
+      continue;
+    }
+    const std::string state = text_at(*answer, "state");
+    const std::string now = text_at(*answer, "id");
+    if (std::string_view(deed.action) == "clone") {
+      Context::print(now + "\n");
+    } else {
+      Context::print(fmt::format("{} {}{}\n", now.empty() ? id : now, deed.past,
+                                 state.empty() ? "" : fmt::format(": {}", state)));
+    }
+  }
+  return exit_code;
+}
+
+Result<json::value> bulk(client::Client& client, const Deed& deed, const Options& options,
+                         bool dry_run) {
+  RQ_TRY_ASSIGN(filter, options.filter.object());
+  json::object body{{"action", deed.action},
+                    {"filter", std::move(filter)},
+                    {"dry_run", dry_run},
+                    {"limit", options.limit}};
+  if (!options.reason.empty()) body["reason"] = options.reason;
+  if (!options.to.empty()) body["queue"] = options.to;
+  if (options.priority) body["priority"] = *options.priority;
+  return client.send("POST", "/v1/messages/bulk", body);
+}
+
+Result<bool> confirmed(const Deed& deed, const json::value& trial) {
+  const std::int64_t matched = count_at(trial, "matched");
+  if (!is_terminal(STDIN_FILENO)) {
+    return fail(Code::bad_value,
+                fmt::format("{} messages would be {}, and nobody is there to be asked",
+                            show_count(matched), deed.past),
+                "say -y, or look first with --dry-run");
+  }
+  std::fprintf(stderr, "%s messages will be %s, %s first. Go on? [y/N] ",
+               show_count(matched).c_str(), deed.past,
+               items_at(trial, "sample").empty()
+                   ? "none"
+                   : std::string(items_at(trial, "sample")[0].is_string()
+                                     ? items_at(trial, "sample")[0].get_string().c_str()
+                                     : "?")
+                         .c_str());
+  std::string line;
+  std::getline(std::cin, line);
+  return line == "y" || line == "Y" || line == "yes";
+}
+
+Result<int> act_on_filter(Context& context, const Deed& deed, const Options& options) {
+  RQ_TRY_ASSIGN(client, context.client());
+  if (!options.dry_run && !options.yes) {
+    RQ_TRY_ASSIGN(trial, bulk(*client, deed, options, true));
+    if (count_at(trial, "matched") > 0) {
+      RQ_TRY_ASSIGN(go, confirmed(deed, trial));
+      if (!go) {
+        std::fputs("nothing is done\n", stderr);
+        return 0;
+      }
+    }
+  }
+  RQ_TRY_ASSIGN(answer, bulk(*client, deed, options, options.dry_run));
+  if (context.json) {
+    Context::print_json(answer);
+  } else if (options.dry_run) {
+    Context::print(fmt::format("{} messages would be {}{}\n",
+                               show_count(count_at(answer, "matched")), deed.past,
+                               items_at(answer, "sample").empty() ? "" : "; for example:"));
+    for (const json::value& id : items_at(answer, "sample")) {
+      if (id.is_string()) Context::print(fmt::format("  {}\n", std::string(id.get_string())));
+    }
+  } else {
+    Context::print(fmt::format("{} matched, {} {}, {} refused\n",
+                               show_count(count_at(answer, "matched")),
+                               show_count(count_at(answer, "changed")), deed.past,
+                               show_count(count_at(answer, "refused"))));
+    for (const json::value& item : items_at(answer, "errors")) {
+      if (const auto error = error_in(item)) {
+        print_error(fmt::format("rq {}", deed.action), *error, false);
+      }
+    }
+  }
+  return count_at(answer, "refused") > 0 ? base::row_of(Code::wrong_state).exit_code : 0;
+}
+
+Action declare(CLI::App& app, Context& context, Deed deed) {
+  auto options = std::make_shared<Options>();
+  const std::string_view action = deed.action;
+  app.add_option("id", options->ids, "Messages: id, number, or key:KEY")->type_name("ID...");
+  options->filter.declare(app);
+  if (action == "cancel" || action == "kill" || action == "retry" || action == "requeue") {
+    app.add_option("--reason", options->reason, "Why; kept with the message")->type_name("TEXT");
+  }
+  if (action == "move" || action == "clone") {
+    CLI::Option* to =
+        app.add_option("--to", options->to, "The other queue")->type_name("QUEUE");
+    if (action == "move") to->required();
+  }
+  if (action == "priority") {
+    app.add_option("--priority", options->priority, "The new one; larger goes first")
+        ->required()
+        ->type_name("N");
+  }
+  app.add_option("--limit", options->limit, "With a filter: at most so many (1000)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--dry-run", options->dry_run, "With a filter: only count, and show some");
+  app.add_flag("-y,--yes", options->yes, "With a filter: do not ask");
+  return [&context, options, deed]() -> Result<int> {
+    if (options->ids.empty() == options->filter.empty()) {
+      return fail(Code::bad_value,
+                  options->ids.empty() ? "which messages?" : "both ids and a filter are given",
+                  "name ids, or a filter: --queue mail --state err");
+    }
+    if (!options->ids.empty() && options->dry_run) {
+      return fail(Code::bad_value, "--dry-run goes with a filter",
+                  "rq show ID tells of a message");
+    }
+    return options->ids.empty() ? act_on_filter(context, deed, *options)
+                                : act_on_ids(context, deed, *options);
+  };
+}
+
+}  // namespace
+
+Action declare_retry(CLI::App& app, Context& context) {
+  return declare(app, context, {"retry", "retried"});
+}
+Action declare_requeue(CLI::App& app, Context& context) {
+  return declare(app, context, {"requeue", "requeued"});
+}
+Action declare_run_now(CLI::App& app, Context& context) {
+  return declare(app, context, {"run_now", "let go at once"});
+}
+Action declare_cancel(CLI::App& app, Context& context) {
+  return declare(app, context, {"cancel", "cancelled"});
+}
+Action declare_kill(CLI::App& app, Context& context) {
+  return declare(app, context, {"kill", "told to stop"});
+}
+Action declare_clone(CLI::App& app, Context& context) {
+  return declare(app, context, {"clone", "cloned"});
+}
+Action declare_move(CLI::App& app, Context& context) {
+  return declare(app, context, {"move", "moved"});
+}
+Action declare_priority(CLI::App& app, Context& context) {
+  return declare(app, context, {"priority", "given the priority"});
+}
+Action declare_remove(CLI::App& app, Context& context) {
+  return declare(app, context, {"remove", "removed"});
+}
+
+}  // namespace rq::cli

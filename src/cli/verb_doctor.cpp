@@ -1,0 +1,229 @@
+// rq doctor: looks at all that is usually wrong, and says what to do about it.
+#include <fmt/format.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): kill()
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "base/limits.h"
+#include "cli/text.h"
+#include "cli/verbs.h"
+
+namespace rq::cli {
+using base::Code;
+using base::Result;
+
+namespace {
+
+constexpr double kFreeShareMin = 0.05;               // of the disk
+constexpr double kFreeBytesMin = 512 * base::kMiB;   // a busy store grows by this in minutes
+constexpr double kWalBytesMax = 1024 * base::kMiB;   // a reader holds up the checkpoint
+
+enum class Finding : std::uint8_t { ok, warning, bad };
+
+struct Check {
+  std::string what;
+  Finding finding;
+  std::string text;
+  std::string remedy;
+};
+
+class Doctor {
+ public:
+  explicit Doctor(Context& context) : context_(context) {}
+
+  Result<int> run() {
+    RQ_TRY_ASSIGN(where, context_.address());
+    const bool local = !where.socket_path.empty() && context_.server.empty();
+    dir_ = context_.directory();
+    if (local) look_at_directory();
+    const bool there = look_at_server();
+    if (local && there) look_at_worker();
+    report();
+    if (!there) return base::row_of(Code::unreachable).exit_code;
+    for (const Check& check : checks_) {
+      if (check.finding == Finding::bad) return base::row_of(Code::internal).exit_code;
+    }
+    return 0;
+  }
+
+ private:
+  void add(std::string what, Finding finding, std::string text, std::string remedy = {}) {
+    checks_.push_back({std::move(what), finding, std::move(text), std::move(remedy)});
+  }
+
+  void look_at_directory() {
+    struct stat info {};
+    if (::stat(dir_.c_str(), &info) != 0) {
+      add("directory", Finding::bad, fmt::format("{}: {}", dir_, std::strerror(errno)),
+          fmt::format("rq server --dir {} makes it", dir_));
+      return;
+    }
+    if (!S_ISDIR(info.st_mode)) {
+      add("directory", Finding::bad, fmt::format("{} is no directory", dir_), "name another: --dir");
+      return;
+    }
+    const std::string mode = fmt::format("{:o}", info.st_mode & 07777U);
+    if ((info.st_mode & S_IWOTH) != 0) {
+      add("directory", Finding::bad, fmt::format("{} may be written by all (mode {})", dir_, mode),
+          fmt::format("chmod o-w {}", dir_));
+    } else if (::access(dir_.c_str(), R_OK | X_OK) != 0) {
+      add("directory", Finding::bad, fmt::format("{} may not be read by you (mode {})", dir_, mode),
+          "become the user that the server runs as");
+    } else {
+      add("directory", Finding::ok, fmt::format("{} (mode {})", dir_, mode));
+    }
+    look_at_disk();
+    for (const char* file : {"/db/rq.db", "/db/rq.db-wal"}) {
+      struct stat db {};
+      const std::string path = dir_ + file;
+      if (::stat(path.c_str(), &db) == 0 && ::access(path.c_str(), R_OK) != 0) {
+        add("store", Finding::bad, fmt::format("{} may not be read by you", path),
+            "become the user that the server runs as");
+      }
+    }
+  }
+
+  void look_at_disk() {
+    struct statvfs disk {};
+    if (::statvfs(dir_.c_str(), &disk) != 0) return;
+    const double free = static_cast<double>(disk.f_bavail) * static_cast<double>(disk.f_frsize);
+    const double all = static_cast<double>(disk.f_blocks) * static_cast<double>(disk.f_frsize);
+    const bool low = free < kFreeBytesMin || free < all * kFreeShareMin;
+    add("disk", low ? Finding::warning : Finding::ok,
+        fmt::format("{} free of {}", show_size(free), show_size(all)),
+        low ? "make room: keep finished messages shorter (rq queue set Q --keep-done 1d)" : "");
+    if (disk.f_files > 0 && disk.f_favail < disk.f_files / 100) {
+      add("disk", Finding::warning, fmt::format("{} inodes left", disk.f_favail),
+          "delete small files on that disk");
+    }
+  }
+
+  // False: nobody there.
+  bool look_at_server() {
+    auto client = context_.client();
+    if (!client) {
+      add("server", Finding::bad, client.error().message, client.error().remedy);
+      return false;
+    }
+    auto version = (*client)->get("/v1/version");
+    if (!version) {
+      add("server", Finding::bad, version.error().message, version.error().remedy);
+      return version.error().code != Code::unreachable;
+    }
+    const std::string theirs = text_at(*version, "version");
+    add("server", theirs == RQ_VERSION ? Finding::ok : Finding::warning,
+        fmt::format("version {}, pid {}, {}", theirs, text_at(*version, "pid"),
+                    text_at(*version, "dir")),
+        theirs == RQ_VERSION ? "" : fmt::format("this rq is version {}", RQ_VERSION));
+    if (auto health = (*client)->get("/v1/health"); !health) {
+      add("health", Finding::bad, health.error().message, health.error().remedy);
+    } else {
+      add("health", Finding::ok, text_at(*health, "status"));
+    }
+    if (auto stats = (*client)->get("/v1/stats")) {
+      const double wal = number_at(*stats, "wal_bytes").value_or(0);
+      add("store", wal > kWalBytesMax ? Finding::warning : Finding::ok,
+          fmt::format("{}, and {} of log", show_size(number_at(*stats, "store_bytes").value_or(0)),
+                      show_size(wal)),
+          wal > kWalBytesMax ? "a long-running reader (sqlite3?) holds up its checkpoint" : "");
+    }
+    if (auto queues = (*client)->get("/v1/queues")) look_at_queues(*queues);
+    return true;
+  }
+
+  void look_at_queues(const json::value& answer) {
+    std::size_t sound = 0;
+    for (const json::value& queue : items_at(answer, "queues")) {
+      const std::string name = text_at(queue, "name");
+      const std::string what = "queue " + name;
+      const std::string status = text_at(queue, "status");
+      const json::value& counts = at(queue, "counts");
+      const std::int64_t waiting = count_at(counts, "que");
+      if (const std::string error = text_at(queue, "script_error"); !error.empty()) {
+        add(what, Finding::bad, error, "mend the script; the queue goes on by itself");
+      } else if (status != "up" && waiting > 0) {
+        add(what, Finding::warning, fmt::format("{}, and {} wait", status, show_count(waiting)),
+            fmt::format("rq queue resume {}", name));
+      } else if (waiting > 0 && count_at(queue, "waiting_reserves") == 0 &&
+                 count_at(counts, "run") == 0) {
+        add(what, Finding::warning,
+            fmt::format("{} wait, none runs, and no worker asks for them", show_count(waiting)),
+            text_at(at(queue, "settings"), "script").empty()
+                ? "it has no script: start a worker elsewhere, or rq queue set --script PATH"
+                : "rq why ID tells of one of them; is the worker there?");
+      } else {
+        ++sound;
+      }
+    }
+    add("queues", Finding::ok, fmt::format("{} of {} are fine", sound,
+                                           items_at(answer, "queues").size()));
+  }
+
+  void look_at_worker() {
+    std::ifstream file(dir_ + "/run/worker.pid");
+    pid_t pid = 0;
+    if (!(file >> pid) || pid <= 0) {
+      add("worker", Finding::warning, "there is no worker of this directory",
+          fmt::format("scripts run nowhere here; start one: rq worker --dir {}", dir_));
+    } else if (::kill(pid, 0) != 0 && errno == ESRCH) {
+      add("worker", Finding::bad, fmt::format("it is gone (pid {})", pid),
+          "the server starts it again in a moment; if not, look at the server's log");
+    } else {
+      add("worker", Finding::ok, fmt::format("pid {}", pid));
+    }
+  }
+
+  void report() const {
+    if (context_.json) {
+      json::array list;
+      for (const Check& check : checks_) {
+        list.push_back(json::object{{"check", check.what},
+                                    {"finding", word(check.finding)},
+                                    {"text", check.text},
+                                    {"remedy", check.remedy}});
+      }
+      Context::print_json({{"checks", std::move(list)}});
+      return;
+    }
+    Table table({{"CHECK"}, {"FINDING"}, {"WHAT"}});
+    for (const Check& check : checks_) {
+      table.add({check.what,
+                 {word(check.finding), check.finding == Finding::ok        ? Ink::green
+                                       : check.finding == Finding::warning ? Ink::yellow
+                                                                           : Ink::red},
+                 check.text});
+    }
+    context_.print(table);
+    for (const Check& check : checks_) {
+      if (!check.remedy.empty()) {
+        Context::print(fmt::format("  {}: {}\n", check.what, check.remedy));
+      }
+    }
+  }
+
+  static const char* word(Finding finding) {
+    switch (finding) {
+      case Finding::ok: return "ok";
+      case Finding::warning: return "warning";
+      case Finding::bad: return "bad";
+    }
+    return "";
+  }
+
+  Context& context_;
+  std::string dir_;
+  std::vector<Check> checks_;
+};
+
+}  // namespace
+
+Action declare_doctor(CLI::App&, Context& context) {
+  return [&context]() -> Result<int> { return Doctor(context).run(); };
+}
+
+}  // namespace rq::cli

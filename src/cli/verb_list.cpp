@@ -1,0 +1,104 @@
+// rq list: messages, filtered, page by page.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/limits.h"
+#include "cli/filter.h"
+#include "cli/text.h"
+#include "cli/verbs.h"
+
+namespace rq::cli {
+using base::Result;
+
+namespace {
+
+struct Options {
+  MessageFilter filter;
+  std::int64_t limit = 50;
+  bool all = false;
+  bool oldest = false;
+  bool payloads = false;
+  std::string cursor;
+};
+
+Table make_table(const json::array& messages) {
+  using Align = Table::Align;
+  Table table({{"ID"},
+               {"QUEUE"},
+               {"STATE"},
+               {"AGE", Align::right},
+               {"TRIES", Align::right},
+               {"TEXT"}});
+  for (const json::value& message : messages) {
+    const std::string state = text_at(message, "state");
+    const std::string mark = text_at(message, "mark");
+    std::string text = text_at(message, "progress");
+    if (text.empty()) text = text_at(at(message, "lease"), "progress");
+    if (text.empty()) text = text_at(message, "param1");
+    if (text.empty()) text = text_at(message, "payload");
+    table.add({text_at(message, "id"), text_at(message, "queue"),
+               {mark.empty() || mark == "none" || state != "err"
+                    ? state
+                    : fmt::format("{} {}", state, mark),
+                ink_of_state(state)},
+               age_of(message, "created"), text_at(message, "attempts"), text});
+  }
+  return table;
+}
+
+}  // namespace
+
+Action declare_list(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.add_option("queue_name", options->filter.queue, "Of this queue")->type_name("QUEUE");
+  options->filter.declare(app);
+  app.add_option("-n,--limit", options->limit, "At most so many (50)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--all", options->all, "All of them, page after page");
+  app.add_flag("--oldest", options->oldest, "Oldest first");
+  app.add_flag("--payloads", options->payloads, "With their payloads (--json)");
+  app.add_option("--cursor", options->cursor, "Go on where the last list said")
+      ->type_name("CURSOR");
+  return [&context, options]() -> Result<int> {
+    RQ_TRY_ASSIGN(client, context.client());
+    std::int64_t left = options->limit;
+    std::string cursor = options->cursor;
+    bool cut = false;
+    json::array shown;
+    const auto page_max = static_cast<std::int64_t>(base::kListPageMax);
+    while (true) {
+      RQ_TRY_ASSIGN(query, options->filter.query());
+      query.add("limit", std::to_string(options->all ? page_max : std::min(left, page_max)));
+      if (options->oldest) query.add("order", "oldest");
+      // The table shows a payload where there is no other text.
+      if (options->payloads || !context.json) query.add("payloads", "1");
+      query.add_if("cursor", cursor);
+      RQ_TRY_ASSIGN(page, client->get(query.on("/v1/messages")));
+      const json::array& messages = items_at(page, "messages");
+      left -= static_cast<std::int64_t>(messages.size());
+      if (context.json) {
+        for (const json::value& message : messages) Context::print_json(message);
+      } else if (options->all) {
+        context.print(make_table(messages));
+      } else {
+        shown.insert(shown.end(), messages.begin(), messages.end());
+      }
+      cursor = text_at(page, "cursor");
+      cut = cut || at(page, "cut") == json::value(true);
+      if (cursor.empty() || (!options->all && left <= 0)) break;
+    }
+    if (!context.json && !options->all) context.print(make_table(shown), "no such messages");
+    if (!cursor.empty()) {
+      std::fprintf(stderr, "there are more: --cursor %s (or --all, or -n)\n", cursor.c_str());
+    }
+    if (cut) {
+      std::fprintf(stderr, "the search looked at %zu messages a page and stopped there\n",
+                   base::kListScanMax);
+    }
+    return 0;
+  };
+}
+
+}  // namespace rq::cli

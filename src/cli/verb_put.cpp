@@ -1,0 +1,376 @@
+// rq put: puts one message, or many from a file of JSON lines.
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+#include "base/limits.h"
+#include "cli/text.h"
+#include "cli/verbs.h"
+
+namespace rq::cli {
+using base::Code;
+using base::fail;
+using base::Instant;
+using base::Millis;
+using base::Result;
+
+namespace {
+
+constexpr std::size_t kBatchLines = 1000;  // of NDJSON in one request: one commit each
+constexpr std::size_t kBatchBytes = base::kMiB;
+constexpr std::size_t kProgressWidth = 30;
+
+struct Options {
+  std::string queue;
+  std::string payload;
+  std::string file;
+  std::string ndjson;
+  std::optional<Millis> delay, timeout;
+  std::string at;
+  std::optional<std::int64_t> priority, retries;
+  std::string key, dest, src, content_type;
+  std::vector<std::string> tags, headers;
+  std::array<std::string, 4> params;
+  bool wait = false;
+  bool follow = false;
+};
+
+Instant now_here() {
+  return std::chrono::time_point_cast<Millis>(std::chrono::system_clock::now());
+}
+
+Result<std::string> read_all(std::istream& from, const std::string& name) {
+  std::string bytes;
+  std::array<char, 64 * base::kKiB> buffer{};
+  while (from.read(buffer.data(), buffer.size()) || from.gcount() > 0) {
+    bytes.append(buffer.data(), static_cast<std::size_t>(from.gcount()));
+    if (bytes.size() > base::kPayloadBytesMax) {
+      return fail(Code::too_large,
+                  fmt::format("{}: more than {} MiB", name, base::kPayloadBytesMax / base::kMiB),
+                  "put the name of the file instead of its content");
+    }
+  }
+  return bytes;
+}
+
+Result<std::string> read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  struct stat info {};
+  if (!file || ::stat(path.c_str(), &info) != 0 || S_ISDIR(info.st_mode)) {
+    return fail(Code::not_found, fmt::format("cannot read the file '{}'", path),
+                "name a file that is there and may be read");
+  }
+  return read_all(file, path);
+}
+
+// Somebody pipes or redirects something in. Terminals, /dev/null and sockets do not count: nobody
+// shall wait for what never comes.
+bool input_is_given() {
+  struct stat info {};
+  return ::fstat(STDIN_FILENO, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISREG(info.st_mode));
+}
+
+Result<std::string> read_payload(const Options& options, bool given) {
+  if (!options.file.empty()) {
+    if (given) {
+      return fail(Code::bad_value, "two payloads: an argument and --file", "give one of them");
+    }
+    return read_file(options.file);
+  }
+  if (given && options.payload == "-") return read_all(std::cin, "standard input");
+  if (given && options.payload.starts_with("@@")) return options.payload.substr(1);
+  if (given && options.payload.starts_with('@')) return read_file(options.payload.substr(1));
+  if (given) return options.payload;
+  for (const std::string& param : options.params) {
+    if (!param.empty()) return std::string();
+  }
+  return input_is_given() ? read_all(std::cin, "standard input") : std::string();
+}
+
+bool is_utf8(std::string_view text) {
+  // The JSON parser is the judge that counts: what it takes, the server takes.
+  boost::system::error_code error;
+  static_cast<void>(json::parse(json::serialize(json::string(text)), error));
+  return !error;
+}
+
+std::string base64(std::string_view bytes) {
+  constexpr std::string_view kLetters =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t word = 0;
+    for (std::size_t j = 0; j < 3; ++j) {
+      word = word << 8U | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
+    }
+    for (std::size_t j = 0; j < 4; ++j) {
+      out.push_back(i + j <= bytes.size() ? kLetters[(word >> (18 - 6 * j)) & 63U] : '=');
+    }
+  }
+  return out;
+}
+
+// The fields that are the same for one message and for each line of --ndjson.
+Result<json::object> common_fields(const Options& options) {
+  json::object put;
+  const auto set = [&put](const char* name, const std::string& text) {
+    if (!text.empty()) put[name] = text;
+  };
+  const auto seconds = [](Millis length) { return static_cast<double>(length.count()) / 1000; };
+  if (options.delay && !options.at.empty()) {
+    return fail(Code::bad_value, "both --delay and --at are given", "give one of them");
+  }
+  if (options.delay) put["delay_s"] = seconds(*options.delay);
+  if (!options.at.empty()) {
+    RQ_TRY_ASSIGN(due, parse_time(options.at, now_here()));
+    put["due"] = base::to_iso8601(due);
+  }
+  if (options.timeout) put["timeout_s"] = seconds(*options.timeout);
+  if (options.priority) put["priority"] = *options.priority;
+  if (options.retries) put["retries"] = *options.retries;
+  set("key", options.key);
+  set("dest", options.dest);
+  set("src", options.src);
+  set("content_type", options.content_type);
+  for (std::size_t i = 0; i < options.params.size(); ++i) {
+    if (!options.params[i].empty()) put[fmt::format("param{}", i + 1)] = options.params[i];
+  }
+  if (!options.tags.empty()) put["tags"] = json::value_from(options.tags);
+  if (!options.headers.empty()) {
+    json::object headers;
+    for (const std::string& header : options.headers) {
+      const std::size_t equals = header.find('=');
+      if (equals == std::string::npos || equals == 0) {
+        return fail(Code::bad_value,
+                    fmt::format("--header '{}': not of the form NAME=VALUE", header),
+                    "for example --header trace=42");
+      }
+      headers[header.substr(0, equals)] = header.substr(equals + 1);
+    }
+    put["headers"] = std::move(headers);
+  }
+  return put;
+}
+
+// What has been put so far, on standard error: a bar on a terminal, else only the end.
+class Progress {
+ public:
+  explicit Progress(double bytes) : bytes_(bytes), live_(is_terminal(STDERR_FILENO)) {}
+  void show(double done, std::int64_t put, std::int64_t refused) const {
+    if (!live_) return;
+    const double share = bytes_ > 0 ? std::min(1.0, done / bytes_) : 1.0;
+    const auto full = static_cast<std::size_t>(share * static_cast<double>(kProgressWidth));
+    std::string bar(full, '#');
+    bar.resize(kProgressWidth, '.');
+    std::fputs(fmt::format("\r[{}] {:3.0f} %  {} put{}", bar, share * 100, show_count(put),
+                           refused == 0 ? "" : fmt::format(", {} refused", show_count(refused)))
+                   .c_str(),
+               stderr);
+  }
+  void end() const {
+    if (live_) std::fputs("\n", stderr);
+  }
+
+ private:
+  double bytes_;
+  bool live_;
+};
+
+class ManyPut {
+ public:
+  ManyPut(Context& context, client::Client& client, const Options& options, json::object common)
+      : context_(context), client_(client), options_(options), common_(std::move(common)) {}
+
+  Result<int> run(std::istream& from, double bytes) {
+    const Progress progress(bytes);
+    std::string line;
+    double read = 0;
+    while (std::getline(from, line)) {
+      ++line_;
+      read += static_cast<double>(line.size()) + 1;
+      if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+      RQ_TRY(add(line));
+      if (lines_.size() >= kBatchLines || batch_.size() >= kBatchBytes) {
+        RQ_TRY(flush());
+        progress.show(read, put_ + repeated_, refused_);
+      }
+    }
+    RQ_TRY(flush());
+    progress.show(read, put_ + repeated_, refused_);
+    progress.end();
+    if (!context_.json) {
+      Context::print(fmt::format("{} put, {} there already, {} refused\n", show_count(put_),
+                                 show_count(repeated_), show_count(refused_)));
+    }
+    return refused_ == 0 ? 0 : base::row_of(first_refusal_).exit_code;
+  }
+
+ private:
+  // One line; the options of the command line hold where it says nothing.
+  Result<void> add(const std::string& line) {
+    boost::system::error_code error;
+    json::value value = json::parse(line, error);
+    if (error || !value.is_object()) {
+      return fail(Code::bad_value,
+                  fmt::format("{} line {}: not a JSON object: '{}'{}", options_.ndjson, line_,
+                              one_line(line, 60),
+                              put_ + repeated_ > 0
+                                  ? fmt::format("; {} before it are put", put_ + repeated_)
+                                  : ""),
+                  "one message a line: {\"payload\":\"hello\",\"tags\":[\"x\"]}");
+    }
+    for (const auto& [name, common] : common_) value.get_object().emplace(name, common);
+    batch_ += json::serialize(value) + "\n";
+    lines_.push_back(line_);
+    return {};
+  }
+
+  Result<void> flush() {
+    if (lines_.empty()) return {};
+    RQ_TRY_ASSIGN(answer, client_.send_bytes("POST", queue_path(options_.queue, "/messages"),
+                                             "application/x-ndjson", batch_));
+    const json::array* items = answer.if_array();
+    const json::array& list = items != nullptr ? *items : items_at(answer, "items");
+    for (std::size_t i = 0; i < list.size() && i < lines_.size(); ++i) {
+      if (context_.json) Context::print_json(list[i]);
+      if (const auto refused = error_in(list[i])) {
+        if (refused_++ == 0) first_refusal_ = refused->code;
+        base::Error shown = *refused;
+        shown.message = fmt::format("line {}: {}", lines_[i], shown.message);
+        if (!context_.json) print_error("rq put", shown, false);
+      } else if (at(list[i], "repeated") == json::value(true)) {
+        ++repeated_;
+      } else {
+        ++put_;
+      }
+    }
+    batch_.clear();
+    lines_.clear();
+    return {};
+  }
+
+  Context& context_;
+  client::Client& client_;
+  const Options& options_;
+  json::object common_;
+  std::string batch_;
+  std::vector<std::int64_t> lines_;  // the line numbers of the batch
+  std::int64_t line_ = 0;
+  std::int64_t put_ = 0, repeated_ = 0, refused_ = 0;
+  Code first_refusal_ = Code::internal;
+};
+
+Result<int> put_many(Context& context, client::Client& client, const Options& options,
+                     json::object common) {
+  ManyPut many(context, client, options, std::move(common));
+  if (options.ndjson == "-") return many.run(std::cin, 0);
+  std::ifstream file(options.ndjson, std::ios::binary);
+  struct stat info {};
+  if (!file || ::stat(options.ndjson.c_str(), &info) != 0 || S_ISDIR(info.st_mode)) {
+    return fail(Code::not_found, fmt::format("cannot read the file '{}'", options.ndjson),
+                "name a file with one JSON object a line, or - for standard input");
+  }
+  return many.run(file, static_cast<double>(info.st_size));
+}
+
+Result<int> put_one(Context& context, client::Client& client, const Options& options,
+                    json::object put, bool given) {
+  RQ_TRY_ASSIGN(payload, read_payload(options, given));
+  if (is_utf8(payload)) {
+    if (!payload.empty()) put["payload"] = std::move(payload);
+  } else {
+    put["payload_base64"] = base64(payload);
+  }
+  RQ_TRY_ASSIGN(answer, client.send("POST", queue_path(options.queue, "/messages"), put));
+  const std::string id = text_at(answer, "id");
+  const bool wait = options.wait || options.follow;
+  if (!wait) {
+    if (context.json) {
+      Context::print_json(answer);
+    } else {
+      Context::print(fmt::format("{}\n", id));
+      if (at(answer, "repeated") == json::value(true)) {
+        std::fprintf(stderr, "there already, with the key '%s'\n", options.key.c_str());
+      }
+    }
+    return 0;
+  }
+  if (!context.json) std::fprintf(stderr, "%s\n", id.c_str());
+  RQ_TRY_ASSIGN(end, follow_message(context, id, {.log = options.follow, .tail_lines = {}}));
+  if (context.json) {
+    Context::print_json(end);
+  } else {
+    const std::string result = text_at(end, "result");
+    if (!result.empty()) Context::print(result + (result.ends_with('\n') ? "" : "\n"));
+    std::fprintf(stderr, "%s%s%s\n", text_at(end, "state").c_str(),
+                 text_at(end, "progress").empty() ? "" : ": ",
+                 one_line(text_at(end, "progress"), 200).c_str());
+  }
+  return exit_code_of(context, end, false);
+}
+
+}  // namespace
+
+Action declare_put(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.add_option("queue", options->queue, "Name of the queue")->required()->type_name("QUEUE");
+  CLI::Option* payload =
+      app.add_option("payload", options->payload,
+                     "The payload; @FILE: what is in the file (@@: an @), -: standard input, which "
+                     "is also read when nothing is said and something is piped in")
+          ->type_name("PAYLOAD");
+  app.add_option("--file", options->file, "Payload from a file")->type_name("FILE");
+  app.add_option("--ndjson", options->ndjson,
+                 "Many: a file with one message a line as a JSON object; - for standard input")
+      ->type_name("FILE");
+  add_parsed(app, "--delay", options->delay, parse_duration, "Not before so long from now")
+      ->type_name("TIME");
+  app.add_option("--at", options->at, "Not before: 2026-11-21T08:30:00Z, 08:30 (UTC), @SECONDS")
+      ->type_name("WHEN");
+  app.add_option("--priority", options->priority, "Larger goes first")->type_name("N");
+  app.add_option("--key", options->key, "Your own key: the same key again finds the first message")
+      ->type_name("KEY");
+  app.add_option("--tag", options->tags, "A tag; may be repeated")
+      ->type_name("TAG")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  for (std::size_t i = 0; i < options->params.size(); ++i) {
+    app.add_option(fmt::format("--param{}", i + 1), options->params[i],
+                   fmt::format("RQ_PARAM{} of the script", i + 1))
+        ->type_name("TEXT");
+  }
+  app.add_option("--header", options->headers, "NAME=VALUE; may be repeated")
+      ->type_name("A=B")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--dest", options->dest, "Destination, as the script sees it")->type_name("TEXT");
+  app.add_option("--src", options->src, "Who sends it")->type_name("TEXT");
+  app.add_option("--content-type", options->content_type, "Of the payload")->type_name("TYPE");
+  app.add_option("--retries", options->retries, "Instead of the queue's")->type_name("N");
+  add_parsed(app, "--timeout", options->timeout, parse_duration, "Instead of the queue's")
+      ->type_name("TIME");
+  app.add_flag("--wait", options->wait,
+               "Wait for the end; print the result; exit 0 when done, 1 when not");
+  app.add_flag("-f,--follow", options->follow, "The same, with the log as it comes");
+  return [&context, options, payload]() -> Result<int> {
+    RQ_TRY_ASSIGN(common, common_fields(*options));
+    RQ_TRY_ASSIGN(client, context.client());
+    if (options->ndjson.empty()) {
+      return put_one(context, *client, *options, std::move(common), payload->count() > 0);
+    }
+    if (payload->count() > 0 || !options->file.empty() || options->wait || options->follow) {
+      return fail(Code::bad_value, "--ndjson goes with no payload, --file, --wait or --follow",
+                  "the payloads are in the file; follow one of them with rq tail -f ID");
+    }
+    return put_many(context, *client, *options, std::move(common));
+  };
+}
+
+}  // namespace rq::cli

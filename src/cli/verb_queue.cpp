@@ -1,0 +1,220 @@
+// rq queue …: the queues and their settings.
+#include <fmt/format.h>
+
+#include "cli/settings_options.h"
+#include "cli/text.h"
+#include "cli/verbs.h"
+
+namespace rq::cli {
+using base::Code;
+using base::fail;
+using base::Result;
+
+namespace {
+
+struct Options {
+  std::string queue;
+  std::string settings_file;
+  std::optional<base::Millis> lasts;
+  bool replace = false;
+  bool force = false;
+};
+
+std::shared_ptr<Options> with_queue(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("queue", options->queue, "Name of the queue")->required()->type_name("QUEUE");
+  return options;
+}
+
+void print_queue(const Context& context, const json::value& queue) {
+  if (context.json) return Context::print_json(queue);
+  Facts facts;
+  const std::string status = text_at(queue, "status");
+  facts.add("queue", {text_at(queue, "name"), Ink::bold});
+  facts.add("status", {status, ink_of_state(status)});
+  facts.add_if("paused until", text_at(queue, "paused_until"));
+  if (const std::string error = text_at(queue, "script_error"); !error.empty()) {
+    facts.add("script error", {error, Ink::red});
+  }
+  facts.add("created", text_at(queue, "created"));
+  std::string counts;
+  for (const auto& [name, value] : at(queue, "counts").is_object()
+                                       ? at(queue, "counts").get_object()
+                                       : json::object{}) {
+    if (value.is_int64() && value.get_int64() != 0) {
+      counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", show_count(value.get_int64()),
+                            std::string_view(name.data(), name.size()));
+    }
+  }
+  facts.add("messages", counts.empty() ? "none" : counts);
+  facts.add("waiting workers", text_at(queue, "waiting_reserves"));
+  const json::value& settings = at(queue, "settings");
+  if (settings.is_object()) {
+    for (const auto& [name, value] : settings.get_object()) {
+      const std::string_view key(name.data(), name.size());
+      facts.add(key, text_at(settings, key));
+    }
+  }
+  Context::print(facts.text(context.colours()));
+}
+
+Result<int> say_queue(const Context& context, const json::value& queue, std::string_view what) {
+  if (context.json) {
+    Context::print_json(queue);
+  } else {
+    Context::print(fmt::format("queue {} {}\n", text_at(queue, "name"), what));
+    if (const std::string error = text_at(queue, "script_error"); !error.empty()) {
+      std::fprintf(stderr, "  its script: %s\n", error.c_str());
+    }
+  }
+  return 0;
+}
+
+// One of the four calls that set the admin state.
+Action set_admin(CLI::App& app, Context& context, const char* below, const char* said) {
+  auto options = with_queue(app);
+  if (std::string_view(below) == "/pause") {
+    add_parsed(app, "--for", options->lasts, parse_duration, "Resume by itself after this time")
+        ->type_name("TIME");
+  }
+  return [&context, options, below, said]() -> Result<int> {
+    json::object body;
+    if (options->lasts) body["for_s"] = static_cast<double>(options->lasts->count()) / 1000;
+    RQ_TRY_ASSIGN(client, context.client());
+    RQ_TRY(client->send("POST", queue_path(options->queue, below), body));
+    RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue)));
+    return say_queue(context, queue, said);
+  };
+}
+
+}  // namespace
+
+Action declare_queue_create(CLI::App& app, Context& context) {
+  auto options = with_queue(app);
+  auto given = add_settings_options(app);
+  app.add_flag("--replace", options->replace, "Replace the settings when the queue is there");
+  return [&context, options, given]() -> Result<int> {
+    RQ_TRY_ASSIGN(client, context.client());
+    const std::string path = queue_path(options->queue, options->replace ? "" : "?create=1");
+    RQ_TRY_ASSIGN(queue, client->send("PUT", path, given->values));
+    return say_queue(context, queue, "is there");
+  };
+}
+
+Action declare_queue_list(CLI::App& app, Context& context) {
+  auto names = std::make_shared<bool>(false);
+  app.add_flag("--names", *names, "Only the names, one a line");
+  return [&context, names]() -> Result<int> {
+    RQ_TRY_ASSIGN(client, context.client());
+    RQ_TRY_ASSIGN(answer, client->get("/v1/queues"));
+    if (context.json) {
+      Context::print_json(answer);
+      return 0;
+    }
+    if (*names) {
+      for (const json::value& queue : items_at(answer, "queues")) {
+        Context::print(text_at(queue, "name") + "\n");
+      }
+      return 0;
+    }
+    context.print(table_of_queues(answer), "no queues; make one: rq queue create NAME --script PATH");
+    return 0;
+  };
+}
+
+Action declare_queue_show(CLI::App& app, Context& context) {
+  auto options = with_queue(app);
+  return [&context, options]() -> Result<int> {
+    RQ_TRY_ASSIGN(client, context.client());
+    RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue)));
+    print_queue(context, queue);
+    return 0;
+  };
+}
+
+Action declare_queue_set(CLI::App& app, Context& context) {
+  auto options = with_queue(app);
+  auto given = add_settings_options(app);
+  return [&context, options, given]() -> Result<int> {
+    if (given->values.empty()) {
+      return fail(Code::bad_value, "no setting is given",
+                  "for example --retries 3; rq queue set --help lists them");
+    }
+    RQ_TRY_ASSIGN(client, context.client());
+    if (json::value* added = given->values.if_contains("env_vars");
+        added != nullptr && added->is_object() && !added->get_object().empty()) {
+      // --env adds to the variables that are there; --set env_vars={} clears them.
+      RQ_TRY_ASSIGN(now, client->get(queue_path(options->queue)));
+      json::value all = at(at(now, "settings"), "env_vars");
+      if (all.is_object()) {
+        for (auto& [name, value] : added->get_object()) all.get_object()[name] = value;
+        *added = std::move(all);
+      }
+    }
+    RQ_TRY_ASSIGN(queue, client->send("PATCH", queue_path(options->queue), given->values));
+    return say_queue(context, queue, "is changed");
+  };
+}
+
+Action declare_queue_pause(CLI::App& app, Context& context) {
+  return set_admin(app, context, "/pause", "is paused: it accepts, and starts nothing");
+}
+Action declare_queue_resume(CLI::App& app, Context& context) {
+  return set_admin(app, context, "/resume", "is up");
+}
+Action declare_queue_drain(CLI::App& app, Context& context) {
+  return set_admin(app, context, "/drain", "drains: it accepts nothing new, and works off the rest");
+}
+Action declare_queue_down(CLI::App& app, Context& context) {
+  return set_admin(app, context, "/down", "is down: it accepts nothing and starts nothing");
+}
+
+Action declare_queue_delete(CLI::App& app, Context& context) {
+  auto options = with_queue(app);
+  app.add_flag("--force", options->force, "With the messages in it");
+  return [&context, options]() -> Result<int> {
+    RQ_TRY_ASSIGN(client, context.client());
+    RQ_TRY_ASSIGN(answer,
+                  client->remove(queue_path(options->queue, options->force ? "?force=1" : "")));
+    if (context.json) {
+      Context::print_json(answer);
+    } else {
+      Context::print(fmt::format("queue {} is deleted\n", options->queue));
+    }
+    return 0;
+  };
+}
+
+Table table_of_queues(const json::value& answer) {
+  using Align = Table::Align;
+  Table table({{"QUEUE"},
+               {"STATUS"},
+               {"QUE", Align::right},
+               {"RUN", Align::right},
+               {"LATER", Align::right},
+               {"DONE", Align::right},
+               {"ERR", Align::right},
+               {"SCRIPT"}});
+  for (const json::value& queue : items_at(answer, "queues")) {
+    const json::value& counts = at(queue, "counts");
+    const auto cell = [&counts](std::string_view name, Ink ink = Ink::plain) {
+      const std::int64_t n = count_at(counts, name);
+      return Cell(show_count(n), n == 0 ? Ink::dim : ink);
+    };
+    const std::string status = text_at(queue, "status");
+    const std::string error = text_at(queue, "script_error");
+    const std::string script = text_at(at(queue, "settings"), "script");
+    table.add({text_at(queue, "name"),
+               {status, ink_of_state(status)},
+               cell("que"),
+               cell("run", Ink::cyan),
+               cell("scheduled"),
+               cell("done", Ink::green),
+               cell("err", Ink::red),
+               error.empty() ? Cell(script.empty() ? "(none: workers elsewhere)" : script)
+                             : Cell(error, Ink::red)});
+  }
+  return table;
+}
+
+}  // namespace rq::cli

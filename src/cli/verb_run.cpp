@@ -1,0 +1,300 @@
+// rq run: queues a command line. The queue's script is rq itself: `rq exec-payload` takes the
+// command from the payload (program and arguments, folder, environment) and runs it.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+
+#include "base/limits.h"
+#include "cli/text.h"
+#include "cli/verbs.h"
+
+extern char** environ;  // NOLINT(readability-redundant-declaration): not in every <unistd.h>
+
+namespace rq::cli {
+using base::Code;
+using base::fail;
+using base::Result;
+
+namespace {
+
+constexpr std::string_view kQueue = "run";
+constexpr int kPipe = 3;              // to the worker: run, done, err
+constexpr std::size_t kShownMax = 300;  // of a command line, in texts
+
+// Of the caller's environment, what most programs need to be found and to speak right.
+constexpr std::array<std::string_view, 12> kEnvironment{
+    "PATH", "HOME", "USER",   "LOGNAME",     "SHELL",     "LANG",
+    "TZ",   "TERM", "TMPDIR", "VIRTUAL_ENV", "LANGUAGE", "EDITOR"};
+
+struct Options {
+  std::string queue = std::string(kQueue);
+  std::optional<std::int64_t> workers;
+  std::vector<std::string> env;
+  std::optional<base::Millis> delay, timeout;
+  std::optional<std::int64_t> priority, retries;
+  std::vector<std::string> tags;
+  bool wait = false;
+};
+
+Result<json::object> environment_of(const std::vector<std::string>& more) {
+  json::object out;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const std::string_view name = text.substr(0, text.find('='));
+    const bool wanted = name.starts_with("LC_") ||
+                        std::find(kEnvironment.begin(), kEnvironment.end(), name) !=
+                            kEnvironment.end();
+    if (wanted && name.size() < text.size()) out[name] = text.substr(name.size() + 1);
+  }
+  for (const std::string& text : more) {
+    const std::size_t equals = text.find('=');
+    if (equals != std::string::npos && equals > 0) {
+      out[text.substr(0, equals)] = text.substr(equals + 1);
+      continue;
+    }
+    const char* value = std::getenv(text.c_str());
+    if (value == nullptr) {
+      return fail(Code::bad_value, fmt::format("--env {}: it is not set here", text),
+                  "write --env NAME=VALUE, or name a variable that is set");
+    }
+    out[text] = value;
+  }
+  return out;
+}
+
+Result<std::string> own_path() {
+  std::error_code error;
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  if (error) return fail(Code::internal, "cannot find the rq binary: " + error.message());
+  if (shell_quote(self) != self) {
+    return fail(Code::bad_value, fmt::format("rq lies in '{}': a queue cannot run that path", self),
+                "put rq into a folder whose name has no blanks or quotes");
+  }
+  return self;
+}
+
+// Makes the queue on first use; later, --num-workers changes it.
+Result<void> see_to_queue(client::Client& client, const Options& options) {
+  auto there = client.get(queue_path(options.queue));
+  if (there) {
+    const std::string prefix = text_at(at(*there, "settings"), "exec_prefix");
+    if (!prefix.ends_with(" exec-payload")) {
+      return fail(Code::wrong_state,
+                  fmt::format("queue '{}' does not run command lines", options.queue),
+                  "name another with --queue; it is made on first use");
+    }
+    if (options.workers && count_at(at(*there, "settings"), "num_workers") != *options.workers) {
+      RQ_TRY(client.send("PATCH", queue_path(options.queue),
+                         json::object{{"num_workers", *options.workers}}));
+    }
+    return {};
+  }
+  if (there.error().code != Code::not_found) return std::move(there).error();
+  RQ_TRY_ASSIGN(self, own_path());
+  RQ_TRY(client.send("PUT", queue_path(options.queue, "?create=1"),
+                     json::object{{"script", self},
+                                  {"exec_prefix", self + " exec-payload"},
+                                  {"num_workers", options.workers.value_or(1)}}));
+  return {};
+}
+
+std::string shown(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : " ") + shell_quote(word);
+  return one_line(out, kShownMax);
+}
+
+Result<int> queue_command(Context& context, const Options& options,
+                          const std::vector<std::string>& words) {
+  if (words.empty()) {
+    return fail(Code::bad_value, "no command is given", "for example: rq run -- make -C project");
+  }
+  RQ_TRY_ASSIGN(environment, environment_of(options.env));
+  std::error_code error;
+  const std::string cwd = std::filesystem::current_path(error).string();
+  if (error) return fail(Code::not_found, "this folder is gone: " + error.message(), "cd first");
+  json::object put{{"payload_json",
+                    json::object{{"argv", json::value_from(words)},
+                                 {"cwd", cwd},
+                                 {"env", std::move(environment)}}},
+                   {"param1", shown(words)}};
+  const auto seconds = [](base::Millis length) {
+    return static_cast<double>(length.count()) / 1000;
+  };
+  if (options.delay) put["delay_s"] = seconds(*options.delay);
+  if (options.timeout) put["timeout_s"] = seconds(*options.timeout);
+  if (options.priority) put["priority"] = *options.priority;
+  if (options.retries) put["retries"] = *options.retries;
+  if (!options.tags.empty()) put["tags"] = json::value_from(options.tags);
+  RQ_TRY_ASSIGN(client, context.client());
+  RQ_TRY(see_to_queue(*client, options));
+  RQ_TRY_ASSIGN(answer, client->send("POST", queue_path(options.queue, "/messages"), put));
+  if (!options.wait) {
+    if (context.json) {
+      Context::print_json(answer);
+    } else {
+      Context::print(text_at(answer, "id") + "\n");
+    }
+    return 0;
+  }
+  RQ_TRY_ASSIGN(end, follow_message(context, text_at(answer, "id"),
+                                    {.log = !context.json, .tail_lines = {}}));
+  if (context.json) Context::print_json(end);
+  return exit_code_of(context, end, true);
+}
+
+// --- The other side: in the worker's hands ---------------------------------------------------------
+
+void tell(std::string_view line) {
+  std::string text = one_line(line, base::kTextBytesMax / 4) + "\n";
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const ssize_t n = ::write(kPipe, rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;  // run by hand, with no worker at the other end
+    rest.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+struct Command {
+  std::vector<std::string> argv;
+  std::string cwd;
+  std::vector<std::pair<std::string, std::string>> env;
+};
+
+Result<Command> read_command(const std::string& payload) {
+  boost::system::error_code error;
+  const json::value value = json::parse(payload, error);
+  Command command;
+  if (!error) {
+    for (const json::value& word : items_at(value, "argv")) {
+      if (word.is_string()) command.argv.emplace_back(word.get_string());
+    }
+    command.cwd = text_at(value, "cwd");
+    if (at(value, "env").is_object()) {
+      for (const auto& [name, text] : at(value, "env").get_object()) {
+        if (text.is_string()) command.env.emplace_back(name, text.get_string());
+      }
+    }
+  }
+  if (command.argv.empty()) {
+    return fail(Code::bad_value, "the payload is no command line",
+                R"(it has to be {"argv":["program","argument"],"cwd":"/folder","env":{}}; )"
+                "rq run -- program argument makes it");
+  }
+  return command;
+}
+
+// Does not return. A command that cannot be started is told of on the pipe, which closes by itself
+// when one is.
+[[noreturn]] void become(const Command& command) {
+  for (const auto& [name, text] : command.env) {
+    if (!name.starts_with("RQ_")) ::setenv(name.c_str(), text.c_str(), 1);
+  }
+  const auto give_up = [](const std::string& what, int code) {
+    std::fprintf(stderr, "rq run: %s\n", what.c_str());
+    tell("err " + what);
+    ::_exit(code);
+  };
+  if (!command.cwd.empty() && ::chdir(command.cwd.c_str()) != 0) {
+    give_up(fmt::format("cannot go to the folder '{}': {}", command.cwd, std::strerror(errno)),
+            126);
+  }
+  std::vector<char*> argv;
+  for (const std::string& word : command.argv) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  ::execvp(argv[0], argv.data());
+  const int error = errno;
+  give_up(fmt::format("cannot run '{}': {}", command.argv[0], std::strerror(error)),
+          error == ENOENT ? 127 : 126);
+  ::_exit(127);
+}
+
+Result<int> run_payload() {
+  std::string payload;
+  std::array<char, 16 * base::kKiB> buffer{};
+  while (std::cin.read(buffer.data(), buffer.size()) || std::cin.gcount() > 0) {
+    payload.append(buffer.data(), static_cast<std::size_t>(std::cin.gcount()));
+  }
+  auto command = read_command(payload);
+  if (!command) {
+    tell("err " + command.error().message);
+    return std::move(command).error();
+  }
+  for (const int fd : {kPipe, kPipe + 1}) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (null >= 0) ::dup2(null, STDIN_FILENO);
+  tell("run " + shown(command->argv));
+
+  const pid_t child = ::fork();
+  if (child < 0) return fail(Code::internal, fmt::format("fork: {}", std::strerror(errno)));
+  if (child == 0) become(*command);
+  // Who stops the attempt signals the whole group. The command may end in order; we tell how.
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) std::signal(signal, SIG_IGN);
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    tell("done");
+    return 0;
+  }
+  if (WIFSIGNALED(status)) {
+    const int signal = WTERMSIG(status);
+    tell(fmt::format("err signal {} ({})", signal, ::strsignal(signal)));
+    // Ends as the command did, so that the post-mortem shows its signal; without a core of ours.
+    std::signal(signal, SIG_DFL);
+    ::raise(signal);
+    return 128 + signal;
+  }
+  tell(fmt::format("err exit code {}", WEXITSTATUS(status)));
+  return WEXITSTATUS(status);
+}
+
+}  // namespace
+
+Action declare_run(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.prefix_command();  // the first word that is no option begins the command
+  app.add_option("--queue", options->queue, "Queue; made on first use (default: run)")
+      ->type_name("QUEUE");
+  app.add_option("-j,--num-workers", options->workers, "Commands at a time, from now on")
+      ->type_name("N");
+  app.add_option("--env", options->env,
+                 "NAME (as it is here) or NAME=VALUE. PATH, HOME, LANG and their like go along")
+      ->type_name("NAME")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_parsed(app, "--delay", options->delay, parse_duration, "Not before so long from now")
+      ->type_name("TIME");
+  add_parsed(app, "--timeout", options->timeout, parse_duration, "Longest it may take")
+      ->type_name("TIME");
+  app.add_option("--priority", options->priority, "Larger goes first")->type_name("N");
+  app.add_option("--retries", options->retries, "Times it is run again when it fails")
+      ->type_name("N");
+  app.add_option("--tag", options->tags, "A tag; may be repeated")
+      ->type_name("TAG")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_flag("-w,--wait", options->wait, "Show its output, and exit as it does");
+  return [&app, &context, options]() -> Result<int> {
+    std::vector<std::string> words = app.remaining();
+    if (!words.empty() && words.front() == "--") words.erase(words.begin());
+    return queue_command(context, *options, words);
+  };
+}
+
+Action declare_exec_payload(CLI::App& app, Context&) {
+  app.allow_extras();  // the worker adds the path of the script, which is rq
+  return [] { return run_payload(); };
+}
+
+}  // namespace rq::cli

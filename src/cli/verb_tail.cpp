@@ -1,0 +1,196 @@
+// rq tail: the log of a message; and following a message to its end, for all who wait for one.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <thread>
+
+#include "cli/text.h"
+#include "cli/verbs.h"
+
+namespace rq::cli {
+using base::Code;
+using base::fail;
+using base::Result;
+
+namespace {
+
+constexpr std::chrono::milliseconds kComeBackEvery{500};
+constexpr int kComeBackTimes = 60;  // half a minute: a server that restarts is back by then
+
+struct Options {
+  std::string id;
+  std::int64_t lines = -1;
+  bool follow = false;
+};
+
+bool is_finished(const std::string& state) {
+  return state == "done" || state == "relayed" || state == "err" || state == "cancelled";
+}
+
+// On a terminal only colours get through; into a pipe or a file goes what the script wrote.
+class LogPrinter {
+ public:
+  explicit LogPrinter(const Context& context)
+      : raw_(!is_terminal(STDOUT_FILENO)), filter_(context.colours()) {}
+  void print(std::string_view text) {
+    Context::print(raw_ ? std::string(text) : filter_.feed(text));
+    std::fflush(stdout);
+  }
+
+ private:
+  bool raw_;
+  AnsiFilter filter_;
+};
+
+class Follower {
+ public:
+  Follower(Context& context, std::string id, const FollowOptions& options)
+      : context_(context), id_(std::move(id)), options_(options), printer_(context) {}
+
+  Result<json::value> run() {
+    RQ_TRY_ASSIGN(client, context_.client());
+    int failures = 0;
+    while (true) {
+      const bool first = offset_ < 0;
+      client::Query query;
+      if (!first) {
+        query.add("from", std::to_string(offset_));
+      } else if (options_.tail_lines) {
+        query.add("tail", std::to_string(*options_.tail_lines));
+      }
+      auto followed = client->follow(query.on(message_path(id_, "/log/stream")),
+                                     [&](std::string_view event, std::string_view data) {
+                                       failures = 0;
+                                       return take(event, data);
+                                     });
+      if (ended_) break;
+      if (followed) return fail(Code::internal, "the server sent an event that is no JSON");
+      // Nobody there from the start is an error; gone in the middle, it may be restarting.
+      if (followed.error().code != Code::unreachable || (first && !seen_) ||
+          ++failures > kComeBackTimes) {
+        return std::move(followed).error();
+      }
+      std::this_thread::sleep_for(kComeBackEvery);
+    }
+    return client->get(message_path(id_));
+  }
+
+ private:
+  bool take(std::string_view event, std::string_view data) {
+    seen_ = true;
+    if (event == "end") {
+      ended_ = true;
+      return false;
+    }
+    boost::system::error_code error;
+    const json::value value = json::parse(data, error);
+    if (error) return false;
+    if (event == "log") {
+      const std::string text = text_at(value, "text");
+      offset_ = count_at(value, "offset") + static_cast<std::int64_t>(text.size());
+      if (!options_.log) return true;
+      if (context_.json) {
+        Context::print_json({{"event", "log"}, {"data", value}});
+        std::fflush(stdout);
+      } else {
+        printer_.print(text);
+      }
+    } else if (event == "message") {
+      show(value);
+    }
+    return true;
+  }
+
+  void show(const json::value& message) {
+    if (!options_.progress) return;
+    if (context_.json) {
+      Context::print_json({{"event", "message"}, {"data", message}});
+      std::fflush(stdout);
+      return;
+    }
+    const std::string state = text_at(message, "state");
+    const std::string progress = text_at(message, "progress");
+    std::string said = progress.empty() ? state : fmt::format("{}: {}", state, progress);
+    if (said == said_) return;
+    const bool colours = colours_on(stderr);
+    std::fflush(stdout);
+    std::fputs((paint(ink_of_state(state), fmt::format("-- {}", one_line(said, 200)), colours) +
+                "\n")
+                   .c_str(),
+               stderr);
+    said_ = std::move(said);
+  }
+
+  Context& context_;
+  std::string id_;
+  FollowOptions options_;
+  LogPrinter printer_;
+  std::string said_;
+  std::int64_t offset_ = -1;  // of what comes next
+  bool seen_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+Result<json::value> follow_message(Context& context, const std::string& id,
+                                   const FollowOptions& options) {
+  return Follower(context, id, options).run();
+}
+
+Result<int> exit_code_of(Context& context, const json::value& message, bool own) {
+  const std::string state = text_at(message, "state");
+  if (state == "done" || state == "relayed") return 0;
+  if (own) {
+    RQ_TRY_ASSIGN(client, context.client());
+    RQ_TRY_ASSIGN(answer, client->get(message_path(text_at(message, "id"), "/attempts")));
+    const json::array& attempts = items_at(answer, "attempts");
+    if (!attempts.empty()) {
+      const json::value& post_mortem = at(attempts.back(), "post_mortem");
+      const auto signal = number_at(post_mortem, "signal");
+      const std::int64_t code = count_at(post_mortem, "exit_code");
+      if (signal) return 128 + static_cast<int>(*signal);
+      if (code > 0 && code < 256) return static_cast<int>(code);
+    }
+  }
+  return 1;
+}
+
+Action declare_tail(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.add_option("id", options->id, "The message: its id, its number, or key:KEY")
+      ->required()
+      ->type_name("ID");
+  app.add_flag("-f,--follow", options->follow, "Go on until the message is finished");
+  app.add_option("-n,--lines", options->lines, "Only the last N lines of what is there")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  return [&context, options]() -> Result<int> {
+    RQ_TRY_ASSIGN(client, context.client());
+    std::optional<std::int64_t> lines;
+    if (options->lines >= 0) lines = options->lines;
+    if (options->follow) {
+      RQ_TRY_ASSIGN(end, follow_message(context, options->id,
+                                        {.log = true, .tail_lines = lines, .progress = true}));
+      if (context.json) Context::print_json({{"event", "end"}, {"data", end}});
+      return 0;
+    }
+    client::Query query;
+    if (lines) query.add("tail", std::to_string(*lines));
+    RQ_TRY_ASSIGN(text, client->get_bytes(query.on(message_path(options->id, "/log"))));
+    if (context.json) {
+      Context::print_json({{"id", options->id}, {"text", text}});
+      return 0;
+    }
+    LogPrinter(context).print(text);
+    if (text.empty()) {
+      RQ_TRY_ASSIGN(message, client->get(message_path(options->id)));
+      const std::string state = text_at(message, "state");
+      std::fprintf(stderr, "no log%s (the message is in %s)\n",
+                   is_finished(state) ? "" : " yet", state.c_str());
+    }
+    return 0;
+  };
+}
+
+}  // namespace rq::cli

@@ -1,0 +1,66 @@
+#pragma once
+// All verbs, each declared by its own file, and what more than one of them shows.
+#include "cli/verb.h"
+
+namespace rq::cli {
+
+Action declare_server(CLI::App& app, Context& context);
+Action declare_worker(CLI::App& app, Context& context);
+
+Action declare_put(CLI::App& app, Context& context);
+Action declare_run(CLI::App& app, Context& context);
+Action declare_exec_payload(CLI::App& app, Context& context);
+
+Action declare_show(CLI::App& app, Context& context);
+Action declare_why(CLI::App& app, Context& context);
+Action declare_list(CLI::App& app, Context& context);
+Action declare_tail(CLI::App& app, Context& context);
+Action declare_stats(CLI::App& app, Context& context);
+Action declare_top(CLI::App& app, Context& context);
+Action declare_events(CLI::App& app, Context& context);
+
+Action declare_retry(CLI::App& app, Context& context);
+Action declare_requeue(CLI::App& app, Context& context);
+Action declare_run_now(CLI::App& app, Context& context);
+Action declare_cancel(CLI::App& app, Context& context);
+Action declare_kill(CLI::App& app, Context& context);
+Action declare_clone(CLI::App& app, Context& context);
+Action declare_move(CLI::App& app, Context& context);
+Action declare_priority(CLI::App& app, Context& context);
+Action declare_remove(CLI::App& app, Context& context);
+
+Action declare_queue_create(CLI::App& app, Context& context);
+Action declare_queue_list(CLI::App& app, Context& context);
+Action declare_queue_show(CLI::App& app, Context& context);
+Action declare_queue_set(CLI::App& app, Context& context);
+Action declare_queue_pause(CLI::App& app, Context& context);
+Action declare_queue_resume(CLI::App& app, Context& context);
+Action declare_queue_drain(CLI::App& app, Context& context);
+Action declare_queue_down(CLI::App& app, Context& context);
+Action declare_queue_delete(CLI::App& app, Context& context);
+
+Action declare_doctor(CLI::App& app, Context& context);
+Action declare_version(CLI::App& app, Context& context);
+Action declare_completion(CLI::App& app, Context& context);
+
+// --- Shared --------------------------------------------------------------------------------------
+[[nodiscard]] Table table_of_queues(const json::value& answer);  // of GET /v1/queues
+
+// Follows a message to its end. `log`: its output, as it comes, to standard output.
+struct FollowOptions {
+  bool log = false;
+  std::optional<std::int64_t> tail_lines;  // only so many of what is there already
+  bool progress = false;                   // changes of state and progress, to standard error
+};
+// The message as it ended. A server that restarts meanwhile is waited for.
+[[nodiscard]] base::Result<json::value> follow_message(Context& context, const std::string& id,
+                                                       const FollowOptions& options);
+// 0: done or relayed. `own`: the exit code of its program where there is one; else 1.
+[[nodiscard]] base::Result<int> exit_code_of(Context& context, const json::value& message,
+                                             bool own);
+
+// The completion scripts, from the table of verbs.
+[[nodiscard]] std::string bash_completion();
+[[nodiscard]] std::string zsh_completion();
+
+}  // namespace rq::cli
