@@ -1,5 +1,6 @@
 #pragma once
 // Reader threads: each owns a read-only view of the store and runs look-ups beside the engine.
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -24,9 +25,18 @@ class Readers {
   void stop();
 
  private:
-  base::Mailbox<Lookup> mailbox_;
-  std::vector<std::unique_ptr<store::Reader>> readers_;
-  std::vector<std::thread> threads_;
+  // A reader with its mailbox and thread. A mailbox has one reader, so each has its own, and a
+  // look-up goes where the fewest wait.
+  struct Desk {
+    explicit Desk(std::unique_ptr<store::Reader> view);
+    void serve();
+
+    std::unique_ptr<store::Reader> reader;
+    base::Mailbox<Lookup> mailbox;
+    std::atomic<int> busy{0};
+    std::thread thread;
+  };
+  std::vector<std::unique_ptr<Desk>> desks_;
 };
 
 }  // namespace rq::server
