@@ -6,6 +6,7 @@
 // writes each connection's replies with one call. An idle connection holds no buffer.
 //
 // Thread: the loop's, but for the constructor, listen() and the destructor (the loop stands still).
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -34,7 +35,7 @@ class BeanstalkDoor final : public LoopDoor, private Host {
   [[nodiscard]] base::Result<void> listen(std::string_view address);
   [[nodiscard]] std::uint16_t port() const { return port_; }
 
-  // From now on every put is answered DRAINING.
+  // Any thread. From now on every put is answered DRAINING.
   void set_draining(bool draining) { draining_ = draining; }
   [[nodiscard]] std::int64_t connections() const { return totals.open; }
 
@@ -86,7 +87,7 @@ class BeanstalkDoor final : public LoopDoor, private Host {
   const base::Instant started_;
   std::int64_t ahead_ms_ = 0;    // of the steady clock: the server's
   std::int64_t read_at_ms_ = 0;  // of the steady clock
-  bool draining_ = false;
+  std::atomic<bool> draining_ = false;
   std::uint16_t port_ = 0;
   int listener_ = -1;
   bool listener_full_ = false;  // too many connections: nobody is let in until one goes
