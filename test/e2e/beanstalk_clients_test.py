@@ -10,12 +10,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 
 import rqtest
 
 HERE = pathlib.Path(__file__).resolve().parent / 'clients'
 INSTALLED = rqtest.ROOT / 'build' / 'clients'  # npm's modules; kept from run to run
 LOOKS_MAX = 20_000
+PROGRAM_SECONDS = 120
 
 
 def install():
@@ -57,6 +59,9 @@ def run(command):
         program = subprocess.Popen([*command, str(server.beanstalk_port)], stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                    cwd=INSTALLED)
+        # A client that waits for ever is ended, and what it said is shown.
+        watchdog = threading.Timer(PROGRAM_SECONDS, program.kill)
+        watchdog.start()
         try:
             for line in program.stdout:
                 said.append(line.rstrip())
@@ -71,6 +76,7 @@ def run(command):
                 program.stdin.flush()
             code = program.wait(rqtest.REPLY_SECONDS)
         finally:
+            watchdog.cancel()
             program.kill()
             program.wait()
     if code != 0:

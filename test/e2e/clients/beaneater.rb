@@ -76,7 +76,9 @@ pass(2)
 soon.value
 pass(1)
 refused(Beaneater::NotFoundError) { short.touch }
-check('short', two.tubes.reserve.body, 'the job that ran out of time')
+short = two.tubes.reserve
+check('short', short.body, 'the job that ran out of time')
+short.delete
 
 tube.pause(10)
 tube.put('paused')
