@@ -69,14 +69,30 @@ class CheckLayers(unittest.TestCase):
 
     def test_a_database_header_stays_in_the_engine_that_speaks_it(self):
         self.assert_refused("store/store.h", "<sqlite3.h>")
-        self.assert_refused("store/sqlite/store.h", "<sqlite3.h>")
-        self.assert_refused("store/sqlite/store.h", '"sqlite3.h"')
+        self.assert_refused("store/store.h", '"sqlite3.h"')
+        self.assert_clean("store/sqlite/db.h", "<sqlite3.h>")
         self.assert_refused("store/sqlite/store.cpp", "<libpq-fe.h>")
         self.assert_refused("server/pipeline.cpp", "<postgresql/libpq-fe.h>")
+
+    def test_a_database_header_does_not_come_in_through_another(self):
+        tree = {"store/sqlite/db.h": "#include <sqlite3.h>\n",
+                "store/sqlite/store.h": '#include "store/sqlite/db.h"\n',
+                "server/daemon.cpp": '\n#include "store/sqlite/store.h"\n'}
+        code, output = check(tree)
+        self.assertEqual(code, 1, output)
+        self.assertIn("server/daemon.cpp:2: <sqlite3.h> comes in by store/sqlite/store.h", output)
+        tree["store/sqlite/store.h"] = "struct Db;\n"
+        code, output = check(tree)
+        self.assertEqual(code, 0, output)
 
     def test_core_has_no_thread_lock_file_or_socket(self):
         for header in ("<thread>", "<mutex>", "<fstream>", "<sys/socket.h>", "<boost/asio.hpp>"):
             self.assert_refused("core/engine.cpp", header)
+
+    def test_a_test_may_read_a_file_but_not_a_database_or_a_higher_layer(self):
+        self.assert_clean("core/lifecycle_test.cpp", "<fstream>")
+        self.assert_refused("core/lifecycle_test.cpp", "<sqlite3.h>")
+        self.assert_refused("core/lifecycle_test.cpp", '"server/pipeline.h"')
 
     def test_includes_are_written_from_src(self):
         self.assert_refused("core/engine.cpp", '"lease.h"')
