@@ -34,6 +34,12 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
   return value;
 }
 
+// Digits only.
+std::optional<std::int64_t> part(std::string_view text) {
+  if (text.starts_with('-')) return {};
+  return whole_number(text);
+}
+
 base::Error bad_id(std::string_view text) {
   return fail(Code::bad_value, fmt::format("'{}' is not a message id", text.substr(0, 100)),
               "write YYYYMMDD.HHMM.SS.mmm.N as rq prints it, or the number N alone");
@@ -112,14 +118,14 @@ base::Result<ParsedId> parse_id(std::string_view text) {
       text[20] != '.') {
     return bad_id(text);
   }
-  const auto year = whole_number(text.substr(0, 4));
-  const auto month = whole_number(text.substr(4, 2));
-  const auto day = whole_number(text.substr(6, 2));
-  const auto hour = whole_number(text.substr(9, 2));
-  const auto minute = whole_number(text.substr(11, 2));
-  const auto second = whole_number(text.substr(14, 2));
-  const auto milli = whole_number(text.substr(17, 3));
-  const auto seq = whole_number(text.substr(kFixed));
+  const auto year = part(text.substr(0, 4));
+  const auto month = part(text.substr(4, 2));
+  const auto day = part(text.substr(6, 2));
+  const auto hour = part(text.substr(9, 2));
+  const auto minute = part(text.substr(11, 2));
+  const auto second = part(text.substr(14, 2));
+  const auto milli = part(text.substr(17, 3));
+  const auto seq = part(text.substr(kFixed));
   if (!year || !month || !day || !hour || !minute || !second || !milli || !seq || *seq <= 0) {
     return bad_id(text);
   }

@@ -47,6 +47,7 @@ base::Error bad(std::string_view kind, std::string_view name, std::string_view w
 char unescape(std::string_view name, std::size_t at) {
   if (at + 2 >= name.size()) return 0;
   for (const char c : std::string_view{"+/;$()."}) {
+    if (c == '.' && at != 0) continue;  // allowed as it is: two names must not mean one tube
     if (name.substr(at, 3) == fmt::format("%{:02X}", static_cast<unsigned char>(c))) return c;
   }
   return 0;

@@ -6,6 +6,14 @@
 
 namespace rq::core {
 
+namespace {
+constexpr std::int64_t kWorthSweeping = 64;  // fewer stale entries cost less than looking at them
+
+bool has_timeout(const Reserve& reserve) {
+  return reserve.wait_until && *reserve.wait_until != Instant::max();
+}
+}  // namespace
+
 void Waiters::add(const Ticket& ticket, Reserve&& reserve, const std::vector<QueueId>& queues) {
   std::uint32_t slot = 0;
   if (free_slots_.empty()) {
@@ -25,8 +33,9 @@ void Waiters::add(const Ticket& ticket, Reserve&& reserve, const std::vector<Que
   queues_of_slot_[slot] = queues;
   for (const QueueId queue : queues) lines_[queue].places.push_back(place);
   by_connection_[{ticket.door, ticket.connection}].push_back(place);
-  if (waiter.reserve.wait_until && *waiter.reserve.wait_until != Instant::max()) {
-    timeouts_.push({.at = *waiter.reserve.wait_until, .place = place});
+  if (has_timeout(waiter.reserve)) {
+    timeouts_.push_back({.at = *waiter.reserve.wait_until, .place = place});
+    std::push_heap(timeouts_.begin(), timeouts_.end(), std::greater<>{});
   }
 }
 
@@ -69,36 +78,56 @@ Waiters::Waiter Waiters::take(Waiter& waiter) {
     ++line->second.stale;
     sweep(line->second);
   }
+  if (has_timeout(out.reserve)) {
+    ++stale_timeouts_;
+    sweep_timeouts();
+  }
   free_slots_.push_back(slot);
   return out;
 }
 
 void Waiters::sweep(Line& line) const {
-  constexpr std::int64_t kWorthIt = 64;
-  if (line.stale < kWorthIt || line.stale * 2 < static_cast<std::int64_t>(line.places.size())) {
+  if (line.stale < kWorthSweeping ||
+      line.stale * 2 < static_cast<std::int64_t>(line.places.size())) {
     return;
   }
   std::erase_if(line.places, [this](const Place& p) { return !live(p); });
   line.stale = 0;
 }
 
-std::optional<Waiters::Waiter> Waiters::take_timed_out(Instant now) {
-  while (!timeouts_.empty()) {
-    const Timeout next = timeouts_.top();
-    if (!live(next.place)) {
-      timeouts_.pop();
-      continue;
-    }
-    if (next.at > now) return std::nullopt;
-    timeouts_.pop();
-    return take(slots_[next.place.slot]);
+void Waiters::sweep_timeouts() {
+  if (stale_timeouts_ < kWorthSweeping ||
+      stale_timeouts_ * 2 < static_cast<std::int64_t>(timeouts_.size())) {
+    return;
   }
-  return std::nullopt;
+  std::erase_if(timeouts_, [this](const Timeout& t) { return !live(t.place); });
+  std::make_heap(timeouts_.begin(), timeouts_.end(), std::greater<>{});
+  stale_timeouts_ = 0;
+}
+
+std::optional<Waiters::Waiter> Waiters::take_timed_out(Instant now) {
+  if (next_timeout() > now || timeouts_.empty()) return std::nullopt;
+  return take(slots_[timeouts_.front().place.slot]);
 }
 
 Instant Waiters::next_timeout() {
-  while (!timeouts_.empty() && !live(timeouts_.top().place)) timeouts_.pop();
-  return timeouts_.empty() ? Instant::max() : timeouts_.top().at;
+  while (!timeouts_.empty() && !live(timeouts_.front().place)) {
+    std::pop_heap(timeouts_.begin(), timeouts_.end(), std::greater<>{});
+    timeouts_.pop_back();
+    --stale_timeouts_;
+  }
+  return timeouts_.empty() ? Instant::max() : timeouts_.front().at;
+}
+
+bool Waiters::withdraw(const Ticket& ticket) {
+  const auto found = by_connection_.find({ticket.door, ticket.connection});
+  if (found == by_connection_.end()) return false;
+  for (const Place& place : found->second) {
+    if (slots_[place.slot].ticket.request != ticket.request) continue;
+    static_cast<void>(take(slots_[place.slot]));
+    return true;
+  }
+  return false;
 }
 
 void Waiters::forget(std::uint32_t door, std::uint64_t connection) {
@@ -108,6 +137,13 @@ void Waiters::forget(std::uint32_t door, std::uint64_t connection) {
   for (const Place& place : places) {
     if (live(place)) static_cast<void>(take(slots_[place.slot]));
   }
+}
+
+std::size_t Waiters::places_held() const {
+  std::size_t n = timeouts_.size();
+  for (const auto& [queue, line] : lines_) n += line.places.size();
+  for (const auto& [connection, places] : by_connection_) n += places.size();
+  return n;
 }
 
 std::int64_t Waiters::waiting_in(QueueId queue) const {

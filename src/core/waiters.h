@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
-#include <queue>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -33,11 +32,15 @@ class Waiters {
   [[nodiscard]] std::optional<Waiter> take_timed_out(Instant now);
   // When the next time is over; Instant::max() for never.
   [[nodiscard]] Instant next_timeout();
+  // Takes back this very one; false when it does not wait.
+  bool withdraw(const Ticket& ticket);
   // The connection is gone.
   void forget(std::uint32_t door, std::uint64_t connection);
 
   [[nodiscard]] std::int64_t waiting_in(QueueId queue) const;
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(alive_); }
+  // Entries in all lists, stale ones with them: what memory is spent on.
+  [[nodiscard]] std::size_t places_held() const;
 
  private:
   struct Place {  // of a waiter, in a list; stale when the slot's arrival has changed
@@ -65,12 +68,14 @@ class Waiters {
     return slots_[place.slot].arrival == place.arrival;
   }
   void sweep(Line& line) const;
+  void sweep_timeouts();
 
   std::deque<Waiter> slots_;  // stable addresses
   std::vector<std::vector<QueueId>> queues_of_slot_;
   std::vector<std::uint32_t> free_slots_;
   std::unordered_map<QueueId, Line> lines_;
-  std::priority_queue<Timeout, std::vector<Timeout>, std::greater<>> timeouts_;
+  std::vector<Timeout> timeouts_;  // a heap, the earliest at the front
+  std::int64_t stale_timeouts_ = 0;
   std::unordered_map<std::pair<std::uint32_t, std::uint64_t>, std::vector<Place>, ConnectionHash>
       by_connection_;
   std::uint64_t arrivals_ = 0;
