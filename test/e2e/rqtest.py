@@ -25,6 +25,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -123,9 +124,9 @@ class Client:
 class EventStream:
     """Server-Sent Events: next() gives (event, data as JSON or text); ends with StopIteration."""
 
-    def __init__(self, sock, path, headers=()):
+    def __init__(self, sock, path, host='localhost', headers=()):
         self.sock = sock
-        lines = [f'GET {path} HTTP/1.1', 'Host: localhost', 'Accept: text/event-stream']
+        lines = [f'GET {path} HTTP/1.1', f'Host: {host}', 'Accept: text/event-stream']
         sock.sendall('\r\n'.join([*lines, *headers, '', '']).encode())
         self.reader = http.client.HTTPResponse(sock)
         self.reader.begin()
@@ -302,8 +303,14 @@ class Server(Client):
         sock.connect(str(self.socket_path))
         return sock
 
+    def connect_and_reset(self, data):
+        """Sends, and tears the connection down without a goodbye."""
+        with self.connect() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            sock.sendall(data)
+
     def events(self, path):
-        return EventStream(self.connect(), path)
+        return EventStream(self.connect(), path, f'localhost:{self.port}')
 
 
 def free_port():
