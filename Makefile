@@ -5,7 +5,8 @@
 #   make demo     two queues at work, from nothing, in a few minutes
 #   make run      a server on ./var, in the foreground
 #   make test     build, then all tests and the lint
-#   make bench    speed, beside its peers; bench-disk: bytes written per byte put
+#   make bench    speed, beside its peers (BENCH=--full for the long one); bench-disk: the same
+#                 with 1 and 5 ms added to each sync
 #   make crash    kill -9 at random moments under load (ROUNDS=50)
 #   make lint     formatting, layers, clang-tidy        make fmt    formats the C++ files
 #   make asan     unit, fuzz and e2e tests under AddressSanitizer and UBSan; make tsan: threads
@@ -38,12 +39,12 @@ test:
 bench:
 	@tools/setup build bench
 	@$(MAKE) --no-print-directory compile-release
-	bench/run
+	bench/run $(BENCH)
 
 bench-disk:
 	@tools/setup build bench
 	@$(MAKE) --no-print-directory compile-release
-	bench/run --disk
+	bench/run --disk $(BENCH)
 
 crash:
 	@tools/setup build test

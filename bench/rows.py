@@ -1,0 +1,402 @@
+"""The rows of the bench. Each measures one thing, in turns, and returns its section as Markdown."""
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import time
+
+import facts
+from servers import (PEERS, BeanstalkdMemory, BeanstalkdSynced, BenchError, RedisSynced, Rq)
+from tables import number, paired_ratio, ratio, spread, table
+
+PAYLOAD = 200
+# (demanded, aim) of rq's rate over that of the peer, by (connections, in flight on each).
+RATIOS = {
+    (50, 100): {BeanstalkdMemory: (2, 3), BeanstalkdSynced: (10, None), RedisSynced: (0.7, 1)},
+    (50, 1): {BeanstalkdMemory: (0.7, 1), BeanstalkdSynced: (4, 6), RedisSynced: (1, None)},
+    (1, 1): {BeanstalkdSynced: (0.7, 1)},
+}
+BACKLOG_RATIO = 0.8
+BACKLOG_MEMORY_MB = 300
+BACKLOG_START_MS = 1000
+BACKLOG_DEMANDED = 10_000_000   # the size at which these three are demanded
+P99_OVER_MEDIAN = 5
+P99_SYNCS = 3
+HTTP_PUTS = (60_000, 120_000)
+HTTP_BULK = (250_000, None)
+SCRIPT_SHARE = 0.6
+ENGINE = {  # lives a second: demanded, aim
+    'mixed/0': (150_000, 250_000),
+    'mixed/10000000': (80_000, 120_000),
+}
+ENGINE_WRITTEN = 5
+ENGINE_MEMORY_MB = 200
+ENGINE_OPEN_MS = 1000
+
+
+class Load:
+    """rq_load on a server: start, check, read its one line of JSON."""
+
+    def __init__(self, place, mode):
+        self.place = place
+        self.mode = mode
+
+    def run(self, server, connections, depth, *, protocol=None, seconds=None, warmup=None,
+            args=()):
+        address = server.address
+        if protocol == 'http':
+            address = f'127.0.0.1:{server.http_port}'
+        command = [str(self.place.program('rq_load')), protocol or server.protocol, address,
+                   '--connections', str(connections), '--depth', str(depth), '--bytes',
+                   str(PAYLOAD), '--warmup', str(self.mode.warmup if warmup is None else warmup),
+                   '--seconds', str(seconds or self.mode.seconds), '--json', *map(str, args)]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode != 0:
+            raise BenchError(f'{server.name}, {connections} connections, {depth} in flight: '
+                             f'{run.stderr.strip()} {server.log_end()}')
+        return json.loads(run.stdout)
+
+
+class Rows:
+    def __init__(self, place, mode, verdicts, say, sync=None, sync_ms=0):
+        self.place = place
+        self.mode = mode
+        self.verdicts = verdicts
+        self.say = say
+        self.sync = sync
+        self.sync_ms = sync_ms
+        self.load = Load(place, mode)
+        self.peers = [p for p in PEERS if mode.peers and p.installed()]
+
+    # Lives a second, beside the peers -----------------------------------------------------------
+
+    def lives(self, connections, depth):
+        contestants = [Rq, *self.peers]
+        rates = {c: [] for c in contestants}
+        own_us = []
+        for round_number in range(self.mode.rounds):
+            for contestant in contestants:
+                # Peers that sync each write alone can take long to answer what is in flight.
+                args = [] if contestant is Rq else ['--leave']
+                with contestant(self.place, sync=self.sync) as server:
+                    got = self.load.run(server, connections, depth, args=args)
+                rates[contestant].append(got['per_s'])
+                if got['total_lives']:
+                    own_us.append(got['cpu_s'] * 1e6 / got['total_lives'])
+                self.say(f'round {round_number + 1}: {contestant.name}: {number(got["per_s"])}')
+        demands = RATIOS.get((connections, depth), {}) if self.sync_ms == 0 else {}
+        rows = []
+        for contestant in contestants:
+            cells = [contestant.name, *spread(rates[contestant]), '', '', '']
+            share = paired_ratio(rates[Rq], rates[contestant])
+            if contestant is not Rq and share is not None:
+                floor, aim = demands.get(contestant, (None, None))
+                what = f'{connections} × {depth}, rq over {contestant.name}'
+                cells[4:] = [ratio(share), self.verdicts.demand(what, share, floor, show=ratio),
+                             self.verdicts.aim(share, aim, show=ratio)]
+            rows.append(cells)
+        text = table(['Lives a second', 'median', 'min', 'max', 'rq is', 'demanded', 'aim'], rows)
+        if own_us:
+            text += (f'\n\nThe load generator itself: {statistics.median(own_us):.1f} µs of CPU a '
+                     'life, on the same cores as the server.')
+        return text
+
+    # Latency of a put at half load --------------------------------------------------------------
+
+    def half_load(self):
+        with Rq(self.place, sync=self.sync) as server:
+            tries = [self.load.run(server, 50, 100)['per_s'] for _ in range(3)]
+            full = statistics.median(tries)
+            self.say(f'full load: {number(full)} lives a second; half of it for '
+                     f'{self.mode.latency_s} s')
+            got = self.load.run(server, 50, 100, seconds=self.mode.latency_s,
+                                args=['--rate', full / 2, '--first', 1 << 32])
+        put = got['put_us']
+        over = put['p99'] / put['median']
+        rows = [[f'a put, {number(got["per_s"])} lives a second', number(put['median']),
+                 number(put['p99']), number(put['p999']), number(put['max']), ratio(over),
+                 self.verdicts.demand('half load, p99 of a put over its median', over,
+                                      P99_OVER_MEDIAN, at_most=True, show=ratio)]]
+        text = table(['Microseconds', 'median', 'p99', 'p99.9', 'max', 'p99 / median', 'demanded'],
+                     rows)
+        return (f'{text}\n\n50 connections, {self.mode.latency_s} s, {number(put["count"])} puts, '
+                f'half of the {number(full)} lives a second that went before. Puts start when they '
+                'are due, answered or not, and count from that moment. The generator itself was '
+                f'at most {number(got["late_max_us"])} µs late.')
+
+    # A put over 64 connections on a slow disk ---------------------------------------------------
+
+    def put_in_syncs(self):
+        sync_us, _ = facts.sync_latency_us(self.place.data, syncs=100, env=self.sync)
+        rows = []
+        for contestant in [Rq, *self.peers]:
+            puts = []
+            for _ in range(self.mode.rounds):
+                with contestant(self.place, sync=self.sync) as server:
+                    got = self.load.run(server, 64, 1, args=['--work', 'puts', '--leave'])
+                puts.append((got['per_s'], got['put_us']))
+            rate = statistics.median(p[0] for p in puts)
+            median, p99, most = (statistics.median(p[1][k] for p in puts)
+                                 for k in ('median', 'p99', 'max'))
+            cells = [contestant.name, number(rate), number(median), number(p99), number(most),
+                     f'{p99 / sync_us:.2f}', '']
+            if contestant is Rq:
+                bound = P99_SYNCS if self.sync_ms >= 5 else None
+                cells[-1] = self.verdicts.demand(
+                    f'{self.sync_ms} ms a sync, 64 × 1: p99 of a put in syncs', p99 / sync_us,
+                    bound, at_most=True)
+            rows.append(cells)
+            self.say(f'{contestant.name}: p99 of a put {number(p99)} µs')
+        text = table(['64 × 1', 'puts a second', 'median µs', 'p99 µs', 'max µs', 'p99 in syncs',
+                      'demanded'], rows)
+        return f'{text}\n\nA sync takes {number(sync_us)} µs here.'
+
+    # Backlog ------------------------------------------------------------------------------------
+
+    def backlog(self):
+        stores, fill_rates = {0: None}, {}
+        for waiting in self.mode.backlog:
+            stores[waiting] = self.place.fresh_dir(f'backlog-{waiting}')
+            with Rq(self.place, dir=stores[waiting]) as server:
+                got = self.load.run(server, 8, 500,
+                                    args=['--work', 'puts', '--count', waiting])
+                server.kill()
+            fill_rates[waiting] = got['per_s']
+            self.say(f'{number(waiting)} put, {number(got["per_s"])} a second')
+        depths = (100, 1)
+        rates = {(w, d): [] for w in stores for d in depths}
+        starts, memory = {w: [] for w in stores}, {w: [] for w in stores}
+        next_number = dict.fromkeys(stores, 0)
+        next_number.update({w: w for w in self.mode.backlog})
+        for round_number in range(self.mode.rounds):
+            for waiting, store in stores.items():
+                began = time.perf_counter()
+                with Rq(self.place, dir=store) as server:
+                    first_reply(server)
+                    starts[waiting].append((time.perf_counter() - began) * 1000)
+                    for depth in depths:
+                        got = self.load.run(server, 50, depth,
+                                            args=['--first', next_number[waiting]])
+                        next_number[waiting] = got['next']
+                        rates[waiting, depth].append(got['per_s'])
+                    memory[waiting].append(server.memory_mb()[1])
+                    server.kill()  # the next start has a log to recover: the worst case
+                if store is None:
+                    next_number[waiting] = 0
+                self.say(f'round {round_number + 1}: {number(waiting)} waiting: '
+                         f'{number(rates[waiting, depths[0]][-1])} lives a second')
+        for store in filter(None, stores.values()):
+            shutil.rmtree(store, ignore_errors=True)
+        text = self._backlog_rates(stores, depths, rates)
+        return text + '\n\n' + self._backlog_memory(stores, memory, starts, fill_rates)
+
+    def _backlog_rates(self, stores, depths, rates):
+        rows = []
+        for depth in depths:
+            for waiting in stores:
+                share = paired_ratio(rates[waiting, depth], rates[0, depth])
+                cells = [f'50 × {depth}, {number(waiting)} waiting',
+                         *spread(rates[waiting, depth]), '', '']
+                if waiting and share is not None:
+                    bound = BACKLOG_RATIO if waiting >= BACKLOG_DEMANDED else None
+                    cells[4:] = [ratio(share), self.verdicts.demand(
+                        f'{number(waiting)} waiting over empty, 50 × {depth}', share, bound,
+                        show=ratio)]
+                rows.append(cells)
+        return table(['Lives a second', 'median', 'min', 'max', 'of empty', 'demanded'], rows)
+
+    def _backlog_memory(self, stores, memory, starts, fill_rates):
+        rows = []
+        for waiting in stores:
+            most, start = max(memory[waiting]), max(starts[waiting])
+            large = waiting >= BACKLOG_DEMANDED
+            what = f'{number(waiting)} waiting'
+            rows.append([
+                what, number(fill_rates.get(waiting)), number(most),
+                self.verdicts.demand(f'{what}, memory in MB', most,
+                                     BACKLOG_MEMORY_MB if large else None, at_most=True),
+                number(start),
+                self.verdicts.demand(f'{what}, start to first reply in ms', start,
+                                     BACKLOG_START_MS if large else None, at_most=True),
+                self._beanstalkd_memory(waiting)])
+        return table(['rq', 'puts a second, filling', 'memory at most, MB', 'demanded',
+                      'start to first reply after kill -9, at most, ms', 'demanded',
+                      'beanstalkd, memory only, MB'], rows)
+
+    def _beanstalkd_memory(self, waiting):
+        if BeanstalkdMemory not in self.peers or waiting == 0:
+            return '–'
+        if facts.memory_free_gb() < waiting * 600 / 1e9 + 1:
+            return 'too little memory here'
+        with BeanstalkdMemory(self.place) as server:
+            self.load.run(server, 8, 500, args=['--work', 'puts', '--count', waiting])
+            return number(server.memory_mb()[0])
+
+    # HTTP ---------------------------------------------------------------------------------------
+
+    def http(self):
+        wrk = shutil.which('wrk')
+        kinds = {'single': 'JSON puts, 64 connections, one in flight each (wrk)',
+                 'bulk': 'messages, NDJSON puts of 500, 8 connections, one in flight each',
+                 'lives': 'lives (put, reserve, done), 64 connections, one in flight each'}
+        if wrk is None:
+            del kinds['single']
+        rates = {kind: [] for kind in kinds}
+        latency = []
+        for round_number in range(self.mode.rounds):
+            for kind in kinds:
+                with Rq(self.place) as server:
+                    server.make_queue('bench')
+                    if kind == 'single':
+                        got = self._wrk(wrk, server)
+                        latency.append((got['median_us'], got['p99_us']))
+                    elif kind == 'bulk':
+                        got = self.load.run(server, 8, 1, protocol='http',
+                                            args=['--work', 'puts', '--batch', 500])
+                    else:
+                        got = self.load.run(server, 64, 1, protocol='http')
+                rates[kind].append(got['per_s'])
+                self.say(f'round {round_number + 1}: HTTP {kind}: {number(got["per_s"])}')
+        demands = {'single': HTTP_PUTS, 'bulk': HTTP_BULK, 'lives': (None, None)}
+        rows = []
+        for kind, title in kinds.items():
+            floor, aim = demands[kind]
+            median = statistics.median(rates[kind])
+            rows.append([title, *spread(rates[kind]),
+                         self.verdicts.demand(f'HTTP {title}', median, floor),
+                         self.verdicts.aim(median, aim)])
+        text = table(['A second', 'median', 'min', 'max', 'demanded', 'aim'], rows)
+        if latency:
+            median, p99 = (statistics.median(values) for values in zip(*latency))
+            text += f'\n\nA single put: median {number(median)} µs, p99 {number(p99)} µs.'
+        return text
+
+    def _wrk(self, wrk, server):
+        # wrk counts whole seconds only.
+        seconds = max(1, round(self.mode.seconds + self.mode.warmup))
+        run = subprocess.run(
+            [wrk, '-t1', '-c64', f'-d{seconds}s', '-s', str(self.place.here / 'http' / 'put.lua'),
+             f'http://127.0.0.1:{server.http_port}/v1/queues/bench/messages'],
+            capture_output=True, text=True, check=False,
+            env={**os.environ, 'PAYLOAD': str(PAYLOAD)})
+        lines = [line for line in run.stdout.splitlines() if line.startswith('{')]
+        if run.returncode != 0 or not lines:
+            raise BenchError(f'wrk: {run.stdout[-300:]} {run.stderr[-300:]}')
+        got = json.loads(lines[-1])
+        if got['errors']:
+            raise BenchError(f'wrk: {got["errors"]} of {got["requests"]} requests failed: '
+                             + server.log_end())
+        # What wrk believes has to be there.
+        there = server.request('GET', '/v1/queues/bench')['counts']['que']
+        if there < got['requests']:
+            raise BenchError(f'wrk had {got["requests"]} puts answered, {there} messages are there')
+        got['per_s'] = got['requests'] / got['seconds']
+        return got
+
+    # Scripts ------------------------------------------------------------------------------------
+
+    def scripts(self):
+        script = self.place.data / 'trivial.sh'
+        script.write_text('#!/bin/sh\necho done >&3\n')
+        script.chmod(0o755)
+        ours, floor = [], []
+        for round_number in range(self.mode.rounds):
+            ours.append(self._scripts_rate(script))
+            floor.append(float(subprocess.run(
+                [str(self.place.program('spawn_floor')), str(script), str(self.mode.seconds), '2'],
+                capture_output=True, text=True, check=True).stdout))
+            self.say(f'round {round_number + 1}: scripts: rq {number(ours[-1])}, floor '
+                     f'{number(floor[-1])}')
+        share = paired_ratio(ours, floor)
+        rows = [['rq, num_workers 2', *spread(ours), f'{share:.0%}',
+                 self.verdicts.demand('scripts, share of the floor', share, SCRIPT_SHARE,
+                                      show=lambda v: f'{v:.0%}')],
+                ['posix_spawn and wait, two at a time', *spread(floor), '', '']]
+        return table(['`echo done >&3` a second', 'median', 'min', 'max', 'of the floor',
+                      'demanded'], rows)
+
+    def _scripts_rate(self, script):
+        """Ends of a trivial script a second, between two looks at the queue."""
+        with Rq(self.place, worker=True) as server:
+            server.make_queue('scripts', script=str(script), num_workers=2)
+            most = int((self.mode.seconds + self.mode.warmup) * 5000) + 1000
+            lines = (json.dumps({'payload': 'x' * PAYLOAD}) + '\n').encode() * 500
+            for _ in range(most // 500 + 1):
+                server.request('POST', '/v1/queues/scripts/messages', lines,
+                               'application/x-ndjson')
+
+            def dones():
+                totals = server.request('GET', '/v1/queues/scripts')['totals']
+                if totals['errs']:
+                    raise BenchError(f'{totals["errs"]} scripts failed: ' + server.log_end())
+                return totals['dones'], time.perf_counter()
+
+            deadline = time.monotonic() + 30
+            while dones()[0] < 20:
+                if time.monotonic() > deadline:
+                    raise BenchError('no script ran within 30 s: ' + server.log_end())
+                time.sleep(0.02)
+            time.sleep(self.mode.warmup)
+            first, began = dones()
+            time.sleep(self.mode.seconds)
+            last, ended = dones()
+            return (last - first) / (ended - began)
+
+    # The engine, in process ---------------------------------------------------------------------
+
+    def engine(self):
+        program = self.place.program('rq_store_bench')
+        data = self.place.fresh_dir('engine')
+        run = subprocess.run(
+            [str(program), '--benchmark_format=json', *self.mode.engine_args],
+            capture_output=True, text=True, check=False,
+            env={**os.environ, 'RQ_BENCH_DIR': str(data)})
+        shutil.rmtree(data, ignore_errors=True)
+        if run.returncode != 0:
+            raise BenchError(f'rq_store_bench: {run.stderr[-300:]}')
+        found = {}
+        for one in json.loads(run.stdout)['benchmarks']:
+            name = re.match(r'\w+(/\d+)*', one['run_name']).group()
+            if one['run_type'] == 'iteration':
+                found.setdefault(name, []).append(one)
+        rows = []
+        for name, runs in found.items():
+            rate, written, rss, opening = (
+                statistics.median(r.get(key, 0) for r in runs)
+                for key in ('lives/s', 'written/put', 'rss_MiB', 'open_ms'))
+            floor, aim = ENGINE.get(name, (None, None))
+            check = name in ENGINE
+            rows.append([
+                name, number(rate),
+                self.verdicts.demand(f'engine {name}, lives a second', rate, floor),
+                self.verdicts.aim(rate, aim), f'{written:.2f}',
+                self.verdicts.demand(f'engine {name}, bytes written a byte put', written,
+                                     ENGINE_WRITTEN if check else None, at_most=True),
+                number(rss * 1.048576),
+                self.verdicts.demand(f'engine {name}, memory in MB', rss * 1.048576,
+                                     ENGINE_MEMORY_MB if check else None, at_most=True),
+                number(opening),
+                self.verdicts.demand(f'engine {name}, opening in ms', opening,
+                                     ENGINE_OPEN_MS if check else None, at_most=True)])
+        return table(['Batches of 100 / waiting', 'lives a second', 'demanded', 'aim',
+                      'written a byte put', 'demanded', 'memory, MB', 'demanded', 'opening, ms',
+                      'demanded'], rows) + (
+            '\n\nIn process, synced commits. `mixed`: puts, reserves and dones share a commit; '
+            '`apart`: three commits for 100 lives.')
+
+
+def first_reply(server):
+    """Waits for a reply that has asked the store."""
+    with socket.create_connection(('127.0.0.1', server.port), timeout=60) as sock:
+        sock.sendall(b'use bench\r\npeek-ready\r\n')
+        got = b''
+        while got.count(b'\n') < 2:
+            more = sock.recv(65536)
+            if not more:
+                raise BenchError(f'{server.name} closed the connection: {got!r}')
+            got += more
+    if not got.startswith(b'USING bench\r\n') or not re.search(rb'\n(FOUND|NOT_FOUND)', got):
+        raise BenchError(f'{server.name}: wrong first reply {got[:200]!r}')
