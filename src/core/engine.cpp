@@ -20,11 +20,11 @@ using base::Result;
 Engine::Engine(store::Store& store) : store_(store) {}
 
 Result<void> Engine::open(Instant now) {
+  // After a fault, connections and those who wait are still there.
+  opened_ = false;
   queues_.clear();
   by_name_.clear();
   queue_timers_.clear();
-  leases_of_connection_.clear();
-  connection_of_lease_.clear();
   counted_.clear();
   offered_.clear();
   relaxed_sync_at_ = Instant::max();
@@ -67,6 +67,7 @@ Result<void> Engine::open(Instant now) {
   }
   offered_.clear();
   for (auto& [id, entry] : queues_) entry->offered = false;
+  opened_ = true;
   return {};
 }
 
@@ -79,8 +80,11 @@ Result<void> Engine::run(std::span<Envelope> batch, Instant now, bool want_notic
   ++batches_;
   commands_ += static_cast<std::int64_t>(batch.size());
 
-  auto ran = run_in_transaction(batch, out);
+  auto ran = opened_ ? run_in_transaction(batch, out)
+                     : Result<void>{fail(Code::unknown_outcome, "the store is not open",
+                                         "repeat the request; see the server's log")};
   if (ran) return {};
+  opened_ = false;
 
   // All or nothing: whoever would have got a reply of this batch gets the fault.
   const Error& fault = ran.error();
@@ -98,7 +102,9 @@ Result<void> Engine::run(std::span<Envelope> batch, Instant now, bool want_notic
                  d.ticket.connection == envelope.ticket.connection &&
                  d.ticket.request == envelope.ticket.request;
         });
-    if (!has_reply) failed.push_back({envelope.ticket, fault});
+    if (has_reply || std::holds_alternative<Disconnect>(envelope.command)) continue;
+    waiters_.withdraw(envelope.ticket);
+    failed.push_back({envelope.ticket, fault});
   }
   out.deliveries.resize(first_delivery);
   for (Delivery& delivery : failed) out.deliveries.push_back(std::move(delivery));

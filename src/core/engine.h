@@ -55,6 +55,7 @@ class Engine {
     Queue queue;
     bool counters_changed = false;
     bool offered = false;  // in offered_
+    std::uint64_t round = 0;  // of rounds_, that named it last
     std::array<Instant, 4> timers{};  // epoch: not set
   };
 
@@ -164,7 +165,9 @@ class Engine {
                      ConnectionHash>
       leases_of_connection_;
   std::unordered_map<Seq, std::pair<std::uint32_t, std::uint64_t>> connection_of_lease_;
-  Counters gone_;  // totals of queues that were deleted since the start
+  Counters gone_;             // totals of queues that were deleted since the start
+  bool opened_ = false;       // false: what it knows may not be what the store holds
+  std::uint64_t rounds_ = 0;  // walks over the queues of a reserve, to see each queue once
   std::int64_t commands_ = 0;
   std::int64_t batches_ = 0;
   std::int64_t syncs_ = 0;

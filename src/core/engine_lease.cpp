@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -15,17 +16,37 @@ using base::Kind;
 using base::Result;
 using store::Change;
 
+namespace {
+
+base::Error bad_lease() {
+  return fail(Code::bad_value, "lease_s is out of bounds",
+              fmt::format("give seconds from {} to {}",
+                          std::chrono::duration<double>{base::kLeaseMin}.count(),
+                          std::chrono::duration<double>{base::kLeaseMax}.count()));
+}
+
+}  // namespace
+
 // --- Reserve --------------------------------------------------------------------------------------
 
 Result<Reply> Engine::dispatch(Reserve& reserve) {
+  if (reserve.lease && (*reserve.lease < base::kLeaseMin || *reserve.lease > base::kLeaseMax)) {
+    return bad_lease();
+  }
   if (reserve.only) {
     RQ_TRY_ASSIGN(message, reserve_only(ticket_, reserve));
     Reserved reserved;
     reserved.messages.push_back(std::move(message));
     return Reply{std::move(reserved)};
   }
+  // One that can take nothing would wait at the head of the line and stop all behind it.
+  if (reserve.limit < 1) {
+    return fail(Code::bad_value, fmt::format("limit: {} is not allowed", reserve.limit),
+                "ask for one message or more");
+  }
   std::vector<QueueId> watched;
   watched.reserve(reserve.queues->size());
+  const std::uint64_t round = ++rounds_;
   for (const ReserveQueue& wanted : *reserve.queues) {
     Entry* entry = find_queue(wanted.queue);
     if (entry == nullptr) {
@@ -33,7 +54,7 @@ Result<Reply> Engine::dispatch(Reserve& reserve) {
       RQ_TRY_ASSIGN(made, make_on_demand(wanted.queue));
       entry = made;
     }
-    watched.push_back(entry->queue.id);
+    if (std::exchange(entry->round, round) != round) watched.push_back(entry->queue.id);
   }
   Reserved reserved;
   RQ_TRY(collect(ticket_, reserve, reserved.messages));
@@ -53,7 +74,10 @@ Result<Message> Engine::reserve_only(const Ticket& ticket, const Reserve& reserv
                 fmt::format("message {} is {}", message.seq, name_of(message.state)),
                 "only a waiting message can be reserved");
   }
-  if (buried) advance(*record, Event::retry);
+  if (buried) {
+    record->message.finished = Instant{};
+    advance(*record, Event::retry);
+  }
   if (message.state == State::scheduled) advance(*record, Event::ready);
   store_.changed(*record, Change::whole);
   return lease_to(*record, ticket, reserve);
@@ -69,9 +93,12 @@ Result<void> Engine::collect(const Ticket& ticket, const Reserve& reserve,
   };
   std::vector<Source> sources;
   sources.reserve(reserve.queues->size());
+  const std::uint64_t round = ++rounds_;
   for (const ReserveQueue& wanted : *reserve.queues) {
     Entry* entry = find_queue(wanted.queue);
-    if (entry == nullptr || !starts(*entry) || entry->queue.counters.in(State::que) == 0) continue;
+    // A queue named twice counts as the first of them says.
+    if (entry == nullptr || std::exchange(entry->round, round) == round) continue;
+    if (!starts(*entry) || entry->queue.counters.in(State::que) == 0) continue;
     RQ_TRY_ASSIGN(key, store_.peek_ready(entry->queue.id));
     if (!key) continue;
     sources.push_back({entry, wanted.limit > 0 ? wanted.limit : INT64_MAX, key});
@@ -154,12 +181,19 @@ Result<Reply> Engine::dispatch(Disconnect& /*disconnect*/) {
     std::vector<Seq> leased(found->second.begin(), found->second.end());
     std::sort(leased.begin(), leased.end());
     for (const Seq seq : leased) {
+      // After a batch that failed, the list may name what another connection holds by now.
+      const auto holder = connection_of_lease_.find(seq);
+      if (holder == connection_of_lease_.end() ||
+          holder->second != std::pair{ticket_.door, ticket_.connection}) {
+        continue;
+      }
       RQ_TRY_ASSIGN(record, store_.find(seq));
       if (record != nullptr && record->message.state == State::run) {
         end_attempt(*record, "released", "the connection ended", {});
         static_cast<void>(send_back(*record, Millis{0}));
       }
     }
+    leases_of_connection_.erase({ticket_.door, ticket_.connection});
   }
   return Reply{Waiting{}};
 }
@@ -194,10 +228,7 @@ Result<HeartbeatDone::Item> Engine::heartbeat_one(Heartbeat::Item& item) {
     item.progress->resize(base::kTextBytesMax);
   }
   if (item.lease && (*item.lease < base::kLeaseMin || *item.lease > base::kLeaseMax)) {
-    return fail(Code::bad_value, "lease_s is out of bounds",
-                fmt::format("give seconds from {} to {}",
-                            std::chrono::duration<double>{base::kLeaseMin}.count(),
-                            std::chrono::duration<double>{base::kLeaseMax}.count()));
+    return bad_lease();
   }
   RQ_TRY_ASSIGN(record, find_leased(item.token));
   Lease& lease = *record->message.lease;

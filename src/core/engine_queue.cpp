@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -120,12 +121,13 @@ Result<Reply> Engine::dispatch(DefineQueue& define) {
   Entry* entry = find_queue(define.queue);
   if (entry == nullptr) {
     if (define.mode == DefineQueue::Mode::change) return need_queue(define.queue).error();
-    if (!define.on_demand) RQ_TRY(check_queue_name(define.queue));
+    RQ_TRY(check_queue_name(define.queue));
     Queue queue;
     queue.name = define.queue;
     queue.on_demand = define.on_demand;
     queue.settings = std::move(define.settings);
     RQ_TRY_ASSIGN(made, insert_queue(std::move(queue)));
+    if (define.on_demand) set_timer(*made, QueueTimer::idle, now_ + base::kOnDemandIdle);
     return Reply{QueueShown{.queue = made->queue, .waiting_reserves = 0}};
   }
   if (define.revision && *define.revision != entry->queue.revision) {
@@ -144,7 +146,7 @@ Result<Reply> Engine::dispatch(DefineQueue& define) {
   const bool kept = entry->queue.on_demand && !define.on_demand;
   if (!same || kept) {
     entry->queue.settings = std::move(define.settings);
-    entry->queue.on_demand = define.on_demand;
+    if (kept) entry->queue.on_demand = false;
     settings_changed(*entry);
   }
   return Reply{QueueShown{.queue = entry->queue,
@@ -200,7 +202,11 @@ Result<Reply> Engine::dispatch(DeleteQueue& remove_command) {
                             counters.unfinished()),
                 "drain it first, or force it to delete them too");
   }
-  for (;;) {
+  // By the counters: to find out that a queue is empty the store would look at every message.
+  const auto held = [&] {
+    return std::accumulate(counters.in_state.begin(), counters.in_state.end(), std::int64_t{0});
+  };
+  while (held() > 0) {
     RQ_TRY_ASSIGN(record, store_.any_message(entry->queue.id));
     if (record == nullptr) break;
     remove(*record);
