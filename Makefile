@@ -23,12 +23,12 @@ CTEST = ctest --output-on-failure --no-tests=error --no-label-summary -j$(JOBS)
 
 demo:
 	@tools/setup build test
-	@$(MAKE) --no-print-directory compile-release
+	@$(MAKE) --no-print-directory binary
 	tools/demo
 
 run:
 	@tools/setup build
-	@$(MAKE) --no-print-directory compile-release
+	@$(MAKE) --no-print-directory binary
 	build/release/rq server
 
 test:
@@ -48,7 +48,7 @@ bench-disk:
 
 crash:
 	@tools/setup build test
-	@$(MAKE) --no-print-directory compile-release
+	@$(MAKE) --no-print-directory binary
 	RQ_BIN=$(CURDIR)/build/release/rq python3 test/e2e/crash.py --rounds $(ROUNDS)
 
 lint:
@@ -79,6 +79,11 @@ build:
 
 clean:
 	rm -rf build
+
+# The binary alone, for those who want to see it work: a third of the files.
+.PHONY: binary
+binary: build/release/build.ninja
+	cmake --build --preset release -j $(JOBS) --target rq
 
 # compile-<preset>: configured when it never was or the presets changed; CMake sees to the rest.
 .PHONY: compile-release compile-asan compile-tsan compile-fuzz
