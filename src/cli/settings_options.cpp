@@ -32,7 +32,7 @@ Result<json::value> field_value(std::string_view name, std::string_view text) {
     RQ_TRY_ASSIGN(length, parse_duration(text));
     return seconds(length);
   }
-  if (name.ends_with("_bytes")) {
+  if (name.find("_bytes") != std::string_view::npos) {
     RQ_TRY_ASSIGN(bytes, parse_size(text));
     return json::value(bytes);
   }

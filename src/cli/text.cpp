@@ -139,10 +139,10 @@ Result<Millis> parse_duration(std::string_view text) {
   };
   if (text.empty()) return refuse();
   double ms = 0;
-  while (!text.empty()) {
+  for (bool first = true; !text.empty(); first = false) {
     const auto number = take_number(text);
     if (!number) return refuse();
-    if (text.empty() && ms == 0) {  // a bare number: seconds
+    if (text.empty() && first) {  // a bare number: seconds
       ms = *number * 1e3;
       break;
     }

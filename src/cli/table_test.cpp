@@ -1,0 +1,63 @@
+#include "cli/table.h"
+
+#include <gtest/gtest.h>
+
+namespace rq::cli {
+namespace {
+
+Table sample() {
+  Table table({{"NAME"}, {"N", Table::Align::right}, {"TEXT"}});
+  table.add({"a", "1", "short"});
+  table.add({"longer", "12345", "a text that goes on and on"});
+  return table;
+}
+
+TEST(Table, AlignsItsColumns) {
+  EXPECT_EQ(sample().text(false, std::nullopt),
+            "NAME        N  TEXT\n"
+            "a           1  short\n"
+            "longer  12345  a text that goes on and on\n");
+}
+
+TEST(Table, CutsOnlyTheLastColumnAtTheWidth) {
+  EXPECT_EQ(sample().text(false, 27),
+            "NAME        N  TEXT\n"
+            "a           1  short\n"
+            "longer  12345  a text tha…\n");
+}
+
+TEST(Table, PaintsWithoutMovingColumns) {
+  Table table({{"A"}, {"B"}});
+  table.add({{"err", Ink::red}, "x"});
+  EXPECT_EQ(table.text(true, std::nullopt),
+            "\x1b[2mA\x1b[0m    \x1b[2mB\x1b[0m\n\x1b[31merr\x1b[0m  x\n");
+}
+
+TEST(Table, KeepsTheLinesOfACellOnOneLine) {
+  Table table({{"A"}});
+  table.add({"one\ntwo"});
+  EXPECT_EQ(table.text(false, std::nullopt), "A\none two\n");
+}
+
+TEST(AnsiFilter, LetsColoursThroughAndNothingElse) {
+  AnsiFilter filter(true);
+  EXPECT_EQ(filter.feed("\x1b[1;31mred\x1b[0m\n"), "\x1b[1;31mred\x1b[0m\n");
+  EXPECT_EQ(filter.feed("a\x1b[2Jb\x1b]0;title\ac\x1b[Hd\x07"), "abcd");
+  EXPECT_EQ(filter.feed("\x1b]8;;http://x\x1b\\link"), "link");
+}
+
+TEST(AnsiFilter, SequencesMayBeCutAnywhere) {
+  const std::string text = "x\x1b[32mgreen\x1b[0m\x1b]0;t\x1b\\y";
+  for (std::size_t at = 0; at <= text.size(); ++at) {
+    AnsiFilter filter(true);
+    EXPECT_EQ(filter.feed(text.substr(0, at)) + filter.feed(text.substr(at)),
+              "x\x1b[32mgreen\x1b[0my");
+  }
+}
+
+TEST(AnsiFilter, WithoutColoursNoneGetThrough) {
+  EXPECT_EQ(AnsiFilter(false).feed("\x1b[31mred\x1b[0m"), "red");
+}
+
+}  // namespace
+}  // namespace rq::cli
