@@ -78,7 +78,8 @@ void print(const Options& options, const Report& report, double cpu_s) {
 template <typename Protocol>
 void load(const Options& options) {
   const auto work = std::make_unique<Load<Protocol>>(options.plan);
-  print(options, work->run(), cpu_seconds());
+  const Report report = work->run();
+  print(options, report, cpu_seconds());
 }
 
 int main_of(int argc, char** argv) {
