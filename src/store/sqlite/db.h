@@ -72,6 +72,7 @@ class Statement {
     if (bytes == nullptr || size == 0) return {};
     return {static_cast<const char*>(bytes), static_cast<std::size_t>(size)};
   }
+  [[nodiscard]] int columns() const { return sqlite3_column_count(handle_); }
   [[nodiscard]] base::Instant instant(int column) const {
     return base::from_ms(integer(column));
   }

@@ -168,8 +168,8 @@ void apart(benchmark::State& state) {
   report(state, *rig, bytes_written() - before);
 }
 
-BENCHMARK(mixed)->Arg(0)->Arg(10'000'000)->Unit(benchmark::kMicrosecond)->UseRealTime()->MinTime(3);
-BENCHMARK(apart)->Arg(0)->Arg(10'000'000)->Unit(benchmark::kMicrosecond)->UseRealTime()->MinTime(3);
+BENCHMARK(mixed)->Arg(0)->Arg(10'000'000)->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(apart)->Arg(0)->Arg(10'000'000)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace
 }  // namespace rq

@@ -37,6 +37,7 @@ Result<void> SqliteStore::flush() {
   RQ_TRY(flush_messages());
   RQ_TRY(flush_ready());
   RQ_TRY(flush_scheduled());
+  RQ_TRY(flush_finished());
   RQ_TRY(flush_leases());
   RQ_TRY(flush_attempts());
   RQ_TRY(flush_queues());
@@ -112,7 +113,7 @@ Result<void> SqliteStore::delete_rows_of(Held& held) {
       RQ_TRY(sql_.insert_waste.bind(1, message.details->folder).run());
     }
   }
-  if (message.attempts > 0) RQ_TRY(sql_.delete_attempts.bind(1, message.seq).run());
+  if (held.attempted) RQ_TRY(sql_.delete_attempts.bind(1, message.seq).run());
   return {};
 }
 
@@ -176,6 +177,43 @@ Result<void> SqliteStore::flush_scheduled() {
   return {};
 }
 
+std::string_view SqliteStore::kind_of(Where where) {
+  switch (where) {
+    case Where::kept:
+      return "kept";
+    case Where::err:
+      return "err";
+    case Where::buried:
+      return "buried";
+    case Where::nowhere:
+    case Where::ready:
+    case Where::scheduled:
+    case Where::lease:
+      return {};
+  }
+  return {};
+}
+
+Result<void> SqliteStore::flush_finished() {
+  for (const Held* held : dirty_) {
+    if (held->stored == held->now) continue;
+    const auto bind = [held](Statement& statement, const Place& place, std::string_view kind) {
+      return statement.bind(1, place.queue)
+          .bind(2, kind)
+          .bind(3, place.key)
+          .bind(4, held->message.seq)
+          .run();
+    };
+    if (const auto kind = kind_of(held->stored.where); !kind.empty()) {
+      RQ_TRY(bind(sql_.delete_finished, held->stored, kind));
+    }
+    if (const auto kind = kind_of(held->now.where); !kind.empty()) {
+      RQ_TRY(bind(sql_.insert_finished, held->now, kind));
+    }
+  }
+  return {};
+}
+
 Result<void> SqliteStore::flush_leases() {
   seqs_.clear();
   batch_lease_.rows.clear();
@@ -210,8 +248,11 @@ Result<void> SqliteStore::flush_leases() {
 Result<void> SqliteStore::flush_attempts() {
   for (const Attempt& attempt : attempts_) {
     // The message may have gone in the same batch.
-    const Held* message = held(attempt.seq);
-    if (message != nullptr && message->erased) continue;
+    Held* message = held(attempt.seq);
+    if (message != nullptr) {
+      if (message->erased) continue;
+      message->attempted = true;
+    }
     Statement& replace = sql_.replace_attempt;
     replace.bind(1, attempt.seq).bind(2, attempt.number).bind_text_or_null(3, attempt.worker);
     replace.bind(4, base::to_ms(attempt.started)).bind(5, base::to_ms(attempt.ended));
@@ -247,6 +288,8 @@ std::string settings_text(const Queue& queue) {
 }  // namespace
 
 Result<void> SqliteStore::insert(Queue& queue) {
+  // One of the same name may have been erased by this batch.
+  RQ_TRY(flush());
   RQ_TRY(ensure_transaction());
   const std::string settings = settings_text(queue);
   bind_queue(sql_.insert_queue, queue, settings);

@@ -38,7 +38,7 @@ Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file) {
 namespace {
 
 // Each query lists what should not be: one line a row.
-constexpr std::array<const char*, 7> kRules{
+constexpr std::array<const char*, 8> kRules{
     "SELECT 'counter of queue ' || q.name || ': ' || c.que || ' in que, the line has ' || "
     "(SELECT count(*) FROM ready r WHERE r.queue = q.id) FROM queue q JOIN counter c ON c.queue = "
     "q.id WHERE c.que <> (SELECT count(*) FROM ready r WHERE r.queue = q.id)",
@@ -49,9 +49,13 @@ constexpr std::array<const char*, 7> kRules{
     "(SELECT count(*) FROM scheduled s WHERE s.queue = q.id) FROM queue q JOIN counter c ON "
     "c.queue = q.id WHERE c.scheduled <> (SELECT count(*) FROM scheduled s WHERE s.queue = q.id)",
     "SELECT 'counter of queue ' || q.name || ': ' || (c.done + c.relayed + c.cancelled + c.err) "
-    "|| ' finished, there are ' || count(m.seq) FROM queue q JOIN counter c ON c.queue = q.id "
-    "LEFT JOIN message m ON m.queue = q.id AND m.finished IS NOT NULL GROUP BY q.id "
-    "HAVING c.done + c.relayed + c.cancelled + c.err <> count(m.seq)",
+    "|| ' finished, there are ' || (SELECT count(*) FROM finished f WHERE f.queue = q.id) FROM "
+    "queue q JOIN counter c ON c.queue = q.id WHERE c.done + c.relayed + c.cancelled + c.err <> "
+    "(SELECT count(*) FROM finished f WHERE f.queue = q.id)",
+    "SELECT 'message ' || m.seq || ' is finished, but not filed so' FROM message m WHERE "
+    "m.finished IS NOT NULL AND NOT EXISTS (SELECT 1 FROM finished f WHERE f.queue = m.queue AND "
+    "f.kind = CASE WHEN m.rest_state <> 'err' THEN 'kept' WHEN m.mark = 'buried' THEN 'buried' "
+    "ELSE 'err' END AND f.at = m.finished AND f.seq = m.seq)",
     "SELECT 'message ' || m.seq || ' rests in que, but is in no line and has no lease' FROM "
     "message m WHERE m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.seq = "
     "m.seq) AND NOT EXISTS (SELECT 1 FROM ready r WHERE r.queue = m.queue AND r.rank = -m.priority "

@@ -30,8 +30,13 @@ Result<void> SqliteReader::open(const std::filesystem::path& file) {
                         "SELECT count(*) FROM (SELECT 1 FROM ready WHERE queue = ?1 AND "
                         "(rank, seq) < (?2, ?3) LIMIT ?4)"));
   RQ_TRY(oldest_.prepare(db_.handle(),
-                         "SELECT m.created FROM message m WHERE m.seq = (SELECT min(seq) FROM "
-                         "(SELECT seq FROM ready WHERE queue = ?1 ORDER BY rank, seq LIMIT 1))"));
+                         // The first of each priority; from one to the next by the index.
+                         "WITH RECURSIVE line(rank) AS (SELECT min(rank) FROM ready WHERE queue = "
+                         "?1 UNION ALL SELECT (SELECT min(rank) FROM ready WHERE queue = ?1 AND "
+                         "rank > line.rank) FROM line WHERE line.rank IS NOT NULL LIMIT 1000) "
+                         "SELECT m.created FROM message m WHERE m.seq = (SELECT min((SELECT "
+                         "min(seq) FROM ready WHERE queue = ?1 AND rank = line.rank)) FROM line "
+                         "WHERE line.rank IS NOT NULL)"));
   RQ_TRY(queue_id_.prepare(db_.handle(), "SELECT id FROM queue WHERE name = ?1"));
   return waste_.prepare(db_.handle(), "SELECT folder FROM waste LIMIT ?1");
 }
@@ -208,14 +213,11 @@ std::string source_of(State state) {
     case State::run:
       return "SELECT seq FROM lease WHERE queue = {0}";
     case State::err:
-      return "SELECT seq FROM message WHERE queue = {0} AND finished IS NOT NULL AND rest_state = "
-             "'err' AND mark <> 'buried' UNION ALL SELECT seq FROM message WHERE queue = {0} AND "
-             "finished IS NOT NULL AND mark = 'buried'";
+      return "SELECT seq FROM finished WHERE queue = {0} AND kind IN ('err', 'buried')";
     case State::done:
     case State::relayed:
     case State::cancelled:
-      return "SELECT seq FROM message WHERE queue = {0} AND finished IS NOT NULL AND rest_state <> "
-             "'err'";
+      return "SELECT seq FROM finished WHERE queue = {0} AND kind = 'kept'";
     case State::prep:
     case State::throttled:
     case State::depends:

@@ -13,7 +13,8 @@ using base::Result;
 // Times are milliseconds since the epoch, UTC. Lengths of time are milliseconds.
 //
 // A message's row is written when it is put and when it rests again, not when it is leased: a lease
-// is a row of its own, narrow and short-lived, and so is its place in the line (ready, scheduled).
+// is a row of its own, narrow and short-lived, and so is its place in the line (ready, scheduled,
+// finished). The message table has no index at all: what is looked for is in the narrow tables.
 // What most messages do not have is in `detail`. The view `messages` puts it all together.
 constexpr const char* kVersion1 = R"sql(
 CREATE TABLE meta (
@@ -62,13 +63,6 @@ CREATE TABLE message (
   detailed   INTEGER NOT NULL,             -- 1: it has a row in detail
   payload    BLOB NOT NULL
 ) STRICT;
-CREATE INDEX message_kept ON message (queue, finished)
-  WHERE finished IS NOT NULL AND rest_state <> 'err';
-CREATE INDEX message_err ON message (queue, finished)
-  WHERE finished IS NOT NULL AND rest_state = 'err' AND mark <> 'buried';
-CREATE INDEX message_buried ON message (queue, finished)
-  WHERE finished IS NOT NULL AND mark = 'buried';
-
 CREATE TABLE detail (
   seq          INTEGER PRIMARY KEY,
   key          TEXT,
@@ -110,6 +104,14 @@ CREATE TABLE scheduled (                   -- messages that wait for their due t
   PRIMARY KEY (due, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX scheduled_queue ON scheduled (queue, due, seq);
+
+CREATE TABLE finished (                    -- messages at their end, oldest first
+  queue INTEGER NOT NULL,
+  kind  TEXT NOT NULL,                     -- kept (done relayed cancelled) err buried
+  at    INTEGER NOT NULL,
+  seq   INTEGER NOT NULL,
+  PRIMARY KEY (queue, kind, at, seq)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE lease (                       -- messages in run
   seq      INTEGER PRIMARY KEY,

@@ -35,7 +35,7 @@ Result<void> SqliteStore::open(const std::filesystem::path& file, const Options&
   // synchronous=NORMAL and sync_log() after each commit that promises the disk are together what
   // FULL is; apart, they let a lease do without (docs/ARCHITECTURE.md).
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
-  RQ_TRY(db_.exec("PRAGMA journal_mode = WAL"));
+  RQ_TRY(start_log());
   RQ_TRY(db_.exec("PRAGMA synchronous = NORMAL"));
   RQ_TRY(db_.exec("PRAGMA wal_autocheckpoint = 0"));
   RQ_TRY(db_.exec("PRAGMA temp_store = MEMORY"));
@@ -64,6 +64,19 @@ Result<void> SqliteStore::open(const std::filesystem::path& file, const Options&
   next_ = *next;
   block_end_ = next_;
   return sync_log();
+}
+
+// SQLite stays with another journal, without an error, where a log cannot work.
+Result<void> SqliteStore::start_log() {
+  Statement mode;
+  RQ_TRY(mode.prepare(db_.handle(), "PRAGMA journal_mode = WAL", false));
+  RQ_TRY_ASSIGN(found, mode.step());
+  if (found && mode.text(0) == "wal") return {};
+  return base::fail(
+      Code::internal,
+      fmt::format("SQLite cannot keep a write-ahead log here: its journal mode is '{}'",
+                  found ? mode.text(0) : ""),
+      "put the store on a local file system (not a network share)");
 }
 
 SqliteStore::~SqliteStore() {
@@ -125,24 +138,15 @@ Result<void> SqliteStore::prepare() {
       {sql_.next_scheduled,
        "SELECT seq FROM scheduled WHERE queue = ?1 ORDER BY due, seq LIMIT 1"},
       {sql_.next_expired, "SELECT seq FROM lease WHERE until <= ?1 ORDER BY until LIMIT 1"},
-      {sql_.next_buried,
-       "SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT NULL AND mark = 'buried' "
-       "ORDER BY finished LIMIT 1"},
-      {sql_.oldest_kept,
-       "SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT NULL AND rest_state <> 'err' "
-       "ORDER BY finished LIMIT 1"},
-      {sql_.oldest_err,
-       "SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT NULL AND rest_state = 'err' "
-       "AND mark <> 'buried' ORDER BY finished LIMIT 1"},
+      {sql_.insert_finished, "INSERT INTO finished VALUES (?1,?2,?3,?4)"},
+      {sql_.delete_finished,
+       "DELETE FROM finished WHERE queue = ?1 AND kind = ?2 AND at = ?3 AND seq = ?4"},
+      {sql_.first_finished,
+       "SELECT seq FROM finished WHERE queue = ?1 AND kind = ?2 ORDER BY at, seq LIMIT 1"},
       {sql_.any_message,
        "SELECT seq FROM (SELECT * FROM (SELECT seq FROM ready WHERE queue = ?1 LIMIT 1) "
        "UNION ALL SELECT * FROM (SELECT seq FROM scheduled WHERE queue = ?1 LIMIT 1) "
-       "UNION ALL SELECT * FROM (SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT "
-       "NULL AND rest_state <> 'err' LIMIT 1) "
-       "UNION ALL SELECT * FROM (SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT "
-       "NULL AND rest_state = 'err' AND mark <> 'buried' LIMIT 1) "
-       "UNION ALL SELECT * FROM (SELECT seq FROM message WHERE queue = ?1 AND finished IS NOT "
-       "NULL AND mark = 'buried' LIMIT 1) "
+       "UNION ALL SELECT * FROM (SELECT seq FROM finished WHERE queue = ?1 LIMIT 1) "
        "UNION ALL SELECT * FROM (SELECT seq FROM message WHERE queue = ?1 LIMIT 1)) LIMIT 1"},
       {sql_.orphan_lease,
        "SELECT seq FROM lease WHERE ends IS NOT NULL AND boot < ?1 ORDER BY seq LIMIT 1"},
@@ -175,6 +179,7 @@ Result<void> SqliteStore::prepare() {
 // --- The batch ------------------------------------------------------------------------------------
 
 Result<void> SqliteStore::begin() {
+  if (log_in_doubt_) RQ_TRY(renew_log());
   ++batch_;
   return {};
 }
@@ -194,10 +199,15 @@ Result<void> SqliteStore::commit(Sync sync) {
       in_transaction_ = false;
       unsynced_ = true;
     }
-    if (sync == Sync::disk && unsynced_) RQ_TRY(sync_log());
+    // Numbers that have been told must not be given again after a loss of power, whatever the
+    // messages' own sync class.
+    if ((sync == Sync::disk || new_block_) && unsynced_) RQ_TRY(sync_log());
+    new_block_ = false;
     return {};
   };
   if (auto done = work(); !done) {
+    // SQLite syncs the head of a new log by itself, so any fault but a full disk may be of a sync.
+    if (done.error().code != Code::disk_full) log_in_doubt_ = true;
     abort();
     return done;
   }
@@ -226,6 +236,7 @@ void SqliteStore::abort() {
   until_floor_ = Instant{};
   due_floor_ = Instant{};
   block_end_ = next_;  // the next number sets a new block aside
+  new_block_ = false;
 }
 
 void SqliteStore::drop_records() {
@@ -240,8 +251,35 @@ Result<void> SqliteStore::sync_log() {
   if (code == SQLITE_OK && log != nullptr && log->pMethods != nullptr) {
     code = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
   }
-  if (code != SQLITE_OK) return fault(nullptr, code, "syncing the log to the disk");
+  if (code != SQLITE_OK) {
+    log_in_doubt_ = true;
+    return fault(nullptr, code, "syncing the log to the disk");
+  }
   unsynced_ = false;
+  return {};
+}
+
+// After a failed sync the kernel takes the lost pages of the log for written, and the next sync
+// says nothing about them: what is appended then could stand behind a hole. So every page of the
+// log is written once more, which makes the kernel write it again; until that is synced, nothing
+// goes on.
+Result<void> SqliteStore::renew_log() {
+  sqlite3_file* log = nullptr;
+  int code = sqlite3_file_control(db_.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+  sqlite3_int64 size = 0;
+  const bool open = log != nullptr && log->pMethods != nullptr;
+  if (code == SQLITE_OK && open) code = log->pMethods->xFileSize(log, &size);
+  std::string part;
+  for (sqlite3_int64 at = 0; code == SQLITE_OK && at < size;) {
+    part.resize(static_cast<std::size_t>(std::min<sqlite3_int64>(size - at, base::kMiB)));
+    const int n = static_cast<int>(part.size());
+    code = log->pMethods->xRead(log, part.data(), n, at);
+    if (code == SQLITE_OK) code = log->pMethods->xWrite(log, part.data(), n, at);
+    at += n;
+  }
+  if (code != SQLITE_OK) return fault(nullptr, code, "writing the log once more");
+  RQ_TRY(sync_log());
+  log_in_doubt_ = false;
   return {};
 }
 
@@ -252,8 +290,9 @@ void SqliteStore::maintain() {
   const int code = sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE,
                                              &frames, &copied);
   // Busy or failed: the log grows on, and the next batch tries again. A disk that fails shows in
-  // the next commit, whose words go to those who asked.
+  // the next batch, whose words go to those who asked.
   if (code == SQLITE_OK && copied == frames) log_frames_ = 0;
+  if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) log_in_doubt_ = true;
 }
 
 // --- Records --------------------------------------------------------------------------------------
@@ -266,13 +305,17 @@ SqliteStore::Place SqliteStore::place_of(const Message& m) {
       return {.where = Where::scheduled, .queue = m.queue, .key = base::to_ms(m.due)};
     case core::State::run:
       return {.where = Where::lease, .queue = m.queue, .key = 0};
+    case core::State::done:
+    case core::State::relayed:
+    case core::State::cancelled:
+      return {.where = Where::kept, .queue = m.queue, .key = base::to_ms(m.finished)};
+    case core::State::err:
+      return {.where = m.mark == core::Mark::buried ? Where::buried : Where::err,
+              .queue = m.queue,
+              .key = base::to_ms(m.finished)};
     case core::State::prep:
     case core::State::throttled:
     case core::State::depends:
-    case core::State::done:
-    case core::State::relayed:
-    case core::State::err:
-    case core::State::cancelled:
       return {.where = Where::nowhere, .queue = m.queue, .key = 0};
   }
   return {};
@@ -341,6 +384,7 @@ Result<Seq> SqliteStore::next_seq() {
     RQ_TRY(ensure_transaction());
     RQ_TRY(sql_.set_next_seq.bind(1, next_ + kSeqBlock).run());
     block_end_ = next_ + kSeqBlock;
+    new_block_ = true;
   }
   return next_++;
 }
@@ -364,6 +408,7 @@ Result<SqliteStore::Held*> SqliteStore::load(const Statement& row) {
   loaded.in_table = true;
   loaded.has_detail = loaded.message.details != nullptr;
   loaded.tagged = true;
+  loaded.attempted = loaded.message.attempts > 0;
   loaded.stored = place_of(loaded.message);
   loaded.now = loaded.stored;
   return &loaded;
@@ -518,12 +563,13 @@ Result<Record*> SqliteStore::next_scheduled(QueueId queue) {
 
 Result<Record*> SqliteStore::next_buried(QueueId queue) {
   RQ_TRY(flush());
-  return first_of(sql_.next_buried.bind(1, queue));
+  return first_of(sql_.first_finished.bind(1, queue).bind(2, kind_of(Where::buried)));
 }
 
 Result<Record*> SqliteStore::oldest_finished(QueueId queue, bool err) {
   RQ_TRY(flush());
-  return first_of((err ? sql_.oldest_err : sql_.oldest_kept).bind(1, queue));
+  const Where where = err ? Where::err : Where::kept;
+  return first_of(sql_.first_finished.bind(1, queue).bind(2, kind_of(where)));
 }
 
 Result<Record*> SqliteStore::any_message(QueueId queue) {

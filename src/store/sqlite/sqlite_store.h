@@ -58,12 +58,13 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> forget_waste(const std::vector<std::string>& folders) override;
 
  private:
-  // Where a message is filed: at most one of these three tables names it.
-  enum class Where : std::uint8_t { nowhere, ready, scheduled, lease };
+  // Where a message is filed: in at most one place of the narrow tables (the last three are kinds
+  // of `finished`).
+  enum class Where : std::uint8_t { nowhere, ready, scheduled, lease, kept, err, buried };
   struct Place {
     Where where = Where::nowhere;
     QueueId queue = 0;
-    std::int64_t key = 0;  // rank, or due
+    std::int64_t key = 0;  // rank, due, or when it finished
     friend bool operator==(const Place&, const Place&) = default;
   };
   struct Held final : Record {
@@ -72,6 +73,7 @@ class SqliteStore final : public Store {
     bool in_table = false;  // it has a row in message
     bool has_detail = false;
     bool tagged = false;
+    bool attempted = false;  // it may have rows in attempt
     bool dirty = false;     // in dirty_
     bool whole = false;     // its row must be written
     bool lease_changed = false;
@@ -95,12 +97,16 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> flush_messages();
   [[nodiscard]] Result<void> flush_ready();
   [[nodiscard]] Result<void> flush_scheduled();
+  [[nodiscard]] Result<void> flush_finished();
+  [[nodiscard]] static std::string_view kind_of(Where where);
   [[nodiscard]] Result<void> flush_leases();
   [[nodiscard]] Result<void> flush_attempts();
   [[nodiscard]] Result<void> flush_queues();
   [[nodiscard]] Result<void> write_detail(Held& held);
   [[nodiscard]] Result<void> delete_rows_of(Held& held);
+  [[nodiscard]] Result<void> start_log();
   [[nodiscard]] Result<void> sync_log();
+  [[nodiscard]] Result<void> renew_log();
   void drop_records();
 
   Options options_;
@@ -119,10 +125,11 @@ class SqliteStore final : public Store {
     Statement replace_detail, delete_detail;
     Statement insert_readies, delete_ready, delete_ready_range;
     Statement insert_scheduled, delete_scheduled;
+    Statement insert_finished, delete_finished, first_finished;
     Statement insert_leases, replace_leases, delete_lease, delete_leases;
     Statement replace_attempt, trim_attempts, delete_attempts;
     Statement insert_tag, delete_tag, insert_waste, delete_waste;
-    Statement next_due, next_scheduled, next_expired, next_buried, oldest_kept, oldest_err;
+    Statement next_due, next_scheduled, next_expired;
     Statement any_message, orphan_lease, shift_leases, min_due, min_until;
     Statement insert_queue, update_queue, delete_queue, replace_counter, delete_counter;
     Statement set_next_seq;
@@ -139,6 +146,8 @@ class SqliteStore final : public Store {
   std::uint64_t batch_ = 0;
   bool in_transaction_ = false;
   bool unsynced_ = false;         // a commit is not on disk yet
+  bool log_in_doubt_ = false;     // a sync failed: renew_log() before anything else
+  bool new_block_ = false;        // sequence numbers were set aside
   std::vector<Held*> dirty_;
   std::vector<Attempt> attempts_;
   std::unordered_map<std::string, Held*> new_keys_;

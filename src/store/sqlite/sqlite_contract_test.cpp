@@ -1,0 +1,46 @@
+// The contract of store.h on SQLite.
+#include "store/contract.h"
+#include "store/sqlite/engine_rig.h"
+
+namespace rq::store::contract {
+namespace {
+
+namespace sq = store::sqlite;
+
+class SqliteHome final : public Home {
+ public:
+  std::unique_ptr<Store> open() override { return value_of(sq::open_store(file_)); }
+  std::unique_ptr<Reader> reader() override { return value_of(sq::open_reader(file_)); }
+  void crash() override {
+    const auto copy = dir_.path() / fmt::format("crash-{}.db", ++crashes_);
+    sq::test::copy_as_after_a_crash(file_, copy);
+    file_ = copy;
+  }
+  std::vector<std::string> findings() override {
+    auto found = sq::check_store(file_);
+    EXPECT_TRUE(found);
+    return found ? std::move(*found) : std::vector<std::string>{};
+  }
+
+ private:
+  template <typename T>
+  static T value_of(Result<T> result) {
+    EXPECT_TRUE(result) << result.error().message;
+    return std::move(result).value();
+  }
+
+  sq::test::TempDir dir_;
+  std::filesystem::path file_ = dir_.path() / "rq.db";
+  int crashes_ = 0;
+};
+
+Factory sqlite() {
+  return {.name = "sqlite", .make = [] { return std::make_unique<SqliteHome>(); }};
+}
+std::string name_of(const testing::TestParamInfo<Factory>& info) { return info.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(Sqlite, StoreContract, testing::Values(sqlite()), name_of);
+INSTANTIATE_TEST_SUITE_P(Sqlite, StoreReaders, testing::Values(sqlite()), name_of);
+
+}  // namespace
+}  // namespace rq::store::contract
