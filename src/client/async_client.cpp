@@ -11,6 +11,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/json.hpp>
+#include <deque>
 #include <optional>
 
 #include "base/limits.h"
@@ -126,16 +127,19 @@ Error error_of(const Reply& reply) {
 }
 
 struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
+  struct Waiting {
+    RequestId id = 0;
+    Done done;
+    Steady::time_point deadline;
+  };
   struct Connection : std::enable_shared_from_this<Connection> {
     explicit Connection(asio::io_context& io) : socket(io), resolver(io) {}
     stream_protocol::socket socket;
     asio::ip::tcp::resolver resolver;
     boost::beast::flat_buffer buffer;
     std::optional<http::response_parser<http::string_body>> parser;
-    std::string request;
-    RequestId id = 0;
-    Done done;
-    Steady::time_point deadline;
+    std::string request;          // of all that is waited for
+    std::deque<Waiting> waiting;  // in the order of the answers
     bool reused = false;
     bool timed_out = false;
   };
@@ -164,8 +168,7 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
                                       : "localhost";
   }
 
-  RequestId send(std::string_view method, std::string_view path, std::string_view body, Done done,
-                 base::Millis timeout) {
+  ConnectionPtr connection_to_use() {
     ConnectionPtr connection;
     if (idle.empty()) {
       connection = std::make_shared<Connection>(io);
@@ -174,27 +177,35 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
       idle.pop_back();
     }
     connection->reused = connection->socket.is_open();
-    connection->id = ++last_id;
-    connection->done = std::move(done);
-    connection->deadline = Steady::now() + timeout;
     connection->timed_out = false;
-    std::string& request = connection->request;
-    request.clear();
-    fmt::format_to(std::back_inserter(request), "{} {} HTTP/1.1\r\nHost: {}\r\n", method, path,
-                   host);
+    connection->request.clear();
+    return connection;
+  }
+
+  RequestId add(const ConnectionPtr& connection, std::string_view method, Request request) {
+    std::string& text = connection->request;
+    fmt::format_to(std::back_inserter(text), "{} {} HTTP/1.1\r\nHost: {}\r\n", method,
+                   request.path, host);
     if (method == "POST") {
-      fmt::format_to(std::back_inserter(request),
-                     "Content-Type: application/json\r\nContent-Length: {}\r\n", body.size());
+      fmt::format_to(std::back_inserter(text),
+                     "Content-Type: application/json\r\nContent-Length: {}\r\n",
+                     request.json.size());
     }
-    request.append("\r\n").append(body);
-    active.emplace(connection->id, connection);
+    text.append("\r\n").append(request.json);
+    connection->waiting.push_back({.id = ++last_id,
+                                   .done = std::move(request.done),
+                                   .deadline = Steady::now() + request.timeout});
+    active.emplace(last_id, connection);
+    return last_id;
+  }
+
+  void send(const ConnectionPtr& connection) {
     if (connection->reused) {
       write(connection);
     } else {
       open(connection);
     }
     sweep();
-    return connection->id;
   }
 
   void open(const ConnectionPtr& connection) {
@@ -254,28 +265,46 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
     error_code ignored;
     connection->socket.close(ignored);
     const std::string why = connection->timed_out ? "no answer in time" : error.message();
-    finish(connection, fail(Code::unreachable,
-                            fmt::format("server {}: {}", endpoint.text(), why),
-                            "is the server running?"));
+    while (!connection->waiting.empty()) {
+      finish(connection, fail(Code::unreachable,
+                              fmt::format("server {}: {}", endpoint.text(), why),
+                              "is the server running?"));
+    }
   }
 
   void answered(const ConnectionPtr& connection) {
     auto& message = connection->parser->get();
     Reply reply{.status = message.result_int(), .body = std::move(message.body())};
-    if (message.keep_alive() && !connection->timed_out &&
-        idle.size() < base::kIdleConnectionsMax) {
-      connection->parser.reset();
-      active.erase(connection->id);
+    const bool keeps = message.keep_alive() && !connection->timed_out;
+    connection->parser.reset();
+    if (connection->waiting.size() > 1 && keeps) {
+      connection->reused = false;  // it was alive: what breaks now is not sent again
+      finish(connection, std::move(reply));
+      // Its answer may be here already, but must not come from within the first one's.
+      if (!closed) read(connection);
+      return;
+    }
+    if (keeps && idle.size() < base::kIdleConnectionsMax) {
+      // Before the callback, so that what it asks next finds the connection.
+      const Waiting done = take_first(connection);
       idle.push_back(connection);
+      if (!closed && done.done) done.done(std::move(reply));
+      return;
     }
     finish(connection, std::move(reply));
+    failed(connection, asio::error::eof);  // if there is a second one
+  }
+
+  Waiting take_first(const ConnectionPtr& connection) {
+    Waiting first = std::move(connection->waiting.front());
+    connection->waiting.pop_front();
+    active.erase(first.id);
+    return first;
   }
 
   void finish(const ConnectionPtr& connection, Result<Reply> result) {
-    active.erase(connection->id);
-    const Done done = std::move(connection->done);
-    connection->done = nullptr;
-    if (!closed && done) done(std::move(result));
+    const Waiting first = take_first(connection);
+    if (!closed && first.done) first.done(std::move(result));
   }
 
   // One timer for all requests: a deadline is only for servers that hang.
@@ -288,7 +317,8 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
       if (error || self->closed) return;
       const Steady::time_point now = Steady::now();
       for (auto& [id, connection] : self->active) {
-        if (connection->deadline > now || connection->timed_out) continue;
+        const Steady::time_point deadline = connection->waiting.front().deadline;
+        if (deadline > now || connection->timed_out) continue;
         connection->timed_out = true;
         error_code ignored;
         connection->resolver.cancel();
@@ -303,7 +333,7 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
     if (found == active.end()) return;
     Connection& connection = *found->second;
     connection.reused = false;  // not to be sent again
-    connection.deadline = Steady::now() + kHangUpWait;
+    for (Waiting& waiting : connection.waiting) waiting.deadline = Steady::now() + kHangUpWait;
     error_code ignored;
     if (connection.socket.is_open()) {
       connection.socket.shutdown(stream_protocol::socket::shutdown_send, ignored);
@@ -432,11 +462,28 @@ AsyncClient::~AsyncClient() { impl_->close(); }
 
 AsyncClient::RequestId AsyncClient::post(std::string_view path, std::string_view json, Done done,
                                          base::Millis timeout) {
-  return impl_->send("POST", path, json, std::move(done), timeout);
+  const auto connection = impl_->connection_to_use();
+  const RequestId id =
+      impl_->add(connection, "POST",
+                 {.path = path, .json = json, .done = std::move(done), .timeout = timeout});
+  impl_->send(connection);
+  return id;
 }
 
 AsyncClient::RequestId AsyncClient::get(std::string_view path, Done done, base::Millis timeout) {
-  return impl_->send("GET", path, {}, std::move(done), timeout);
+  const auto connection = impl_->connection_to_use();
+  const RequestId id = impl_->add(
+      connection, "GET", {.path = path, .json = {}, .done = std::move(done), .timeout = timeout});
+  impl_->send(connection);
+  return id;
+}
+
+AsyncClient::RequestId AsyncClient::post_both(Request first, Request second) {
+  const auto connection = impl_->connection_to_use();
+  impl_->add(connection, "POST", std::move(first));
+  const RequestId id = impl_->add(connection, "POST", std::move(second));
+  impl_->send(connection);
+  return id;
 }
 
 void AsyncClient::hang_up(RequestId request) { impl_->hang_up(request); }

@@ -41,6 +41,7 @@ class AsyncClient {
  public:
   using Done = std::function<void(base::Result<Reply>)>;
   using RequestId = std::uint64_t;
+  static constexpr base::Millis kTimeout{30'000};
 
   AsyncClient(boost::asio::io_context& io, Endpoint endpoint);
   // No `done` is called any more.
@@ -54,6 +55,16 @@ class AsyncClient {
                  base::Millis timeout = kTimeout);
   RequestId get(std::string_view path, Done done, base::Millis timeout = kTimeout);
 
+  // Two requests in one piece on one connection: the server takes them up together, and answers the
+  // first before the second. Gives the id of the second.
+  struct Request {
+    std::string_view path;
+    std::string_view json;
+    Done done;
+    base::Millis timeout = kTimeout;
+  };
+  RequestId post_both(Request first, Request second);
+
   // For long polls: says to the server that nobody waits any more, and still takes the answer if
   // there is one already.
   void hang_up(RequestId request);
@@ -65,8 +76,6 @@ class AsyncClient {
     std::function<void()> on_down;
   };
   void subscribe(std::string_view path, Subscriber subscriber);
-
-  static constexpr base::Millis kTimeout{30'000};
 
  private:
   struct Impl;

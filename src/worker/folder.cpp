@@ -47,8 +47,6 @@ Result<MessageFolder> prepare_folder(std::string_view dir, std::string_view fold
                 "see to the disk and to the rights of the folder");
   };
   if (!make_all(root)) return failed(root);
-  const std::string attach = root + "/attach";
-  if (!make(attach)) return failed(attach);
   if (!make(made.job)) return failed(made.job);
   if (owner != nullptr && ::lchown(made.job.c_str(), owner->uid, owner->gid) != 0) {
     return failed(made.job);

@@ -1,5 +1,6 @@
 #pragma once
-// The folder of a message: job/ is where its script works, attach/ where attachments lie.
+// The folder of a message: job/ is where its script works. As in RQ, attach/ is there only when the
+// message has attachments: whoever attaches makes it.
 #include <string>
 #include <string_view>
 
@@ -12,7 +13,7 @@ struct MessageFolder {
   std::string job;  // absolute
   std::string log;  // job/stdio.log
 };
-// Makes what is missing of `dir`/`folder`; with `owner`, job/ belongs to that user.
+// Makes what is missing of `dir`/`folder`/job; with `owner`, job/ belongs to that user.
 // internal when the disk does not want to; bad_value when `folder` leads out of `dir`.
 [[nodiscard]] base::Result<MessageFolder> prepare_folder(std::string_view dir,
                                                          std::string_view folder,

@@ -67,6 +67,7 @@ class Loop : private Watcher {
     Steady::time_point held_until;       // no starts before
     boost::asio::steady_timer timer;
     bool timer_armed = false;
+    bool to_fill = false;
   };
   using StationPtr = std::shared_ptr<Station>;
 
@@ -102,7 +103,11 @@ class Loop : private Watcher {
   void watch_errors();
   void fill(const StationPtr& station);
   void fill_all();
-  void reserve(const StationPtr& station, std::int64_t count);
+  void send_soon();
+  void send();
+  [[nodiscard]] std::int64_t wanted(const StationPtr& station);
+  void reserve(const StationPtr& station, std::int64_t count,
+               std::optional<Reporter::Endings> endings);
   void reserved(const StationPtr& station, std::int64_t count,
                 const base::Result<client::Reply>& reply);
   void fill_later(const StationPtr& station);
@@ -148,6 +153,8 @@ class Loop : private Watcher {
   std::unordered_map<ChildId, AttemptPtr> by_child_;
   std::unordered_map<std::int64_t, AttemptPtr> by_seq_;    // whose folder is in use
   std::unordered_map<std::int64_t, AttemptPtr> waiting_;   // for that folder
+  std::vector<StationPtr> to_fill_;  // at the end of this turn of the loop
+  bool send_posted_ = false;
   std::time_t header_second_ = 0;
   std::string header_time_;
 };

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 #include <cerrno>
 #include <fstream>
@@ -295,18 +296,50 @@ void Loop::fill_all() {
   for (const StationPtr& station : all) fill(station);
 }
 
-// Asks for as many messages as there are slots that nobody has asked for yet.
+// At the end of this turn of the loop, asks for as many messages as there are slots that nobody has
+// asked for yet.
 void Loop::fill(const StationPtr& station) {
-  if (!connected_ || stop_signals_ > 0 || station->removed || !station->error.empty()) return;
-  // Until the server has heard that the script is fine, it would give nothing.
-  if (!station->view.script_error.empty()) return;
-  const std::int64_t free = station->view.settings.num_workers - station->busy - station->asked;
-  if (free <= 0) return;
-  if (station->held_until > Steady::now()) {
-    fill_later(station);
-    return;
+  if (station->to_fill) return;
+  station->to_fill = true;
+  to_fill_.push_back(station);
+  send_soon();
+}
+
+void Loop::send_soon() {
+  if (send_posted_) return;
+  send_posted_ = true;
+  boost::asio::post(io_, [this] {
+    send_posted_ = false;
+    send();
+  });
+}
+
+// What has ended in this turn, and what is wanted next. The first two go in one piece: the server
+// takes them up in one batch, and a slot that has become free is filled with one wake-up each way.
+void Loop::send() {
+  std::optional<Reporter::Endings> endings = reporter_.take_endings();
+  const std::vector<StationPtr> stations = std::move(to_fill_);
+  to_fill_.clear();
+  for (const StationPtr& station : stations) {
+    station->to_fill = false;
+    const std::int64_t count = wanted(station);
+    if (count <= 0) continue;
+    reserve(station, count, std::move(endings));
+    endings.reset();
   }
-  reserve(station, std::min<std::int64_t>(free, base::kReserveMessagesMax));
+  if (endings) client_.post(Reporter::kFinishPath, endings->json, std::move(endings->done));
+}
+
+std::int64_t Loop::wanted(const StationPtr& station) {
+  if (!connected_ || stop_signals_ > 0 || station->removed || !station->error.empty()) return 0;
+  // Until the server has heard that the script is fine, it would give nothing.
+  if (!station->view.script_error.empty()) return 0;
+  const std::int64_t free = station->view.settings.num_workers - station->busy - station->asked;
+  if (free > 0 && station->held_until > Steady::now()) {
+    fill_later(station);
+    return 0;
+  }
+  return std::min<std::int64_t>(free, base::kReserveMessagesMax);
 }
 
 void Loop::fill_later(const StationPtr& station) {
@@ -319,23 +352,35 @@ void Loop::fill_later(const StationPtr& station) {
   });
 }
 
-void Loop::reserve(const StationPtr& station, std::int64_t count) {
+void Loop::reserve(const StationPtr& station, std::int64_t count,
+                   std::optional<Reporter::Endings> endings) {
   const json::object body{{"queues", json::array{json::value(station->view.name)}},
                           {"limit", count},
                           {"wait_s", kReserveWaitSeconds},
                           {"worker", facts_.name},
                           {"folder", true}};
+  const std::string text = json::serialize(body);
   station->asked += count;
   // The callback never runs inside post(), so the id is known before it is needed.
   auto id = std::make_shared<client::AsyncClient::RequestId>(0);
-  *id = client_.post(
-      "/v1/reserve", json::serialize(body),
-      [this, station, count, id](const Result<Reply>& reply) {
-        station->reserves.erase(*id);
-        station->asked -= count;
-        reserved(station, count, reply);
-      },
-      kReserveTimeout);
+  client::AsyncClient::Request request{
+      .path = "/v1/reserve",
+      .json = text,
+      .done =
+          [this, station, count, id](const Result<Reply>& reply) {
+            station->reserves.erase(*id);
+            station->asked -= count;
+            reserved(station, count, reply);
+          },
+      .timeout = kReserveTimeout};
+  if (endings) {
+    *id = client_.post_both({.path = Reporter::kFinishPath,
+                             .json = endings->json,
+                             .done = std::move(endings->done)},
+                            std::move(request));
+  } else {
+    *id = client_.post(request.path, text, std::move(request.done), kReserveTimeout);
+  }
   station->reserves.insert(*id);
 }
 

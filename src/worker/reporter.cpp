@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 
 #include "base/limits.h"
@@ -187,50 +186,47 @@ void Reporter::finish(Finish finish) {
   if (lease != leases_.end()) lease->second.progress.reset();
   std::string text = to_json(finish);
   finishes_.insert_or_assign(std::move(finish.token), Pending{.json = std::move(text)});
-  flush_soon();
+  listener_.on_ending();
 }
 
-void Reporter::flush_soon() {
-  if (flush_posted_) return;
-  flush_posted_ = true;
-  boost::asio::post(io_, [this] {
-    flush_posted_ = false;
-    flush();
-  });
-}
-
-void Reporter::flush() {
+std::optional<Reporter::Endings> Reporter::take_endings() {
   std::vector<std::string> tokens;
-  for (auto& [token, pending] : finishes_) {
+  for (const auto& [token, pending] : finishes_) {
     if (pending.sending == Sending::in_flight) continue;
-    tokens.push_back(token);
     if (tokens.size() == base::kReserveMessagesMax) {
-      send(std::move(tokens));
-      tokens.clear();
+      listener_.on_ending();  // the rest in the next turn
+      break;
     }
+    tokens.push_back(token);
   }
-  if (!tokens.empty()) send(std::move(tokens));
+  if (tokens.empty()) return std::nullopt;
+  return endings(std::move(tokens));
 }
 
-void Reporter::send(std::vector<std::string> tokens) {
-  std::string body = "{\"items\":[";
+Reporter::Endings Reporter::endings(std::vector<std::string> tokens) {
+  Endings out;
+  out.json = "{\"items\":[";
   for (const std::string& token : tokens) {
     Pending& pending = finishes_.at(token);
     pending.sending = Sending::in_flight;
-    if (body.back() != '[') body.push_back(',');
-    body.append(pending.json);
+    if (out.json.back() != '[') out.json.push_back(',');
+    out.json.append(pending.json);
   }
-  body.append("]}");
-  client_.post("/v1/finish", body, [this, tokens = std::move(tokens)](Result<client::Reply> reply) {
+  out.json.append("]}");
+  out.done = [this, tokens = std::move(tokens)](const Result<client::Reply>& reply) {
     sent(tokens, reply);
-  });
+  };
+  return out;
 }
 
 void Reporter::sent(const std::vector<std::string>& tokens, const Result<client::Reply>& reply) {
   const Result<json::array> items = answers(reply, tokens.size());
   if (!items && !passes(items.error()) && tokens.size() > 1) {
     // One of them spoils the request: each alone, then.
-    for (const std::string& token : tokens) send({token});
+    for (const std::string& token : tokens) {
+      Endings one = endings({token});
+      client_.post(kFinishPath, one.json, std::move(one.done));
+    }
     return;
   }
   bool again = false;
@@ -275,7 +271,7 @@ void Reporter::retry_later() {
   retry_timer_.async_wait([this](const error_code&) {
     // Cancelled by retry_now, or the time has come: the same to do.
     retry_armed_ = false;
-    flush();
+    listener_.on_ending();
   });
 }
 

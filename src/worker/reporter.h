@@ -34,14 +34,22 @@ class Reporter {
     std::function<void(const std::string& token)> on_stop;  // somebody wants it ended
     std::function<void(const std::string& token)> on_lost;  // the lease is not ours any more
     std::function<void()> on_idle;                          // the last Finish was answered
+    std::function<void()> on_ending;                        // take_endings() has something
   };
   Reporter(boost::asio::io_context& io, client::AsyncClient& client, Listener listener);
 
   // From now on the lease is kept alive, until its finish has been answered.
   void track(const std::string& token, base::Millis length);
   void forget(const std::string& token);
-  // All ends of one turn of the loop go in one request.
+  // All ends of one turn of the loop go in one request: on_ending is called for each, and somebody
+  // calls take_endings() when the turn is over, and sends what it gives.
   void finish(Finish finish);
+  struct Endings {
+    std::string json;  // for /v1/finish
+    client::AsyncClient::Done done;
+  };
+  [[nodiscard]] std::optional<Endings> take_endings();
+  static constexpr std::string_view kFinishPath = "/v1/finish";
   // The latest text wins; at most one request at a time.
   void progress(const std::string& token, std::string text);
   // RQ's dup; `done` gets the answer as JSON, or the error.
@@ -71,9 +79,7 @@ class Reporter {
   void beat_due();
   void beat(std::vector<std::string> tokens, std::function<void()> then);
   void beaten(const std::vector<std::string>& tokens, const base::Result<client::Reply>& reply);
-  void flush_soon();
-  void flush();
-  void send(std::vector<std::string> tokens);
+  [[nodiscard]] Endings endings(std::vector<std::string> tokens);
   void sent(const std::vector<std::string>& tokens, const base::Result<client::Reply>& reply);
   void drop(const std::string& token);
   void retry_later();
@@ -85,7 +91,6 @@ class Reporter {
   Listener listener_;
   std::unordered_map<std::string, Lease> leases_;
   std::unordered_map<std::string, Pending> finishes_;
-  bool flush_posted_ = false;
   std::chrono::milliseconds retry_delay_{0};
   bool retry_armed_ = false;
   bool progress_in_flight_ = false;

@@ -109,7 +109,7 @@ TEST(Environments, RqsVariablesAreExact) {
 TEST_F(Folder, IsMadeWithItsPartsAndNeverOutside) {
   const auto made = prepare_folder(dir_, "queue/q/1", nullptr);
   ASSERT_TRUE(made.has_value());
-  EXPECT_TRUE(fs::is_directory(dir_ + "/queue/q/1/attach"));
+  EXPECT_TRUE(fs::is_directory(dir_ + "/queue/q/1/job"));
   EXPECT_EQ(made->job, dir_ + "/queue/q/1/job");
   EXPECT_TRUE(prepare_folder(dir_, "queue/q/1", nullptr).has_value());
   for (const char* bad : {"", "/etc", "../x", "queue/../../x", "a//b", "a/./b"}) {

@@ -105,7 +105,6 @@ def languages(server):
     checks.that(found['progress'].endswith(' bytes'), f'bash: its last text is kept: {found}')
     folder = server.dir / found['folder']
     checks.that((folder / 'job' / 'words.py.gz').exists(), 'the job folder holds what it made')
-    checks.that((folder / 'attach').is_dir(), 'there is an attach folder')
     checks.that('RQ START - ' + str(SCRIPTS / 'shrink.sh') in log_of(server, message),
                 'the log has the header line')
 
