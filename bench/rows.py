@@ -108,12 +108,16 @@ class Rows:
 
     def half_load(self):
         with Rq(self.place, sync=self.sync) as server:
-            tries = [self.load.run(server, 50, 100)['per_s'] for _ in range(3)]
+            tries, first = [], 0
+            for _ in range(3):
+                got = self.load.run(server, 50, 100, args=['--first', first])
+                tries.append(got['per_s'])
+                first = got['next']
             full = statistics.median(tries)
             self.say(f'full load: {number(full)} lives a second; half of it for '
                      f'{self.mode.latency_s} s')
             got = self.load.run(server, 50, 100, seconds=self.mode.latency_s,
-                                args=['--rate', full / 2, '--first', 1 << 32])
+                                args=['--rate', full / 2, '--first', first])
         put = got['put_us']
         over = put['p99'] / put['median']
         rows = [[f'a put, {number(got["per_s"])} lives a second', number(put['median']),

@@ -49,16 +49,18 @@ class Verdicts:
         return f'{"≤" if at_most else "≥"} {show(bound)}: {"reached" if good else "not yet"}'
 
 
-def table(headers, rows):
-    """The first column is text, the others are figures."""
+def table(headers, rows, figures=True):
+    """The first column is text; so are the others without `figures`."""
     cells = [[str(c) for c in row] for row in [headers, *rows]]
     width = [max(len(row[i]) for row in cells) for i in range(len(headers))]
 
     def line(row):
-        padded = [row[0].ljust(width[0])] + [c.rjust(w) for c, w in zip(row[1:], width[1:])]
+        padded = [row[0].ljust(width[0])]
+        padded += [c.rjust(w) if figures else c.ljust(w) for c, w in zip(row[1:], width[1:])]
         return '| ' + ' | '.join(padded) + ' |'
 
-    rule = '|' + '-' * (width[0] + 2) + '|' + '|'.join('-' * (w + 1) + ':' for w in width[1:]) + '|'
+    end = ':' if figures else '-'
+    rule = '|' + '-' * (width[0] + 2) + '|' + '|'.join('-' * (w + 1) + end for w in width[1:]) + '|'
     return '\n'.join([line(cells[0]), rule, *(line(row) for row in cells[1:])])
 
 
@@ -88,7 +90,7 @@ class Page:
         return {title: text.strip() for title, _, text in (p.partition('\n') for p in parts)}
 
     def set_machine(self, facts):
-        text = table(['What', 'Here'], facts)
+        text = table(['What', 'Here'], facts, figures=False)
         was = [[cell.strip() for cell in line.strip('|').split('|')]
                for line in self.sections.get(MACHINE, '').splitlines()]
         # Figures of another machine do not belong beside these.

@@ -71,12 +71,13 @@ class Load {
       wait(more && plan_.rate > 0 ? next_tick_ns_ : now_ns_ + kIdleNs);
       if (!in_window && warm()) {
         in_window = true;
-        window_start_ns_ = now_ns_;
+        window_start_ns_ = counted_from_ns_ = now_ns_;
         if (plan_.count == 0) end_ns = now_ns_ + to_ns(plan_.seconds);
         at_start_ = total_;
       }
       if (in_window && !window_over && (now_ns_ >= end_ns || (plan_.count != 0 && done()))) {
         window_over = true;
+        counted_to_ns_ = now_ns_;
         report_.seconds = static_cast<double>(now_ns_ - window_start_ns_) / 1e9;
         report_.puts = total_.puts - at_start_.puts;
         report_.lives = total_.lives - at_start_.lives;
@@ -215,7 +216,7 @@ class Load {
         used = c.protocol.put_reply(in);
         if (used == 0) break;
         total_.puts += plan_.batch;
-        if (measuring_) report_.put_latency.add(now_ns_ - sent.since_ns);
+        if (counts(sent.since_ns)) report_.put_latency.add(now_ns_ - sent.since_ns);
         break;
       case Op::take: {
         typename Protocol::Handle handle{};
@@ -244,7 +245,7 @@ class Load {
       } else if (may_take(c)) {
         c.protocol.take(c.out);
         push(c, Op::take, now_ns_);
-      } else if (plan_.work != Work::takes && !ending_ && !all_put()) {
+      } else if (plan_.work != Work::takes && may_put()) {
         std::int64_t since_ns = now_ns_;
         if (plan_.rate > 0) {
           if (c.due.empty()) break;
@@ -282,9 +283,17 @@ class Load {
     const std::uint64_t answered = total_.puts + 2 * total_.lives;
     return plan_.rate > 0 || answered >= first_commands || since_ns > kWarmupMaxNs;
   }
+  // Whether a put belongs into the latencies. At a given rate that is decided by the time when it
+  // was due, however late its answer: a server that falls behind must not look good by it.
+  [[nodiscard]] bool counts(std::int64_t since_ns) const {
+    if (plan_.rate <= 0) return measuring_;
+    return since_ns >= counted_from_ns_ && since_ns < counted_to_ns_;
+  }
   [[nodiscard]] bool all_put() const {
     return plan_.count != 0 && next_number_ - plan_.first >= plan_.count;
   }
+  // What is due at a given rate is put even when the time is over.
+  [[nodiscard]] bool may_put() const { return (plan_.rate > 0 || !ending_) && !all_put(); }
   [[nodiscard]] bool done() const {
     return (plan_.work == Work::puts ? total_.puts : total_.lives) >= plan_.count;
   }
@@ -342,6 +351,8 @@ class Load {
   std::int64_t now_ns_ = 0;
   std::int64_t start_ns_ = 0;
   std::int64_t window_start_ns_ = 0;
+  std::int64_t counted_from_ns_ = INT64_MAX;
+  std::int64_t counted_to_ns_ = INT64_MAX;
   std::int64_t last_reply_ns_ = 0;
   bool measuring_ = false;
   bool ending_ = false;  // starts no new life
