@@ -153,24 +153,36 @@ Message Engine::lease_to(Record& record, const Ticket& ticket, const Reserve& re
   return message.copy();
 }
 
-// Gives what has become ready to the reserves that wait for it.
+// Gives what has become ready to the reserves that wait for it: in the order they came, over all
+// the queues in which something has become ready.
 Result<void> Engine::serve_offered() {
-  for (std::size_t i = 0; i < offered_.size(); ++i) {
-    const auto found = queues_.find(offered_[i]);
-    if (found == queues_.end()) continue;
-    Entry& entry = *found->second;
-    entry.offered = false;
-    while (starts(entry)) {
-      Waiters::Waiter* waiter = waiters_.first(entry.queue.id);
-      if (waiter == nullptr) break;
-      Reserved reserved;
-      RQ_TRY(collect(waiter->ticket, waiter->reserve, reserved.messages));
-      if (reserved.messages.empty()) break;
-      const Waiters::Waiter served = waiters_.take(*waiter);
-      out_->deliveries.push_back({served.ticket, std::move(reserved)});
+  while (!offered_.empty()) {
+    Waiters::Waiter* longest = nullptr;
+    std::erase_if(offered_, [&](QueueId id) {
+      const auto found = queues_.find(id);
+      if (found == queues_.end()) return true;
+      Entry& entry = *found->second;
+      Waiters::Waiter* waiter = nullptr;
+      if (starts(entry) && entry.queue.counters.in(State::que) > 0) waiter = waiters_.first(id);
+      if (waiter == nullptr) {
+        entry.offered = false;
+        return true;
+      }
+      if (longest == nullptr || waiter->arrival < longest->arrival) longest = waiter;
+      return false;
+    });
+    if (longest == nullptr) break;
+    Reserved reserved;
+    RQ_TRY(collect(longest->ticket, longest->reserve, reserved.messages));
+    if (reserved.messages.empty()) {
+      // The counters say more than the line holds (doctor will tell): nobody can be served.
+      for (const QueueId id : offered_) queues_.at(id)->offered = false;
+      offered_.clear();
+      break;
     }
+    const Waiters::Waiter served = waiters_.take(*longest);
+    out_->deliveries.push_back({served.ticket, std::move(reserved)});
   }
-  offered_.clear();
   return {};
 }
 

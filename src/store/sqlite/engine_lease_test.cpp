@@ -127,6 +127,25 @@ TEST(Reserve, ManyThatWaitAreServedFirstComeFirstByOneBatch) {
   EXPECT_EQ(rig.queue("q").waiting_reserves, 5);
 }
 
+// When several queues got something at once, the queue that was looked at first once decided who
+// was served, and with what.
+TEST(Reserve, ThatCameFirstIsServedFirstAlsoWhenManyQueuesFillAtOnce) {
+  Rig rig;
+  rig.define("a");
+  rig.define("b");
+  const auto first = rig.submit(rig.waiting_reserve({{.queue = "b"}}));
+  const auto second = rig.submit(rig.waiting_reserve({{.queue = "a"}, {.queue = "b"}}));
+  rig.run();
+  core::PutMany many;
+  many.puts.push_back(Rig::put_of("a"));
+  many.puts.push_back(Rig::put_of("b"));
+  many.puts.back().priority = 9;
+  rig.ask<core::PutManyDone>(std::move(many));
+  ASSERT_TRUE(rig.answered(first)) << "there is something for both";
+  EXPECT_EQ(rig.reply<Reserved>(first).messages.at(0).priority, 9);
+  EXPECT_EQ(rig.reply<Reserved>(second).messages.at(0).priority, 0);
+}
+
 TEST(Reserve, WaitsNoLongerThanItSaid) {
   Rig rig;
   rig.define("q");
