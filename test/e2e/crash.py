@@ -92,9 +92,16 @@ class Client:
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the range from which the system takes ports for clients: while the server is down, a
+    client that tries again and again would otherwise be given the server's port as its own."""
+    for port in random.SystemRandom().sample(range(11_000, 32_000), 1000):
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise SystemExit("crash: no free port")
 
 
 def wait_for(what, ready, limit_s, alive=lambda: True):
