@@ -129,6 +129,7 @@ Result<int> serve(const ServerConfig& config) {
   EventHub events(loop);
   pipeline.add_sink(events);
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
+  pipeline.on_failure([] { ::kill(::getpid(), SIGTERM); });
   pipeline.on_waste([&janitor] { janitor.wake(); });
   http::HttpDoor http(loop, readers, events, {.dir = config.dir, .address = config.http});
   http.set_boot(boot);

@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <mutex>
 
 #include "base/limits.h"
 #include "core/engine.h"
@@ -43,6 +42,7 @@ struct Pipeline::Impl {
   std::vector<Door*> doors;
   std::vector<NoticeSink*> sinks;
   std::function<void()> waste;
+  std::function<void()> failure;
   std::thread thread;
   std::atomic<bool> failed{false};
 
@@ -69,6 +69,8 @@ std::uint32_t Pipeline::add_door(Door& door) {
 }
 
 void Pipeline::add_sink(NoticeSink& sink) { impl_->sinks.push_back(&sink); }
+
+void Pipeline::on_failure(std::function<void()> call) { impl_->failure = std::move(call); }
 
 void Pipeline::on_waste(std::function<void()> call) { impl_->waste = std::move(call); }
 
@@ -168,8 +170,9 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
   if (!ran) {
     spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.error().message);
     if (!reopen()) {
-      spdlog::critical("the store cannot be opened again: every command is refused from now on");
+      spdlog::critical("the store cannot be used any more; the server ends");
       failed = true;
+      if (failure) failure();
     }
   }
 }

@@ -46,6 +46,9 @@ class Pipeline {
   // Before start(). The number goes into Ticket::door.
   [[nodiscard]] std::uint32_t add_door(Door& door);
   void add_sink(NoticeSink& sink);
+  // Called on the engine thread when the store has failed for good: the process should end, and a
+  // new start recovers what the disk holds.
+  void on_failure(std::function<void()> call);
   // Called on the engine thread when a committed batch left folders to be deleted.
   void on_waste(std::function<void()> call);
 
@@ -61,7 +64,7 @@ class Pipeline {
   // has been committed.
   void advance_clock(base::Millis by, std::function<void(base::Instant)> done);
 
-  // Any thread. True after a store fault that could not be repaired by reopening.
+  // Any thread. True when the store has failed for good.
   [[nodiscard]] bool failed() const;
   [[nodiscard]] Clock& clock() const { return clock_; }
 
