@@ -297,6 +297,7 @@ def test_work(s):
 
 def test_long_poll(s):
     s.put('/v1/queues/poll')
+    s.put('/v1/queues/quiet')
     other = rqtest.Client(s._make)
     result = []
     waiter = threading.Thread(target=lambda: result.append(
@@ -308,7 +309,7 @@ def test_long_poll(s):
     waiter.join(30)
     equal([x['seq'] for x in result[0]], [m['seq']], 'a waiting reserve gets what comes')
     waiter = threading.Thread(target=lambda: result.append(
-        other.post('/v1/reserve', {'queues': ['poll', 'w'], 'wait_s': 60}).json['messages']))
+        other.post('/v1/reserve', {'queues': ['poll', 'quiet'], 'wait_s': 60}).json['messages']))
     waiter.start()
     rqtest.eventually(waiting, 'the reserve waits')
     s.advance(61)

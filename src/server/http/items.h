@@ -39,7 +39,9 @@ class ItemSplitter {
     return finish_list();
   }
 
-  [[nodiscard]] bool is_list() const { return form_ != Form::single; }
+  // Answered item by item; `single` is answered as one.
+  [[nodiscard]] bool is_many() const { return form_ && form_ != Form::single; }
+  [[nodiscard]] bool is_list() const { return form_ == Form::list; }
   [[nodiscard]] const std::optional<base::Error>& error() const { return error_; }
 
  private:

@@ -46,7 +46,7 @@ class PutSink final : public BodySink {
     if (error_) return *error_;
     return ended;
   }
-  [[nodiscard]] bool is_list() const { return splitter_.is_list(); }
+  [[nodiscard]] bool is_many() const { return splitter_.is_many(); }
 
   std::vector<core::Put> puts;
   std::vector<std::optional<base::Error>> refusals;
@@ -110,7 +110,7 @@ void render_many(Exchange& x, core::Reply& reply) {
 void put_gathered(Exchange& x, PutSink& sink, const std::string& queue) {
   if (auto good = sink.finish(); !good) return x.refuse(good.error());
   for (core::Put& put : sink.puts) put.queue = queue;
-  if (!sink.is_list()) {
+  if (!sink.is_many()) {
     if (sink.refusals.empty()) {
       return x.refuse(fail(Code::bad_request, "the body is empty", "send a message as JSON"));
     }
