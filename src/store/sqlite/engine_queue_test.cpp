@@ -231,6 +231,7 @@ TEST(OnDemand, OneThatIsWaitedForStays) {
   rig.pass(base::kOnDemandIdle * 2);
   EXPECT_EQ(rig.queue("tube").waiting_reserves, 1);
   rig.submit(core::Disconnect{}, 5);
+  rig.run();
   rig.pass(base::kOnDemandIdle * 2);
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
 }
@@ -249,8 +250,7 @@ TEST(OnDemand, OneThatIsDefinedByHandStays) {
   rig.ask<core::PutDone>(std::move(p));
   rig.define("tube");
   EXPECT_FALSE(rig.queue("tube").queue.on_demand);
-  ASSERT_TRUE(rig.act(Action::remove, rig.take("tube").empty() ? 0 : 1).error().code ==
-              Code::wrong_state);
+  ASSERT_TRUE(rig.finish({.token = Rig::token_of(rig.take_one("tube")), .remove = true}));
   rig.pass(base::kOnDemandIdle * 3);
   EXPECT_FALSE(rig.queue("tube").queue.on_demand);
 }

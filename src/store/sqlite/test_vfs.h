@@ -33,9 +33,10 @@ class TestVfs {
   // No shared memory: a file system on which a write-ahead log cannot work.
   void forbid_shared_memory() { shared_memory_ = false; }
 
-  // Writes the files as they would be after a cut of the power into `folder`. With a seed, some of
-  // what was not synced has reached the disk nevertheless.
-  void power_cut(const std::filesystem::path& folder, std::uint64_t seed = 0) const;
+  // Writes the files of `from` as they would be after a cut of the power into the folder `to`. With
+  // a seed, some of what was not synced has reached the disk nevertheless.
+  void power_cut(const std::filesystem::path& from, const std::filesystem::path& to,
+                 std::uint64_t seed = 0) const;
 
  private:
   struct Change {

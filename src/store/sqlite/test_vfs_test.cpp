@@ -201,8 +201,9 @@ void TestVfs::apply(std::string& content, const Change& change) {
   std::memcpy(content.data() + at, change.bytes.data(), change.bytes.size());
 }
 
-void TestVfs::power_cut(const fs::path& folder, std::uint64_t seed) const {
+void TestVfs::power_cut(const fs::path& from, const fs::path& to, std::uint64_t seed) const {
   for (const auto& [name, disk] : disks_) {
+    if (fs::path{name}.parent_path() != from) continue;
     std::string content = disk.durable;
     bool exists = disk.exists;
     if (seed != 0) {
@@ -214,7 +215,7 @@ void TestVfs::power_cut(const fs::path& folder, std::uint64_t seed) const {
       }
     }
     if (!exists) continue;
-    std::ofstream out{folder / fs::path{name}.filename(), std::ios::binary};
+    std::ofstream out{to / fs::path{name}.filename(), std::ios::binary};
     out.write(content.data(), static_cast<std::streamsize>(content.size()));
     RQ_CHECK(out.good());
   }
@@ -233,7 +234,7 @@ TEST(TestVfs, ForgetsWhatWasNeverSynced) {
   ASSERT_TRUE(db.exec("CREATE TABLE t (n); INSERT INTO t VALUES (1)"));
   ASSERT_TRUE(db.exec("PRAGMA synchronous = OFF"));
   ASSERT_TRUE(db.exec("INSERT INTO t VALUES (2)"));
-  vfs.power_cut(after.path());
+  vfs.power_cut(dir.path(), after.path());
   EXPECT_EQ(rows_of(after.path() / "x.db", "SELECT n FROM t"), std::vector<std::string>{"1"});
 }
 

@@ -1,0 +1,124 @@
+// Stores of other versions: older ones are brought forward, newer ones refused.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "store/sqlite/engine_rig.h"
+#include "store/sqlite/schema.h"
+
+namespace rq::store::sqlite::test {
+namespace {
+
+std::string schema_of(const fs::path& file) {
+  std::string out;
+  for (const std::string& sql :
+       rows_of(file,
+               "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' "
+               "ORDER BY type, name")) {
+    out += sql + ";\n";
+  }
+  return out;
+}
+
+TEST(Migration, AnEmptyFileBecomesAStoreOfTheNewestVersion) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  std::ofstream{file}.close();
+  ASSERT_TRUE(open_store(file));
+  EXPECT_EQ(rows_of(file, "PRAGMA user_version").at(0), std::to_string(newest_version()));
+  const auto findings = check_store(file);
+  ASSERT_TRUE(findings);
+  EXPECT_TRUE(findings->empty());
+}
+
+// The tables of each version that has shipped are kept in test/golden: what they were cannot
+// change.
+TEST(Migration, EveryOlderVersionIsBroughtToTheSameTables) {
+  TempDir dir;
+  const fs::path fresh = dir.path() / "fresh.db";
+  ASSERT_TRUE(open_store(fresh));
+  for (int version = 1; version <= newest_version(); ++version) {
+    const fs::path golden = fmt::format("test/golden/schema-{}.sql", version);
+    std::ifstream in{golden};
+    ASSERT_TRUE(in) << golden << " is missing: the tables of version " << version;
+    std::stringstream sql;
+    sql << in.rdbuf();
+    const fs::path file = dir.path() / fmt::format("v{}.db", version);
+    {
+      Db db;
+      ASSERT_TRUE(db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+      const auto made = db.exec(sql.str().c_str());
+      ASSERT_TRUE(made) << made.error().message;
+      ASSERT_TRUE(db.exec(fmt::format("PRAGMA user_version = {}", version).c_str()));
+    }
+    const auto opened = open_store(file);
+    ASSERT_TRUE(opened) << opened.error().message;
+    EXPECT_EQ(schema_of(file), schema_of(fresh)) << "from version " << version;
+  }
+}
+
+TEST(Migration, ANewerStoreIsRefusedAndLeftAlone) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  ASSERT_TRUE(open_store(file));
+  rows_of(file, fmt::format("PRAGMA user_version = {}", newest_version() + 1));
+  const std::string before = dump_of(file);
+  const auto refused = open_store(file);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find(std::to_string(newest_version() + 1)), std::string::npos)
+      << refused.error().message;
+  EXPECT_FALSE(refused.error().remedy.empty());
+  EXPECT_EQ(dump_of(file), before);
+  const auto findings = check_store(file);
+  ASSERT_TRUE(findings);
+  EXPECT_EQ(findings->size(), 1U);
+}
+
+TEST(Migration, WhatIsNoDatabaseIsRefused) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  std::ofstream{file} << std::string(5000, 'x');
+  const auto refused = open_store(file);
+  ASSERT_FALSE(refused);
+  EXPECT_FALSE(refused.error().message.empty());
+}
+
+TEST(CheckStore, FindsWhatDoesNotAgree) {
+  const struct {
+    const char* damage;
+    const char* named;
+  } cases[] = {
+      {"UPDATE counter SET que = que + 1", "in que"},
+      {"UPDATE counter SET run = run + 1", "in run"},
+      {"UPDATE counter SET scheduled = 9", "scheduled"},
+      {"UPDATE counter SET done = done + 1", "finished"},
+      {"DELETE FROM ready", "in no line"},
+      {"DELETE FROM message WHERE seq IN (SELECT seq FROM lease)", "not there"},
+      {"DELETE FROM message WHERE seq IN (SELECT seq FROM ready)", "not there"},
+      {"DELETE FROM scheduled", "scheduled"},
+  };
+  for (const auto& c : cases) {
+    Rig rig;
+    rig.define("q");
+    rig.put("q");
+    rig.take_one("q");
+    rig.put("q");
+    core::Put later = Rig::put_of("q");
+    later.delay = seconds{9};
+    rig.ask<core::PutDone>(std::move(later));
+    rig.expect_sound();
+    rows_of(rig.file(), c.damage);
+    const auto findings = check_store(rig.file());
+    ASSERT_TRUE(findings);
+    ASSERT_FALSE(findings->empty()) << c.damage;
+    bool named = false;
+    for (const std::string& finding : *findings) {
+      named = named || finding.find(c.named) != std::string::npos;
+    }
+    EXPECT_TRUE(named) << c.damage << ": " << findings->front();
+  }
+}
+
+}  // namespace
+}  // namespace rq::store::sqlite::test
