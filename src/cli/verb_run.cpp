@@ -147,7 +147,7 @@ Result<int> queue_command(Context& context, const Options& options,
     return 0;
   }
   RQ_TRY_ASSIGN(end, follow_message(context, text_at(answer, "id"),
-                                    {.log = !context.json, .tail_lines = {}}));
+                                    {.log = !context.json, .tail_lines = {}, .bare = true}));
   if (context.json) Context::print_json(end);
   return exit_code_of(context, end, true);
 }

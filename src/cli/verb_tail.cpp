@@ -42,6 +42,17 @@ class LogPrinter {
   AnsiFilter filter_;
 };
 
+// "\nPID - TIME - RQ START - SCRIPT\n", which begins the log of each attempt.
+std::string_view without_header(std::string_view text) {
+  if (!text.starts_with('\n')) return text;
+  const std::size_t end = text.find('\n', 1);
+  const std::string_view first = text.substr(0, end);
+  if (end == std::string_view::npos || first.find(" - RQ START - ") == std::string_view::npos) {
+    return text;
+  }
+  return text.substr(end + 1);
+}
+
 class Follower {
  public:
   Follower(Context& context, std::string id, const FollowOptions& options)
@@ -93,7 +104,7 @@ class Follower {
         Context::print_json({{"event", "log"}, {"data", value}});
         std::fflush(stdout);
       } else {
-        printer_.print(text);
+        printer_.print(options_.bare ? without_header(text) : text);
       }
     } else if (event == "message") {
       show(value);

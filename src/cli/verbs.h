@@ -51,6 +51,7 @@ struct FollowOptions {
   bool log = false;
   std::optional<std::int64_t> tail_lines;  // only so many of what is there already
   bool progress = false;                   // changes of state and progress, to standard error
+  bool bare = false;                       // without the line that opens each attempt's log
 };
 // The message as it ended. A server that restarts meanwhile is waited for.
 [[nodiscard]] base::Result<json::value> follow_message(Context& context, const std::string& id,

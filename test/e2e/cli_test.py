@@ -1,0 +1,645 @@
+# The command line against a real server: every verb, exit codes, JSON shapes, the README's block,
+# the completions, and what is said when no server is there.
+# ctest-timeout: 600
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import rqtest
+
+RQ = os.path.abspath(rqtest.RQ_BIN)
+checks = rqtest.Checks()
+
+
+class Ran:
+    def __init__(self, process):
+        self.code = process.returncode
+        self.out = process.stdout.decode(errors='replace')
+        self.err = process.stderr.decode(errors='replace')
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    @property
+    def lines(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def __repr__(self):
+        return f'<exit {self.code} out={self.out[:300]!r} err={self.err[:300]!r}>'
+
+
+class Cli:
+    def __init__(self, dir, **env):
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith('RQ_')}
+        self.env.update({'RQ_DIR': str(dir), 'TERM': 'xterm', **env})
+
+    def __call__(self, *args, input=None, cwd=None, timeout=60):
+        feed = {'stdin': subprocess.DEVNULL} if input is None else {'input': input}
+        return Ran(subprocess.run([RQ, *map(str, args)], capture_output=True, env=self.env,
+                                  cwd=cwd, timeout=timeout, **feed))
+
+
+def ok(ran, what):
+    checks.equal(ran.code, 0, f'{what}: exit code of {ran}')
+    return ran
+
+
+def refused(ran, code, exit_code, what, *said):
+    """An error in the form of the house: what and which value, then what to do."""
+    checks.equal(ran.code, exit_code, f'{what}: exit code of {ran}')
+    checks.equal(ran.out, '', f'{what}: nothing on standard output')
+    lines = ran.err.splitlines()
+    checks.that(lines and lines[0].startswith('rq'), f'{what}: says who speaks: {ran}')
+    checks.that(len(lines) > 1 and lines[1].startswith('  '), f'{what}: has a remedy: {ran}')
+    for word in said:
+        checks.that(word in ran.err, f'{what}: names {word!r}: {ran}')
+
+
+def script(dir, name, text):
+    path = pathlib.Path(dir) / name
+    path.write_text('#!/bin/bash\n' + text)
+    path.chmod(0o755)
+    return path
+
+
+def verbs_of(rq):
+    """Names of all verbs, from the overview."""
+    out = rq('help').out
+    return re.findall(r'^  ([a-z-]+(?: [a-z]+)?)  +\S', out, re.M)
+
+
+def test_help():
+    rq = Cli('/nonexistent')
+    overview = ok(rq('help'), 'help')
+    checks.equal(ok(rq('--help'), '--help').out, overview.out, '--help is help')
+    checks.equal(rq().code, 2, 'no verb at all is wrong use')
+    names = verbs_of(rq)
+    checks.that(len(names) >= 32, f'the overview lists the verbs: {names}')
+    for name in names:
+        ran = ok(rq(*name.split(), '--help'), f'{name} --help')
+        checks.that('Examples:' in ran.out and f'rq {name}' in ran.out,
+                    f'{name} --help teaches: {ran.out[-200:]}')
+    checks.equal(ok(rq('help', 'put'), 'help put').out, rq('put', '--help').out, 'help put')
+    checks.that('queue create' in ok(rq('queue', '--help'), 'queue --help').out, 'family help')
+    refused(rq('lsit'), 'bad_value', 2, 'a verb that is not there', 'lsit', 'rq list')
+    refused(rq('queue', 'creat', 'x'), 'bad_value', 2, 'a verb of a family', 'queue creat')
+    refused(rq('put', 'q', '--colour'), 'bad_value', 2, 'an option that is not there', '--colour')
+    refused(rq('put'), 'bad_value', 2, 'an argument that is missing', 'queue')
+    refused(rq('put', 'q', 'x', '--delay', 'soon'), 'bad_value', 2, 'a delay', 'soon')
+    refused(rq('--dir'), 'bad_value', 2, 'a common option without a value', '--dir')
+    refused(rq('list', '--server', 'ftp://x'), 'bad_value', 2, 'an address', 'ftp://x')
+
+
+def test_no_server():
+    with tempfile.TemporaryDirectory() as dir:
+        rq = Cli(dir)
+        file = pathlib.Path(dir) / 'm.ndjson'
+        file.write_text('{}\n')
+        wanted = [
+            ('put', 'q', 'x'), ('put', 'q', '--ndjson', file), ('run', '--', 'true'),
+            ('show', '1'), ('list',), ('tail', '1'), ('tail', '-f', '1'), ('why', '1'),
+            ('stats',), ('top',), ('events',), ('retry', '1'), ('requeue', '1'),
+            ('run-now', '1'), ('cancel', '1'), ('kill', '1'), ('clone', '1'),
+            ('move', '1', '--to', 'b'), ('priority', '1', '--priority', '2'), ('remove', '1'),
+            ('cancel', '--queue', 'q', '-y'), ('queue', 'create', 'q'), ('queue', 'list'),
+            ('queue', 'show', 'q'), ('queue', 'set', 'q', '--retries', '1'),
+            ('queue', 'pause', 'q'), ('queue', 'resume', 'q'), ('queue', 'drain', 'q'),
+            ('queue', 'down', 'q'), ('queue', 'delete', 'q')]
+        for args in wanted:
+            refused(rq(*args), 'unreachable', 9, f'no server: {args}', f'{dir}/run/rq.sock',
+                    f'rq server --dir {dir}')
+        for args in wanted[:3]:
+            error = json.loads(rq(*args, '--json').err if args[0] != 'run'
+                               else rq('--json', *args).err)['error']
+            checks.equal(error['code'], 'unreachable', f'as JSON: {args}')
+        doctor = rq('doctor', '--json')
+        checks.equal(doctor.code, 9, 'doctor without a server')
+        checks.that(any(c['check'] == 'server' and c['finding'] == 'bad'
+                        for c in doctor.json['checks']), f'doctor says so: {doctor}')
+        version = ok(rq('version', '--json'), 'version without a server')
+        checks.equal(version.json['server'], None, 'there is no server to tell of')
+        # A port where nobody listens, and one where somebody else does.
+        port = rqtest.free_port()
+        refused(rq('stats', '--server', f'http://127.0.0.1:{port}'), 'unreachable', 9, 'a port',
+                f'127.0.0.1:{port}')
+
+
+def test_completion():
+    rq = Cli('/nonexistent')
+    bash = ok(rq('completion', 'bash'), 'completion bash').out
+    zsh = ok(rq('completion', 'zsh'), 'completion zsh').out
+    refused(rq('completion', 'fish'), 'bad_value', 2, 'a shell', 'fish')
+    for name in verbs_of(rq):
+        options = set(re.findall(r'^ +(?:(-\w),)?(--[a-z0-9-]+)',
+                                 rq(*name.split(), '--help').out, re.M))
+        for short, long in options:
+            for shell, text in (('bash', bash), ('zsh', zsh)):
+                section = text[text.index(f"    '{name}')\n"):]
+                section = section[:section.index('\n      ;;\n')]
+                checks.that(long in section and (not short or short in section),
+                            f'{shell}: {name} {short} {long}')
+    with tempfile.NamedTemporaryFile('w', suffix='.bash') as file:
+        file.write(bash)
+        file.flush()
+
+        def complete(*words):
+            listed = ' '.join(f"'{word}'" for word in words)
+            ran = subprocess.run(
+                ['bash', '-c', f'source {file.name}; COMP_WORDS=({listed}); '
+                 f'COMP_CWORD={len(words) - 1}; _rq; echo "${{COMPREPLY[@]}}"'],
+                capture_output=True, text=True)
+            checks.equal(ran.stderr, '', f'bash completes {words} in silence')
+            return ran.stdout.split()
+
+        checks.equal(complete('rq', 'comp'), ['completion'], 'a verb')
+        checks.equal(complete('rq', 'queue', 'cr'), ['create'], 'a verb of a family')
+        checks.equal(complete('rq', 'put', '--nd'), ['--ndjson'], 'an option')
+        checks.equal(complete('rq', 'queue', 'set', 'q', '--num'), ['--num-workers'],
+                     'an option of a family')
+        checks.equal(complete('rq', 'list', '--state', 'sch'), ['scheduled'], 'a value')
+        checks.equal(complete('rq', '--dir', '/x', 'version', '--js'), ['--json'],
+                     'after a common option')
+        checks.equal(complete('rq', 'run', '--', 'l'), [], 'nothing of ours after --')
+    if shutil.which('zsh'):
+        with tempfile.NamedTemporaryFile('w') as file:
+            file.write(zsh)
+            file.flush()
+            checks.equal(subprocess.run(['zsh', '-n', file.name]).returncode, 0, 'zsh -n')
+
+
+def test_queues(server):
+    rq = Cli(server.dir)
+    checks.that('no queues' in ok(rq('queue', 'list'), 'no queues').err, 'says that there are none')
+    path = script(server.dir, 'a.sh', 'echo "done" >&3\n')
+    ran = ok(rq('queue', 'create', 'mail', '--script', './a.sh', '--num-workers', '2', '--retries',
+                '3', '--timeout', '60s', '--env', 'A=B', '--backoff', 'exponential:15s..1h',
+                '--memory', '64M', '--keep-done', '2d,50', '--set', 'limits.open_files=64',
+                '--json', cwd=server.dir), 'queue create')
+    settings = ran.json['settings']
+    wanted = {'script': str(path), 'num_workers': 2, 'retries': 3, 'timeout_s': 60,
+              'env_vars': {'A': 'B'}}
+    checks.equal({k: settings[k] for k in wanted}, wanted, 'settings')
+    checks.equal(settings['limits']['memory_bytes'], 64 << 20, '--memory')
+    checks.equal(settings['limits']['open_files'], 64, '--set with a dot')
+    checks.equal(settings['keep_done'], {'age_s': 172800, 'count': 50}, '--keep-done')
+    checks.equal(settings['backoff']['max_s'], 3600, '--backoff')
+    ok(rq('queue', 'create', 'mail', '--json', *['--script', str(path), '--num-workers', '2',
+       '--retries', '3', '--timeout', '60s', '--env', 'A=B', '--backoff', 'exponential:15s..1h',
+       '--memory', '64M', '--keep-done', '2d,50', '--set', 'limits.open_files=64']),
+       'the same once more')
+    refused(rq('queue', 'create', 'mail', '--retries', '9'), 'exists', 4, 'other settings', 'mail')
+    refused(rq('queue', 'create', 'a/b'), 'bad_name', 2, 'a bad name', 'a/b')
+    refused(rq('queue', 'create', 'x', '--set', 'colour=1'), 'unknown_field', 2, 'a bad key',
+            'colour')
+    refused(rq('queue', 'set', 'mail', '--retries', 'many'), 'bad_value', 2, 'a bad value',
+            'retries')
+    refused(rq('queue', 'set', 'mail'), 'bad_value', 2, 'no setting', '--retries')
+    changed = ok(rq('queue', 'set', 'mail', '--env', 'C=D', '--grace', '1500ms', '--json'),
+                 'queue set').json['settings']
+    checks.equal(changed['env_vars'], {'A': 'B', 'C': 'D'}, '--env adds')
+    checks.equal(changed['grace_s'], 1.5, 'half seconds')
+    shown = ok(rq('queue', 'show', 'mail'), 'queue show').out
+    checks.that('mail' in shown and '64' in shown and str(path) in shown, f'queue show: {shown}')
+    for verb, admin in (('pause', 'pause'), ('drain', 'drain'), ('down', 'down'), ('resume', 'up')):
+        ran = ok(rq('queue', verb, 'mail', '--json'), f'queue {verb}')
+        checks.equal(ran.json['admin'], admin, f'queue {verb}')
+    ran = ok(rq('queue', 'pause', 'mail', '--for', '10m', '--json'), 'pause --for')
+    checks.that(ran.json['paused_until'], f'a time to resume: {ran}')
+    ok(rq('queue', 'resume', 'mail'), 'resume')
+    checks.equal(ok(rq('queue', 'list', '--names'), 'names').out, 'mail\n', 'names')
+    table = ok(rq('queue', 'list'), 'queue list').out.splitlines()
+    checks.that(table[0].split()[:2] == ['QUEUE', 'STATUS'] and table[1].startswith('mail'),
+                f'a table: {table}')
+    checks.that('\x1b' not in '\n'.join(table), 'no colours into a pipe')
+    checks.equal(ok(rq('queue', 'list', '--json'), 'json').json['queues'][0]['name'], 'mail',
+                 'queue list --json')
+    refused(rq('queue', 'show', 'nope'), 'not_found', 3, 'no such queue', 'nope')
+    ok(rq('queue', 'delete', 'mail'), 'queue delete')
+    refused(rq('queue', 'delete', 'mail'), 'not_found', 3, 'deleted already', 'mail')
+
+
+def test_put(server):
+    rq = Cli(server.dir)
+    ok(rq('queue', 'create', 'in'), 'a queue without a script')
+
+    def put(*args, **more):
+        ran = ok(rq('put', 'in', *args, **more), f'put {args}')
+        return ran.out.strip()
+
+    def message(id):
+        return ok(rq('show', id, '--json'), f'show {id}').json
+
+    def payload(id):
+        return subprocess.run([RQ, 'show', id, '--payload'], env=rq.env, capture_output=True).stdout
+
+    a = put('hello')
+    checks.that(re.fullmatch(r'\d{8}\.\d{4}\.\d{2}\.\d{3}\.\d+', a), f'the id: {a}')
+    checks.equal(payload(a), b'hello', 'argument')
+    checks.equal(payload(put(input=b'from a pipe')), b'from a pipe', 'standard input')
+    checks.equal(payload(put('-', input=b'dash')), b'dash', 'a dash')
+    file = pathlib.Path(server.dir) / 'bytes'
+    file.write_bytes(bytes(range(256)))
+    checks.equal(payload(put(f'@{file}')), bytes(range(256)), '@file, every byte')
+    checks.equal(payload(put('--file', file)), bytes(range(256)), '--file')
+    checks.equal(payload(put('@@x')), b'@x', '@@')
+    checks.equal(payload(put('--', '-x')), b'-x', 'a payload with a dash in front')
+    checks.equal(payload(put('--param1', 'p', input=b'not read')), b'', 'params only')
+    for args, said in ((('in', '@/no/such'), '/no/such'), (('in', 'a', '--file', str(file)), '--file')):
+        ran = rq('put', *args)
+        checks.that(ran.code in (2, 3) and said in ran.err, f'put {args}: {ran}')
+    b = put('all', '--priority', '-5', '--key', 'k/ 1', '--tag', 'x', '--tag', 'y', '--param1', 'one',
+            '--param4', 'four', '--header', 'h=v=w', '--src', 'shop', '--delay', '90m',
+            '--retries', '2', '--timeout', '1m', '--content-type', 'text/plain')
+    m = message('key:k/ 1')
+    wanted = {'id': b, 'state': 'scheduled', 'priority': -5, 'key': 'k/ 1', 'tags': ['x', 'y'],
+              'param1': 'one', 'param4': 'four', 'headers': {'h': 'v=w'}, 'src': 'shop',
+              'retries': 2, 'timeout_s': 60, 'content_type': 'text/plain'}
+    checks.equal({k: m[k] for k in wanted}, wanted, 'all fields')
+    again = ok(rq('put', 'in', 'other', '--key', 'k/ 1', '--json'), 'the key again').json
+    checks.that(again['id'] == b and again['repeated'] is True, f'finds the first: {again}')
+    c = put('later', '--at', '2099-01-01T00:00:00Z')
+    checks.equal(message(c)['due'], '2099-01-01T00:00:00.000Z', '--at')
+    refused(rq('put', 'in', 'x', '--at', '08:00', '--delay', '1s'), 'bad_value', 2, 'both',
+            '--at')
+    refused(rq('put', 'in', 'x', '--header', 'h'), 'bad_value', 2, 'a header', "'h'")
+    refused(rq('put', 'nope', 'x'), 'not_found', 3, 'no such queue', 'nope')
+    refused(rq('put', 'in', 'x', '--tag', ''), 'bad_value', 2, 'an empty tag')
+    big = pathlib.Path(server.dir) / 'big'
+    big.write_bytes(b'x' * (5 << 20))
+    refused(rq('put', 'in', f'@{big}'), 'too_large', 2, 'too large', 'big')
+
+    many = pathlib.Path(server.dir) / 'many.ndjson'
+    many.write_text(''.join(json.dumps({'payload': f'm{i}', 'key': f'n{i}'}) + '\n\n'
+                            for i in range(2500)))
+    ran = ok(rq('put', 'in', '--ndjson', many, '--tag', 'bulk'), 'ndjson')
+    checks.equal(ran.out, '2 500 put, 0 there already, 0 refused\n', 'ndjson')
+    checks.equal(message('key:n2499')['tags'], ['bulk'], 'options hold for each line')
+    ran = ok(rq('put', 'in', '--ndjson', '-', input=many.read_bytes()), 'ndjson again')
+    checks.equal(ran.out, '0 put, 2 500 there already, 0 refused\n', 'again, from a pipe')
+    mixed = b'{"payload":"a"}\n{"payload":"b","priority":"high"}\n{"payload":"c"}\n'
+    ran = rq('put', 'in', '--ndjson', '-', input=mixed)
+    checks.equal(ran.code, 2, f'one is refused: {ran}')
+    checks.that(ran.out.startswith('2 put') and 'line 2' in ran.err, f'the others are put: {ran}')
+    ran = rq('put', 'in', '--ndjson', '-', '--json', input=mixed)
+    checks.equal([('error' in item) for item in ran.lines], [False, True, False], 'as JSON')
+    refused(rq('put', 'in', '--ndjson', '-', input=b'{"payload":"a"}\n[1]\n'), 'bad_value', 2,
+            'no object', 'line 2', '[1]')
+    refused(rq('put', 'in', 'x', '--ndjson', many), 'bad_value', 2, 'two payloads', '--ndjson')
+
+
+def test_list_and_act(server):
+    rq = Cli(server.dir)
+    ok(rq('queue', 'create', 'a'), 'a')
+    ok(rq('queue', 'create', 'b'), 'b')
+    ids = [ok(rq('put', 'a', f'text {i}', '--tag', 'even' if i % 2 == 0 else 'odd'),
+              'put').out.strip() for i in range(6)]
+    later = ok(rq('put', 'a', 'later', '--delay', '1h'), 'put').out.strip()
+
+    def listed(*args):
+        return [m['id'] for m in ok(rq('list', *args, '--json'), f'list {args}').lines]
+
+    checks.equal(listed('a', '--oldest'), ids + [later], 'all of a queue, oldest first')
+    checks.equal(listed('--queue', 'a', '--tag', 'even', '--oldest'), ids[::2], 'by tag')
+    checks.equal(listed('--state', 'scheduled'), [later], 'by state')
+    checks.equal(listed('--text', 'TEXT 3'), [ids[3]], 'by text')
+    checks.equal(listed('--after', '1d', '--oldest')[:1], ids[:1], 'after: a day ago')
+    checks.equal(listed('--before', '1d'), [], 'before')
+    first = rq('list', 'a', '-n', '4', '--oldest', '--json')
+    cursor = re.search(r'--cursor (\S+)', first.err).group(1)
+    checks.equal([m['id'] for m in first.lines] + listed('a', '--oldest', '--cursor', cursor),
+                 ids + [later], 'page by page')
+    checks.equal(listed('a', '--all', '--oldest'), ids + [later], 'all pages')
+    table = ok(rq('list', 'a'), 'table').out.splitlines()
+    checks.that(table[0].split() == ['ID', 'QUEUE', 'STATE', 'AGE', 'TRIES', 'TEXT']
+                and 'text 5' in table[2], f'table: {table}')
+    checks.that('no such' in ok(rq('list', 'b'), 'empty').err, 'says that there is nothing')
+    refused(rq('list', '--state', 'flying'), 'bad_value', 2, 'a state', 'flying')
+    refused(rq('list', '--after', 'soon'), 'bad_value', 2, 'a time', 'soon')
+
+    def state(id):
+        return ok(rq('show', id, '--json'), 'show').json['state']
+
+    shown = ok(rq('show', ids[0], later), 'show two').out
+    checks.that('even' in shown and '(in ' in shown, f'show: {shown}')
+    why = ok(rq('why', ids[2]), 'why').out
+    checks.that(ids[2] in why and 'que' in why, f'why: {why}')
+    checks.equal(ok(rq('why', later, '--json'), 'why').json['state'], 'scheduled', 'why --json')
+    ok(rq('run-now', later), 'run-now')
+    checks.equal(state(later), 'que', 'run-now')
+    ok(rq('priority', later, '--priority', '7'), 'priority')
+    checks.equal(ok(rq('show', later, '--json'), 'show').json['priority'], 7, 'priority')
+    ok(rq('move', later, '--to', 'b'), 'move')
+    checks.equal(listed('b'), [later], 'moved')
+    ran = ok(rq('cancel', ids[0], ids[1], '--reason', 'no need'), 'cancel')
+    checks.that(ran.out.count('cancelled') >= 2, f'each is told of: {ran}')
+    checks.equal(state(ids[0]), 'cancelled', 'cancel')
+    ran = rq('cancel', '999999', ids[2])
+    checks.equal((ran.code, state(ids[2])), (3, 'cancelled'), 'one bad id does not stop the rest')
+    refused(rq('kill', ids[3]), 'wrong_state', 4, 'kill what does not run', ids[3])
+    ok(rq('retry', ids[0]), 'retry')
+    checks.equal(state(ids[0]), 'que', 'retry')
+    ok(rq('requeue', ids[1]), 'requeue')
+    checks.equal(state(ids[1]), 'que', 'requeue')
+    clone = ok(rq('clone', ids[2], '--to', 'b'), 'clone').out.strip()
+    checks.equal(ok(rq('show', clone, '--json'), 'show').json['cloned_from'], ids[2], 'clone')
+    ok(rq('remove', ids[2]), 'remove')
+    refused(rq('show', ids[2]), 'not_found', 3, 'removed', ids[2].split('.')[-1])
+    refused(rq('show', 'not-an-id'), 'bad_value', 2, 'no id', 'not-an-id')
+
+    # In bulk.
+    dry = ok(rq('cancel', '--queue', 'a', '--tag', 'odd', '--dry-run', '--json'), 'dry').json
+    checks.that(dry['matched'] == 3 and dry['dry_run'] is True and len(dry['sample']) == 3,
+                f'dry run: {dry}')
+    checks.equal(state(ids[5]), 'que', 'a dry run changes nothing')
+    refused(rq('cancel', '--queue', 'a', '--tag', 'odd'), 'bad_value', 2, 'nobody to ask', '-y',
+            '3 messages')
+    done = ok(rq('cancel', '--queue', 'a', '--tag', 'odd', '-y'), 'bulk')
+    checks.that(done.out.startswith('3 matched, 3 cancelled, 0 refused'), f'bulk: {done}')
+    ok(rq('retry', '--queue', 'a', '--state', 'cancelled', '-y'), 'bulk retry')
+    checks.equal(state(ids[5]), 'que', 'bulk retry')
+    ok(rq('move', '--queue', 'a', '--tag', 'odd', '--to', 'b', '-y'), 'bulk move')
+    checks.equal(len(listed('b')), 5, 'bulk move')
+    refused(rq('cancel'), 'bad_value', 2, 'neither ids nor filter', '--queue')
+    refused(rq('cancel', ids[5], '--queue', 'a'), 'bad_value', 2, 'both', 'both')
+    refused(rq('cancel', ids[5], '--dry-run'), 'bad_value', 2, 'dry run of an id', '--dry-run')
+    refused(rq('move', ids[5]), 'bad_value', 2, 'where to?', '--to')
+    checks.equal(ask(rq, ['cancel', '--queue', 'b', '--tag', 'odd'], b'n\n'), 0, 'asked: no')
+    checks.equal(state(ids[5]), 'que', 'no is no')
+    checks.equal(ask(rq, ['cancel', '--queue', 'b', '--tag', 'odd'], b'y\n'), 0, 'asked: yes')
+    checks.equal(state(ids[5]), 'cancelled', 'yes is yes')
+
+    stats = ok(rq('stats', '--json'), 'stats').json
+    checks.that('engine' in stats and 'messages' in stats, f'stats: {stats}')
+    checks.that('commands' in ok(rq('stats'), 'stats').out, 'stats for people')
+    top = ok(rq('top'), 'top into a pipe').out
+    checks.that('QUEUE' in top and '\x1b' not in top, f'a plain picture: {top}')
+    checks.that({'stats', 'queues', 'running'} <= set(ok(rq('top', '--json'), 'top').json),
+                'top --json')
+    version = ok(rq('version', '--json'), 'version').json
+    checks.equal(version['server']['dir'], str(server.dir), 'version')
+    over_tcp = ok(rq('queue', 'list', '--names', '--server', f'http://127.0.0.1:{server.port}'),
+                  'over TCP')
+    checks.equal(over_tcp.out, 'a\nb\n', 'over TCP')
+    socket = f'unix:{server.socket_path}'
+    checks.equal(ok(Cli('/nonexistent', RQ_SERVER=socket)('queue', 'list', '--names'),
+                    'RQ_SERVER').out, 'a\nb\n', 'RQ_SERVER')
+    checks.equal(ok(Cli('/nonexistent')('--dir', server.dir, 'queue', 'list', '--names'),
+                    '--dir before the verb').out, 'a\nb\n', '--dir before the verb')
+
+
+def terminal(rq, args, keys, until, seconds=30, env=None):
+    """Runs rq on a terminal of its own; types `keys` when `until` has been seen."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(RQ, [RQ, *args], {**rq.env, **(env or {})})
+    seen = b''
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not select.select([fd], [], [], 0.2)[0]:
+            continue
+        try:
+            chunk = os.read(fd, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        seen += chunk
+        if keys and until in seen:
+            os.write(fd, keys)
+            keys = b''
+    else:
+        os.kill(pid, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(fd)
+    return code, seen
+
+
+def ask(rq, args, answer):
+    return terminal(rq, args, answer, b'[y/N]')[0]
+
+
+def test_terminal(server):
+    rq = Cli(server.dir)
+    code, seen = terminal(rq, ['top', '--every', '100ms'], b'q', b'QUEUE')
+    checks.equal(code, 0, 'q quits top')
+    checks.that(b'\x1b[?1049h' in seen and seen.rstrip().endswith(b'\x1b[?1049l'),
+                'top gives the screen back')
+    checks.equal(terminal(rq, ['top'], b'\x03', b'QUEUE')[0], 0, 'so does Ctrl-C')
+    checks.that(b'\x1b[' in terminal(rq, ['queue', 'list'], b'', b'')[1], 'colours on a terminal')
+    plain = terminal(rq, ['queue', 'list'], b'', b'', env={'NO_COLOR': '1'})[1]
+    checks.that(b'\x1b[' not in plain, f'NO_COLOR: {plain}')
+
+
+def test_scripts(server):
+    rq = Cli(server.dir)
+    good = script(server.dir, 'good.sh', r'''
+read -r name
+echo "run half way" >&3
+printf '\033[31mred\033[0m line 1\n'
+echo "line 2 for $name $RQ_PARAM1"
+echo "done greeted $name" >&3
+''')
+    bad = script(server.dir, 'bad.sh', 'echo "oh no" >&2; echo "err broken" >&3; exit 3\n')
+    slow = script(server.dir, 'slow.sh', 'echo started; sleep 300\n')
+    for name, path in (('good', good), ('bad', bad), ('slow', slow)):
+        ok(rq('queue', 'create', name, '--script', path, '--grace', '1s'), name)
+
+    ran = ok(rq('put', 'good', 'world', '--param1', 'P', '--key', 'w', '--wait'), 'put --wait')
+    checks.that('done: greeted world' in ran.err, f'--wait tells the end: {ran}')
+    ran = ok(rq('put', 'good', 'you', '--follow'), 'put --follow')
+    checks.that('line 2 for you' in ran.out, f'--follow shows the log: {ran}')
+    ended = ok(rq('put', 'good', 'json', '--wait', '--json'), 'put --wait --json').json
+    checks.equal(ended['state'], 'done', 'put --wait --json')
+    ran = rq('put', 'bad', 'x', '--wait', '--key', 'bad')
+    checks.equal(ran.code, 1, f'--wait of one that fails: {ran}')
+    checks.that('err' in ran.err, f'--wait of one that fails: {ran}')
+
+    log = ok(rq('tail', 'key:w'), 'tail').out
+    checks.that('RQ START' in log and '\x1b[31mred\x1b[0m line 1\nline 2 for world P\n' in log,
+                f'tail, colours as they are: {log!r}')
+    checks.equal(ok(rq('tail', '-n', '1', 'key:w'), 'tail -n').out, 'line 2 for world P\n',
+                 'tail -n 1')
+    ran = ok(rq('tail', '-f', 'key:w'), 'tail -f of a finished one')
+    checks.that('line 2 for world P' in ran.out and 'done' in ran.err, f'tail -f: {ran}')
+    checks.equal(ok(rq('tail', 'key:w', '--json'), 'tail --json').json['text'], log, 'as JSON')
+    events = ok(rq('tail', '-f', 'key:w', '--json'), 'tail -f --json').lines
+    checks.equal((events[0]['event'] in ('log', 'message'), events[-1]['event']), (True, 'end'),
+                 'tail -f --json')
+    screen = terminal(rq, ['tail', 'key:w'], b'', b'')[1]
+    checks.that(b'\x1b[31mred\x1b[0m' in screen, f'colours kept on a terminal: {screen}')
+    refused(rq('tail', '424242'), 'not_found', 3, 'tail of none', '424242')
+    refused(rq('tail', '-f', '424242'), 'not_found', 3, 'tail -f of none', '424242')
+
+    shown = ok(rq('show', 'key:bad'), 'show with a post-mortem').out
+    checks.that('exit 3' in shown and 'oh no' in shown and 'broken' in shown,
+                f'post-mortem: {shown}')
+    attempts = ok(rq('show', 'key:bad', '--json'), 'show --json').json['attempts_list']
+    checks.equal(attempts[0]['post_mortem']['exit_code'], 3, 'post-mortem as JSON')
+
+    # Live: tail -f sees the log grow, and kill ends it.
+    id = ok(rq('put', 'slow', 'x'), 'put').out.strip()
+    follow = subprocess.Popen([RQ, 'tail', '-f', id], env=rq.env, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    watch = subprocess.Popen([RQ, 'events', '--message', id, '--json'], env=rq.env,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    checks.equal(json.loads(watch.stdout.readline())['event'], 'hello', 'events begin with hello')
+    line = b''
+    while line and not line.startswith(b'started') or not line:
+        line = follow.stdout.readline()
+        if not line:
+            break
+    checks.equal(line, b'started\n', 'tail -f while it runs')
+    checks.equal(ok(rq('why', id, '--json'), 'why of a running one').json['state'], 'run', 'why')
+    checks.that(id in ok(rq('top'), 'top').out, 'top shows what runs')
+    ok(rq('kill', id, '--reason', 'enough'), 'kill')
+    out, err = follow.communicate(timeout=60)
+    checks.equal(follow.returncode, 0, f'tail -f ends with the message: {err}')
+    event = {}
+    while event.get('to') != 'err':
+        line = watch.stdout.readline()
+        if not line:
+            break
+        event = json.loads(line)['data']
+    checks.equal((event.get('to'), event.get('id')), ('err', id), 'events tell of the end')
+    watch.kill()
+    watch.communicate()
+    checks.equal(ok(rq('show', id, '--json'), 'show').json['mark'], 'killed', 'killed')
+
+    # A script that is not there: why and doctor say so.
+    ok(rq('queue', 'create', 'broken', '--script', '/no/such/script'), 'broken')
+    stuck = ok(rq('put', 'broken', 'x'), 'put').out.strip()
+    rqtest.eventually(lambda: rq('queue', 'show', 'broken', '--json').json['script_error'],
+                      'the worker tells of the script')
+    checks.that('/no/such/script' in ok(rq('why', stuck), 'why').out, 'why names the script')
+    doctor = rq('doctor')
+    checks.equal(doctor.code, 10, f'doctor finds it: {doctor}')
+    checks.that('queue broken' in doctor.out and '/no/such/script' in doctor.out,
+                f'doctor names it: {doctor}')
+    ok(rq('queue', 'delete', 'broken', '--force'), 'delete --force')
+    doctor = ok(rq('doctor', '--json'), 'doctor')
+    found = {c['check']: c['finding'] for c in doctor.json['checks']}
+    checks.that(found.get('worker') == 'ok' and found.get('health') == 'ok', f'doctor: {found}')
+
+
+def test_run(server):
+    rq = Cli(server.dir, MINE='mine', OTHER='other')
+    home = tempfile.mkdtemp()
+    ran = rq('run', '--env', 'MINE', '--env', 'X=a b', '--wait', '--', 'sh', '-c',
+             'pwd; echo "$MINE|$X|$OTHER|$1"; cat', 'sh', "it's two  words", cwd=home)
+    checks.equal(ran.code, 0, f'run --wait: {ran}')
+    checks.equal(ran.out, f"{home}\nmine|a b||it's two  words\n", 'folder, environment, words')
+    settings = ok(rq('queue', 'show', 'run', '--json'), 'queue run').json['settings']
+    checks.equal(settings['num_workers'], 1, 'one at a time')
+    ran = rq('run', '-j', '3', '--wait', 'sh', '-c', 'echo out; echo err >&2; exit 7')
+    checks.equal((ran.code, ran.out), (7, 'out\nerr\n'), f'exits as the command does: {ran}')
+    checks.equal(ok(rq('queue', 'show', 'run', '--json'), 'queue run').json['settings']
+                 ['num_workers'], 3, '-j changes the queue')
+    checks.equal(rq('run', '--wait', '--', 'sh', '-c', 'kill -USR1 $$').code, 128 + 10, 'a signal')
+    ran = rq('run', '--wait', '--', '/no/such/program')
+    checks.equal(ran.code, 127, f'no such program: {ran}')
+    checks.that('/no/such/program' in ran.out, f'says which: {ran}')
+    id = ok(rq('run', '--', 'sh', '-c', 'exit 4'), 'run').out.strip()
+    ended = rqtest.eventually(
+        lambda: (m := rq('show', id, '--json').json)['state'] == 'err' and m, 'the end')
+    checks.equal(ended['progress'], 'exit code 4', 'the reason')
+    checks.equal(ended['param1'], "sh -c 'exit 4'", 'the command line, for people')
+    started = time.monotonic()
+    ran = rq('run', '--wait', '--timeout', '1s', '--', 'sh', '-c', 'sleep 300')
+    checks.that(ran.code != 0 and time.monotonic() - started < 60, f'--timeout: {ran}')
+    ended = ok(rq('run', '--queue', 'other', '--json', '--wait', '--', 'true'), 'another queue').json
+    checks.equal((ended['queue'], ended['state']), ('other', 'done'), '--queue')
+    refused(rq('run'), 'bad_value', 2, 'no command', 'rq run --')
+    refused(rq('run', '--env', 'NOT_SET_HERE', '--', 'true'), 'bad_value', 2, 'a variable',
+            'NOT_SET_HERE')
+    ok(rq('queue', 'create', 'plain'), 'plain')
+    refused(rq('run', '--queue', 'plain', '--', 'true'), 'wrong_state', 4, 'another kind of queue',
+            'plain')
+    ran = rq('exec-payload', input=b'{"argv":[]}')
+    checks.that(ran.code == 2 and 'argv' in ran.err, f'a payload that is no command: {ran}')
+    shutil.rmtree(home)
+
+
+def test_restart(server):
+    """tail -f outlives a restart of the server."""
+    rq = Cli(server.dir)
+    gate = pathlib.Path(server.dir) / 'gate'
+    os.mkfifo(gate)
+    path = script(server.dir, 'gated.sh', f'echo before; read -r x < {gate}; echo "after $x"; '
+                                          'echo "done" >&3\n')
+    ok(rq('queue', 'create', 'gated', '--script', path), 'gated')
+    id = ok(rq('put', 'gated', 'x'), 'put').out.strip()
+    follow = subprocess.Popen([RQ, 'tail', '-f', id], env=rq.env, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    lines = [b'']
+    while lines[-1] != b'before\n':
+        lines.append(follow.stdout.readline())
+        if not lines[-1]:
+            break
+    server.kill()
+    server.start()
+    with open(gate, 'w') as pipe:
+        pipe.write('it\n')
+    out, err = follow.communicate(timeout=120)
+    checks.equal((follow.returncode, out), (0, b'after it\n'), f'nothing lost or doubled: {err}')
+
+
+def test_readme():
+    text = (rqtest.ROOT / 'README.md').read_text()
+    block = re.search(r'<!-- test/e2e/cli_test\.py runs this block.*?-->\n```bash\n(.*?)```', text,
+                      re.S)
+    checks.that(block, 'the README has a block to run')
+    with tempfile.TemporaryDirectory() as dir:
+        bin = pathlib.Path(dir) / 'bin'
+        bin.mkdir()
+        (bin / 'rq').symlink_to(RQ)
+        commands = block.group(1).replace('$PWD/build/release', str(bin))
+        env = {**os.environ, 'TMPDIR': dir}
+        env.pop('RQ_BIN', None)
+        # What a person types line by line stops at the first line that fails.
+        ran = subprocess.run(['bash', '-c', f'set -e -m\n{commands}\nwait %1'], cwd=rqtest.ROOT,
+                             env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+        out = ran.stdout.decode()
+        checks.equal(ran.returncode, 0, f'README: {ran.stderr.decode()[-500:]}')
+        for wanted in ('queue hello is there', 'Hello, world', 'greeted world', 'Linux', 'done'):
+            checks.that(wanted in out or wanted in ran.stderr.decode(), f'README shows {wanted!r}: {out}')
+        for pid_file in pathlib.Path(dir).glob('*/run/worker.pid'):
+            try:
+                pid = int(pid_file.read_text().split()[0])
+                if dir.encode() in pathlib.Path(f'/proc/{pid}/cmdline').read_bytes():
+                    rqtest.kill_tree(pid)
+            except (OSError, ValueError, IndexError):
+                pass
+    for link in re.findall(r'\]\(([^)]+)\)', text):
+        checks.that((rqtest.ROOT / link).exists(), f'README links to {link}')
+
+
+def main():
+    test_help()
+    test_no_server()
+    test_completion()
+    with rqtest.Server(manual_clock=False) as server:
+        test_queues(server)
+        test_put(server)
+        test_terminal(server)
+    with rqtest.Server(manual_clock=False) as server:
+        test_list_and_act(server)
+    with rqtest.Server(manual_clock=False, worker=True) as server:
+        test_scripts(server)
+        test_run(server)
+        test_restart(server)
+    test_readme()
+    return checks.report()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
