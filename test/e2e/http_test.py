@@ -308,6 +308,7 @@ def test_long_poll(s):
     m = put(s, 'poll', payload='for you')
     waiter.join(30)
     equal([x['seq'] for x in result[0]], [m['seq']], 'a waiting reserve gets what comes')
+    s.post('/v1/done', {'token': token(result[0][0])})
     waiter = threading.Thread(target=lambda: result.append(
         other.post('/v1/reserve', {'queues': ['poll', 'quiet'], 'wait_s': 60}).json['messages']))
     waiter.start()

@@ -81,12 +81,11 @@ void RequestParser::on_field_impl(beast::http::field name, string_view name_text
       head_.expect_continue = beast::iequals(value, "100-continue");
       head_.expect_unknown = !head_.expect_continue;
       break;
-    case field::unknown:
+    default:
       if (beast::iequals(name_text, "sec-fetch-site")) {
         head_.fetch_cross_site = beast::iequals(value, "cross-site");
       }
       break;
-    default: break;
   }
 }
 
