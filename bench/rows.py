@@ -73,16 +73,20 @@ class Rows:
 
     # Lives a second, beside the peers -----------------------------------------------------------
 
-    def lives(self, connections, depth):
+    def lives(self, connections, depth, rows_of_one_kind=False):
         contestants = [Rq, *self.peers]
         rates = {c: [] for c in contestants}
-        own_us = []
+        own_us, engine = [], []
         for round_number in range(self.mode.rounds):
             for contestant in contestants:
                 # Peers that sync each write alone can take long to answer what is in flight.
                 args = [] if contestant is Rq else ['--leave']
+                if rows_of_one_kind:
+                    args.append('--rows')
                 with contestant(self.place, sync=self.sync) as server:
                     got = self.load.run(server, connections, depth, args=args)
+                    if contestant is Rq:
+                        engine.append(server.request('GET', '/v1/stats')['engine'])
                 rates[contestant].append(got['per_s'])
                 if got['total_lives']:
                     own_us.append(got['cpu_s'] * 1e6 / got['total_lives'])
@@ -94,7 +98,7 @@ class Rows:
             share = paired_ratio(rates[Rq], rates[contestant])
             if contestant is not Rq and share is not None:
                 floor, aim = demands.get(contestant, (None, None))
-                what = f'{connections} × {depth}, rq over {contestant.name}'
+                what = f'{connections} × {depth}{" in rows" * rows_of_one_kind}, rq over {contestant.name}'
                 cells[4:] = [ratio(share), self.verdicts.demand(what, share, floor, show=ratio),
                              self.verdicts.aim(share, aim, show=ratio)]
             rows.append(cells)
@@ -102,7 +106,7 @@ class Rows:
         if own_us:
             text += (f'\n\nThe load generator itself: {statistics.median(own_us):.1f} µs of CPU a '
                      'life, on the same cores as the server.')
-        return text
+        return f'{text} {batches(engine)}'
 
     # Latency of a put at half load --------------------------------------------------------------
 
@@ -390,6 +394,13 @@ class Rows:
                       'demanded'], rows) + (
             '\n\nIn process, synced commits. `mixed`: puts, reserves and dones share a commit; '
             '`apart`: three commits for 100 lives.')
+
+
+def batches(engine):
+    """How well rq's commands came together, from its own counters over all rounds."""
+    commands, count, syncs = (sum(e[k] for e in engine) for k in ('commands', 'batches', 'syncs'))
+    return (f'rq: {number(commands / max(count, 1))} commands a batch, '
+            f'{number(commands / max(syncs, 1))} commands a sync.')
 
 
 def first_reply(server):

@@ -84,6 +84,13 @@ class LoadGenerator(unittest.TestCase):
         for word in (b'put', b'reserve', b'delete'):
             self.assertEqual(server.commands.count(word), 20, word)
 
+    def test_rows_of_puts_reserves_and_deletes(self):
+        with FakeServer() as server:
+            run = run_load(server.port, '--count', '12', '--rows')
+        self.assertEqual(run.returncode, 0, run.stderr)
+        row = [b'put'] * 6 + [b'reserve'] * 6 + [b'delete'] * 6
+        self.assertEqual(server.commands[3:], row * 2)
+
     def test_a_steady_rate_is_kept_too(self):
         with FakeServer() as server:
             run = run_load(server.port, '--count', '20', '--rate', '2000')

@@ -140,6 +140,8 @@ class Load {
     Ring<typename Protocol::Handle> taken;  // to be finished
     Ring<Due> due;
     std::uint64_t untaken = 0;  // own puts sent less takes sent: above 0, a take cannot wait
+    std::size_t row = 0;        // rows: lives of this row that are not finished
+    bool row_put = false;       // rows: all of them have been put
     std::size_t hellos = 0;     // replies to the greeting so far
     bool blocked = false;       // waits until it may write again
   };
@@ -237,41 +239,83 @@ class Load {
 
   // Sends as many commands as may be in flight.
   void fill(Connection& c) {
-    while (c.sent.size() < plan_.depth) {
-      if (!c.taken.empty()) {
-        c.protocol.finish(c.out, c.taken.front());
-        c.taken.pop();
-        push(c, Op::finish, now_ns_);
-      } else if (may_take(c)) {
-        c.protocol.take(c.out);
-        push(c, Op::take, now_ns_);
-      } else if (plan_.work != Work::takes && may_put()) {
-        std::int64_t since_ns = now_ns_;
-        if (plan_.rate > 0) {
-          if (c.due.empty()) break;
-          since_ns = c.due.front().at_ns;
-          if (--c.due.front().count == 0) c.due.pop();
-        }
-        c.protocol.put(c.out, next_number_);
-        next_number_ += plan_.batch;
-        if (plan_.work == Work::lives) ++c.untaken;
-        push(c, Op::put, since_ns);
-      } else {
-        break;
-      }
+    const bool rows = plan_.rows && plan_.work == Work::lives && plan_.rate <= 0;
+    while (c.sent.size() < plan_.depth && (rows ? send_in_rows(c) : send_mixed(c))) {
     }
     flush(c);
   }
 
-  bool may_take(Connection& c) {
-    if (plan_.work == Work::takes) {
-      if (ending_ || (plan_.count != 0 && takes_sent_ >= plan_.count)) return false;
-      ++takes_sent_;
+  // The end of a life before its middle before a new one; false: nothing to send now.
+  bool send_mixed(Connection& c) {
+    if (!c.taken.empty()) {
+      send_finish(c);
+    } else if (may_take(c)) {
+      send_take(c);
+    } else if (may_put(c)) {
+      send_put(c);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  // `depth` puts, then as many takes, then as many finishes, each sent as soon as a reply has made
+  // room for it: always `depth` in flight, and always neighbours of one kind.
+  bool send_in_rows(Connection& c) {
+    if (!c.row_put) {
+      if (c.row < plan_.depth && may_put(c)) {
+        send_put(c);
+        ++c.row;
+        return true;
+      }
+      if (c.row == 0) return false;
+      c.row_put = true;
+    }
+    if (may_take(c)) {
+      send_take(c);
       return true;
     }
-    if (c.untaken == 0) return false;
-    --c.untaken;
+    if (c.taken.empty()) return false;
+    send_finish(c);
+    c.row_put = --c.row > 0;
     return true;
+  }
+
+  void send_put(Connection& c) {
+    std::int64_t since_ns = now_ns_;
+    if (plan_.rate > 0) {
+      since_ns = c.due.front().at_ns;
+      if (--c.due.front().count == 0) c.due.pop();
+    }
+    c.protocol.put(c.out, next_number_);
+    next_number_ += plan_.batch;
+    if (plan_.work == Work::lives) ++c.untaken;
+    push(c, Op::put, since_ns);
+  }
+  void send_take(Connection& c) {
+    if (plan_.work == Work::takes) {
+      ++takes_sent_;
+    } else {
+      --c.untaken;
+    }
+    c.protocol.take(c.out);
+    push(c, Op::take, now_ns_);
+  }
+  void send_finish(Connection& c) {
+    c.protocol.finish(c.out, c.taken.front());
+    c.taken.pop();
+    push(c, Op::finish, now_ns_);
+  }
+
+  // A take must find a message, or the connection would wait for ever.
+  [[nodiscard]] bool may_take(const Connection& c) const {
+    if (plan_.work != Work::takes) return c.untaken > 0;
+    return !ending_ && (plan_.count == 0 || takes_sent_ < plan_.count);
+  }
+  // What is due at a given rate is put even when the time is over.
+  [[nodiscard]] bool may_put(const Connection& c) const {
+    if (plan_.work == Work::takes || all_put()) return false;
+    return plan_.rate > 0 ? !c.due.empty() : !ending_;
   }
   // All that was in flight at first has been answered, and the time is over: then speed is steady.
   // A server with slow syncs needs longer for the first part.
@@ -292,8 +336,6 @@ class Load {
   [[nodiscard]] bool all_put() const {
     return plan_.count != 0 && next_number_ - plan_.first >= plan_.count;
   }
-  // What is due at a given rate is put even when the time is over.
-  [[nodiscard]] bool may_put() const { return (plan_.rate > 0 || !ending_) && !all_put(); }
   [[nodiscard]] bool done() const {
     return (plan_.work == Work::puts ? total_.puts : total_.lives) >= plan_.count;
   }

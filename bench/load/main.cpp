@@ -95,6 +95,8 @@ int main_of(int argc, char** argv) {
   app.add_option("--work", options.work, "lives, puts or takes")
       ->check(CLI::IsMember(works))
       ->capture_default_str();
+  app.add_flag("--rows", plan.rows,
+               "lives: a row of puts, one of takes, one of finishes, not mixed");
   app.add_option("--queue", plan.queue, "queue, tube or list")->capture_default_str();
   app.add_option("--connections", plan.connections)
       ->check(CLI::Range(std::size_t{1}, kConnectionsMax))

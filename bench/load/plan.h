@@ -22,6 +22,7 @@ struct Plan {
   std::uint16_t port = 0;
   std::string queue = "bench";
   Work work = Work::lives;
+  bool rows = false;  // lives: `depth` puts, then takes, then finishes; else mixed
   std::size_t connections = 50;
   std::size_t depth = 100;  // commands in flight on each connection
   std::size_t bytes = 200;  // of each payload
