@@ -158,6 +158,26 @@ TEST(PowerCut, LosesNothingThatWasSynced) {
   }
 }
 
+// Also those whose messages were not promised: a client has seen them.
+TEST(PowerCut, NoSequenceNumberIsGivenAgain) {
+  TestVfs vfs;
+  TempDir dir;
+  TempDir after;
+  core::Seq last = 0;
+  auto store = open_store(dir.path() / "rq.db");
+  ASSERT_TRUE(store);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE((*store)->begin());
+    last = (*store)->next_seq().value();
+    ASSERT_TRUE((*store)->commit(Sync::none));
+  }
+  vfs.power_cut(dir.path(), after.path());
+  auto again = open_store(after.path() / "rq.db");
+  ASSERT_TRUE(again);
+  ASSERT_TRUE((*again)->begin());
+  EXPECT_GT((*again)->next_seq().value(), last);
+}
+
 TEST(PowerCut, RightAfterOpeningLeavesAStoreThatOpens) {
   TestVfs vfs;
   Promises p;
