@@ -397,9 +397,10 @@ class Rows:
 
 
 def batches(engine):
-    """How well rq's commands came together, from its own counters over all rounds."""
+    """How well rq's commands came together, from its own counters over all rounds. Neighbours of one
+    kind on a connection are one command to its engine."""
     commands, count, syncs = (sum(e[k] for e in engine) for k in ('commands', 'batches', 'syncs'))
-    return (f'rq: {number(commands / max(count, 1))} commands a batch, '
+    return (f'rq: {number(commands / max(count, 1))} commands of its engine a batch, '
             f'{number(commands / max(syncs, 1))} commands a sync.')
 
 

@@ -75,12 +75,16 @@ class Server:
                                  + self.log_end())
             time.sleep(0.002)
 
+    def ports(self):
+        return [self.port]
+
     def answers(self):
         try:
-            with socket.create_connection(('127.0.0.1', self.port), timeout=1):
-                return True
+            for port in self.ports():
+                socket.create_connection(('127.0.0.1', port), timeout=1).close()
         except OSError:
             return False
+        return True
 
     def log_end(self):
         with contextlib.suppress(OSError):
@@ -140,6 +144,9 @@ class Rq(Server):
         command = [str(self.place.program('rq')), 'server', '--dir', str(self.dir / 'rq'),
                    '--http', f'127.0.0.1:{self.http_port}', '--beanstalk', self.address]
         return command if self.worker else [*command, '--no-worker']
+
+    def ports(self):
+        return [self.port, self.http_port]
 
     def request(self, method, path, body=None, kind='application/json'):
         """One HTTP request; the reply as JSON. Anything but 2xx is an error."""
