@@ -13,8 +13,7 @@ namespace {
 
 using core::Mark;
 
-// --- Batches
-// --------------------------------------------------------------------------------------
+// --- Batches ---
 
 TEST_P(StoreContract, WhatIsCommittedIsThereAfterReopening) {
   Seq seq = 0;
@@ -131,8 +130,7 @@ TEST_P(StoreContract, BootsAreCounted) {
   EXPECT_EQ(store->boot(), 3);
 }
 
-// --- Sequence numbers
-// -----------------------------------------------------------------------------
+// --- Sequence numbers ---
 
 TEST_P(StoreContract, ASequenceNumberIsNeverGivenTwice) {
   std::set<Seq> given;
@@ -164,8 +162,7 @@ TEST_P(StoreContract, AnOrderlyEndLeavesNoGapInTheNumbers) {
   batch([&] { EXPECT_EQ(put().message.seq, last + 1); });
 }
 
-// --- Finding
-// --------------------------------------------------------------------------------------
+// --- Finding ---
 
 TEST_P(StoreContract, FindsByNumberWithinAndAcrossBatches) {
   Seq seq = 0;
@@ -296,8 +293,7 @@ TEST_P(StoreContract, ManyRecordsOfOneBatchStayApart) {
   batch([&] { EXPECT_EQ(need(seqs[51 + kApart]).message.priority, 9); });
 }
 
-// --- What is next
-// ---------------------------------------------------------------------------------
+// --- What is next ---
 
 TEST_P(StoreContract, ReadyIsByPriorityThenNumberAlsoWithinTheBatch) {
   Seq a = 0, b = 0, c = 0;
@@ -629,8 +625,7 @@ TEST_P(StoreContract, AnyMessageEmptiesAQueueOfEveryKind) {
   });
 }
 
-// --- Attempts, tags, waste
-// ------------------------------------------------------------------------
+// --- Attempts, tags, waste ---
 
 TEST_P(StoreContract, AttemptsAreKeptUpToTheirBound) {
   const std::int64_t n = base::kAttemptsKeptMax + 30;
@@ -688,8 +683,7 @@ TEST_P(StoreContract, AFolderIsWasteOnceItsMessageIsGone) {
   EXPECT_TRUE(reader->waste(10)->empty());
 }
 
-// --- Queues
-// ---------------------------------------------------------------------------------------
+// --- Queues ---
 
 TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   core::Queue q;

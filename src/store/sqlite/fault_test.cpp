@@ -283,8 +283,7 @@ TEST(Fault, AFileSystemWithoutSharedMemoryIsRefused) {
   EXPECT_FALSE(refused.error().remedy.empty());
 }
 
-// --- The engine over it
-// ---------------------------------------------------------------------------
+// --- The engine over it ---
 
 TEST(EngineFault, FailsTheWholeBatchAndGoesOnOnceOpenedAgain) {
   TestVfs vfs;
