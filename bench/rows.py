@@ -351,6 +351,8 @@ class Rows:
             first, began = dones()
             time.sleep(self.mode.seconds)
             last, ended = dones()
+            if last >= server.request('GET', '/v1/queues/scripts')['totals']['puts']:
+                raise BenchError('the scripts ran out of messages before the end of the run')
             return (last - first) / (ended - began)
 
     # The engine, in process ---------------------------------------------------------------------
