@@ -32,7 +32,8 @@ constexpr GroupTitle kGroups[] = {{Group::start, "Run it"},
 
 std::string overview() {
   std::string out =
-      "rq: a durable queue for every machine. Messages wait in queues; scripts in any language, run\n"
+      "rq: a durable queue for every machine. Messages wait in queues; scripts in any language, "
+      "run\n"
       "and watched by rq, do the work.\n\nusage: rq VERB [options]     rq VERB --help     "
       "rq help\n";
   for (const GroupTitle& group : kGroups) {
@@ -216,13 +217,14 @@ int run(int argc, char** argv) {
       return finish("rq", args.size() == 1 ? 2 : 0, false);
     }
     const std::string said = fmt::format("{} {}", args[0], args[1]);
-    return finish("rq", fail(Code::bad_value, fmt::format("there is no verb '{}'", said),
-                             nearest_verb(said)),
-                  context.json);
+    return finish(
+        "rq", fail(Code::bad_value, fmt::format("there is no verb '{}'", said), nearest_verb(said)),
+        context.json);
   }
-  return finish("rq", fail(Code::bad_value, fmt::format("there is no verb '{}'", args[0]),
-                           nearest_verb(args[0])),
-                context.json);
+  return finish(
+      "rq",
+      fail(Code::bad_value, fmt::format("there is no verb '{}'", args[0]), nearest_verb(args[0])),
+      context.json);
 }
 
 }  // namespace rq::cli

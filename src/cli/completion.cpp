@@ -118,7 +118,8 @@ std::string bash_completion() {
       second_words += fmt::format("    {}) words=\"{}\" ;;\n", word, join(second));
     }
   }
-  std::string out = fmt::format(R"~(# bash completion of rq. To use it now:  source <(rq completion bash)
+  std::string out =
+      fmt::format(R"~(# bash completion of rq. To use it now:  source <(rq completion bash)
 # For good:  rq completion bash > ~/.local/share/bash-completion/completions/rq
 _rq() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}
@@ -148,15 +149,15 @@ _rq() {{
 {second}  esac
   case $verb in
 )~",
-                                fmt::arg("families", [&] {
-                                  std::string names;
-                                  for (const auto& [word, second] : tree) {
-                                    if (!second.empty()) names += (names.empty() ? "" : " | ") + word;
-                                  }
-                                  return names;
-                                }()),
-                                fmt::arg("first", join(first)),
-                                fmt::arg("second", second_words));
+                  fmt::arg("families",
+                           [&] {
+                             std::string names;
+                             for (const auto& [word, second] : tree) {
+                               if (!second.empty()) names += (names.empty() ? "" : " | ") + word;
+                             }
+                             return names;
+                           }()),
+                  fmt::arg("first", join(first)), fmt::arg("second", second_words));
   for (const VerbFacts& verb : all) {
     std::vector<std::string> names;
     std::map<std::string, std::vector<std::string>> by_values;
@@ -228,20 +229,20 @@ _rq() {
   out += "  )\n  if (( CURRENT == 2 )); then\n    _describe verb first\n    return\n  fi\n";
   for (const auto& [word, second] : tree) {
     if (second.empty()) continue;
-    out += fmt::format("  if [[ $verb == {} ]]; then\n    if (( CURRENT == 3 )); then\n"
-                       "      second=({})\n      _describe verb second\n      return\n    fi\n"
-                       "    verb=\"$verb $words[3]\"\n    shift words\n    (( CURRENT-- ))\n  fi\n",
-                       word, join(second));
+    out += fmt::format(
+        "  if [[ $verb == {} ]]; then\n    if (( CURRENT == 3 )); then\n"
+        "      second=({})\n      _describe verb second\n      return\n    fi\n"
+        "    verb=\"$verb $words[3]\"\n    shift words\n    (( CURRENT-- ))\n  fi\n",
+        word, join(second));
   }
   out += "  shift words\n  (( CURRENT-- ))\n  case $verb in\n";
   for (const VerbFacts& verb : all) {
     out += fmt::format("    '{}')\n      _arguments -S", verb.name);
     for (const OptionFacts& option : verb.options) {
       for (const std::string& name : option.names) {
-        out += fmt::format(" \\\n        '*{}[{}]{}'", name, zsh_text(option.help),
-                           option.type.empty()
-                               ? ""
-                               : fmt::format(":{}:{}", option.type, zsh_values(option.type)));
+        out += fmt::format(
+            " \\\n        '*{}[{}]{}'", name, zsh_text(option.help),
+            option.type.empty() ? "" : fmt::format(":{}:{}", option.type, zsh_values(option.type)));
       }
     }
     if (verb.name == "run") {

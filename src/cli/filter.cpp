@@ -25,8 +25,7 @@ Result<std::string> time_of(const std::string& text) {
 }  // namespace
 
 void MessageFilter::declare(CLI::App& app) {
-  const auto add = [&app](const char* name, std::string& into, const char* type,
-                          const char* help) {
+  const auto add = [&app](const char* name, std::string& into, const char* type, const char* help) {
     app.add_option(name, into, help)->type_name(type)->group(std::string(kFilters));
   };
   add("--queue", queue, "QUEUE", "Of this queue");

@@ -153,7 +153,8 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
     };
   };
 
-  add(app, "--script", "PATH",
+  add(
+      app, "--script", "PATH",
       [&values](const std::string& text) -> Result<void> {
         values["script"] = whole_path(text);
         return {};
@@ -166,7 +167,8 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
   add(app, "--lease", "TIME", field("lease_s"), "A worker that is silent for so long has lost it");
   add(app, "--retries", "N", field("retries"), "Failed attempts that are repeated");
   add(app, "--losses", "N", field("losses"), "Lost leases in a row before err; 0: any number");
-  add(app, "--backoff", "HOW",
+  add(
+      app, "--backoff", "HOW",
       [&values](const std::string& text) -> Result<void> {
         RQ_TRY_ASSIGN(backoff, parse_backoff(text));
         values["backoff"] = std::move(backoff);
@@ -174,7 +176,8 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
       },
       "fixed:10s or exponential:15s..1h");
   add(app, "--max-count", "N", field("max_count"), "Bound on resends");
-  add(app, "--env", "A=B",
+  add(
+      app, "--env", "A=B",
       [&values](const std::string& text) -> Result<void> {
         const std::size_t equals = text.find('=');
         if (equals == std::string::npos || equals == 0) {
@@ -185,7 +188,8 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
         return {};
       },
       "Variable of the script's environment");
-  add(app, "--env-allow", "NAME",
+  add(
+      app, "--env-allow", "NAME",
       [&values](const std::string& text) -> Result<void> {
         json::value& list = values["env_allow"];
         if (!list.is_array()) list = json::array{};
@@ -202,7 +206,8 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
   add(app, "--processes", "N", field("limits.processes"), "Bound on processes of the user");
   for (const bool err : {false, true}) {
     const char* key = err ? "keep_err" : "keep_done";
-    add(app, err ? "--keep-err" : "--keep-done", "KEEP",
+    add(
+        app, err ? "--keep-err" : "--keep-done", "KEEP",
         [&values, key](const std::string& text) -> Result<void> {
           RQ_TRY_ASSIGN(keep, parse_keep(text));
           for (auto& [name, value] : keep) inner(values, key)[name] = value;
@@ -215,7 +220,8 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
   add(app, "--priority", "N", field("priority"), "Of messages that bring none; larger goes first");
   add(app, "--max-messages", "N", field("messages_max"), "Unfinished messages it may hold");
   add(app, "--max-payload", "SIZE", field("payload_bytes_max"), "Largest payload it takes");
-  add(app, "--set", "KEY=VALUE",
+  add(
+      app, "--set", "KEY=VALUE",
       [&values](const std::string& text) { return set_field(values, text); },
       "Any setting by its name in docs/API.md");
   return given;

@@ -17,8 +17,9 @@ struct GivenSettings {
 // Declares the options in `app`; the values are there once it has parsed.
 [[nodiscard]] std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app);
 
-// One --set: "retries=3", "limits.memory_bytes=512M", "backoff={\"kind\":\"fixed\"}". Fields that end
-// in _s take lengths of time, in _bytes sizes.
-[[nodiscard]] base::Result<void> set_field(boost::json::object& values, std::string_view assignment);
+// One --set: "retries=3", "limits.memory_bytes=512M", "backoff={\"kind\":\"fixed\"}". Fields that
+// end in _s take lengths of time, in _bytes sizes.
+[[nodiscard]] base::Result<void> set_field(boost::json::object& values,
+                                           std::string_view assignment);
 
 }  // namespace rq::cli

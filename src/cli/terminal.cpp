@@ -37,14 +37,29 @@ std::optional<TerminalSize> terminal_size() {
 std::string paint(Ink ink, std::string_view text, bool on) {
   std::string_view code;
   switch (ink) {
-    case Ink::plain: break;
-    case Ink::bold: code = "1"; break;
-    case Ink::dim: code = "2"; break;
-    case Ink::red: code = "31"; break;
-    case Ink::green: code = "32"; break;
-    case Ink::yellow: code = "33"; break;
-    case Ink::blue: code = "34"; break;
-    case Ink::cyan: code = "36"; break;
+    case Ink::plain:
+      break;
+    case Ink::bold:
+      code = "1";
+      break;
+    case Ink::dim:
+      code = "2";
+      break;
+    case Ink::red:
+      code = "31";
+      break;
+    case Ink::green:
+      code = "32";
+      break;
+    case Ink::yellow:
+      code = "33";
+      break;
+    case Ink::blue:
+      code = "34";
+      break;
+    case Ink::cyan:
+      code = "36";
+      break;
   }
   if (!on || code.empty()) return std::string(text);
   return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";

@@ -50,8 +50,8 @@ struct Unit {
   std::string_view name;
   double ms;
 };
-constexpr std::array kUnits{Unit{"ms", 1},        Unit{"s", 1e3},        Unit{"min", 60e3},
-                            Unit{"m", 60e3},      Unit{"h", 3600e3},     Unit{"d", 86400e3},
+constexpr std::array kUnits{Unit{"ms", 1},         Unit{"s", 1e3},    Unit{"min", 60e3},
+                            Unit{"m", 60e3},       Unit{"h", 3600e3}, Unit{"d", 86400e3},
                             Unit{"w", 7 * 86400e3}};
 
 // HH:MM[:SS[.mmm]]

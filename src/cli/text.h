@@ -21,8 +21,8 @@ namespace rq::cli {
 
 // "3.2 s", "4 min", "2.5 h", "7 d": two digits are enough to think with.
 [[nodiscard]] std::string show_duration(double seconds);
-[[nodiscard]] std::string show_size(double bytes);      // "312 MiB"
-[[nodiscard]] std::string show_count(std::int64_t n);   // "12 345"
+[[nodiscard]] std::string show_size(double bytes);     // "312 MiB"
+[[nodiscard]] std::string show_count(std::int64_t n);  // "12 345"
 
 // One line of at most `width` columns: control characters become blanks, the rest is cut with "…".
 [[nodiscard]] std::string one_line(std::string_view text, std::size_t width);

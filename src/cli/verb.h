@@ -25,9 +25,9 @@ namespace json = boost::json;
 // What all verbs share: the options before or after any verb, and the way to the server.
 class Context {
  public:
-  bool json = false;    // for programs: one document, or one a line
-  std::string dir;      // --dir; may be empty
-  std::string server;   // --server; may be empty
+  bool json = false;   // for programs: one document, or one a line
+  std::string dir;     // --dir; may be empty
+  std::string server;  // --server; may be empty
 
   // --server, --dir, RQ_SERVER, RQ_DIR, ./var: the first that is given.
   [[nodiscard]] base::Result<client::ServerAddress> address() const;
@@ -54,7 +54,7 @@ using Declare = Action (*)(CLI::App& app, Context& context);
 enum class Group : std::uint8_t { start, put, look, act, server, hidden };
 
 struct Verb {
-  std::string_view name;      // one word, or two: "queue create"
+  std::string_view name;  // one word, or two: "queue create"
   Group group;
   std::string_view purpose;   // one line
   std::string_view examples;  // lines of commands
@@ -89,8 +89,9 @@ CLI::Option* add_parsed(CLI::App& app, std::string name, std::optional<T>& into,
       std::move(help));
 }
 
-// --- Fields of what the server answers ------------------------------------------------------------
-// Absent, null or of another type: empty.
+// --- Fields of what the server answers
+// ------------------------------------------------------------ Absent, null or of another type:
+// empty.
 [[nodiscard]] std::string text_at(const json::value& value, std::string_view name);
 [[nodiscard]] std::optional<double> number_at(const json::value& value, std::string_view name);
 [[nodiscard]] std::int64_t count_at(const json::value& value, std::string_view name);

@@ -1,5 +1,5 @@
-// retry, requeue, run-now, cancel, kill, clone, move, priority, remove: on messages by id, or on all
-// that a filter finds.
+// retry, requeue, run-now, cancel, kill, clone, move, priority, remove: on messages by id, or on
+// all that a filter finds.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -152,8 +152,7 @@ Action declare(CLI::App& app, Context& context, Deed deed) {
     app.add_option("--reason", options->reason, "Why; kept with the message")->type_name("TEXT");
   }
   if (action == "move" || action == "clone") {
-    CLI::Option* to =
-        app.add_option("--to", options->to, "The other queue")->type_name("QUEUE");
+    CLI::Option* to = app.add_option("--to", options->to, "The other queue")->type_name("QUEUE");
     if (action == "move") to->required();
   }
   if (action == "priority") {
@@ -173,8 +172,7 @@ Action declare(CLI::App& app, Context& context, Deed deed) {
                   "name ids, or a filter: --queue mail --state err");
     }
     if (!options->ids.empty() && options->dry_run) {
-      return fail(Code::bad_value, "--dry-run goes with a filter",
-                  "rq show ID tells of a message");
+      return fail(Code::bad_value, "--dry-run goes with a filter", "rq show ID tells of a message");
     }
     return options->ids.empty() ? act_on_filter(context, deed, *options)
                                 : act_on_ids(context, deed, *options);

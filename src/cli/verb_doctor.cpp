@@ -19,9 +19,9 @@ using base::Result;
 
 namespace {
 
-constexpr double kFreeShareMin = 0.05;               // of the disk
-constexpr double kFreeBytesMin = 512 * base::kMiB;   // a busy store grows by this in minutes
-constexpr double kWalBytesMax = 1024 * base::kMiB;   // a reader holds up the checkpoint
+constexpr double kFreeShareMin = 0.05;              // of the disk
+constexpr double kFreeBytesMin = 512 * base::kMiB;  // a busy store grows by this in minutes
+constexpr double kWalBytesMax = 1024 * base::kMiB;  // a reader holds up the checkpoint
 
 enum class Finding : std::uint8_t { ok, warning, bad };
 
@@ -64,7 +64,8 @@ class Doctor {
       return;
     }
     if (!S_ISDIR(info.st_mode)) {
-      add("directory", Finding::bad, fmt::format("{} is no directory", dir_), "name another: --dir");
+      add("directory", Finding::bad, fmt::format("{} is no directory", dir_),
+          "name another: --dir");
       return;
     }
     const std::string mode = fmt::format("{:o}", info.st_mode & 07777U);
@@ -160,8 +161,8 @@ class Doctor {
         ++sound;
       }
     }
-    add("queues", Finding::ok, fmt::format("{} of {} are fine", sound,
-                                           items_at(answer, "queues").size()));
+    add("queues", Finding::ok,
+        fmt::format("{} of {} are fine", sound, items_at(answer, "queues").size()));
   }
 
   void look_at_worker() {
@@ -208,9 +209,12 @@ class Doctor {
 
   static const char* word(Finding finding) {
     switch (finding) {
-      case Finding::ok: return "ok";
-      case Finding::warning: return "warning";
-      case Finding::bad: return "bad";
+      case Finding::ok:
+        return "ok";
+      case Finding::warning:
+        return "warning";
+      case Finding::bad:
+        return "bad";
     }
     return "";
   }

@@ -24,12 +24,8 @@ struct Options {
 
 Table make_table(const json::array& messages) {
   using Align = Table::Align;
-  Table table({{"ID"},
-               {"QUEUE"},
-               {"STATE"},
-               {"AGE", Align::right},
-               {"TRIES", Align::right},
-               {"TEXT"}});
+  Table table(
+      {{"ID"}, {"QUEUE"}, {"STATE"}, {"AGE", Align::right}, {"TRIES", Align::right}, {"TEXT"}});
   for (const json::value& message : messages) {
     const std::string state = text_at(message, "state");
     const std::string mark = text_at(message, "mark");
@@ -37,12 +33,15 @@ Table make_table(const json::array& messages) {
     if (text.empty()) text = text_at(at(message, "lease"), "progress");
     if (text.empty()) text = text_at(message, "param1");
     if (text.empty()) text = text_at(message, "payload");
-    table.add({text_at(message, "id"), text_at(message, "queue"),
-               {mark.empty() || mark == "none" || state != "err"
-                    ? state
-                    : fmt::format("{} {}", state, mark),
-                ink_of_state(state)},
-               age_of(message, "created"), text_at(message, "attempts"), text});
+    table.add(
+        {text_at(message, "id"),
+         text_at(message, "queue"),
+         {mark.empty() || mark == "none" || state != "err" ? state
+                                                           : fmt::format("{} {}", state, mark),
+          ink_of_state(state)},
+         age_of(message, "created"),
+         text_at(message, "attempts"),
+         text});
   }
   return table;
 }

@@ -218,13 +218,12 @@ class ManyPut {
     boost::system::error_code error;
     json::value value = json::parse(line, error);
     if (error || !value.is_object()) {
-      return fail(Code::bad_value,
-                  fmt::format("{} line {}: not a JSON object: '{}'{}", options_.ndjson, line_,
-                              one_line(line, 60),
-                              put_ + repeated_ > 0
-                                  ? fmt::format("; {} before it are put", put_ + repeated_)
-                                  : ""),
-                  "one message a line: {\"payload\":\"hello\",\"tags\":[\"x\"]}");
+      return fail(
+          Code::bad_value,
+          fmt::format(
+              "{} line {}: not a JSON object: '{}'{}", options_.ndjson, line_, one_line(line, 60),
+              put_ + repeated_ > 0 ? fmt::format("; {} before it are put", put_ + repeated_) : ""),
+          "one message a line: {\"payload\":\"hello\",\"tags\":[\"x\"]}");
     }
     for (const auto& [name, common] : common_) value.get_object().emplace(name, common);
     batch_ += json::serialize(value) + "\n";

@@ -38,9 +38,8 @@ void print_queue(const Context& context, const json::value& queue) {
   }
   facts.add("created", text_at(queue, "created"));
   std::string counts;
-  for (const auto& [name, value] : at(queue, "counts").is_object()
-                                       ? at(queue, "counts").get_object()
-                                       : json::object{}) {
+  for (const auto& [name, value] :
+       at(queue, "counts").is_object() ? at(queue, "counts").get_object() : json::object{}) {
     if (value.is_int64() && value.get_int64() != 0) {
       counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", show_count(value.get_int64()),
                             std::string_view(name.data(), name.size()));
@@ -117,7 +116,8 @@ Action declare_queue_list(CLI::App& app, Context& context) {
       }
       return 0;
     }
-    context.print(table_of_queues(answer), "no queues; make one: rq queue create NAME --script PATH");
+    context.print(table_of_queues(answer),
+                  "no queues; make one: rq queue create NAME --script PATH");
     return 0;
   };
 }
@@ -163,7 +163,8 @@ Action declare_queue_resume(CLI::App& app, Context& context) {
   return set_admin(app, context, "/resume", "is up");
 }
 Action declare_queue_drain(CLI::App& app, Context& context) {
-  return set_admin(app, context, "/drain", "drains: it accepts nothing new, and works off the rest");
+  return set_admin(app, context, "/drain",
+                   "drains: it accepts nothing new, and works off the rest");
 }
 Action declare_queue_down(CLI::App& app, Context& context) {
   return set_admin(app, context, "/down", "is down: it accepts nothing and starts nothing");

@@ -27,12 +27,12 @@ using base::Result;
 namespace {
 
 constexpr std::string_view kQueue = "run";
-constexpr int kPipe = 3;              // to the worker: run, done, err
+constexpr int kPipe = 3;                // to the worker: run, done, err
 constexpr std::size_t kShownMax = 300;  // of a command line, in texts
 
 // Of the caller's environment, what most programs need to be found and to speak right.
 constexpr std::array<std::string_view, 12> kEnvironment{
-    "PATH", "HOME", "USER",   "LOGNAME",     "SHELL",     "LANG",
+    "PATH", "HOME", "USER",   "LOGNAME",     "SHELL",    "LANG",
     "TZ",   "TERM", "TMPDIR", "VIRTUAL_ENV", "LANGUAGE", "EDITOR"};
 
 struct Options {
@@ -50,9 +50,9 @@ Result<json::object> environment_of(const std::vector<std::string>& more) {
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
     const std::string_view name = text.substr(0, text.find('='));
-    const bool wanted = name.starts_with("LC_") ||
-                        std::find(kEnvironment.begin(), kEnvironment.end(), name) !=
-                            kEnvironment.end();
+    const bool wanted =
+        name.starts_with("LC_") ||
+        std::find(kEnvironment.begin(), kEnvironment.end(), name) != kEnvironment.end();
     if (wanted && name.size() < text.size()) out[name] = text.substr(name.size() + 1);
   }
   for (const std::string& text : more) {
@@ -122,10 +122,9 @@ Result<int> queue_command(Context& context, const Options& options,
   std::error_code error;
   const std::string cwd = std::filesystem::current_path(error).string();
   if (error) return fail(Code::not_found, "this folder is gone: " + error.message(), "cd first");
-  json::object put{{"payload_json",
-                    json::object{{"argv", json::value_from(words)},
-                                 {"cwd", cwd},
-                                 {"env", std::move(environment)}}},
+  json::object put{{"payload_json", json::object{{"argv", json::value_from(words)},
+                                                 {"cwd", cwd},
+                                                 {"env", std::move(environment)}}},
                    {"param1", shown(words)}};
   const auto seconds = [](base::Millis length) {
     return static_cast<double>(length.count()) / 1000;
@@ -152,7 +151,8 @@ Result<int> queue_command(Context& context, const Options& options,
   return exit_code_of(context, end, true);
 }
 
-// --- The other side: in the worker's hands ---------------------------------------------------------
+// --- The other side: in the worker's hands
+// ---------------------------------------------------------
 
 void tell(std::string_view line) {
   std::string text = one_line(line, base::kTextBytesMax / 4) + "\n";

@@ -56,11 +56,14 @@ void print_attempts(const Context& context, const json::value& answer) {
     const auto system = number_at(pm, "system_s");
     const auto rss = number_at(pm, "rss_bytes");
     const std::string outcome = text_at(attempt, "outcome");
-    table.add({text_at(attempt, "number"), text_at(attempt, "worker"),
-               {outcome, ink_of_state(outcome)}, outcome_text(pm),
+    table.add({text_at(attempt, "number"),
+               text_at(attempt, "worker"),
+               {outcome, ink_of_state(outcome)},
+               outcome_text(pm),
                wall ? show_duration(*wall) : "",
                user || system ? show_duration(user.value_or(0) + system.value_or(0)) : "",
-               rss ? show_size(*rss) : "", text_at(attempt, "reason")});
+               rss ? show_size(*rss) : "",
+               text_at(attempt, "reason")});
     last_output = text_at(pm, "last_output");
   }
   if (table.empty()) return;
@@ -90,9 +93,9 @@ void print_message(const Context& context, const json::value& message) {
                                  count_at(message, "losses"), count_at(message, "count"),
                                  count_at(message, "max_count")));
   if (count_at(message, "priority") != 0) facts.add("priority", text_at(message, "priority"));
-  for (const char* name : {"key", "dest", "src", "orig_id", "cloned_from", "dup_of", "param1",
-                           "param2", "param3", "param4", "content_type", "retries", "backoff",
-                           "timeout_s", "lease_s", "folder"}) {
+  for (const char* name :
+       {"key", "dest", "src", "orig_id", "cloned_from", "dup_of", "param1", "param2", "param3",
+        "param4", "content_type", "retries", "backoff", "timeout_s", "lease_s", "folder"}) {
     facts.add_if(name, text_at(message, name));
   }
   for (const char* name : {"tags", "webhooks"}) {

@@ -70,8 +70,11 @@ Table running(const json::value& page) {
     const json::value& lease = at(message, "lease");
     std::string progress = text_at(lease, "progress");
     if (progress.empty()) progress = text_at(message, "progress");
-    table.add({{text_at(message, "id"), Ink::cyan}, text_at(message, "queue"),
-               age_of(lease, "since"), text_at(lease, "worker"), progress});
+    table.add({{text_at(message, "id"), Ink::cyan},
+               text_at(message, "queue"),
+               age_of(lease, "since"),
+               text_at(lease, "worker"),
+               progress});
   }
   return table;
 }
@@ -140,10 +143,10 @@ Action declare_stats(CLI::App&, Context& context) {
     facts.add("queues", text_at(stats, "queues"));
     facts.add("messages", counts_text(at(stats, "messages")));
     facts.add("totals", counts_text(at(stats, "totals")));
-    facts.add("commands", fmt::format("{} in {} batches, {} synced",
-                                      show_count(count_at(engine, "commands")),
-                                      show_count(count_at(engine, "batches")),
-                                      show_count(count_at(engine, "syncs"))));
+    facts.add("commands",
+              fmt::format("{} in {} batches, {} synced", show_count(count_at(engine, "commands")),
+                          show_count(count_at(engine, "batches")),
+                          show_count(count_at(engine, "syncs"))));
     facts.add("waiting workers", text_at(engine, "waiting_reserves"));
     facts.add("connections", text_at(stats, "connections"));
     facts.add("memory", size_text(stats, "memory_bytes"));
@@ -165,9 +168,8 @@ Action declare_top(CLI::App& app, Context& context) {
       RQ_TRY_ASSIGN(stats, client->get("/v1/stats"));
       RQ_TRY_ASSIGN(queues, client->get("/v1/queues"));
       RQ_TRY_ASSIGN(page, client->get("/v1/messages?state=run&limit=50&order=oldest"));
-      Context::print_json({{"stats", stats},
-                           {"queues", at(queues, "queues")},
-                           {"running", at(page, "messages")}});
+      Context::print_json(
+          {{"stats", stats}, {"queues", at(queues, "queues")}, {"running", at(page, "messages")}});
       return 0;
     }
     if (!options->once && is_terminal(STDIN_FILENO) && is_terminal(STDOUT_FILENO)) {
@@ -196,29 +198,29 @@ Action declare_events(CLI::App& app, Context& context) {
     query.add_if("message", options->message);
     query.add_if("kinds", options->kinds);
     const bool colours = context.colours();
-    RQ_TRY(client->follow(
-        query.on("/v1/events"), [&](std::string_view event, std::string_view data) {
-            boost::system::error_code error;
-            const json::value value = json::parse(data, error);
-            if (error) return true;
-            if (context.json) {
-              Context::print_json({{"event", event}, {"data", value}});
-            } else if (event != "hello") {
-              const std::string to = text_at(value, "to");
-              const std::string from = text_at(value, "from");
-              std::string line = fmt::format("{}  {:<8} {}  {}", text_at(value, "at"), event,
-                                             text_at(value, "queue"), text_at(value, "id"));
-              if (event == "message") {
-                line += fmt::format("  {}{}",
-                                    from.empty() || from == to ? "" : fmt::format("{} → ", from),
-                                    paint(ink_of_state(to), to, colours));
-              }
-              const std::string text = text_at(value, "text");
-              if (!text.empty()) line += "  " + one_line(text, 200);
-              Context::print(line + "\n");
+    RQ_TRY(
+        client->follow(query.on("/v1/events"), [&](std::string_view event, std::string_view data) {
+          boost::system::error_code error;
+          const json::value value = json::parse(data, error);
+          if (error) return true;
+          if (context.json) {
+            Context::print_json({{"event", event}, {"data", value}});
+          } else if (event != "hello") {
+            const std::string to = text_at(value, "to");
+            const std::string from = text_at(value, "from");
+            std::string line = fmt::format("{}  {:<8} {}  {}", text_at(value, "at"), event,
+                                           text_at(value, "queue"), text_at(value, "id"));
+            if (event == "message") {
+              line += fmt::format("  {}{}",
+                                  from.empty() || from == to ? "" : fmt::format("{} → ", from),
+                                  paint(ink_of_state(to), to, colours));
             }
-            std::fflush(stdout);
-            return true;
+            const std::string text = text_at(value, "text");
+            if (!text.empty()) line += "  " + one_line(text, 200);
+            Context::print(line + "\n");
+          }
+          std::fflush(stdout);
+          return true;
         }));
     return 0;
   };
@@ -230,8 +232,8 @@ Action declare_version(CLI::App&, Context& context) {
     // Without a server there is still something to say.
     const auto answer = client->get("/v1/version");
     if (context.json) {
-      Context::print_json({{"version", RQ_VERSION},
-                           {"server", answer ? *answer : json::value(nullptr)}});
+      Context::print_json(
+          {{"version", RQ_VERSION}, {"server", answer ? *answer : json::value(nullptr)}});
     } else {
       Context::print(fmt::format("rq {}\n", RQ_VERSION));
       if (answer) {

@@ -125,10 +125,10 @@ class Follower {
     if (said == said_) return;
     const bool colours = colours_on(stderr);
     std::fflush(stdout);
-    std::fputs((paint(ink_of_state(state), fmt::format("-- {}", one_line(said, 200)), colours) +
-                "\n")
-                   .c_str(),
-               stderr);
+    std::fputs(
+        (paint(ink_of_state(state), fmt::format("-- {}", one_line(said, 200)), colours) + "\n")
+            .c_str(),
+        stderr);
     said_ = std::move(said);
   }
 
@@ -197,8 +197,8 @@ Action declare_tail(CLI::App& app, Context& context) {
     if (text.empty()) {
       RQ_TRY_ASSIGN(message, client->get(message_path(options->id)));
       const std::string state = text_at(message, "state");
-      std::fprintf(stderr, "no log%s (the message is in %s)\n",
-                   is_finished(state) ? "" : " yet", state.c_str());
+      std::fprintf(stderr, "no log%s (the message is in %s)\n", is_finished(state) ? "" : " yet",
+                   state.c_str());
     }
     return 0;
   };

@@ -74,11 +74,21 @@ json::object settings(std::vector<std::string> args) {
 }
 
 TEST(Settings, OptionsBecomeFieldsOfTheApi) {
-  const json::object values = settings(
-      {"--num-workers", "2", "--retries", "3", "--timeout", "90s", "--grace", "1500ms", "--env",
-       "A=B=C", "--env", "EMPTY=", "--memory", "64M", "--backoff", "exponential:15s..1h",
-       "--keep-done", "7d,1000", "--keep-err", "0", "--sync", "relaxed", "--exec-prefix",
-       "bash -lc", "--env-allow", "HOME", "--priority", "-3", "--set", "limits.open_files=64"});
+  const json::object values = settings({"--num-workers", "2",
+                                        "--retries",     "3",
+                                        "--timeout",     "90s",
+                                        "--grace",       "1500ms",
+                                        "--env",         "A=B=C",
+                                        "--env",         "EMPTY=",
+                                        "--memory",      "64M",
+                                        "--backoff",     "exponential:15s..1h",
+                                        "--keep-done",   "7d,1000",
+                                        "--keep-err",    "0",
+                                        "--sync",        "relaxed",
+                                        "--exec-prefix", "bash -lc",
+                                        "--env-allow",   "HOME",
+                                        "--priority",    "-3",
+                                        "--set",         "limits.open_files=64"});
   const json::value wanted = json::parse(R"({
     "num_workers":2,"retries":3,"timeout_s":90,"grace_s":1.5,"env_vars":{"A":"B=C","EMPTY":""},
     "limits":{"memory_bytes":67108864,"open_files":64},

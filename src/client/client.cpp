@@ -67,10 +67,10 @@ Result<json::value> parse_reply(const std::string& body) {
   options.max_depth = base::kJsonDepthMax * 2;  // a payload or result inside an answer
   json::value value = json::parse(body, error, {}, options);
   if (error) {
-    return fail(Code::internal,
-                fmt::format("the answer is not JSON ({}): '{}'", error.message(),
-                            body.substr(0, 80)),
-                "is it really an rq server that listens there?");
+    return fail(
+        Code::internal,
+        fmt::format("the answer is not JSON ({}): '{}'", error.message(), body.substr(0, 80)),
+        "is it really an rq server that listens there?");
   }
   return value;
 }
@@ -165,7 +165,8 @@ Error error_of_reply(int status, std::string_view body) {
               "is it really an rq server that listens there?");
 }
 
-// --- The client -----------------------------------------------------------------------------------
+// --- The client
+// -----------------------------------------------------------------------------------
 
 struct Client::Impl {
   explicit Impl(ServerAddress where) : address(std::move(where)) {
@@ -206,16 +207,17 @@ struct Client::Impl {
         return fail(Code::unreachable, fmt::format("no server answers at {}", where),
                     address.remedy);
       case CURLE_OPERATION_TIMEDOUT:
-        return fail(Code::unreachable, fmt::format("the server at {} did not answer in time", where),
+        return fail(Code::unreachable,
+                    fmt::format("the server at {} did not answer in time", where),
                     "look at its log; rq doctor looks at the rest");
       case CURLE_URL_MALFORMAT:
         return fail(Code::bad_value, fmt::format("server '{}': {}", where, said),
                     "write unix:PATH or http://HOST:PORT");
       case CURLE_WRITE_ERROR:
-        return fail(Code::too_large,
-                    fmt::format("the answer is larger than {} MiB",
-                                base::kHttpBodyBytesMax / base::kMiB),
-                    "ask for less at a time");
+        return fail(
+            Code::too_large,
+            fmt::format("the answer is larger than {} MiB", base::kHttpBodyBytesMax / base::kMiB),
+            "ask for less at a time");
       default:
         return fail(Code::unreachable,
                     fmt::format("the connection to {} broke off: {}", where, said),
@@ -334,8 +336,7 @@ Result<void> Client::follow(const std::string& target, const EventSink& sink,
   Slist headers;
   append(headers, "Accept: text/event-stream");
   impl_->prepare("GET", target, headers);
-  Following following{
-      .curl = impl_->curl, .sink = sink, .tick = tick, .reader = {}, .refusal = {}};
+  Following following{.curl = impl_->curl, .sink = sink, .tick = tick, .reader = {}, .refusal = {}};
   CURL* curl = impl_->curl;
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &take_events);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &following);
