@@ -354,10 +354,10 @@ base::Result<void> Fields::finish() {
       if (!known.empty()) known += ' ';
       known += *it;
     }
-    return fail(Code::unknown_field,
-                fmt::format("unknown field '{}' in {}", key.substr(0, kShownBytesMax), where_),
-                known.empty() ? std::string{"send no fields"}
-                              : fmt::format("the fields are: {}", known));
+    return fail(
+        Code::unknown_field,
+        fmt::format("unknown field '{}' in {}", key.substr(0, kShownBytesMax), where_),
+        known.empty() ? std::string{"send no fields"} : fmt::format("the fields are: {}", known));
   }
   return {};
 }

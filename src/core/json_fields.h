@@ -45,8 +45,7 @@ class Fields {
     return true;
   }
   template <typename Int>
-  bool integer(std::string_view name, std::optional<Int>& out, std::int64_t min,
-               std::int64_t max) {
+  bool integer(std::string_view name, std::optional<Int>& out, std::int64_t min, std::int64_t max) {
     std::int64_t wide = 0;
     if (!wide_integer(name, wide, min, max)) return false;
     out = static_cast<Int>(wide);

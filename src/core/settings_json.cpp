@@ -98,8 +98,7 @@ json::object to_json(const QueueSettings& s) {
           {"payload_bytes_max", s.payload_bytes_max}};
 }
 
-base::Result<QueueSettings> merge_settings(const QueueSettings& base,
-                                           const json::object& changes) {
+base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json::object& changes) {
   const QueueSettings standard;
   QueueSettings out = base;
   const auto reset = [&changes](std::string_view name, auto& value, const auto& to) {

@@ -30,13 +30,15 @@ TEST(SettingsJson, EveryFieldSurvivesTheRoundTrip) {
   s.env_allow = {"PATH", "HOME"};
   s.user = "nobody";
   s.nice = -3;
-  s.limits = {.memory_bytes = 1, .cpu_seconds = 2, .open_files = 3, .file_bytes = 4, .processes = 5};
+  s.limits = {
+      .memory_bytes = 1, .cpu_seconds = 2, .open_files = 3, .file_bytes = 4, .processes = 5};
   s.timeout = Millis{1500};
   s.grace = Millis{250};
   s.lease = Millis{100};
   s.retries = 3;
   s.losses = 0;
-  s.backoff = {.kind = BackoffKind::fixed, .base = Millis{1}, .max = Millis{2}, .jitter_percent = 0};
+  s.backoff = {
+      .kind = BackoffKind::fixed, .base = Millis{1}, .max = Millis{2}, .jitter_percent = 0};
   s.max_count = 1;
   s.keep_done = {.age = Millis{1000}, .count = 0};
   s.keep_err = {.age = Millis{2000}, .count = 9};
@@ -84,15 +86,28 @@ TEST(SettingsJson, UnknownFieldsAreRefusedByName) {
 }
 
 TEST(SettingsJson, WrongKindsAndValuesAreRefused) {
-  for (const char* text :
-       {R"({"script":1})", R"({"num_workers":"1"})", R"({"num_workers":-1})",
-        R"({"num_workers":1.5})", R"({"env_vars":[]})", R"({"env_vars":{"A":1}})",
-        R"({"env_vars":{"A=B":"1"}})", R"({"env_allow":{}})", R"({"env_allow":[1]})",
-        R"({"nice":20})", R"({"limits":5})", R"({"limits":{"cpu_s":-1}})", R"({"timeout_s":-1})",
-        R"({"lease_s":0})", R"({"lease_s":1e300})", R"({"sync":"maybe"})", R"({"sync":true})",
-        R"({"backoff":{"kind":"linear"}})", R"({"backoff":{"jitter_percent":101}})",
-        R"({"priority":18446744073709551615})", R"({"keep_done":{"count":-1}})",
-        R"({"script":"a\u0000b"})"}) {
+  for (const char* text : {R"({"script":1})",
+                           R"({"num_workers":"1"})",
+                           R"({"num_workers":-1})",
+                           R"({"num_workers":1.5})",
+                           R"({"env_vars":[]})",
+                           R"({"env_vars":{"A":1}})",
+                           R"({"env_vars":{"A=B":"1"}})",
+                           R"({"env_allow":{}})",
+                           R"({"env_allow":[1]})",
+                           R"({"nice":20})",
+                           R"({"limits":5})",
+                           R"({"limits":{"cpu_s":-1}})",
+                           R"({"timeout_s":-1})",
+                           R"({"lease_s":0})",
+                           R"({"lease_s":1e300})",
+                           R"({"sync":"maybe"})",
+                           R"({"sync":true})",
+                           R"({"backoff":{"kind":"linear"}})",
+                           R"({"backoff":{"jitter_percent":101}})",
+                           R"({"priority":18446744073709551615})",
+                           R"({"keep_done":{"count":-1}})",
+                           R"({"script":"a\u0000b"})"}) {
     const auto out = merge_settings(QueueSettings{}, parsed(text));
     ASSERT_FALSE(out) << text;
     EXPECT_EQ(out.error().code, base::Code::bad_value) << text;

@@ -59,9 +59,8 @@ void Loop::refuse_pending() {
 }
 
 void LoopDoor::deliver(std::vector<core::Delivery>&& deliveries) {
-  boost::asio::post(loop_.io(), [this, moved = std::move(deliveries)]() mutable {
-    on_deliveries(moved);
-  });
+  boost::asio::post(loop_.io(),
+                    [this, moved = std::move(deliveries)]() mutable { on_deliveries(moved); });
 }
 
 }  // namespace rq::server

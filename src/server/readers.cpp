@@ -36,8 +36,8 @@ Readers::~Readers() { stop(); }
 bool Readers::post(Lookup lookup) {
   Desk* best = nullptr;
   for (const auto& desk : desks_) {
-    if (best == nullptr || desk->busy.load(std::memory_order_relaxed) <
-                               best->busy.load(std::memory_order_relaxed)) {
+    if (best == nullptr ||
+        desk->busy.load(std::memory_order_relaxed) < best->busy.load(std::memory_order_relaxed)) {
       best = desk.get();
     }
   }

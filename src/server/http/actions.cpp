@@ -43,14 +43,16 @@ void act_on(Exchange& x, const Request& request, core::Act&& act) {
     return ask_act(x, std::move(act));
   }
   // A key must be looked up; a full id must be that of this very message.
-  x.look_up([target = *target](store::Reader& reader) -> Result<core::Seq> {
-    RQ_TRY_ASSIGN(row, find_message(reader, target));
-    return row.message.seq;
-  }, [act](Exchange& later, Result<core::Seq> seq) mutable {
-    if (!seq) return later.refuse(seq.error());
-    act.messages.push_back(*seq);
-    ask_act(later, std::move(act));
-  });
+  x.look_up(
+      [target = *target](store::Reader& reader) -> Result<core::Seq> {
+        RQ_TRY_ASSIGN(row, find_message(reader, target));
+        return row.message.seq;
+      },
+      [act](Exchange& later, Result<core::Seq> seq) mutable {
+        if (!seq) return later.refuse(seq.error());
+        act.messages.push_back(*seq);
+        ask_act(later, std::move(act));
+      });
 }
 
 // Reads the body with `read(fields, act)`, then acts.
@@ -96,9 +98,8 @@ void cancel_message(Exchange& x, const Request& r) { act_with_reason(x, r, Actio
 void kill_message(Exchange& x, const Request& r) { act_with_reason(x, r, Action::kill); }
 
 void clone_message(Exchange& x, const Request& request) {
-  act_with(x, request, Action::clone, [](Fields& fields, core::Act& act) {
-    read_queue(fields, act);
-  });
+  act_with(x, request, Action::clone,
+           [](Fields& fields, core::Act& act) { read_queue(fields, act); });
 }
 
 void move_message(Exchange& x, const Request& request) {

@@ -137,8 +137,7 @@ void read_action(Fields& fields, core::Act& act) {
       fields.refuse(std::move(good).error());
     }
   } else if (action == core::Action::move) {
-    fields.refuse(fail(Code::bad_value, "there is no queue to move to",
-                       "give \"queue\":\"name\""));
+    fields.refuse(fail(Code::bad_value, "there is no queue to move to", "give \"queue\":\"name\""));
   }
   if (!fields.integer("priority", act.priority, base::kPriorityMin, base::kPriorityMax) &&
       action == core::Action::priority) {

@@ -46,9 +46,7 @@ Slot* Connection::find(std::uint64_t request) {
   return slot.done ? nullptr : &slot;
 }
 
-std::string& Connection::out_of(Slot& slot) {
-  return &slot == &slots_.front() ? out_ : slot.bytes;
-}
+std::string& Connection::out_of(Slot& slot) { return &slot == &slots_.front() ? out_ : slot.bytes; }
 
 void Connection::finished(Slot& slot) {
   slot.done = true;
@@ -387,9 +385,9 @@ void Connection::on_protocol_error(const boost::system::error_code& error) {
     refuse_and_close(fail(Code::too_large, "the header of the request is too large",
                           fmt::format("at most {} bytes are allowed", base::kHttpHeaderBytesMax)));
   } else if (error == E::body_limit) {
-    refuse_and_close(fail(Code::too_large, "the body of the request is too large",
-                          fmt::format("at most {} bytes are allowed; send it in parts",
-                                      base::kHttpBodyBytesMax)));
+    refuse_and_close(fail(
+        Code::too_large, "the body of the request is too large",
+        fmt::format("at most {} bytes are allowed; send it in parts", base::kHttpBodyBytesMax)));
   } else {
     refuse_and_close(fail(Code::bad_request,
                           fmt::format("this is not HTTP/1.1: {}", error.message()),
@@ -406,15 +404,16 @@ void Connection::refuse_and_close(const base::Error& error) {
 }
 
 // The peer sends no more. It may still read (a pipe into nc), so what it asked for is answered;
-// but a reserve must not hand work to somebody who may be gone, and a stream has no end to wait for.
+// but a reserve must not hand work to somebody who may be gone, and a stream has no end to wait
+// for.
 void Connection::on_end_of_input() {
   if (stage_ == Stage::lingering || waits_ > 0 || streams_ > 0) {
     close();
     return;
   }
   if (parser_) {
-    refuse_and_close(fail(Code::bad_request, "the request ended before it was whole",
-                          "send all of it"));
+    refuse_and_close(
+        fail(Code::bad_request, "the request ended before it was whole", "send all of it"));
   }
   stage_ = Stage::ended;
   door_.touch(*this);
@@ -500,8 +499,8 @@ void Connection::sweep() {
   if (!slots_.empty() || stage_ != Stage::open) return;
   if (parser_ || !in_.empty()) {
     if (quiet_sweeps_ > sweeps_of(base::kHttpRequestTime)) {
-      refuse_and_close(fail(Code::timed_out, "the rest of the request did not come",
-                            "send requests in one go"));
+      refuse_and_close(
+          fail(Code::timed_out, "the rest of the request did not come", "send requests in one go"));
       flush();
     }
   } else if (quiet_sweeps_ > sweeps_of(base::kHttpIdleTime)) {

@@ -30,9 +30,9 @@ class Connection {
 
   // For Exchange: where the bytes of this slot's reply go.
   [[nodiscard]] std::string& out_of(Slot& slot);
-  void finished(Slot& slot);           // its reply is complete
+  void finished(Slot& slot);  // its reply is complete
   void begin_stream(Slot& slot);
-  void wrote_stream(const Slot& slot); // checks the backlog
+  void wrote_stream(const Slot& slot);  // checks the backlog
   [[nodiscard]] std::size_t unsent() const { return out_.size() - out_sent_; }
   void wait_begins(Slot& slot);
   void wait_ends(Slot& slot);
@@ -81,7 +81,7 @@ class Connection {
   const std::uint64_t id_;
 
   Stage stage_ = Stage::open;
-  int pending_ = 0;            // asynchronous operations that hold `this`
+  int pending_ = 0;  // asynchronous operations that hold `this`
   bool reading_ = false;
   bool writing_ = false;
   bool stalled_ = false;       // reading stopped because of back-pressure
@@ -89,7 +89,7 @@ class Connection {
   bool in_turn_ = false;       // the read handler runs: it flushes when it is done
   bool cut_off_ = false;       // too slow for its stream
   int streams_ = 0;
-  int waits_ = 0;              // reserves that may wait in the engine
+  int waits_ = 0;                   // reserves that may wait in the engine
   std::uint32_t quiet_sweeps_ = 0;  // since the last byte went in or out
 
   // The request that is being read.
@@ -101,7 +101,7 @@ class Connection {
   std::optional<base::Error> refusal_;
   std::unique_ptr<BodySink> sink_;
 
-  std::string in_;             // bytes that are not parsed yet
+  std::string in_;  // bytes that are not parsed yet
   std::string out_;
   std::size_t out_sent_ = 0;
   std::deque<Slot> slots_;

@@ -9,25 +9,44 @@ namespace {
 
 std::string_view reason_of(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 206: return "Partial Content";
-    case 400: return "Bad Request";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 413: return "Content Too Large";
-    case 415: return "Unsupported Media Type";
-    case 416: return "Range Not Satisfiable";
-    case 422: return "Unprocessable Content";
-    case 429: return "Too Many Requests";
-    case 500: return "Internal Server Error";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 507: return "Insufficient Storage";
-    default: return "Status";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 206:
+      return "Partial Content";
+    case 400:
+      return "Bad Request";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 416:
+      return "Range Not Satisfiable";
+    case 422:
+      return "Unprocessable Content";
+    case 429:
+      return "Too Many Requests";
+    case 500:
+      return "Internal Server Error";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 507:
+      return "Insufficient Storage";
+    default:
+      return "Status";
   }
 }
 
@@ -94,8 +113,7 @@ void Exchange::refuse(const base::Error& error, std::string_view fields) {
 void Exchange::start_stream() {
   std::string& out = connection_.out_of(slot_);
   append_status_line(out, 200, door_.date_line());
-  out +=
-      "Content-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n";
+  out += "Content-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n";
   slot_.close_after = true;
   connection_.begin_stream(slot_);
 }
@@ -110,9 +128,7 @@ void Exchange::end() {
   connection_.finished(slot_);
 }
 
-std::size_t Exchange::backlog() const {
-  return connection_.unsent() + slot_.bytes.size();
-}
+std::size_t Exchange::backlog() const { return connection_.unsent() + slot_.bytes.size(); }
 
 void Exchange::ask(core::Command&& command, Renderer render) {
   slot_.raw = false;
@@ -127,10 +143,9 @@ void Exchange::ask_raw(core::Command&& command, Renderer render) {
 }
 
 void Exchange::submit(core::Command&& command) {
-  door_.loop().submit({.door = door_.door_number(),
-                       .connection = connection_.id(),
-                       .request = slot_.request},
-                      std::move(command));
+  door_.loop().submit(
+      {.door = door_.door_number(), .connection = connection_.id(), .request = slot_.request},
+      std::move(command));
 }
 
 void Exchange::ask_waiting(core::Command&& command, Renderer render) {

@@ -58,15 +58,15 @@ struct Slot {
   std::uint64_t request = 0;
   Renderer render = nullptr;
   std::unique_ptr<Extra> extra;
-  std::string bytes;            // of the reply, while others are ahead
-  std::size_t held_bytes = 0;   // of the request
+  std::string bytes;           // of the reply, while others are ahead
+  std::size_t held_bytes = 0;  // of the request
   bool done = false;
   bool head_only = false;
   bool close_after = false;
-  bool old_http = false;        // HTTP/1.0 that asked for keep-alive
-  bool waits = false;           // a reserve that may wait in the engine
+  bool old_http = false;  // HTTP/1.0 that asked for keep-alive
+  bool waits = false;     // a reserve that may wait in the engine
   bool streaming = false;
-  bool raw = false;             // errors go to `render` too
+  bool raw = false;  // errors go to `render` too
 };
 
 class Exchange {
@@ -79,7 +79,7 @@ class Exchange {
   [[nodiscard]] Extra* extra() const { return slot_.extra.get(); }
   void keep(std::unique_ptr<Extra> extra) { slot_.extra = std::move(extra); }
 
-  // --- The reply: exactly one of these, once -----------------------------------------------------
+  // --- The reply: exactly one of these, once ---
   void reply_json(int status, std::string_view body);
   // `fields`: further header lines, each with its CRLF.
   void reply(int status, std::string_view content_type, std::string_view body,
@@ -89,14 +89,14 @@ class Exchange {
   // connection. REQUIRES: the extra is the stream.
   void start_stream();
 
-  // --- Of a stream -------------------------------------------------------------------------------
+  // --- Of a stream ---
   // A reader that is too slow for what it asked for is cut off, never waited for.
   void write(std::string_view text);
   void end();
   // Bytes written that the peer has not taken.
   [[nodiscard]] std::size_t backlog() const;
 
-  // --- Asking ------------------------------------------------------------------------------------
+  // --- Asking ---
   // The engine; its answer goes to `render`, an error straight to the client.
   void ask(core::Command&& command, Renderer render);
   // As ask(), but an error goes to `render` as well. May be called several times: the answers come

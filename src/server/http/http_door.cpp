@@ -87,15 +87,15 @@ base::Result<void> HttpDoor::listen() {
 base::Result<void> HttpDoor::listen_unix() {
   const std::filesystem::path path = settings_.dir / "run" / "rq.sock";
   const auto failed = [&](const boost::system::error_code& error) {
-    return fail(Code::internal, fmt::format("cannot listen on {}: {}", path.string(),
-                                            error.message()),
+    return fail(Code::internal,
+                fmt::format("cannot listen on {}: {}", path.string(), error.message()),
                 "check the rights of the directory");
   };
   if (path.native().size() >= sizeof(sockaddr_un::sun_path)) {
-    return fail(Code::bad_value,
-                fmt::format("the path of the socket is too long: {}", path.string()),
-                fmt::format("choose a directory with a shorter name; {} bytes are the system's limit",
-                            sizeof(sockaddr_un::sun_path) - 1));
+    return fail(
+        Code::bad_value, fmt::format("the path of the socket is too long: {}", path.string()),
+        fmt::format("choose a directory with a shorter name; {} bytes are the system's limit",
+                    sizeof(sockaddr_un::sun_path) - 1));
   }
   boost::system::error_code error;
   // The lock of the directory is ours, so a socket that is there is left over.
@@ -134,8 +134,8 @@ base::Result<void> HttpDoor::listen_tcp() {
   bound_address_ = fmt::format("{}:{}", host, endpoint.port());
   // For whoever let the system pick the port.
   std::ofstream{settings_.dir / "run" / "http.addr"} << bound_address_ << '\n';
-  for (const std::string& name : {host, std::string{"localhost"}, std::string{"127.0.0.1"},
-                                  std::string{"[::1]"}}) {
+  for (const std::string& name :
+       {host, std::string{"localhost"}, std::string{"127.0.0.1"}, std::string{"[::1]"}}) {
     hosts_.push_back(fmt::format("{}:{}", name, endpoint.port()));
     if (endpoint.port() == 80) hosts_.push_back(name);
   }
@@ -176,8 +176,7 @@ void HttpDoor::add(Connection::Socket&& socket, bool unix_socket) {
   const std::uint32_t place = free_places_.back();
   free_places_.pop_back();
   const std::uint64_t id = ++serial_ << kPlaceBits | place;
-  connections_[place] =
-      std::make_unique<Connection>(*this, std::move(socket), id, unix_socket);
+  connections_[place] = std::make_unique<Connection>(*this, std::move(socket), id, unix_socket);
   ++open_count_;
   connections_[place]->start();
 }
@@ -226,7 +225,8 @@ void HttpDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
     Connection* connection = find(delivery.ticket.connection);
     Slot* slot = connection == nullptr ? nullptr : connection->find(delivery.ticket.request);
     if (slot == nullptr) {
-      if (auto* reserved = std::get_if<core::Reserved>(&delivery.reply)) give_back(reserved->messages);
+      if (auto* reserved = std::get_if<core::Reserved>(&delivery.reply))
+        give_back(reserved->messages);
       continue;
     }
     connection->wait_ends(*slot);

@@ -48,7 +48,7 @@ class HttpDoor final : public LoopDoor {
 
   void on_deliveries(std::vector<core::Delivery>& deliveries) override;
 
-  // --- For rooms and connections (loop thread) ---------------------------------------------------
+  // --- For rooms and connections (loop thread) ---
   using LoopDoor::door_number;
   using LoopDoor::loop;
   [[nodiscard]] Readers& readers() { return readers_; }
@@ -85,7 +85,7 @@ class HttpDoor final : public LoopDoor {
   [[nodiscard]] Connection* find(std::uint64_t connection);
   void touch(Connection& connection);  // it has something to flush
   void flush_dirty();
-  void schedule_flush();               // flush_dirty() when this handler is over
+  void schedule_flush();  // flush_dirty() when this handler is over
   void remove(Connection& connection);
   [[nodiscard]] bool host_allowed(std::string_view host) const;
   [[nodiscard]] char* read_buffer() { return read_buffer_.get(); }

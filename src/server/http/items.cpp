@@ -24,9 +24,12 @@ std::optional<std::string_view> ItemSplitter::next(std::string_view& piece) {
     form_ = piece.front() == '[' ? Form::list : Form::single;
   }
   switch (*form_) {
-    case Form::lines: return next_line(piece);
-    case Form::list: return next_element(piece);
-    case Form::single: break;
+    case Form::lines:
+      return next_line(piece);
+    case Form::list:
+      return next_element(piece);
+    case Form::single:
+      break;
   }
   append(piece);
   piece = {};

@@ -1,7 +1,7 @@
 #pragma once
-// Cuts a stream of JSON into its items, whatever the pieces it comes in: the lines of NDJSON, or the
-// elements of one top-level list. Each item is given whole; it is not parsed here, so what is no
-// JSON is found by whoever parses the item.
+// Cuts a stream of JSON into its items, whatever the pieces it comes in: the lines of NDJSON, or
+// the elements of one top-level list. Each item is given whole; it is not parsed here, so what is
+// no JSON is found by whoever parses the item.
 #include <cstddef>
 #include <cstdint>
 #include <optional>

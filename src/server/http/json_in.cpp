@@ -23,19 +23,44 @@ using base::Result;
 using core::Fields;
 namespace json = boost::json;
 
-// --- Putting ------------------------------------------------------------------------------------
+// --- Putting ---
 // Puts are by far the most, so they do not ask for each field by name: they walk what is there.
 
 enum class PutField : std::uint8_t {
-  payload, payload_base64, payload_json, key, dest, src, orig_id, param1, param2, param3, param4,
-  content_type, priority, delay_s, due, count, max_count, retries, backoff, timeout_s, lease_s,
-  tags, headers, webhooks, force_remote, prep,
+  payload,
+  payload_base64,
+  payload_json,
+  key,
+  dest,
+  src,
+  orig_id,
+  param1,
+  param2,
+  param3,
+  param4,
+  content_type,
+  priority,
+  delay_s,
+  due,
+  count,
+  max_count,
+  retries,
+  backoff,
+  timeout_s,
+  lease_s,
+  tags,
+  headers,
+  webhooks,
+  force_remote,
+  prep,
 };
 constexpr std::array<std::string_view, 26> kPutFields{
-    "payload", "payload_base64", "payload_json", "key", "dest", "src", "orig_id", "param1",
-    "param2", "param3", "param4", "content_type", "priority", "delay_s", "due", "count",
-    "max_count", "retries", "backoff", "timeout_s", "lease_s", "tags", "headers", "webhooks",
-    "force_remote", "prep"};
+    "payload", "payload_base64", "payload_json", "key",      "dest",
+    "src",     "orig_id",        "param1",       "param2",   "param3",
+    "param4",  "content_type",   "priority",     "delay_s",  "due",
+    "count",   "max_count",      "retries",      "backoff",  "timeout_s",
+    "lease_s", "tags",           "headers",      "webhooks", "force_remote",
+    "prep"};
 static_assert(kPutFields.size() == static_cast<std::size_t>(PutField::prep) + 1);
 
 base::Error unknown_put_field(std::string_view name) {
@@ -153,48 +178,64 @@ Result<void> read_put_field(PutField field, const json::value& value, core::Put&
     case payload_json:
       RQ_TRY(one_payload(payloads));
       return read_payload(field, value, m);
-    case key: return read_text(name, value, m.detail().key, base::kClientKeyBytesMax);
-    case dest: return read_text(name, value, m.detail().dest, base::kTextBytesMax);
-    case src: return read_text(name, value, m.detail().src, base::kTextBytesMax);
-    case orig_id: return read_text(name, value, m.detail().orig_id, base::kTextBytesMax);
-    case param1: return read_text(name, value, m.detail().param1, base::kParamBytesMax);
-    case param2: return read_text(name, value, m.detail().param2, base::kParamBytesMax);
-    case param3: return read_text(name, value, m.detail().param3, base::kParamBytesMax);
-    case param4: return read_text(name, value, m.detail().param4, base::kParamBytesMax);
+    case key:
+      return read_text(name, value, m.detail().key, base::kClientKeyBytesMax);
+    case dest:
+      return read_text(name, value, m.detail().dest, base::kTextBytesMax);
+    case src:
+      return read_text(name, value, m.detail().src, base::kTextBytesMax);
+    case orig_id:
+      return read_text(name, value, m.detail().orig_id, base::kTextBytesMax);
+    case param1:
+      return read_text(name, value, m.detail().param1, base::kParamBytesMax);
+    case param2:
+      return read_text(name, value, m.detail().param2, base::kParamBytesMax);
+    case param3:
+      return read_text(name, value, m.detail().param3, base::kParamBytesMax);
+    case param4:
+      return read_text(name, value, m.detail().param4, base::kParamBytesMax);
     case content_type:
       return read_text(name, value, m.detail().content_type, base::kContentTypeBytesMax);
     case priority:
       return read_integer(name, value, put.priority, base::kPriorityMin, base::kPriorityMax);
-    case delay_s: return read_seconds(name, value, put.delay, Millis{0}, base::kDelayMax);
+    case delay_s:
+      return read_seconds(name, value, put.delay, Millis{0}, base::kDelayMax);
     case due: {
       RQ_TRY_ASSIGN(at, core::instant_of(name, value));
       put.due = at;
       return {};
     }
-    case count: return read_integer(name, value, m.count, 0, base::kCountMax);
-    case max_count: return read_integer(name, value, put.max_count, 0, base::kCountMax);
-    case retries: return read_integer(name, value, m.detail().retries, 0, base::kCountMax);
-    case backoff: return read_backoff(value, m.detail());
+    case count:
+      return read_integer(name, value, m.count, 0, base::kCountMax);
+    case max_count:
+      return read_integer(name, value, put.max_count, 0, base::kCountMax);
+    case retries:
+      return read_integer(name, value, m.detail().retries, 0, base::kCountMax);
+    case backoff:
+      return read_backoff(value, m.detail());
     case timeout_s:
       return read_seconds(name, value, m.detail().timeout, Millis{0}, base::kLeaseMax);
     case lease_s:
       return read_seconds(name, value, m.detail().lease, base::kLeaseMin, base::kLeaseMax);
     case tags:
     case headers:
-    case webhooks: return read_list_field(field, name, value, m.detail());
-    case force_remote: return read_bool(name, value, m.detail().force_remote);
-    case prep: return read_bool(name, value, put.prep);
+    case webhooks:
+      return read_list_field(field, name, value, m.detail());
+    case force_remote:
+      return read_bool(name, value, m.detail().force_remote);
+    case prep:
+      return read_bool(name, value, put.prep);
   }
   return {};
 }
 
-// --- Working ------------------------------------------------------------------------------------
+// --- Working ---
 
 bool read_token(Fields& fields, core::Token& out) {
   std::string text;
   if (!fields.text("token", text, base::kTextBytesMax)) {
-    fields.refuse(fail(Code::bad_value, "there is no token",
-                       "give the one that came with the lease"));
+    fields.refuse(
+        fail(Code::bad_value, "there is no token", "give the one that came with the lease"));
     return false;
   }
   auto token = core::parse_token(text);
@@ -326,8 +367,18 @@ Result<core::Put> put_from_query(const Query& query, std::string_view queue,
     const auto which = static_cast<PutField>(at - kPutFields.begin());
     if (at == kPutFields.end() || which <= payload_json) return unknown_put_field(name);
     switch (which) {
-      case priority: case delay_s: case count: case max_count: case retries: case timeout_s:
-      case lease_s: case due: case backoff: case headers: case force_remote: case prep: {
+      case priority:
+      case delay_s:
+      case count:
+      case max_count:
+      case retries:
+      case timeout_s:
+      case lease_s:
+      case due:
+      case backoff:
+      case headers:
+      case force_remote:
+      case prep: {
         boost::system::error_code error;
         json::value value = json::parse(text, error);
         // A due time may be text as well; anything else that is no JSON is refused by its reader.
@@ -337,7 +388,8 @@ Result<core::Put> put_from_query(const Query& query, std::string_view queue,
         }
         break;
       }
-      case tags: case webhooks: {
+      case tags:
+      case webhooks: {
         json::array list;
         std::string_view rest = text;
         while (!rest.empty()) {
@@ -348,7 +400,9 @@ Result<core::Put> put_from_query(const Query& query, std::string_view queue,
         object[name] = std::move(list);
         break;
       }
-      default: object[name] = text; break;
+      default:
+        object[name] = text;
+        break;
     }
   }
   RQ_TRY_ASSIGN(put, put_from_json(object, queue));
@@ -366,8 +420,8 @@ Result<core::Reserve> reserve_from_json(const json::object& object, base::Instan
   auto queues = std::make_shared<std::vector<core::ReserveQueue>>();
   const json::array* list = fields.array("queues");
   if (list == nullptr || list->empty()) {
-    fields.refuse(fail(Code::bad_value, "the reserve names no queues",
-                       "give \"queues\":[\"name\", …]"));
+    fields.refuse(
+        fail(Code::bad_value, "the reserve names no queues", "give \"queues\":[\"name\", …]"));
   } else if (list->size() > base::kReserveQueuesMax) {
     fields.refuse(fail(Code::too_many, fmt::format("queues has {} entries", list->size()),
                        fmt::format("at most {} are allowed", base::kReserveQueuesMax)));

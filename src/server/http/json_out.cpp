@@ -72,9 +72,8 @@ void append_pairs(std::string& out, const core::TextPairs& pairs) {
 void append_lease(std::string& out, const Message& message) {
   const core::Lease& lease = *message.lease;
   JsonObject object(out);
-  object.text("token", to_string(core::Token{.seq = message.seq,
-                                             .attempt = lease.attempt,
-                                             .boot = lease.boot}));
+  object.text("token", to_string(core::Token{
+                           .seq = message.seq, .attempt = lease.attempt, .boot = lease.boot}));
   object.number("attempt", lease.attempt);
   object.text("worker", lease.worker);
   object.instant("since", lease.since);
@@ -189,8 +188,7 @@ void append_message(std::string& out, const Message& m, std::string_view queue, 
   sparse.seconds("timeout_s", d.timeout);
   sparse.seconds("lease_s", d.lease);
   // While it runs, the text of the running attempt is the one that counts.
-  sparse.text("progress",
-              m.lease && !m.lease->progress.empty() ? m.lease->progress : d.progress);
+  sparse.text("progress", m.lease && !m.lease->progress.empty() ? m.lease->progress : d.progress);
   if (!d.result.empty() && is_json(d.result)) {
     object.raw("result", d.result);
   } else {

@@ -53,13 +53,13 @@ void LogWatch::forget(LogListener& listener) {
 void LogWatch::read() {
   if (reading_) return;
   reading_ = true;
-  descriptor_.async_read_some(
-      boost::asio::buffer(buffer_), [this](const boost::system::error_code& error, std::size_t n) {
-        reading_ = false;
-        if (error) return;
-        on_events(n);
-        if (!listeners_.empty()) read();
-      });
+  descriptor_.async_read_some(boost::asio::buffer(buffer_),
+                              [this](const boost::system::error_code& error, std::size_t n) {
+                                reading_ = false;
+                                if (error) return;
+                                on_events(n);
+                                if (!listeners_.empty()) read();
+                              });
 }
 
 void LogWatch::on_events(std::size_t bytes) {

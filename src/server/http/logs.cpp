@@ -30,14 +30,14 @@ Result<LogPart> read_range(const LogFile& file, std::string_view wanted) {
   if (!range) {
     part.status = 416;
     part.fields = fmt::format("Content-Range: bytes */{}\r\n", file.size());
-    part.error = fail(Code::bad_value,
-                      fmt::format("range '{}' does not fit a log of {} bytes",
-                                  wanted.substr(0, 64), file.size()),
-                      "give bytes=FIRST-LAST, bytes=FIRST- or bytes=-COUNT");
+    part.error = fail(
+        Code::bad_value,
+        fmt::format("range '{}' does not fit a log of {} bytes", wanted.substr(0, 64), file.size()),
+        "give bytes=FIRST-LAST, bytes=FIRST- or bytes=-COUNT");
     return part;
   }
-  const std::int64_t bytes = std::min(range->last - range->first + 1,
-                                      static_cast<std::int64_t>(base::kLogRangeBytesMax));
+  const std::int64_t bytes =
+      std::min(range->last - range->first + 1, static_cast<std::int64_t>(base::kLogRangeBytesMax));
   RQ_TRY_ASSIGN(text, file.read(range->first, bytes));
   part.status = 206;
   part.fields =
@@ -67,7 +67,7 @@ Result<LogPart> read_part(const LogFile& file, std::string_view range,
   return part;
 }
 
-// --- Followed ------------------------------------------------------------------------------------
+// --- Followed ---
 
 constexpr std::size_t kBacklogBytes = 4 * base::kLogChunkBytes;  // then the file waits
 
@@ -118,8 +118,8 @@ class LogStream final : public Stream, public EventListener, public LogListener 
     }
     looking_ = true;
     x.look_up(
-        [target = target_, tail, dir = door().settings().dir](
-            store::Reader& reader) -> Result<Followed> {
+        [target = target_, tail,
+         dir = door().settings().dir](store::Reader& reader) -> Result<Followed> {
           RQ_TRY_ASSIGN(row, find_message(reader, target));
           Followed followed{.row = std::move(row), .offset = 0};
           if (tail) {
@@ -138,7 +138,7 @@ class LogStream final : public Stream, public EventListener, public LogListener 
     looking_ = false;
     if (!followed) {
       if (seq_ == 0) return x.refuse(followed.error());  // the stream has not begun
-      last_ = true;  // deleted meanwhile
+      last_ = true;                                      // deleted meanwhile
       return pump();
     }
     const core::Message& message = followed->row.message;
@@ -201,13 +201,13 @@ class LogStream final : public Stream, public EventListener, public LogListener 
   }
 
   const Target target_;
-  core::Seq seq_ = 0;       // 0: not found yet, the stream has not begun
+  core::Seq seq_ = 0;  // 0: not found yet, the stream has not begun
   std::string folder_;
   std::int64_t offset_ = 0;
-  std::string news_;        // events about the message, sent after the log so far
+  std::string news_;  // events about the message, sent after the log so far
   bool looking_ = false;
   bool look_again_ = false;
-  bool last_ = false;       // nothing more will come: end when all is sent
+  bool last_ = false;  // nothing more will come: end when all is sent
 };
 
 bool read_tail(Query& query, std::optional<std::int64_t>& tail) {
@@ -232,8 +232,8 @@ void show_log(Exchange& x, const Request& request) {
   auto target = parse_target(request.parameters[0]);
   if (!target) return x.refuse(target.error());
   x.look_up(
-      [target = *target, tail, range = request.head.range, dir = x.door().settings().dir](
-          store::Reader& reader) -> Result<LogPart> {
+      [target = *target, tail, range = request.head.range,
+       dir = x.door().settings().dir](store::Reader& reader) -> Result<LogPart> {
         RQ_TRY_ASSIGN(row, find_message(reader, target));
         const LogFile file(dir, row.message.detail_or_default().folder);
         return read_part(file, range, tail);

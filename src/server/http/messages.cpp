@@ -50,7 +50,7 @@ void reply_list(Exchange& x, const Result<store::Listed>& listed, bool payloads)
   x.reply_json(200, body);
 }
 
-// --- Why it is not running ------------------------------------------------------------------------
+// --- Why it is not running ---
 
 struct Why : Extra {
   store::MessageRow row;
@@ -70,12 +70,12 @@ std::string count_text(std::int64_t count) {
 Reason why_ready(const Why& why, const core::QueueShown& shown) {
   const core::Queue& queue = shown.queue;
   if (queue.admin == core::Admin::pause) {
-    return {"paused", fmt::format("queue '{}' is paused{}; resume it: rq queue resume {}",
-                                  queue.name,
-                                  queue.paused_until == base::Instant{}
-                                      ? std::string{}
-                                      : " until " + base::to_iso8601(queue.paused_until),
-                                  queue.name)};
+    return {"paused",
+            fmt::format("queue '{}' is paused{}; resume it: rq queue resume {}", queue.name,
+                        queue.paused_until == base::Instant{}
+                            ? std::string{}
+                            : " until " + base::to_iso8601(queue.paused_until),
+                        queue.name)};
   }
   if (queue.admin == core::Admin::down) {
     return {"down", fmt::format("queue '{}' is down; bring it up: rq queue resume {}", queue.name,
@@ -83,17 +83,16 @@ Reason why_ready(const Why& why, const core::QueueShown& shown) {
   }
   if (!queue.script_error.empty()) {
     return {"script_error",
-            fmt::format("the script of queue '{}' cannot run: {}", queue.name,
-                        queue.script_error)};
+            fmt::format("the script of queue '{}' cannot run: {}", queue.name, queue.script_error)};
   }
   if (why.ahead > 0) {
-    return {"behind", fmt::format("{} messages of queue '{}' go first, {} are running",
-                                  count_text(why.ahead), queue.name,
-                                  queue.counters.in(State::run))};
+    return {"behind",
+            fmt::format("{} messages of queue '{}' go first, {} are running", count_text(why.ahead),
+                        queue.name, queue.counters.in(State::run))};
   }
   if (!queue.settings.script.empty() && queue.settings.num_workers == 0) {
-    return {"no_workers", fmt::format("queue '{}' has num_workers 0; set it to 1 or more",
-                                      queue.name)};
+    return {"no_workers",
+            fmt::format("queue '{}' has num_workers 0; set it to 1 or more", queue.name)};
   }
   const std::int64_t running = queue.counters.in(State::run);
   if (!queue.settings.script.empty() && running >= queue.settings.num_workers) {
@@ -115,20 +114,26 @@ Reason why_not(const Why& why, const core::QueueShown& shown) {
       return {"prep", "it is being put together; commit it: rq message commit"};
     case State::scheduled:
       return {"scheduled", fmt::format("it waits for {}", base::to_iso8601(m.due))};
-    case State::throttled: return {"throttled", "it waits for a slot of a throttle"};
-    case State::depends: return {"depends", "it waits for other messages"};
-    case State::que: return why_ready(why, shown);
+    case State::throttled:
+      return {"throttled", "it waits for a slot of a throttle"};
+    case State::depends:
+      return {"depends", "it waits for other messages"};
+    case State::que:
+      return why_ready(why, shown);
     case State::run:
-      return {"running", fmt::format("it is running, attempt {} at worker '{}' since {}",
-                                     m.lease ? m.lease->attempt : 0,
-                                     m.lease ? m.lease->worker : std::string{},
-                                     m.lease ? base::to_iso8601(m.lease->since) : "?")};
-    case State::done: return {"done", "it is done"};
-    case State::relayed: return {"relayed", "it was handed to another machine"};
+      return {"running",
+              fmt::format("it is running, attempt {} at worker '{}' since {}",
+                          m.lease ? m.lease->attempt : 0, m.lease ? m.lease->worker : std::string{},
+                          m.lease ? base::to_iso8601(m.lease->since) : "?")};
+    case State::done:
+      return {"done", "it is done"};
+    case State::relayed:
+      return {"relayed", "it was handed to another machine"};
     case State::err:
       return {"err", fmt::format("it ended in err ({}): {}", name_of(m.mark),
                                  m.detail_or_default().progress)};
-    case State::cancelled: return {"cancelled", "it was cancelled"};
+    case State::cancelled:
+      return {"cancelled", "it was cancelled"};
   }
   return {"unknown", ""};
 }

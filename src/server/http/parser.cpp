@@ -14,12 +14,18 @@ namespace beast = boost::beast;
 Method method_of(beast::http::verb verb) {
   switch (verb) {
     case beast::http::verb::get:
-    case beast::http::verb::head: return Method::get;
-    case beast::http::verb::post: return Method::post;
-    case beast::http::verb::put: return Method::put;
-    case beast::http::verb::patch: return Method::patch;
-    case beast::http::verb::delete_: return Method::del;
-    default: return Method::other;
+    case beast::http::verb::head:
+      return Method::get;
+    case beast::http::verb::post:
+      return Method::post;
+    case beast::http::verb::put:
+      return Method::put;
+    case beast::http::verb::patch:
+      return Method::patch;
+    case beast::http::verb::delete_:
+      return Method::del;
+    default:
+      return Method::other;
   }
 }
 
@@ -66,17 +72,23 @@ void RequestParser::on_request_impl(beast::http::verb method, string_view /*meth
   if (!head_.line_too_long) head_.target.assign(target.data(), target.size());
 }
 
-void RequestParser::on_field_impl(beast::http::field name, string_view name_text,
-                                  string_view value, error_code& /*error*/) {
+void RequestParser::on_field_impl(beast::http::field name, string_view name_text, string_view value,
+                                  error_code& /*error*/) {
   using beast::http::field;
   switch (name) {
     case field::host:
       ++head_.hosts;
       head_.host.assign(value.data(), value.size());
       break;
-    case field::content_type: assign_media_type(head_.content_type, value); break;
-    case field::origin: head_.origin.assign(value.data(), value.size()); break;
-    case field::range: head_.range.assign(value.data(), value.size()); break;
+    case field::content_type:
+      assign_media_type(head_.content_type, value);
+      break;
+    case field::origin:
+      head_.origin.assign(value.data(), value.size());
+      break;
+    case field::range:
+      head_.range.assign(value.data(), value.size());
+      break;
     case field::expect:
       head_.expect_continue = beast::iequals(value, "100-continue");
       head_.expect_unknown = !head_.expect_continue;

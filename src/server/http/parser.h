@@ -16,20 +16,20 @@ namespace rq::server::http {
 
 struct Head {
   Method method = Method::other;
-  bool head_only = false;        // HEAD: as GET, without the body
+  bool head_only = false;  // HEAD: as GET, without the body
   bool unix_socket = false;
   std::string target;
   std::string host;
-  std::string content_type;      // without parameters, lower case
+  std::string content_type;  // without parameters, lower case
   std::string origin;
   std::string range;
-  int hosts = 0;                 // Host fields seen
+  int hosts = 0;  // Host fields seen
   int version = 11;
   bool expect_continue = false;
   bool expect_unknown = false;
   bool fetch_cross_site = false;
   bool line_too_long = false;
-  bool target_bad = false;       // bytes that no address may have
+  bool target_bad = false;  // bytes that no address may have
   // For the next request on the connection: keeps the memory.
   void clear();
 };

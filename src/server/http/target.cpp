@@ -14,8 +14,8 @@ using base::Result;
 constexpr std::string_view kKeyPrefix = "key:";
 
 base::Error no_such_message(const Target& target) {
-  const std::string name = target.key.empty() ? fmt::format("{}", target.seq)
-                                              : fmt::format("key:{}", target.key);
+  const std::string name =
+      target.key.empty() ? fmt::format("{}", target.seq) : fmt::format("key:{}", target.key);
   return fail(Code::not_found, fmt::format("there is no message {}", name),
               "it may have been deleted; GET /v1/messages lists those that are there");
 }
@@ -38,8 +38,8 @@ Result<Target> parse_target(std::string_view text) {
 }
 
 Result<store::MessageRow> find_message(store::Reader& reader, const Target& target) {
-  RQ_TRY_ASSIGN(row, target.key.empty() ? reader.message(target.seq)
-                                        : reader.message_by_key(target.key));
+  RQ_TRY_ASSIGN(
+      row, target.key.empty() ? reader.message(target.seq) : reader.message_by_key(target.key));
   if (!row || (target.created && *target.created != row->message.created)) {
     return no_such_message(target);
   }

@@ -12,8 +12,8 @@
 namespace rq::server::http {
 
 struct Target {
-  core::Seq seq = 0;                      // 0: named by its key
-  std::optional<base::Instant> created;   // as the full id says; another message has another
+  core::Seq seq = 0;                     // 0: named by its key
+  std::optional<base::Instant> created;  // as the full id says; another message has another
   std::string key;
 };
 

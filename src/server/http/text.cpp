@@ -46,12 +46,23 @@ bool plain(char c) {
 void append_escape(std::string& out, char c) {
   constexpr std::string_view kHex = "0123456789abcdef";
   switch (c) {
-    case '"': out += "\\\""; return;
-    case '\\': out += "\\\\"; return;
-    case '\n': out += "\\n"; return;
-    case '\r': out += "\\r"; return;
-    case '\t': out += "\\t"; return;
-    default: break;
+    case '"':
+      out += "\\\"";
+      return;
+    case '\\':
+      out += "\\\\";
+      return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    default:
+      break;
   }
   const auto byte = static_cast<unsigned char>(c);
   out += "\\u00";
@@ -167,8 +178,7 @@ base::Result<Query> Query::parse(std::string_view query) {
     if (piece.empty()) continue;
     const std::size_t equals = std::min(piece.find('='), piece.size());
     RQ_TRY_ASSIGN(name, percent_decode(piece.substr(0, equals), true));
-    RQ_TRY_ASSIGN(value,
-                  percent_decode(piece.substr(std::min(equals + 1, piece.size())), true));
+    RQ_TRY_ASSIGN(value, percent_decode(piece.substr(std::min(equals + 1, piece.size())), true));
     for (const auto& [other, unused] : out.parameters_) {
       if (other == name) {
         return fail(Code::bad_value, fmt::format("parameter '{}' is there twice", name),
@@ -211,8 +221,7 @@ bool Query::flag(std::string_view name, bool& out) {
   return true;
 }
 
-bool Query::integer(std::string_view name, std::int64_t& out, std::int64_t min,
-                    std::int64_t max) {
+bool Query::integer(std::string_view name, std::int64_t& out, std::int64_t min, std::int64_t max) {
   const std::string* value = find(name);
   if (value == nullptr) return false;
   std::int64_t got = 0;
@@ -244,9 +253,8 @@ bool Query::instant(std::string_view name, std::optional<base::Instant>& out) {
   double seconds = 0;
   const char* end = value->data() + value->size();
   const auto [stop, error] = std::from_chars(value->data(), end, seconds);
-  const boost::json::value json = error == std::errc{} && stop == end
-                                      ? boost::json::value(seconds)
-                                      : boost::json::value(*value);
+  const boost::json::value json = error == std::errc{} && stop == end ? boost::json::value(seconds)
+                                                                      : boost::json::value(*value);
   auto at = core::instant_of(name, json);
   if (!at) {
     refuse(std::move(at).error());

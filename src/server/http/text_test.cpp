@@ -40,8 +40,8 @@ TEST(JsonString, AnyBytesMakeValidJson) {
 
 TEST(Utf8, OnlyWholeAndShortestSequences) {
   EXPECT_TRUE(is_utf8("häß€😀"));
-  for (const char* text : {"\x80", "\xC0\x80", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xF5\x80\x80\x80",
-                           "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xFF"}) {
+  for (const char* text : {"\x80", "\xC0\x80", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80",
+                           "\xF5\x80\x80\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xFF"}) {
     EXPECT_FALSE(is_utf8(text));
   }
 }
@@ -80,7 +80,8 @@ std::vector<std::string> split(std::optional<ItemSplitter::Form> form, std::stri
     out.emplace_back(item);
     return true;
   };
-  for (std::size_t at = 0; at < text.size(); at += piece) splitter.feed(text.substr(at, piece), take);
+  for (std::size_t at = 0; at < text.size(); at += piece)
+    splitter.feed(text.substr(at, piece), take);
   const auto end = splitter.finish(take);
   if (splitter.error() || !end) out.emplace_back("error");
   return out;

@@ -42,8 +42,8 @@ void reply_reserved(Exchange& x, Reserving& reserving) {
   body = R"({"messages":[)";
   for (const core::Message& message : reserving.held) {
     if (body.back() != '[') body += ',';
-    const std::string* name = reserving.only_queue.empty() ? x.door().queue_name(message.queue)
-                                                           : &reserving.only_queue;
+    const std::string* name =
+        reserving.only_queue.empty() ? x.door().queue_name(message.queue) : &reserving.only_queue;
     append_message(body, message, name == nullptr ? std::string_view{} : *name, Nulls::left_out);
   }
   body += "]}";
@@ -97,8 +97,8 @@ bool read_items(Exchange& x, const Request& request, std::vector<Item>& items,
   if (!list->is_array()) {
     error = core::wrong_kind("items", *list, "a list");
   } else if (object.size() != 1) {
-    error = fail(Code::unknown_field, "there is something beside items",
-                 "send {\"items\":[…]} alone");
+    error =
+        fail(Code::unknown_field, "there is something beside items", "send {\"items\":[…]} alone");
   } else if (list->get_array().size() > base::kLeasesPerCallMax) {
     error = fail(Code::too_many, fmt::format("items has {} entries", list->get_array().size()),
                  fmt::format("at most {} are allowed", base::kLeasesPerCallMax));
