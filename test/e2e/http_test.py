@@ -184,6 +184,12 @@ def test_list(s):
     equal(len(pages('&after=2020-01-01T00:00:00Z')), 25, 'after')
     equal(len(pages('&before=2020-01-01T00:00:00Z')), 0, 'before')
     equal('payload' in pages('&payloads=0')[0], False, 'without payloads')
+    long = put(s, 'list', payload='ä' * 400_000, tags=['long'])
+    m, = pages('&tag=long')
+    equal((m['payload_bytes'], m['payload_cut'], set(m['payload'])), (800_000, True, {'ä'}),
+          'a long payload is cut in a list, and it says so')
+    m = s.get(f"/v1/messages/{long['id']}").json
+    equal((m['payload_bytes'], len(m['payload'])), (800_000, 400_000), 'and whole by itself')
     that('finished' not in newest[0] and 'lease' not in newest[0], 'null fields are left out')
 
 

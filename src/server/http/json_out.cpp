@@ -87,7 +87,11 @@ void append_lease(std::string& out, const Message& message) {
   object.close();
 }
 
-void append_payload(JsonObject& object, std::string_view payload, Nulls nulls) {
+void append_payload(JsonObject& object, std::string_view payload, std::int64_t bytes_all,
+                    Nulls nulls) {
+  const bool cut = static_cast<std::int64_t>(payload.size()) < bytes_all;
+  // A text is not cut within a character.
+  if (cut) payload.remove_suffix(unfinished_utf8(payload));
   if (is_utf8(payload)) {
     object.text("payload", payload);
   } else {
@@ -97,6 +101,81 @@ void append_payload(JsonObject& object, std::string_view payload, Nulls nulls) {
     wire::append_base64(out, payload);
     out += '"';
   }
+  if (cut) object.boolean("payload_cut", true);
+}
+
+// The payload, or what there is of it.
+struct Shown {
+  bool payload = true;
+  std::int64_t bytes_all = 0;  // of the whole payload
+};
+
+void append(std::string& out, const Message& m, std::string_view queue, Nulls nulls,
+            const Shown& shown) {
+  const core::Details& d = m.detail_or_default();
+  JsonObject object(out);
+  Sparse sparse(object, nulls);
+  object.text("id", format_id(m));
+  object.number("seq", m.seq);
+  object.text("queue", queue);
+  object.text("state", name_of(m.state));
+  object.text("mark", name_of(m.mark));
+  object.number("priority", m.priority);
+  object.instant("created", m.created);
+  object.instant("due", m.due);
+  if (m.finished == base::Instant{}) {
+    sparse.none("finished");
+  } else {
+    object.instant("finished", m.finished);
+  }
+  object.number("attempts", m.attempts);
+  object.number("failures", m.failures);
+  object.number("losses", m.losses);
+  object.number("count", m.count);
+  object.number("max_count", m.max_count);
+  sparse.text("key", d.key);
+  sparse.text("dest", d.dest);
+  sparse.text("src", d.src);
+  sparse.text("orig_id", d.orig_id);
+  sparse.text("cloned_from", d.cloned_from);
+  sparse.text("dup_of", d.dup_of);
+  sparse.text("param1", d.param1);
+  sparse.text("param2", d.param2);
+  sparse.text("param3", d.param3);
+  sparse.text("param4", d.param4);
+  sparse.text("content_type", d.content_type);
+  if (shown.payload) append_payload(object, m.payload, shown.bytes_all, nulls);
+  object.number("payload_bytes", shown.bytes_all);
+  append_texts(object.key("tags"), d.tags);
+  append_pairs(object.key("headers"), d.headers);
+  append_texts(object.key("webhooks"), d.webhooks);
+  object.boolean("force_remote", d.force_remote);
+  if (d.retries) {
+    object.number("retries", *d.retries);
+  } else {
+    sparse.none("retries");
+  }
+  if (d.backoff) {
+    object.raw("backoff", boost::json::serialize(core::to_json(*d.backoff)));
+  } else {
+    sparse.none("backoff");
+  }
+  sparse.seconds("timeout_s", d.timeout);
+  sparse.seconds("lease_s", d.lease);
+  // While it runs, the text of the running attempt is the one that counts.
+  sparse.text("progress", m.lease && !m.lease->progress.empty() ? m.lease->progress : d.progress);
+  if (!d.result.empty() && is_json(d.result)) {
+    object.raw("result", d.result);
+  } else {
+    sparse.text("result", d.result);
+  }
+  sparse.text("folder", d.folder);
+  if (m.lease) {
+    append_lease(object.key("lease"), m);
+  } else {
+    sparse.none("lease");
+  }
+  object.close();
 }
 
 }  // namespace
@@ -135,72 +214,15 @@ bool is_json(std::string_view text) {
   return !error;
 }
 
-void append_message(std::string& out, const Message& m, std::string_view queue, Nulls nulls,
-                    bool payload) {
-  const core::Details& d = m.detail_or_default();
-  JsonObject object(out);
-  Sparse sparse(object, nulls);
-  object.text("id", format_id(m));
-  object.number("seq", m.seq);
-  object.text("queue", queue);
-  object.text("state", name_of(m.state));
-  object.text("mark", name_of(m.mark));
-  object.number("priority", m.priority);
-  object.instant("created", m.created);
-  object.instant("due", m.due);
-  if (m.finished == base::Instant{}) {
-    sparse.none("finished");
-  } else {
-    object.instant("finished", m.finished);
-  }
-  object.number("attempts", m.attempts);
-  object.number("failures", m.failures);
-  object.number("losses", m.losses);
-  object.number("count", m.count);
-  object.number("max_count", m.max_count);
-  sparse.text("key", d.key);
-  sparse.text("dest", d.dest);
-  sparse.text("src", d.src);
-  sparse.text("orig_id", d.orig_id);
-  sparse.text("cloned_from", d.cloned_from);
-  sparse.text("dup_of", d.dup_of);
-  sparse.text("param1", d.param1);
-  sparse.text("param2", d.param2);
-  sparse.text("param3", d.param3);
-  sparse.text("param4", d.param4);
-  sparse.text("content_type", d.content_type);
-  if (payload) append_payload(object, m.payload, nulls);
-  object.number("payload_bytes", static_cast<std::int64_t>(m.payload.size()));
-  append_texts(object.key("tags"), d.tags);
-  append_pairs(object.key("headers"), d.headers);
-  append_texts(object.key("webhooks"), d.webhooks);
-  object.boolean("force_remote", d.force_remote);
-  if (d.retries) {
-    object.number("retries", *d.retries);
-  } else {
-    sparse.none("retries");
-  }
-  if (d.backoff) {
-    object.raw("backoff", boost::json::serialize(core::to_json(*d.backoff)));
-  } else {
-    sparse.none("backoff");
-  }
-  sparse.seconds("timeout_s", d.timeout);
-  sparse.seconds("lease_s", d.lease);
-  // While it runs, the text of the running attempt is the one that counts.
-  sparse.text("progress", m.lease && !m.lease->progress.empty() ? m.lease->progress : d.progress);
-  if (!d.result.empty() && is_json(d.result)) {
-    object.raw("result", d.result);
-  } else {
-    sparse.text("result", d.result);
-  }
-  sparse.text("folder", d.folder);
-  if (m.lease) {
-    append_lease(object.key("lease"), m);
-  } else {
-    sparse.none("lease");
-  }
-  object.close();
+void append_message(std::string& out, const Message& message, std::string_view queue, Nulls nulls) {
+  append(out, message, queue, nulls,
+         {.payload = true, .bytes_all = static_cast<std::int64_t>(message.payload.size())});
+}
+
+void append_listed(std::string& out, const store::MessageRow& row, bool payload) {
+  const auto here = static_cast<std::int64_t>(row.message.payload.size());
+  append(out, row.message, row.queue, Nulls::left_out,
+         {.payload = payload, .bytes_all = row.payload_bytes < 0 ? here : row.payload_bytes});
 }
 
 void append_counts(std::string& out, const Counters& counters) {

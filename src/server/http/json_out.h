@@ -36,9 +36,12 @@ class JsonObject {
 };
 
 enum class Nulls : std::uint8_t { shown, left_out };
-// `queue`: its name. With `payload` false neither payload nor payload_base64 is there.
+// `queue`: its name.
 void append_message(std::string& out, const core::Message& message, std::string_view queue,
-                    Nulls nulls, bool payload = true);
+                    Nulls nulls);
+// As it stands in a list: nulls are left out, the payload may be cut (payload_cut says so) or, with
+// `payload` false, be left out.
+void append_listed(std::string& out, const store::MessageRow& row, bool payload);
 void append_queue(std::string& out, const core::QueueShown& shown);
 void append_counts(std::string& out, const core::Counters& counters);
 void append_totals(std::string& out, const core::Counters& counters);

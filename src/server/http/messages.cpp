@@ -38,7 +38,7 @@ void reply_list(Exchange& x, const Result<store::Listed>& listed, bool payloads)
   std::string body = R"({"messages":[)";
   for (const store::MessageRow& row : listed->rows) {
     if (body.back() != '[') body += ',';
-    append_message(body, row.message, row.queue, Nulls::left_out, payloads);
+    append_listed(body, row, payloads);
   }
   body += R"(],"cursor":)";
   if (listed->cursor) {
