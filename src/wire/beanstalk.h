@@ -96,7 +96,7 @@ class Parser {
 // The request as a client writes it; for tests and load generators.
 void append_request(std::string& out, const Request& request);
 
-// --- Replies ------------------------------------------------------------------------------------
+// --- Replies ---
 [[nodiscard]] std::string_view line_of(Complaint complaint);
 
 inline constexpr std::string_view kNotFound = "NOT_FOUND\r\n";

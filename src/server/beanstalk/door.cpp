@@ -154,7 +154,7 @@ base::Result<void> BeanstalkDoor::listen(std::string_view address) {
   return {};
 }
 
-// --- Host ---------------------------------------------------------------------------------------
+// --- Host ---
 
 void BeanstalkDoor::submit(const core::Ticket& ticket, core::Command&& command) {
   loop().submit({door_number(), ticket.connection, ticket.request}, std::move(command));
@@ -187,7 +187,7 @@ std::string BeanstalkDoor::stats(const core::EngineStatsDone& engine) const {
                           .id = run_id_});
 }
 
-// --- Turns --------------------------------------------------------------------------------------
+// --- Turns ---
 
 void BeanstalkDoor::wait() {
   epoll_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
@@ -288,7 +288,7 @@ BeanstalkDoor::Link* BeanstalkDoor::find(std::uint64_t id) {
   return link != nullptr && link->id == id ? link : nullptr;
 }
 
-// --- Reading ------------------------------------------------------------------------------------
+// --- Reading ---
 
 void BeanstalkDoor::make_ready(Link& link) {
   if (link.queued || !link.readable || link.session.blocked()) return;
@@ -376,7 +376,7 @@ void BeanstalkDoor::feed_rest(Link& link) {
   mark_dirty(link);
 }
 
-// --- Replies ------------------------------------------------------------------------------------
+// --- Replies ---
 
 void BeanstalkDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
   read_clock();

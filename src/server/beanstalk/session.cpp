@@ -81,7 +81,7 @@ Session::~Session() {
   if (is_worker_) --host_.totals.workers;
 }
 
-// --- Requests -----------------------------------------------------------------------------------
+// --- Requests ---
 
 std::size_t Session::feed(std::string_view in) {
   blocked_ = false;
@@ -390,7 +390,7 @@ void Session::list_watched() {
   say(reply);
 }
 
-// --- Slots and groups ---------------------------------------------------------------------------
+// --- Slots and groups ---
 
 Session::Slot& Session::add_slot(Verb verb) {
   Slot& slot = slots_.emplace_back();
@@ -523,7 +523,7 @@ std::optional<Instant> Session::deadline_soon() {
   return *soonest - kSafetyMargin;
 }
 
-// --- Replies ------------------------------------------------------------------------------------
+// --- Replies ---
 
 void Session::deliver(core::Delivery& delivery) {
   if (gone_) return;
@@ -752,7 +752,7 @@ void Session::fail(Slot& slot, Code code) {
   answered(slot);
 }
 
-// --- The end ------------------------------------------------------------------------------------
+// --- The end ---
 
 // The engine answers in order: when it has answered this question, whoever still waits found
 // nothing.
