@@ -59,7 +59,7 @@ void Context::print(std::string_view text) { std::fwrite(text.data(), 1, text.si
 
 void Context::print_json(const json::value& value) { print(json::serialize(value) + "\n"); }
 
-// --- Fields --------------------------------------------------------------------------------------
+// --- Fields ---
 
 const json::value& at(const json::value& value, std::string_view name) {
   static const json::value null;
@@ -94,7 +94,7 @@ const json::array& items_at(const json::value& value, std::string_view name) {
 }
 
 std::string age_of(const json::value& value, std::string_view name) {
-  const std::string text = text_at(value, name);
+  std::string text = text_at(value, name);
   if (text.empty()) return "";
   const auto now = std::chrono::time_point_cast<base::Millis>(std::chrono::system_clock::now());
   const auto then = parse_time(text, now);
@@ -102,7 +102,7 @@ std::string age_of(const json::value& value, std::string_view name) {
   return show_duration(std::chrono::duration<double>(now - *then).count());
 }
 
-// --- Errors --------------------------------------------------------------------------------------
+// --- Errors ---
 
 std::optional<base::Error> error_in(const json::value& item) {
   if (!at(item, "error").is_object()) return std::nullopt;
@@ -126,7 +126,7 @@ void print_error(std::string_view who, const base::Error& error, bool as_json) {
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
-// --- Paths ---------------------------------------------------------------------------------------
+// --- Paths ---
 
 std::string message_path(std::string_view id, std::string_view below) {
   std::string path = "/v1/messages/";

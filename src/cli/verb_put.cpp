@@ -283,7 +283,7 @@ Result<int> put_one(Context& context, client::Client& client, const Options& opt
                     json::object put, bool given) {
   RQ_TRY_ASSIGN(payload, read_payload(options, given));
   if (is_utf8(payload)) {
-    if (!payload.empty()) put["payload"] = std::move(payload);
+    if (!payload.empty()) put["payload"] = payload;
   } else {
     put["payload_base64"] = base64(payload);
   }

@@ -23,6 +23,7 @@ struct EventOptions {
 };
 
 constexpr Millis kEvery{1000};
+constexpr std::string_view kQuitKeys = "qQ\x03\x04";  // also Ctrl-C and Ctrl-D
 
 std::string counts_text(const json::value& counts) {
   std::string out;
@@ -120,7 +121,7 @@ Result<int> top_live(Context& context, client::Client& client, Millis every) {
       return std::move(drawn).error();
     }
     const auto key = screen.key(every);
-    if (key == 'q' || key == 'Q' || key == '\x03' || key == '\x04') return 0;
+    if (key && kQuitKeys.find(*key) != std::string_view::npos) return 0;
   }
 }
 

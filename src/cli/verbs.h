@@ -43,7 +43,7 @@ Action declare_doctor(CLI::App& app, Context& context);
 Action declare_version(CLI::App& app, Context& context);
 Action declare_completion(CLI::App& app, Context& context);
 
-// --- Shared --------------------------------------------------------------------------------------
+// --- Shared ---
 [[nodiscard]] Table table_of_queues(const json::value& answer);  // of GET /v1/queues
 
 // Follows a message to its end. `log`: its output, as it comes, to standard output.
