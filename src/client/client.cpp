@@ -83,7 +83,7 @@ std::string_view text_of(const json::object& object, std::string_view name) {
 
 }  // namespace
 
-// --- Addresses ----------------------------------------------------------------------------------
+// --- Addresses ---
 
 ServerAddress server_of_dir(const std::string& dir) {
   return {.socket_path = dir + "/run/rq.sock",
