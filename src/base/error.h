@@ -39,7 +39,7 @@ enum class Kind : std::uint8_t { refusal, fault };
 
 struct CodeRow {
   Code code;
-  std::string_view name;       // in JSON, logs and docs
+  std::string_view name;  // in JSON, logs and docs
   Kind kind;
   int http_status;
   int exit_code;               // of the command line

@@ -20,8 +20,10 @@ namespace rq::base {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : held_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  Result(Error error) : held_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor): return value; and return fail(...); read best
+  Result(T value) : held_(std::in_place_index<0>, std::move(value)) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): return value; and return fail(...); read best
+  Result(Error error) : held_(std::in_place_index<1>, std::move(error)) {}
 
   [[nodiscard]] bool has_value() const { return held_.index() == 0; }
   explicit operator bool() const { return has_value(); }
@@ -63,7 +65,8 @@ template <>
 class [[nodiscard]] Result<void> {
  public:
   Result() = default;
-  Result(Error error) : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor): as above
+  Result(Error error) : error_(std::move(error)) {}
 
   [[nodiscard]] bool has_value() const { return !error_.has_value(); }
   explicit operator bool() const { return has_value(); }
@@ -84,14 +87,13 @@ class [[nodiscard]] Result<void> {
 }  // namespace rq::base
 
 // Returns the error of `expr` (a Result) from the calling function, if it has one.
-#define RQ_TRY(expr)                                        \
-  do {                                                      \
-    if (auto rq_try_result = (expr); !rq_try_result)        \
-      return std::move(rq_try_result).error();              \
+#define RQ_TRY(expr)                                                                          \
+  do {                                                                                        \
+    if (auto rq_try_result = (expr); !rq_try_result) return std::move(rq_try_result).error(); \
   } while (false)
 
 // Declares `var` with the value of `expr`, or returns its error.
-#define RQ_TRY_ASSIGN(var, expr)                            \
-  auto var##_result = (expr);                               \
+#define RQ_TRY_ASSIGN(var, expr)                             \
+  auto var##_result = (expr);                                \
   if (!var##_result) return std::move(var##_result).error(); \
   auto var = std::move(var##_result).value()

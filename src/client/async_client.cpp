@@ -340,7 +340,7 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
     }
   }
 
-  // --- Streams -----------------------------------------------------------------------------------
+  // --- Streams ---
   void start(const StreamPtr& stream) {
     stream->buffer.clear();
     stream->reader = SseReader();

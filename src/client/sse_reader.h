@@ -1,6 +1,6 @@
 #pragma once
-// Server-Sent Events from bytes in any chunking: events of one or more data lines; comments, ids and
-// retry lines are read over.
+// Server-Sent Events from bytes in any chunking: events of one or more data lines; comments, ids
+// and retry lines are read over.
 #include <string>
 #include <string_view>
 

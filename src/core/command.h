@@ -16,41 +16,41 @@ namespace rq::core {
 
 // Who asked: the engine hands it back with the reply and reads only `door` and `connection`.
 struct Ticket {
-  std::uint32_t door = 0;         // which door of the server
-  std::uint64_t connection = 0;   // of that door, never reused while the server runs
-  std::uint64_t request = 0;      // the door's own
+  std::uint32_t door = 0;        // which door of the server
+  std::uint64_t connection = 0;  // of that door, never reused while the server runs
+  std::uint64_t request = 0;     // the door's own
 };
 
-// --- Putting ----------------------------------------------------------------------------------
+// --- Putting ---
 // A new message. Of `message` the fields that a sender may set are used; what is absent in the
 // optionals comes from the queue's settings.
 struct Put {
-  std::string queue;               // name
+  std::string queue;  // name
   Message message;
   std::optional<std::int64_t> priority;
   std::optional<std::int32_t> max_count;
-  std::optional<Millis> delay;     // from now; at most one of delay and due
+  std::optional<Millis> delay;  // from now; at most one of delay and due
   std::optional<Instant> due;
-  bool prep = false;               // wait for Commit
-  bool make_queue = false;         // beanstalkd: a tube is made on first use
+  bool prep = false;        // wait for Commit
+  bool make_queue = false;  // beanstalkd: a tube is made on first use
 };
 struct PutMany {
-  std::vector<Put> puts;           // one commit; each refused alone
+  std::vector<Put> puts;  // one commit; each refused alone
 };
 struct PutDone {
   Seq seq = 0;
   Instant created{};
   State state = State::que;
-  bool repeated = false;           // the client key was there already: this is the first one
+  bool repeated = false;  // the client key was there already: this is the first one
 };
 struct PutManyDone {
   std::vector<base::Result<PutDone>> puts;  // in the order given
 };
 
-// --- Leasing ----------------------------------------------------------------------------------
+// --- Leasing ---
 struct ReserveQueue {
   std::string queue;
-  std::int64_t limit = 0;          // at most so many from this queue; 0: no bound of its own
+  std::int64_t limit = 0;  // at most so many from this queue; 0: no bound of its own
 };
 // Takes up to `limit` messages, best first (priority, then sequence) over all queues. With none
 // there it waits till `wait_until`; waiting reserves are served in the order they came.
@@ -61,12 +61,12 @@ struct Reserve {
   std::string worker;
   std::optional<Millis> lease;
   LeaseEnd end = LeaseEnd::deadline;
-  bool folder = false;             // the worker runs scripts: give the message a folder
+  bool folder = false;  // the worker runs scripts: give the message a folder
   bool make_queue = false;
-  std::optional<Seq> only;         // this very message (beanstalkd's reserve-job)
+  std::optional<Seq> only;  // this very message (beanstalkd's reserve-job)
 };
 struct Reserved {
-  std::vector<Message> messages;   // copies, each with its lease; empty when the time is over
+  std::vector<Message> messages;  // copies, each with its lease; empty when the time is over
 };
 // The connection is gone: forget its waiting reserves, give back its LeaseEnd::connection leases.
 struct Disconnect {};
@@ -107,12 +107,12 @@ struct Finish {
   struct Item {
     Token token;
     Outcome outcome = Outcome::done;
-    std::string reason;                   // status text
+    std::string reason;  // status text
     std::optional<std::string> result;
-    std::string post_mortem;              // JSON object; may be empty
-    Millis delay{0};                      // resend, release
-    std::optional<std::int64_t> priority; // release, bury
-    bool remove = false;                  // beanstalkd's delete: the message goes, whatever the retention
+    std::string post_mortem;               // JSON object; may be empty
+    Millis delay{0};                       // resend, release
+    std::optional<std::int64_t> priority;  // release, bury
+    bool remove = false;  // beanstalkd's delete: the message goes, whatever the retention
   };
   std::vector<Item> items;
 };
@@ -127,33 +127,33 @@ struct Duplicate {
   Millis delay{0};
 };
 
-// --- Acting on messages -------------------------------------------------------------------------
+// --- Acting on messages ---
 enum class Action : std::uint8_t {
-  commit,   // prep: now it is work
-  retry,    // finished: again, attempts and count start anew
-  requeue,  // finished or running (the lease is taken away): to be had at once
-  run_now,  // scheduled: do not wait; que: before all others of its priority
-  cancel,   // not finished: cancelled; a running script is told to stop
-  kill,     // running: stop the script; ends in err
-  clone,    // finished: a new message like it
-  move,     // waiting or finished-and-retried-there: to another queue
-  remove,   // not running: gone for good
-  priority, // not finished
+  commit,    // prep: now it is work
+  retry,     // finished: again, attempts and count start anew
+  requeue,   // finished or running (the lease is taken away): to be had at once
+  run_now,   // scheduled: do not wait; que: before all others of its priority
+  cancel,    // not finished: cancelled; a running script is told to stop
+  kill,      // running: stop the script; ends in err
+  clone,     // finished: a new message like it
+  move,      // waiting or finished-and-retried-there: to another queue
+  remove,    // not running: gone for good
+  priority,  // not finished
 };
 [[nodiscard]] std::string_view name_of(Action action);
 [[nodiscard]] std::optional<Action> action_of(std::string_view name);
 struct Act {
   Action action = Action::cancel;
   std::vector<Seq> messages;
-  std::string queue;               // move, clone (empty: the same)
+  std::string queue;  // move, clone (empty: the same)
   std::int64_t priority = 0;
-  std::string reason;              // kept as status text of cancel and kill
+  std::string reason;  // kept as status text of cancel and kill
 };
 struct ActDone {
   struct Item {
-    Seq seq = 0;                   // of the message; of the new one for clone
+    Seq seq = 0;  // of the message; of the new one for clone
     Instant created{};
-    State state = State::que;      // after it. remove: before it
+    State state = State::que;  // after it. remove: before it
   };
   std::vector<base::Result<Item>> items;
 };
@@ -166,15 +166,15 @@ struct KickDone {
   std::int64_t kicked = 0;
 };
 struct KickOne {
-  Seq seq = 0;                     // buried or scheduled
+  Seq seq = 0;  // buried or scheduled
 };
 
-// --- Looking ------------------------------------------------------------------------------------
+// --- Looking ---
 enum class PeekWhat : std::uint8_t { message, ready, delayed, buried };
 struct Peek {
   PeekWhat what = PeekWhat::message;
-  Seq seq = 0;                     // what == message
-  std::string queue;               // else: the next one of this queue
+  Seq seq = 0;        // what == message
+  std::string queue;  // else: the next one of this queue
 };
 struct Peeked {
   Message message;
@@ -195,15 +195,15 @@ struct EngineStats {};
 struct EngineStatsDone {
   Boot boot = 0;
   std::int64_t queues = 0;
-  Counters totals;                 // over all queues, also deleted ones since the start
-  std::int64_t commands = 0;       // since the start
+  Counters totals;            // over all queues, also deleted ones since the start
+  std::int64_t commands = 0;  // since the start
   std::int64_t batches = 0;
   std::int64_t syncs = 0;
   std::int64_t waiting_reserves = 0;
   Seq last_seq = 0;
 };
 
-// --- Queues -------------------------------------------------------------------------------------
+// --- Queues ---
 struct DefineQueue {
   enum class Mode : std::uint8_t { create, replace, change };
   std::string queue;
@@ -219,31 +219,30 @@ struct SetAdmin {
 };
 struct DeleteQueue {
   std::string queue;
-  bool force = false;        // with the messages in it; none may be running
+  bool force = false;  // with the messages in it; none may be running
 };
 // From the worker: what is wrong with the script; empty when mended.
 struct SetScriptError {
   std::string queue;
   std::string error;
 };
-struct ShiftLeases {         // the wall clock was stepped: leases keep their length
+struct ShiftLeases {  // the wall clock was stepped: leases keep their length
   Millis by{0};
 };
 
-struct ForgetWaste {         // these folders of removed messages are gone from the disk
+struct ForgetWaste {  // these folders of removed messages are gone from the disk
   std::vector<std::string> folders;
 };
 
-using Command =
-    std::variant<Put, PutMany, Reserve, Disconnect, Heartbeat, Finish, Duplicate, Act, Kick,
-                 KickOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue, SetAdmin,
-                 DeleteQueue, SetScriptError, ShiftLeases, ForgetWaste>;
+using Command = std::variant<Put, PutMany, Reserve, Disconnect, Heartbeat, Finish, Duplicate, Act,
+                             Kick, KickOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue,
+                             SetAdmin, DeleteQueue, SetScriptError, ShiftLeases, ForgetWaste>;
 
 struct Ok {};
 struct Waiting {};  // inside the engine: the reply comes later, or never
-using Reply = std::variant<base::Error, Ok, Waiting, PutDone, PutManyDone, Reserved, HeartbeatDone,
-                           FinishDone, ActDone, KickDone, Peeked, QueueShown, QueuesListed,
-                           EngineStatsDone>;
+using Reply =
+    std::variant<base::Error, Ok, Waiting, PutDone, PutManyDone, Reserved, HeartbeatDone,
+                 FinishDone, ActDone, KickDone, Peeked, QueueShown, QueuesListed, EngineStatsDone>;
 
 struct Envelope {
   Ticket ticket;
@@ -261,7 +260,7 @@ struct Notice {
     progress,  // its text changed
     stop,      // a running one shall stop
     removed,
-    queue,     // settings, admin state or script error changed
+    queue,  // settings, admin state or script error changed
     queue_removed,
   };
   What what = What::message;

@@ -95,13 +95,13 @@ Result<void> Engine::run(std::span<Envelope> batch, Instant now, bool want_notic
   }
   const std::size_t answered = failed.size();
   for (const Envelope& envelope : batch) {
-    const bool has_reply = std::any_of(
-        failed.begin(), failed.begin() + static_cast<std::ptrdiff_t>(answered),
-        [&](const Delivery& d) {
-          return d.ticket.door == envelope.ticket.door &&
-                 d.ticket.connection == envelope.ticket.connection &&
-                 d.ticket.request == envelope.ticket.request;
-        });
+    const bool has_reply =
+        std::any_of(failed.begin(), failed.begin() + static_cast<std::ptrdiff_t>(answered),
+                    [&](const Delivery& d) {
+                      return d.ticket.door == envelope.ticket.door &&
+                             d.ticket.connection == envelope.ticket.connection &&
+                             d.ticket.request == envelope.ticket.request;
+                    });
     if (has_reply || std::holds_alternative<Disconnect>(envelope.command)) continue;
     waiters_.withdraw(envelope.ticket);
     failed.push_back({envelope.ticket, fault});
@@ -155,7 +155,7 @@ Result<Reply> Engine::apply(Command& command) {
   return std::visit([this](auto& c) { return dispatch(c); }, command);
 }
 
-// --- Timers ---------------------------------------------------------------------------------------
+// --- Timers ---
 
 Result<void> Engine::run_timers() {
   for (std::size_t i = 0; i < base::kTimersPerBatchMax; ++i) {
@@ -208,13 +208,12 @@ Result<void> Engine::run_queue_timer(Entry& entry, QueueTimer timer) {
 }
 
 Result<void> Engine::sweep_finished(Entry& entry, bool err) {
-  const Retention keep =
-      err ? entry.queue.settings.keep_err : entry.queue.settings.keep_done;
+  const Retention keep = err ? entry.queue.settings.keep_err : entry.queue.settings.keep_done;
   const QueueTimer timer = err ? QueueTimer::keep_err : QueueTimer::keep_done;
   const auto kept = [&] {
     const Counters& c = entry.queue.counters;
     // Buried messages wait for their client.
-    return err ? c.in(State::err) - c.buried
+    return err ? c.in(State::err)-c.buried
                : c.in(State::done) + c.in(State::relayed) + c.in(State::cancelled);
   };
   for (std::size_t i = 0; i < base::kRetentionPerBatchMax; ++i) {
@@ -239,7 +238,7 @@ Result<Instant> Engine::next_wake() {
   return at;
 }
 
-// --- Putting --------------------------------------------------------------------------------------
+// --- Putting ---
 
 Result<Reply> Engine::dispatch(Put& put) {
   RQ_TRY_ASSIGN(done, put_one(put));
@@ -296,14 +295,12 @@ Result<PutDone> Engine::put_one(Put& put) {
   message.queue = queue.id;
   message.created = now_;
   message.priority = put.priority.value_or(queue.settings.priority);
-  message.max_count =
-      put.max_count.value_or(static_cast<std::int32_t>(queue.settings.max_count));
+  message.max_count = put.max_count.value_or(static_cast<std::int32_t>(queue.settings.max_count));
   message.due = put.due ? *put.due : put.delay ? now_ + *put.delay : now_;
   message.state = put.prep ? State::prep : message.due > now_ ? State::scheduled : State::que;
   Record& record = store_.insert(std::move(message));
   arrive(record);
-  return PutDone{
-      .seq = seq, .created = now_, .state = record.message.state, .repeated = false};
+  return PutDone{.seq = seq, .created = now_, .state = record.message.state, .repeated = false};
 }
 
 }  // namespace rq::core

@@ -54,8 +54,8 @@ class Engine {
   struct Entry {
     Queue queue;
     bool counters_changed = false;
-    bool offered = false;  // in offered_
-    std::uint64_t round = 0;  // of rounds_, that named it last
+    bool offered = false;             // in offered_
+    std::uint64_t round = 0;          // of rounds_, that named it last
     std::array<Instant, 4> timers{};  // epoch: not set
   };
 
@@ -120,11 +120,11 @@ class Engine {
   void settings_changed(Entry& entry);
 
   // engine_state.cpp: the one place that moves a message, its counters and its notices together.
-  void arrive(Record& record);                          // a new message
+  void arrive(Record& record);  // a new message
   // REQUIRES: the move is legal.
   void advance(Record& record, Event event, Mark mark = Mark::none);
   void remove(Record& record);
-  void keep_or_remove(Record& record);                  // it has just finished
+  void keep_or_remove(Record& record);  // it has just finished
   void note(Notice::What what, const Message& message, State from, std::string_view text = {});
   void note_queue(Notice::What what, const Queue& queue);
   void count(Entry& entry) {
@@ -132,7 +132,7 @@ class Engine {
     entry.counters_changed = true;
     counted_.push_back(entry.queue.id);
   }
-  void offer(Entry& entry);                             // something is ready in it
+  void offer(Entry& entry);  // something is ready in it
   void set_timer(Entry& entry, QueueTimer timer, Instant at);
   void clear_timer(Entry& entry, QueueTimer timer);
   void sync(const Entry& entry);                        // its sync class wants this batch on disk

@@ -29,8 +29,7 @@ Result<Reply> Engine::dispatch(Act& act) {
   if (act.action == Action::priority &&
       (act.priority < base::kPriorityMin || act.priority > base::kPriorityMax)) {
     return fail(Code::bad_value, fmt::format("priority: {} is not allowed", act.priority),
-                fmt::format("give a number from {} to {}", base::kPriorityMin,
-                            base::kPriorityMax));
+                fmt::format("give a number from {} to {}", base::kPriorityMin, base::kPriorityMax));
   }
   if (act.reason.size() > base::kTextBytesMax) act.reason.resize(base::kTextBytesMax);
   ActDone done;
@@ -102,7 +101,8 @@ Result<ActDone::Item> Engine::act_one(const Act& act, Seq seq) {
       return ActDone::Item{.seq = seq, .created = created, .state = before};
     case Action::priority:
       if (is_finished(before)) {
-        return wrong_state(message, act.action, "only an unfinished message has a turn to wait for");
+        return wrong_state(message, act.action,
+                           "only an unfinished message has a turn to wait for");
       }
       message.priority = act.priority;
       store_.changed(*record, Change::whole);
@@ -142,8 +142,7 @@ Result<ActDone::Item> Engine::stop_one(const Act& act, Record& record) {
     }
     sync(entry_of(message));
     note(Notice::What::stop, message, State::run, name_of(act.action));
-    return ActDone::Item{
-        .seq = message.seq, .created = message.created, .state = message.state};
+    return ActDone::Item{.seq = message.seq, .created = message.created, .state = message.state};
   }
   if (kill) return wrong_state(message, act.action, "only a running message can be killed");
   if (!next(message.state, Event::cancel)) {
@@ -218,7 +217,7 @@ Result<void> Engine::move_one(const Act& act, Record& record) {
   return {};
 }
 
-// --- beanstalkd's kick ----------------------------------------------------------------------------
+// --- beanstalkd's kick ---
 
 void Engine::kick_one(Record& record) {
   if (record.message.state == State::err) {
@@ -237,8 +236,8 @@ Result<Reply> Engine::dispatch(Kick& kick) {
   sync(*entry);
   const bool buried = entry->queue.counters.buried > 0;
   while (done.kicked < kick.bound) {
-    auto next = buried ? store_.next_buried(entry->queue.id)
-                       : store_.next_scheduled(entry->queue.id);
+    auto next =
+        buried ? store_.next_buried(entry->queue.id) : store_.next_scheduled(entry->queue.id);
     if (!next) return std::move(next).error();
     if (*next == nullptr) break;
     kick_one(**next);
@@ -278,8 +277,8 @@ Result<Reply> Engine::dispatch(Peek& peek) {
                   fmt::format("queue '{}' holds no such message", entry->queue.name));
     }
   }
-  return Reply{Peeked{.message = record->message.copy(),
-                      .queue = entry_of(record->message).queue.name}};
+  return Reply{
+      Peeked{.message = record->message.copy(), .queue = entry_of(record->message).queue.name}};
 }
 
 }  // namespace rq::core

@@ -27,7 +27,7 @@ base::Error bad_lease() {
 
 }  // namespace
 
-// --- Reserve --------------------------------------------------------------------------------------
+// --- Reserve ---
 
 Result<Reply> Engine::dispatch(Reserve& reserve) {
   if (reserve.lease && (*reserve.lease < base::kLeaseMin || *reserve.lease > base::kLeaseMax)) {
@@ -210,7 +210,7 @@ Result<Reply> Engine::dispatch(Disconnect& /*disconnect*/) {
   return Reply{Waiting{}};
 }
 
-// --- Keeping and ending ---------------------------------------------------------------------------
+// --- Keeping and ending ---
 
 Result<Engine::Record*> Engine::find_leased(const Token& token) {
   RQ_TRY_ASSIGN(record, store_.find(token.seq));
@@ -218,10 +218,10 @@ Result<Engine::Record*> Engine::find_leased(const Token& token) {
     const Lease& lease = *record->message.lease;
     if (lease.attempt == token.attempt && lease.boot == token.boot) return record;
   }
-  return fail(Code::lease_lost,
-              fmt::format("token {} is not the live lease of message {}", to_string(token),
-                          token.seq),
-              "stop working on it: the message is gone or somebody else has it");
+  return fail(
+      Code::lease_lost,
+      fmt::format("token {} is not the live lease of message {}", to_string(token), token.seq),
+      "stop working on it: the message is gone or somebody else has it");
 }
 
 Result<Reply> Engine::dispatch(Heartbeat& heartbeat) {
@@ -278,8 +278,7 @@ Result<State> Engine::finish_one(Finish::Item& item) {
   if (item.priority &&
       (*item.priority < base::kPriorityMin || *item.priority > base::kPriorityMax)) {
     return fail(Code::bad_value, fmt::format("priority: {} is not allowed", *item.priority),
-                fmt::format("give a number from {} to {}", base::kPriorityMin,
-                            base::kPriorityMax));
+                fmt::format("give a number from {} to {}", base::kPriorityMin, base::kPriorityMax));
   }
   RQ_TRY_ASSIGN(record, find_leased(item.token));
   Message& message = record->message;
@@ -303,8 +302,7 @@ Result<State> Engine::finish_one(Finish::Item& item) {
   }
   if (item.result) message.detail().result = std::move(*item.result);
   if (item.priority) message.priority = *item.priority;
-  end_attempt(*record, name_of(item.outcome), std::move(item.reason),
-              std::move(item.post_mortem));
+  end_attempt(*record, name_of(item.outcome), std::move(item.reason), std::move(item.post_mortem));
   if (item.outcome != Outcome::release) {
     message.losses = 0;
     sync(entry_of(message));
@@ -438,7 +436,7 @@ void Engine::lose_lease(Record& record) {
   static_cast<void>(send_back(record, Millis{0}));
 }
 
-// --- RQ's dup -------------------------------------------------------------------------------------
+// --- RQ's dup ---
 
 Result<Reply> Engine::dispatch(Duplicate& duplicate) {
   RQ_TRY_ASSIGN(record, find_leased(duplicate.token));

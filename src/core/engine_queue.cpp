@@ -65,11 +65,11 @@ Result<void> Engine::remove_queue(Entry& entry) {
   while (Waiters::Waiter* waiter = waiters_.first(entry.queue.id)) {
     const Waiters::Waiter gone = waiters_.take(*waiter);
     out_->deliveries.push_back(
-        {gone.ticket, fail(Code::not_found,
-                           fmt::format("queue '{}' was deleted", entry.queue.name))});
+        {gone.ticket,
+         fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name))});
   }
-  for (const QueueTimer timer : {QueueTimer::keep_done, QueueTimer::keep_err, QueueTimer::resume,
-                                 QueueTimer::idle}) {
+  for (const QueueTimer timer :
+       {QueueTimer::keep_done, QueueTimer::keep_err, QueueTimer::resume, QueueTimer::idle}) {
     clear_timer(entry, timer);
   }
   add(gone_, entry.queue.counters);
@@ -86,16 +86,15 @@ Result<void> Engine::remove_queue(Entry& entry) {
 
 Result<Reply> Engine::dispatch(ShowQueue& show) {
   RQ_TRY_ASSIGN(entry, need_queue(show.queue));
-  return Reply{QueueShown{.queue = entry->queue,
-                          .waiting_reserves = waiters_.waiting_in(entry->queue.id)}};
+  return Reply{
+      QueueShown{.queue = entry->queue, .waiting_reserves = waiters_.waiting_in(entry->queue.id)}};
 }
 
 Result<Reply> Engine::dispatch(ListQueues& /*list*/) {
   QueuesListed listed;
   listed.queues.reserve(queues_.size());
   for (const auto& [id, entry] : queues_) {
-    listed.queues.push_back(
-        {.queue = entry->queue, .waiting_reserves = waiters_.waiting_in(id)});
+    listed.queues.push_back({.queue = entry->queue, .waiting_reserves = waiters_.waiting_in(id)});
   }
   std::sort(listed.queues.begin(), listed.queues.end(),
             [](const QueueShown& a, const QueueShown& b) { return a.queue.name < b.queue.name; });
@@ -138,8 +137,7 @@ Result<Reply> Engine::dispatch(DefineQueue& define) {
   }
   const bool same = entry->queue.settings == define.settings;
   if (define.mode == DefineQueue::Mode::create && !same) {
-    return fail(Code::exists,
-                fmt::format("queue '{}' exists with other settings", define.queue),
+    return fail(Code::exists, fmt::format("queue '{}' exists with other settings", define.queue),
                 fmt::format("change it: rq queue set {} …", define.queue));
   }
   // Whoever sets its settings by hand wants to keep it.
@@ -149,8 +147,8 @@ Result<Reply> Engine::dispatch(DefineQueue& define) {
     if (kept) entry->queue.on_demand = false;
     settings_changed(*entry);
   }
-  return Reply{QueueShown{.queue = entry->queue,
-                          .waiting_reserves = waiters_.waiting_in(entry->queue.id)}};
+  return Reply{
+      QueueShown{.queue = entry->queue, .waiting_reserves = waiters_.waiting_in(entry->queue.id)}};
 }
 
 void Engine::settings_changed(Entry& entry) {
@@ -183,8 +181,8 @@ Result<Reply> Engine::dispatch(SetAdmin& set) {
     if (until != Instant{}) set_timer(*entry, QueueTimer::resume, until);
     settings_changed(*entry);
   }
-  return Reply{QueueShown{.queue = entry->queue,
-                          .waiting_reserves = waiters_.waiting_in(entry->queue.id)}};
+  return Reply{
+      QueueShown{.queue = entry->queue, .waiting_reserves = waiters_.waiting_in(entry->queue.id)}};
 }
 
 Result<Reply> Engine::dispatch(DeleteQueue& remove_command) {

@@ -129,10 +129,9 @@ base::Result<ParsedId> parse_id(std::string_view text) {
   if (!year || !month || !day || !hour || !minute || !second || !milli || !seq || *seq <= 0) {
     return bad_id(text);
   }
-  const std::chrono::year_month_day date{
-      std::chrono::year{static_cast<int>(*year)},
-      std::chrono::month{static_cast<unsigned>(*month)},
-      std::chrono::day{static_cast<unsigned>(*day)}};
+  const std::chrono::year_month_day date{std::chrono::year{static_cast<int>(*year)},
+                                         std::chrono::month{static_cast<unsigned>(*month)},
+                                         std::chrono::day{static_cast<unsigned>(*day)}};
   if (!date.ok() || *hour > 23 || *minute > 59 || *second > 59) return bad_id(text);
   const Instant created = std::chrono::sys_days{date} + std::chrono::hours{*hour} +
                           std::chrono::minutes{*minute} + std::chrono::seconds{*second} +

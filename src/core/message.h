@@ -16,9 +16,9 @@ namespace rq::core {
 using base::Instant;
 using base::Millis;
 
-using Seq = std::int64_t;         // global sequence number, from 1; order of arrival; never reused
-using QueueId = std::int64_t;     // row id of a queue
-using Boot = std::int64_t;        // how many times the server has started on this store
+using Seq = std::int64_t;      // global sequence number, from 1; order of arrival; never reused
+using QueueId = std::int64_t;  // row id of a queue
+using Boot = std::int64_t;     // how many times the server has started on this store
 
 // The states of design.md §2. `buried` is not among them: it is err with a mark.
 enum class State : std::uint8_t {
@@ -29,7 +29,7 @@ enum class State : std::uint8_t {
   que,        // ready to be leased
   run,        // leased
   done,
-  relayed,    // handed to another machine
+  relayed,  // handed to another machine
   err,
   cancelled,
 };
@@ -70,16 +70,16 @@ using TextPairs = std::vector<std::pair<std::string, std::string>>;  // in the o
 
 // What most messages do not have. Allocated only when one of these is set.
 struct Details {
-  std::string key;             // client key; unique over all queues while the message exists
-  std::string dest;            // as given by the sender, RQ's word
+  std::string key;   // client key; unique over all queues while the message exists
+  std::string dest;  // as given by the sender, RQ's word
   std::string src;
-  std::string orig_id;         // full id of the first message in a chain
-  std::string cloned_from;     // id
-  std::string dup_of;          // full id
+  std::string orig_id;      // full id of the first message in a chain
+  std::string cloned_from;  // id
+  std::string dup_of;       // full id
   std::string param1, param2, param3, param4;
-  std::string content_type;    // of the payload; empty: application/octet-stream
+  std::string content_type;  // of the payload; empty: application/octet-stream
   bool force_remote = false;
-  std::vector<std::string> tags;      // in the order given, no duplicates
+  std::vector<std::string> tags;  // in the order given, no duplicates
   TextPairs headers;
   std::vector<std::string> webhooks;  // URLs told when the message ends
   // Overrides of the queue's settings.
@@ -88,9 +88,9 @@ struct Details {
   std::optional<Millis> timeout;
   std::optional<Millis> lease;
   // What the attempts left.
-  std::string progress;        // RQ's status text
-  std::string result;          // JSON or text, from done
-  std::string folder;          // of the message below the server's directory; empty: it has none
+  std::string progress;  // RQ's status text
+  std::string result;    // JSON or text, from done
+  std::string folder;    // of the message below the server's directory; empty: it has none
   friend bool operator==(const Details&, const Details&) = default;
 };
 
@@ -106,11 +106,11 @@ struct Lease {
   Boot boot = 0;             // of the server that granted it
   Instant since{};
   Instant until{};
-  Millis length{};           // what a heartbeat extends it by
+  Millis length{};  // what a heartbeat extends it by
   LeaseEnd end = LeaseEnd::deadline;
   StopRequest stop = StopRequest::none;
-  std::string worker;        // who has it; may be empty
-  std::string progress;      // text so far
+  std::string worker;    // who has it; may be empty
+  std::string progress;  // text so far
   friend bool operator==(const Lease&, const Lease&) = default;
 };
 

@@ -85,10 +85,10 @@ Result<void> check_details(const Details& d) {
   const auto seconds = [](std::string_view field, std::optional<Millis> value, Millis min) {
     if (!value || (*value >= min && *value <= base::kLeaseMax)) return Result<void>{};
     using Seconds = std::chrono::duration<double>;
-    return Result<void>{
-        fail(Code::bad_value, fmt::format("{}: {} is not allowed", field, Seconds{*value}.count()),
-             fmt::format("give seconds from {} to {}", Seconds{min}.count(),
-                         Seconds{base::kLeaseMax}.count()))};
+    return Result<void>{fail(Code::bad_value,
+                             fmt::format("{}: {} is not allowed", field, Seconds{*value}.count()),
+                             fmt::format("give seconds from {} to {}", Seconds{min}.count(),
+                                         Seconds{base::kLeaseMax}.count()))};
   };
   RQ_TRY(seconds("timeout_s", d.timeout, Millis{0}));
   return seconds("lease_s", d.lease, base::kLeaseMin);
@@ -97,12 +97,12 @@ Result<void> check_details(const Details& d) {
 }  // namespace
 
 Result<void> check_put(const Put& put, const Queue& queue, Instant now) {
-  const std::size_t payload_max =
-      queue.settings.payload_bytes_max > 0
-          ? static_cast<std::size_t>(queue.settings.payload_bytes_max)
-          : base::kPayloadBytesMax;
+  const std::size_t payload_max = queue.settings.payload_bytes_max > 0
+                                      ? static_cast<std::size_t>(queue.settings.payload_bytes_max)
+                                      : base::kPayloadBytesMax;
   if (put.message.payload.size() > payload_max) {
-    return fail(Code::too_large, fmt::format("the payload has {} bytes", put.message.payload.size()),
+    return fail(Code::too_large,
+                fmt::format("the payload has {} bytes", put.message.payload.size()),
                 fmt::format("queue '{}' takes at most {} bytes", queue.name, payload_max));
   }
   if (put.priority) {

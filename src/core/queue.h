@@ -46,29 +46,30 @@ struct ScriptLimits {
 struct QueueSettings {
   // What it runs. Empty script: nothing is started here; workers elsewhere reserve.
   std::string script;
-  std::string exec_prefix;        // "" exec the script itself; RQ's own default is "bash -lc"
-  std::int64_t num_workers = 1;   // scripts at a time, on each worker
+  std::string exec_prefix;       // "" exec the script itself; RQ's own default is "bash -lc"
+  std::int64_t num_workers = 1;  // scripts at a time, on each worker
   TextPairs env_vars;
   std::vector<std::string> env_allow;  // names passed on from the worker's environment
-  std::string user;               // run as; empty: the worker's own
+  std::string user;                    // run as; empty: the worker's own
   int nice = 0;
   ScriptLimits limits;
   // Time.
-  Millis timeout{0};              // wall clock of an attempt; 0: none
-  Millis grace{10'000};           // between TERM and KILL
+  Millis timeout{0};     // wall clock of an attempt; 0: none
+  Millis grace{10'000};  // between TERM and KILL
   Millis lease{60'000};
   // Failure.
-  std::int64_t retries = 0;       // attempts that may fail before err is final
-  std::int64_t losses = 20;       // lost leases in a row before err; 0: any number
+  std::int64_t retries = 0;  // attempts that may fail before err is final
+  std::int64_t losses = 20;  // lost leases in a row before err; 0: any number
   Backoff backoff;
-  std::int64_t max_count = 15;    // default of messages: RQ's bound on resends
+  std::int64_t max_count = 15;  // default of messages: RQ's bound on resends
   // Keeping.
-  Retention keep_done{.age = std::chrono::hours{24 * 7}, .count = 100'000};   // done, relayed, cancelled
+  Retention keep_done{.age = std::chrono::hours{24 * 7},
+                      .count = 100'000};  // done, relayed, cancelled
   Retention keep_err{.age = std::chrono::hours{24 * 90}, .count = 100'000};
   SyncClass sync = SyncClass::always;
-  std::int64_t priority = 0;      // default of messages
+  std::int64_t priority = 0;  // default of messages
   // Bounds.
-  std::int64_t messages_max = 0;  // unfinished messages; 0: no bound
+  std::int64_t messages_max = 0;       // unfinished messages; 0: no bound
   std::int64_t payload_bytes_max = 0;  // 0: that of base/limits.h
 
   friend bool operator==(const QueueSettings&, const QueueSettings&) = default;
@@ -86,15 +87,15 @@ struct QueueSettings {
 // Kept by the batch, never counted by a scan.
 struct Counters {
   std::array<std::int64_t, kStateCount> in_state{};  // messages now in each state
-  std::int64_t buried = 0;       // of those in err
+  std::int64_t buried = 0;                           // of those in err
   // Since the queue was made.
   std::int64_t puts = 0;
-  std::int64_t dones = 0;        // done and relayed
+  std::int64_t dones = 0;  // done and relayed
   std::int64_t errs = 0;
-  std::int64_t retries = 0;      // went back to que after a failed attempt, a resend or a release
-  std::int64_t losses = 0;       // leases lost
+  std::int64_t retries = 0;  // went back to que after a failed attempt, a resend or a release
+  std::int64_t losses = 0;   // leases lost
   std::int64_t cancels = 0;
-  std::int64_t deletes = 0;      // finished or not
+  std::int64_t deletes = 0;  // finished or not
 
   [[nodiscard]] std::int64_t in(State s) const { return in_state[static_cast<std::size_t>(s)]; }
   [[nodiscard]] std::int64_t& in(State s) { return in_state[static_cast<std::size_t>(s)]; }
@@ -109,11 +110,11 @@ struct Queue {
   QueueId id = 0;
   std::string name;
   Admin admin = Admin::up;
-  Instant paused_until{};   // epoch: until resumed by hand
+  Instant paused_until{};  // epoch: until resumed by hand
   QueueSettings settings;
   std::int64_t revision = 0;  // grows with each change of settings or admin state
   Instant created{};
-  bool on_demand = false;   // made by a beanstalkd client; goes when it is empty and unused
+  bool on_demand = false;  // made by a beanstalkd client; goes when it is empty and unused
   // What the worker says of the script: empty when fine, else what is wrong. Clears itself.
   std::string script_error;
   Counters counters;

@@ -26,7 +26,8 @@ constexpr std::int64_t kSlewPart = 10;
 
 }  // namespace
 
-Clock::Clock(Mode mode, base::Instant manual_start) : mode_(mode), now_ms_(base::to_ms(manual_start)) {
+Clock::Clock(Mode mode, base::Instant manual_start)
+    : mode_(mode), now_ms_(base::to_ms(manual_start)) {
   if (mode_ == Mode::manual) return;
   boottime_at_last_ = read_clock(CLOCK_BOOTTIME);
   offset_ms_ = ms(read_clock(CLOCK_REALTIME)) - ms(boottime_at_last_);
@@ -56,9 +57,7 @@ Clock::Reading Clock::read() {
   return {.now = base::from_ms(now), .step = step};
 }
 
-base::Instant Clock::now() const {
-  return base::from_ms(now_ms_.load(std::memory_order_relaxed));
-}
+base::Instant Clock::now() const { return base::from_ms(now_ms_.load(std::memory_order_relaxed)); }
 
 base::Instant Clock::advance(base::Millis by) {
   RQ_CHECK(mode_ == Mode::manual);

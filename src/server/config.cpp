@@ -67,10 +67,10 @@ Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) 
     const toml::table table = toml::parse_file(file);
     for (const auto& [key, value] : table) RQ_TRY(apply(file, key.str(), value, config));
   } catch (const toml::parse_error& error) {
-    return fail(Code::bad_request,
-                fmt::format("{}, line {}: {}", file, error.source().begin.line,
-                            error.description()),
-                "mend the file, or move it away to use the defaults");
+    return fail(
+        Code::bad_request,
+        fmt::format("{}, line {}: {}", file, error.source().begin.line, error.description()),
+        "mend the file, or move it away to use the defaults");
   }
   return {};
 }
@@ -82,8 +82,7 @@ Result<ServerConfig> load_config(const ServerOptions& options) {
   std::error_code error;
   config.dir = std::filesystem::absolute(options.dir, error).lexically_normal();
   if (error) {
-    return fail(Code::bad_value,
-                fmt::format("directory '{}': {}", options.dir, error.message()),
+    return fail(Code::bad_value, fmt::format("directory '{}': {}", options.dir, error.message()),
                 "name another with --dir");
   }
   RQ_TRY(read_file(config.dir / "rq.toml", config));

@@ -47,8 +47,7 @@ void start_log(const std::string& level) {
 }
 
 Result<void> make_folders(const fs::path& dir) {
-  for (const fs::path& folder :
-       {dir, dir / "db", dir / "queue", dir / "scripts", dir / "run"}) {
+  for (const fs::path& folder : {dir, dir / "db", dir / "queue", dir / "scripts", dir / "run"}) {
     std::error_code error;
     const bool made = fs::create_directories(folder, error);
     if (error) {
@@ -86,10 +85,10 @@ class DirLock {
       fd_ = -1;
       std::string pid = "unknown";
       std::ifstream{pid_file_} >> pid;
-      return fail(Code::exists,
-                  fmt::format("a server (pid {}) runs on '{}' already", pid,
-                              run.parent_path().string()),
-                  "stop it, or give this one another --dir");
+      return fail(
+          Code::exists,
+          fmt::format("a server (pid {}) runs on '{}' already", pid, run.parent_path().string()),
+          "stop it, or give this one another --dir");
     }
     std::ofstream{pid_file_} << ::getpid() << '\n';
     return {};
@@ -136,8 +135,8 @@ Result<int> serve(const ServerConfig& config) {
   std::unique_ptr<beanstalk::BeanstalkDoor> beanstalk;
   if (!config.beanstalk.empty()) {
     beanstalk = std::make_unique<beanstalk::BeanstalkDoor>(
-        loop, beanstalk::DoorOptions{.body_bytes_max = static_cast<std::size_t>(
-                                         config.beanstalk_job_bytes_max)});
+        loop, beanstalk::DoorOptions{.body_bytes_max =
+                                         static_cast<std::size_t>(config.beanstalk_job_bytes_max)});
     RQ_TRY(beanstalk->listen(config.beanstalk));
   }
   RQ_TRY(http.listen());

@@ -86,9 +86,7 @@ void Pipeline::stop() {
   if (impl_->thread.joinable()) impl_->thread.join();
 }
 
-bool Pipeline::submit(std::vector<Envelope>& commands) {
-  return impl_->mailbox.post_all(commands);
-}
+bool Pipeline::submit(std::vector<Envelope>& commands) { return impl_->mailbox.post_all(commands); }
 
 bool Pipeline::submit(Envelope&& command) { return impl_->mailbox.post(std::move(command)); }
 

@@ -75,8 +75,8 @@ void WorkerKeeper::spawn() {
   ::sigemptyset(&none);
   ::sigfillset(&all);
   ::posix_spawnattr_setflags(
-      &attributes, static_cast<short>(POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                      POSIX_SPAWN_SETSIGDEF));
+      &attributes,
+      static_cast<short>(POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setsigdefault(&attributes, &all);
   std::string program = "/proc/self/exe";
@@ -88,9 +88,13 @@ void WorkerKeeper::spawn() {
   std::string flag = "--dir";
   std::string dir = dir_.string();
   char* const argv[] = {name.data(), verb.data(), flag.data(), dir.data(), nullptr};
+  // Asio opens its sockets without CLOEXEC: a worker that outlives us must not hold our port.
+  posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
   pid_t pid = 0;
-  const int failed =
-      ::posix_spawn(&pid, program.c_str(), nullptr, &attributes, argv, environ);
+  const int failed = ::posix_spawn(&pid, program.c_str(), &files, &attributes, argv, environ);
+  ::posix_spawn_file_actions_destroy(&files);
   ::posix_spawnattr_destroy(&attributes);
   if (failed != 0) {
     spdlog::error("starting the worker ({}): {}", program, std::strerror(failed));

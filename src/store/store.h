@@ -50,14 +50,14 @@ class Store {
   // How many times a server has started on this store; 1 for the first. Constant after open.
   [[nodiscard]] virtual core::Boot boot() const = 0;
 
-  // --- The batch -------------------------------------------------------------------------------
+  // --- The batch ---
   [[nodiscard]] virtual Result<void> begin() = 0;
   [[nodiscard]] virtual Result<void> commit(Sync sync) = 0;
   virtual void abort() = 0;  // forget all since begin()
   // Between batches, when the replies have left: what the store has to do for itself.
   virtual void maintain() = 0;
 
-  // --- Messages --------------------------------------------------------------------------------
+  // --- Messages ---
   // The next sequence number. Never given twice, also not after a crash.
   [[nodiscard]] virtual Result<Seq> next_seq() = 0;
   // REQUIRES: message.seq from next_seq() of this batch.
@@ -71,7 +71,7 @@ class Store {
   virtual void erase(Record& record) = 0;
   virtual void insert(Attempt&& attempt) = 0;
 
-  // --- What is next. These see the changes of the batch. Null or empty when there is none --------
+  // --- What is next. These see the changes of the batch. Null or empty when there is none ---
   // State que of the queue: largest priority, then smallest seq.
   [[nodiscard]] virtual Result<Record*> next_ready(QueueId queue) = 0;
   // Its key, without loading it: to compare queues.
@@ -82,7 +82,8 @@ class Store {
   [[nodiscard]] virtual Result<std::optional<ReadyKey>> peek_ready(QueueId queue) = 0;
   // State scheduled: smallest due, then seq; of any queue, with due <= now.
   [[nodiscard]] virtual Result<Record*> next_due(Instant now) = 0;
-  [[nodiscard]] virtual Result<Record*> next_scheduled(QueueId queue) = 0;  // of the queue, at any time
+  [[nodiscard]] virtual Result<Record*> next_scheduled(
+      QueueId queue) = 0;  // of the queue, at any time
   // State run: smallest lease.until, with until <= now.
   [[nodiscard]] virtual Result<Record*> next_expired(Instant now) = 0;
   // State err with mark buried: smallest finished.
@@ -99,7 +100,7 @@ class Store {
   // The earliest due or lease end there is.
   [[nodiscard]] virtual Result<std::optional<Instant>> next_deadline() = 0;
 
-  // --- Queues ----------------------------------------------------------------------------------
+  // --- Queues ---
   // All of them, with counters; at the start.
   [[nodiscard]] virtual Result<std::vector<Queue>> queues() = 0;
   // Sets queue.id.
@@ -112,35 +113,35 @@ class Store {
   [[nodiscard]] virtual Result<void> forget_waste(const std::vector<std::string>& folders) = 0;
 };
 
-// --- Reading, beside the engine -----------------------------------------------------------------
+// --- Reading, beside the engine ---
 // Looks things up in what is committed. Each reader thread has its own; it never blocks the store.
 struct MessageRow {
-  Message message;   // with its lease
+  Message message;  // with its lease
   std::string queue;
   // In a list, the payload may be cut: this is its full length. -1: the payload is whole.
   std::int64_t payload_bytes = -1;
 };
 
 struct Filter {
-  std::string queue;                        // empty: all
+  std::string queue;  // empty: all
   std::optional<core::State> state;
   std::optional<core::Mark> mark;
   std::string tag;
   std::string key;
-  std::string text;                         // in payload, params, progress, result; case folds
-  std::optional<Instant> after, before;     // creation time: after <= created < before
+  std::string text;                      // in payload, params, progress, result; case folds
+  std::optional<Instant> after, before;  // creation time: after <= created < before
 };
 struct Page {
   Filter filter;
-  Seq cursor = 0;                           // 0: from the start
+  Seq cursor = 0;  // 0: from the start
   std::int64_t limit = 100;
   bool newest_first = true;
-  bool payloads = true;                     // load them (at most kListPayloadBytes of each)
+  bool payloads = true;  // load them (at most kListPayloadBytes of each)
 };
 struct Listed {
   std::vector<MessageRow> rows;
-  std::optional<Seq> cursor;                // for the next page; absent at the end
-  bool cut = false;                         // a scan bound was reached: the page may be short
+  std::optional<Seq> cursor;  // for the next page; absent at the end
+  bool cut = false;           // a scan bound was reached: the page may be short
 };
 
 class Reader {
@@ -151,7 +152,8 @@ class Reader {
   [[nodiscard]] virtual Result<std::vector<Attempt>> attempts(Seq seq) = 0;
   [[nodiscard]] virtual Result<Listed> list(const Page& page) = 0;
   // How many messages of the queue would be leased before this one; counts to `bound`.
-  [[nodiscard]] virtual Result<std::int64_t> ahead_of(const MessageRow& row, std::int64_t bound) = 0;
+  [[nodiscard]] virtual Result<std::int64_t> ahead_of(const MessageRow& row,
+                                                      std::int64_t bound) = 0;
   // Creation time of the ready message that has waited longest.
   [[nodiscard]] virtual Result<std::optional<Instant>> oldest_ready(QueueId queue) = 0;
   // Folders of messages that are gone, relative to the server's directory. To be deleted from the

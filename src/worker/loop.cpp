@@ -79,7 +79,7 @@ int Loop::run() {
   return 0;
 }
 
-// --- From a leased message to a running script ------------------------------------------------------
+// --- From a leased message to a running script ---
 
 void Loop::take(const StationPtr& station, LeasedMessage message) {
   auto attempt = std::make_shared<Attempt>();
@@ -241,7 +241,7 @@ std::string Loop::header_of(const Script& script) {
   return fmt::format("{} - RQ START - {}\n", header_time_, script.real_path);
 }
 
-// --- While it runs ------------------------------------------------------------------------------------
+// --- While it runs ---
 
 void Loop::on_line(ChildId child, const wire::PipeLine& line) {
   const auto found = by_child_.find(child);
@@ -345,7 +345,7 @@ void Loop::lose_attempt(const std::string& token) {
   settle(attempt);
 }
 
-// --- The end ------------------------------------------------------------------------------------------
+// --- The end ---
 
 void Loop::on_ended(ChildId child, Ended&& ended) {
   const auto found = by_child_.find(child);
@@ -423,7 +423,7 @@ void Loop::note_for_storm(Station& station, std::string_view outcome, const Ende
                station.view.name, station.quick_failures, delay.count());
 }
 
-// --- The process --------------------------------------------------------------------------------------
+// --- The process ---
 
 void Loop::wait_children() {
   children_ready_.async_wait(boost::asio::posix::stream_descriptor::wait_read,

@@ -288,7 +288,7 @@ void Loop::remove_station(const std::string& name) {
   stations_.erase(found);
 }
 
-// --- Asking for messages ------------------------------------------------------------------------------
+// --- Asking for messages ---
 
 void Loop::fill_all() {
   std::vector<StationPtr> all;

@@ -88,7 +88,7 @@ void Reporter::track(const std::string& token, base::Millis length) {
 
 void Reporter::forget(const std::string& token) { leases_.erase(token); }
 
-// --- Heartbeats ------------------------------------------------------------------------------------
+// --- Heartbeats ---
 
 // A timer that fires too early costs less than one that is set anew for each short script.
 void Reporter::beat_by(Steady::time_point at) {
@@ -179,7 +179,7 @@ void Reporter::beaten(const std::vector<std::string>& tokens,
   }
 }
 
-// --- Ends ------------------------------------------------------------------------------------------
+// --- Ends ---
 
 void Reporter::finish(Finish finish) {
   const auto lease = leases_.find(finish.token);
@@ -280,7 +280,7 @@ void Reporter::retry_now() {
   if (retry_armed_) retry_timer_.cancel();
 }
 
-// --- Progress and duplicates ------------------------------------------------------------------------
+// --- Progress and duplicates ---
 
 void Reporter::progress(const std::string& token, std::string text) {
   const auto lease = leases_.find(token);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -102,6 +103,8 @@ RQ_CHILD_SIDE int child_main(void* argument) {
   for (int to = 0; to < 5; ++to) {
     if (::syscall(SYS_dup3, from[to], to, 0) < 0) return give_up(side, Step::descriptors, errno);
   }
+  // Not all that opens descriptors here marks them to be closed (asio's sockets are not).
+  ::syscall(SYS_close_range, 5, ~0U, CLOSE_RANGE_CLOEXEC);
   if (::syscall(SYS_chdir, request.cwd.c_str()) != 0) return give_up(side, Step::folder, errno);
   write_header(request);
 

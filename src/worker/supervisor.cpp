@@ -1,7 +1,6 @@
 #include "worker/supervisor.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -97,8 +96,6 @@ SteadyTime Supervisor::Child::next() const {
 }
 
 Supervisor::Supervisor(Watcher& watcher) : watcher_(watcher) {
-  // Whatever the worker has inherited is none of the scripts' business.
-  ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   for (int fd = 0; fd < kFirstFreeFd;) {
     fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     RQ_CHECK(fd >= 0);

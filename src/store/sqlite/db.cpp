@@ -32,8 +32,8 @@ Statement& Statement::operator=(Statement&& other) noexcept {
 
 Result<void> Statement::prepare(sqlite3* db, const char* sql, bool for_life) {
   db_ = db;
-  const int code = sqlite3_prepare_v3(db, sql, -1, for_life ? SQLITE_PREPARE_PERSISTENT : 0U,
-                                      &handle_, nullptr);
+  const int code =
+      sqlite3_prepare_v3(db, sql, -1, for_life ? SQLITE_PREPARE_PERSISTENT : 0U, &handle_, nullptr);
   if (code != SQLITE_OK) return fault(db, code, fmt::format("preparing '{}'", sql));
   return {};
 }

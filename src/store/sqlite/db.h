@@ -73,9 +73,7 @@ class Statement {
     return {static_cast<const char*>(bytes), static_cast<std::size_t>(size)};
   }
   [[nodiscard]] int columns() const { return sqlite3_column_count(handle_); }
-  [[nodiscard]] base::Instant instant(int column) const {
-    return base::from_ms(integer(column));
-  }
+  [[nodiscard]] base::Instant instant(int column) const { return base::from_ms(integer(column)); }
 
  private:
   sqlite3* db_ = nullptr;

@@ -1,8 +1,8 @@
 // The engine alone, in process, on a real SQLite file with synced commits.
 //
-// A life is put, reserve, done. `Mixed` does what a busy server does: each batch holds 100 puts, 100
-// reserves, and the dones of the 100 messages reserved by the batch before. `Apart` commits the puts,
-// the reserves and the dones each on their own: three commits for 100 lives.
+// A life is put, reserve, done. `Mixed` does what a busy server does: each batch holds 100 puts,
+// 100 reserves, and the dones of the 100 messages reserved by the batch before. `Apart` commits the
+// puts, the reserves and the dones each on their own: three commits for 100 lives.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 #include <unistd.h>

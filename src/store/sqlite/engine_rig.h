@@ -111,7 +111,7 @@ class Rig {
     open();
   }
 
-  // --- Asking ------------------------------------------------------------------------------------
+  // --- Asking ---
   // Into the next batch. The number finds the reply.
   std::uint64_t submit(Command command, std::uint64_t connection = 1) {
     const std::uint64_t request = ++requests_;
@@ -174,7 +174,7 @@ class Rig {
   }
   Error refused(Command command) { return ask<Error>(std::move(command)); }
 
-  // --- Shorthands --------------------------------------------------------------------------------
+  // --- Shorthands ---
   core::QueueShown define(const std::string& name, const core::QueueSettings& settings = {}) {
     return ask<core::QueueShown>(core::DefineQueue{
         .queue = name, .mode = core::DefineQueue::Mode::replace, .settings = settings});

@@ -29,8 +29,8 @@ Result<void> for_each_run(const std::vector<Seq>& seqs, Each each) {
 }  // namespace
 
 Result<void> SqliteStore::flush() {
-  if (dirty_.empty() && attempts_.empty() && changed_queues_.empty() &&
-      changed_counters_.empty() && erased_queues_.empty()) {
+  if (dirty_.empty() && attempts_.empty() && changed_queues_.empty() && changed_counters_.empty() &&
+      erased_queues_.empty()) {
     return {};
   }
   RQ_TRY(ensure_transaction());
@@ -229,10 +229,9 @@ Result<void> SqliteStore::flush_leases() {
     return sql_.delete_leases.bind(1, first).bind(2, last).run();
   }));
   if (!batch_lease_.rows.empty()) {
-    std::sort(batch_lease_.rows.begin(), batch_lease_.rows.end(),
-              [](const void* a, const void* b) {
-                return static_cast<const Message*>(a)->seq < static_cast<const Message*>(b)->seq;
-              });
+    std::sort(batch_lease_.rows.begin(), batch_lease_.rows.end(), [](const void* a, const void* b) {
+      return static_cast<const Message*>(a)->seq < static_cast<const Message*>(b)->seq;
+    });
     RQ_TRY(sql_.insert_leases.run());
   }
   batch_lease_.rows.clear();
@@ -267,7 +266,7 @@ Result<void> SqliteStore::flush_attempts() {
   return {};
 }
 
-// --- Queues ---------------------------------------------------------------------------------------
+// --- Queues ---
 
 namespace {
 

@@ -76,8 +76,8 @@ Result<std::vector<std::string>> check_store(const std::filesystem::path& file) 
   std::vector<std::string> findings;
   RQ_TRY_ASSIGN(version, db.one("PRAGMA user_version"));
   if (version.value_or(0) != newest_version()) {
-    findings.push_back(fmt::format("schema version {}, this rq knows {}", version.value_or(0),
-                                   newest_version()));
+    findings.push_back(
+        fmt::format("schema version {}, this rq knows {}", version.value_or(0), newest_version()));
     return findings;
   }
   Statement pages;

@@ -27,7 +27,6 @@ struct Options {
 
 // Reads every page and index and compares the counters with the messages: what is wrong, one line
 // each; empty when all is well. For doctor. Beside a running server or without one.
-[[nodiscard]] base::Result<std::vector<std::string>> check_store(
-    const std::filesystem::path& file);
+[[nodiscard]] base::Result<std::vector<std::string>> check_store(const std::filesystem::path& file);
 
 }  // namespace rq::store::sqlite

@@ -16,13 +16,12 @@ Result<void> SqliteReader::open(const std::filesystem::path& file) {
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
   RQ_TRY(db_.exec("PRAGMA query_only = 1"));
   RQ_TRY(db_.exec("PRAGMA cache_size = -8192"));
-  const std::string select = fmt::format(
-      "SELECT {}, q.name FROM message m JOIN queue q ON q.id = m.queue {} ", kMessageColumns,
-      kMessageJoins);
+  const std::string select =
+      fmt::format("SELECT {}, q.name FROM message m JOIN queue q ON q.id = m.queue {} ",
+                  kMessageColumns, kMessageJoins);
   RQ_TRY(by_seq_.prepare(db_.handle(), (select + "WHERE m.seq = ?1").c_str()));
   RQ_TRY(by_key_.prepare(
-      db_.handle(),
-      (select + "WHERE m.seq = (SELECT seq FROM detail WHERE key = ?1)").c_str()));
+      db_.handle(), (select + "WHERE m.seq = (SELECT seq FROM detail WHERE key = ?1)").c_str()));
   RQ_TRY(attempts_.prepare(db_.handle(),
                            "SELECT seq, number, worker, started, ended, outcome, reason, "
                            "post_mortem FROM attempt WHERE seq = ?1 ORDER BY number"));
@@ -109,22 +108,22 @@ Result<std::int64_t> SqliteReader::count_in(QueueId queue, State state) {
   // The columns of counter bear the names of the states.
   Statement count;
   RQ_TRY(count.prepare(
-      db_.handle(),
-      fmt::format("SELECT {} FROM counter WHERE queue = ?1", name_of(state)).c_str(), false));
+      db_.handle(), fmt::format("SELECT {} FROM counter WHERE queue = ?1", name_of(state)).c_str(),
+      false));
   RQ_TRY_ASSIGN(found, count.bind(1, queue).step());
   return found ? count.integer(0) : 0;
 }
 
-// --- Lists ----------------------------------------------------------------------------------------
+// --- Lists ---
 
 namespace {
 
 // A condition with the values that its question marks stand for.
 class Conditions {
  public:
-  void add(std::string sql) {
+  void add(const std::string& sql) {
     if (!sql_.empty()) sql_ += " AND ";
-    sql_ += std::move(sql);
+    sql_ += sql;
   }
   // `{0}` in `sql` stands for the value.
   void add(std::string_view sql, std::int64_t value) {
@@ -264,12 +263,12 @@ Result<Listed> SqliteReader::list(const Page& page) {
   if (walked) {
     // The row where the walk must stop.
     Statement last;
-    RQ_TRY(last.prepare(db_.handle(),
-                        page.newest_first
-                            ? "SELECT seq FROM message WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 "
-                              "OFFSET ?2"
-                            : "SELECT seq FROM message WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2",
-                        false));
+    RQ_TRY(last.prepare(
+        db_.handle(),
+        page.newest_first ? "SELECT seq FROM message WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 "
+                            "OFFSET ?2"
+                          : "SELECT seq FROM message WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2",
+        false));
     const Seq from = page.cursor > 0 ? page.cursor : (page.newest_first ? INT64_MAX : 0);
     last.bind(1, from).bind(2, static_cast<std::int64_t>(base::kListScanMax));
     RQ_TRY_ASSIGN(more, last.step());

@@ -50,7 +50,8 @@ class ReadyWindows {
 // Keys read at once, and kept of one queue.
 inline constexpr std::size_t kWindowRead = 512;
 inline constexpr std::size_t kWindowMax = 4096;
-inline constexpr std::size_t kWindowsMax = 20'000;  // queues with a window; some 70 KiB at the most each
+inline constexpr std::size_t kWindowsMax =
+    20'000;  // queues with a window; some 70 KiB at the most each
 static_assert(kWindowRead <= kWindowMax);
 
 }  // namespace rq::store::sqlite

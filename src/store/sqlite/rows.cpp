@@ -19,19 +19,61 @@ using core::Message;
 using core::State;
 
 base::Error damaged(std::string_view what, std::string_view value) {
-  return base::fail(Code::internal, fmt::format("the store holds {} '{}', which rq never writes",
-                                                what, value),
+  return base::fail(Code::internal,
+                    fmt::format("the store holds {} '{}', which rq never writes", what, value),
                     "run rq doctor, and restore a backup if it finds damage");
 }
 
 // Columns of kMessageColumns.
 enum : int {
-  kSeq, kQueue, kState, kMark, kPriority, kCreated, kDue, kFinished, kAttempts, kFailures, kLosses,
-  kCount, kMaxCount, kPayload,
-  kLeaseSeq, kUntil, kAttempt, kBoot, kSince, kLength, kEnds, kStop, kWorker, kLeaseProgress,
-  kDetailed, kKey, kDest, kSrc, kOrigId, kClonedFrom, kDupOf, kParam1, kParam2, kParam3, kParam4,
-  kContentType, kForceRemote, kTags, kHeaders, kWebhooks, kRetries, kBackoff, kTimeout, kLeaseLength,
-  kProgress, kResult, kFolder, kEnd
+  kSeq,
+  kQueue,
+  kState,
+  kMark,
+  kPriority,
+  kCreated,
+  kDue,
+  kFinished,
+  kAttempts,
+  kFailures,
+  kLosses,
+  kCount,
+  kMaxCount,
+  kPayload,
+  kLeaseSeq,
+  kUntil,
+  kAttempt,
+  kBoot,
+  kSince,
+  kLength,
+  kEnds,
+  kStop,
+  kWorker,
+  kLeaseProgress,
+  kDetailed,
+  kKey,
+  kDest,
+  kSrc,
+  kOrigId,
+  kClonedFrom,
+  kDupOf,
+  kParam1,
+  kParam2,
+  kParam3,
+  kParam4,
+  kContentType,
+  kForceRemote,
+  kTags,
+  kHeaders,
+  kWebhooks,
+  kRetries,
+  kBackoff,
+  kTimeout,
+  kLeaseLength,
+  kProgress,
+  kResult,
+  kFolder,
+  kEnd
 };
 static_assert(kEnd == kMessageColumnCount);
 
@@ -69,7 +111,8 @@ Result<void> read_pairs(std::string_view text, core::TextPairs& out) {
   RQ_TRY_ASSIGN(array, parse_array(text));
   for (const json::value& item : array) {
     const json::array* pair = item.if_array();
-    if (pair == nullptr || pair->size() != 2 || !(*pair)[0].is_string() || !(*pair)[1].is_string()) {
+    if (pair == nullptr || pair->size() != 2 || !(*pair)[0].is_string() ||
+        !(*pair)[1].is_string()) {
       return damaged("the pairs", text);
     }
     out.emplace_back((*pair)[0].get_string(), (*pair)[1].get_string());
@@ -259,13 +302,11 @@ void bind_detail(Statement& insert, core::Seq seq, const Details& d, DetailTexts
   texts.tags = d.tags.empty() ? std::string{} : to_json(d.tags);
   texts.headers = d.headers.empty() ? std::string{} : to_json(d.headers);
   texts.webhooks = d.webhooks.empty() ? std::string{} : to_json(d.webhooks);
-  texts.backoff =
-      d.backoff ? json::serialize(core::to_json(*d.backoff)) : std::string{};
+  texts.backoff = d.backoff ? json::serialize(core::to_json(*d.backoff)) : std::string{};
   insert.bind(1, seq);
   int at = 2;
-  for (const std::string* text :
-       {&d.key, &d.dest, &d.src, &d.orig_id, &d.cloned_from, &d.dup_of, &d.param1, &d.param2,
-        &d.param3, &d.param4, &d.content_type}) {
+  for (const std::string* text : {&d.key, &d.dest, &d.src, &d.orig_id, &d.cloned_from, &d.dup_of,
+                                  &d.param1, &d.param2, &d.param3, &d.param4, &d.content_type}) {
     insert.bind_text_or_null(at++, *text);
   }
   insert.bind(at++, d.force_remote ? 1 : 0);
@@ -304,8 +345,8 @@ Result<core::Queue> read_queue(const Statement& row) {
   int column = 9;
   for (std::int64_t& n : q.counters.in_state) n = row.integer(column++);
   core::Counters& c = q.counters;
-  for (std::int64_t* n : {&c.buried, &c.puts, &c.dones, &c.errs, &c.retries, &c.losses, &c.cancels,
-                          &c.deletes}) {
+  for (std::int64_t* n :
+       {&c.buried, &c.puts, &c.dones, &c.errs, &c.retries, &c.losses, &c.cancels, &c.deletes}) {
     *n = row.integer(column++);
   }
   return q;

@@ -175,11 +175,10 @@ Result<void> migrate(Db& db) {
   RQ_TRY_ASSIGN(found, db.one("PRAGMA user_version"));
   const int version = static_cast<int>(found.value_or(0));
   if (version > newest_version()) {
-    return base::fail(
-        Code::internal,
-        fmt::format("the store has schema version {}, this rq knows up to {}", version,
-                    newest_version()),
-        "start the newer rq that made it");
+    return base::fail(Code::internal,
+                      fmt::format("the store has schema version {}, this rq knows up to {}",
+                                  version, newest_version()),
+                      "start the newer rq that made it");
   }
   for (int step = version; step < newest_version(); ++step) {
     RQ_TRY(db.exec("BEGIN IMMEDIATE"));

@@ -16,10 +16,10 @@ using base::Code;
 
 namespace {
 
-// Records kept in memory, a power of two: enough for what is in flight, some 20 MiB with payloads of
-// a few hundred bytes.
+// Records kept in memory, a power of two: enough for what is in flight, some 20 MiB with payloads
+// of a few hundred bytes.
 constexpr std::size_t kSlots = 32'768;
-constexpr std::size_t kHeldBytesMax = 24 * base::kMiB;  // payloads of kept records
+constexpr std::size_t kHeldBytesMax = 24 * base::kMiB;       // payloads of kept records
 constexpr std::size_t kWindowReadBytesMax = 4 * base::kMiB;  // payloads read ahead at once
 // Sequence numbers set aside at once: one write of the meta row for so many puts, and at most so
 // many numbers left out after a crash.
@@ -27,7 +27,7 @@ constexpr Seq kSeqBlock = 10'000;
 
 }  // namespace
 
-// --- Opening --------------------------------------------------------------------------------------
+// --- Opening ---
 
 Result<void> SqliteStore::open(const std::filesystem::path& file, const Options& options) {
   options_ = options;
@@ -41,8 +41,7 @@ Result<void> SqliteStore::open(const std::filesystem::path& file, const Options&
   RQ_TRY(db_.exec("PRAGMA temp_store = MEMORY"));
   // Debian's build wipes what is deleted, and so writes pages that are about to be used again.
   RQ_TRY(db_.exec("PRAGMA secure_delete = OFF"));
-  RQ_TRY(db_.exec(
-      fmt::format("PRAGMA cache_size = -{}", options.cache_bytes / 1024).c_str()));
+  RQ_TRY(db_.exec(fmt::format("PRAGMA cache_size = -{}", options.cache_bytes / 1024).c_str()));
   RQ_TRY(migrate(db_));
   RQ_TRY_ASSIGN(page_bytes, db_.one("PRAGMA page_size"));
   page_bytes_ = page_bytes.value_or(page_bytes_);
@@ -80,7 +79,7 @@ Result<void> SqliteStore::start_log() {
 }
 
 SqliteStore::~SqliteStore() {
-  if (db_.handle() == nullptr || !slots_.size()) return;
+  if (db_.handle() == nullptr || slots_.empty()) return;
   if (in_transaction_) abort();
   // A clean end leaves no gap in the numbers. If it fails there is one: no harm.
   if (block_end_ != next_) {
@@ -105,10 +104,10 @@ Result<void> SqliteStore::prepare() {
       {sql_.rollback, "ROLLBACK"},
       {sql_.find, by_seq + "WHERE m.seq = ?1"},
       {sql_.find_key, "SELECT seq FROM detail WHERE key = ?1"},
-      {sql_.window_start, select + "ready r CROSS JOIN message m ON m.seq = r.seq" +
-                              kMessageJoins + "WHERE r.queue = ?1 ORDER BY r.rank, r.seq LIMIT ?2"},
-      // OR FAIL: a conflict would be a bug, and fails the batch whole. The default, ABORT, would have
-      // SQLite keep a journal for undoing the one statement.
+      {sql_.window_start, select + "ready r CROSS JOIN message m ON m.seq = r.seq" + kMessageJoins +
+                              "WHERE r.queue = ?1 ORDER BY r.rank, r.seq LIMIT ?2"},
+      // OR FAIL: a conflict would be a bug, and fails the batch whole. The default, ABORT, would
+      // have SQLite keep a journal for undoing the one statement.
       {sql_.insert_messages, "INSERT OR FAIL INTO message SELECT * FROM batch_message"},
       {sql_.update_message, kUpdateMessage},
       {sql_.delete_message, "DELETE FROM message WHERE seq = ?1"},
@@ -135,8 +134,7 @@ Result<void> SqliteStore::prepare() {
       {sql_.insert_waste, "INSERT OR IGNORE INTO waste VALUES (?1)"},
       {sql_.delete_waste, "DELETE FROM waste WHERE folder = ?1"},
       {sql_.next_due, "SELECT seq FROM scheduled WHERE due <= ?1 ORDER BY due, seq LIMIT 1"},
-      {sql_.next_scheduled,
-       "SELECT seq FROM scheduled WHERE queue = ?1 ORDER BY due, seq LIMIT 1"},
+      {sql_.next_scheduled, "SELECT seq FROM scheduled WHERE queue = ?1 ORDER BY due, seq LIMIT 1"},
       {sql_.next_expired, "SELECT seq FROM lease WHERE until <= ?1 ORDER BY until LIMIT 1"},
       {sql_.insert_finished, "INSERT INTO finished VALUES (?1,?2,?3,?4)"},
       {sql_.delete_finished,
@@ -168,15 +166,18 @@ Result<void> SqliteStore::prepare() {
   };
   RQ_TRY(batch_message_.attach(db_, "batch_message", kMessageTableColumns, message_column));
   RQ_TRY(batch_lease_.attach(db_, "batch_lease", kLeaseTableColumns, lease_column));
-  RQ_TRY(batch_ready_.attach(db_, "batch_ready", 3, [](sqlite3_context* out, const void* row, int column) {
-    const auto& line = *static_cast<const LinePlace*>(row);
-    sqlite3_result_int64(out, column == 0 ? line.queue : column == 1 ? line.key.rank : line.key.seq);
-  }));
+  RQ_TRY(batch_ready_.attach(db_, "batch_ready", 3,
+                             [](sqlite3_context* out, const void* row, int column) {
+                               const auto& line = *static_cast<const LinePlace*>(row);
+                               sqlite3_result_int64(out, column == 0   ? line.queue
+                                                         : column == 1 ? line.key.rank
+                                                                       : line.key.seq);
+                             }));
   for (const Item& item : items) RQ_TRY(item.statement.prepare(db_.handle(), item.sql.c_str()));
   return {};
 }
 
-// --- The batch ------------------------------------------------------------------------------------
+// --- The batch ---
 
 Result<void> SqliteStore::begin() {
   if (log_in_doubt_) RQ_TRY(renew_log());
@@ -287,15 +288,15 @@ void SqliteStore::maintain() {
   if (log_frames_ * page_bytes_ < options_.wal_bytes) return;
   int frames = 0;
   int copied = 0;
-  const int code = sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE,
-                                             &frames, &copied);
+  const int code =
+      sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
   // Busy or failed: the log grows on, and the next batch tries again. A disk that fails shows in
   // the next batch, whose words go to those who asked.
   if (code == SQLITE_OK && copied == frames) log_frames_ = 0;
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) log_in_doubt_ = true;
 }
 
-// --- Records --------------------------------------------------------------------------------------
+// --- Records ---
 
 SqliteStore::Place SqliteStore::place_of(const Message& m) {
   switch (m.state) {
@@ -465,7 +466,7 @@ void SqliteStore::erase(Record& record) {
 
 void SqliteStore::insert(Attempt&& attempt) { attempts_.push_back(std::move(attempt)); }
 
-// --- What is next ---------------------------------------------------------------------------------
+// --- What is next ---
 
 // Reads the first keys of the line, and the messages with them.
 Result<void> SqliteStore::read_window(QueueId queue) {
@@ -543,8 +544,7 @@ Result<Record*> SqliteStore::next_expired(Instant now) {
   RQ_TRY_ASSIGN(record, first_of(sql_.next_expired.bind(1, base::to_ms(now))));
   if (record == nullptr) {
     RQ_TRY_ASSIGN(found, sql_.min_until.step());
-    until_floor_ =
-        found && !sql_.min_until.is_null(0) ? sql_.min_until.instant(0) : Instant::max();
+    until_floor_ = found && !sql_.min_until.is_null(0) ? sql_.min_until.instant(0) : Instant::max();
     sql_.min_until.reset();
   }
   return record;
@@ -596,7 +596,7 @@ Result<void> SqliteStore::shift_leases(base::Millis by) {
   return {};
 }
 
-// --- Queues ---------------------------------------------------------------------------------------
+// --- Queues ---
 
 Result<std::vector<Queue>> SqliteStore::queues() {
   Statement all;

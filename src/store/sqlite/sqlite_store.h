@@ -74,8 +74,8 @@ class SqliteStore final : public Store {
     bool has_detail = false;
     bool tagged = false;
     bool attempted = false;  // it may have rows in attempt
-    bool dirty = false;     // in dirty_
-    bool whole = false;     // its row must be written
+    bool dirty = false;      // in dirty_
+    bool whole = false;      // its row must be written
     bool lease_changed = false;
     bool erased = false;
     std::uint64_t batch = 0;  // the last one that used it
@@ -145,9 +145,9 @@ class SqliteStore final : public Store {
   // Of the batch:
   std::uint64_t batch_ = 0;
   bool in_transaction_ = false;
-  bool unsynced_ = false;         // a commit is not on disk yet
-  bool log_in_doubt_ = false;     // a sync failed: renew_log() before anything else
-  bool new_block_ = false;        // sequence numbers were set aside
+  bool unsynced_ = false;      // a commit is not on disk yet
+  bool log_in_doubt_ = false;  // a sync failed: renew_log() before anything else
+  bool new_block_ = false;     // sequence numbers were set aside
   std::vector<Held*> dirty_;
   std::vector<Attempt> attempts_;
   std::unordered_map<std::string, Held*> new_keys_;
