@@ -46,6 +46,8 @@ base::Error no_address(std::string_view address, std::string_view why) {
               "give ADDR:PORT, for example 127.0.0.1:11300");
 }
 
+// The server's clock may be slewed; what was read once is believed a thousandth less each second.
+constexpr std::int64_t kDriftPart = 1000;
 
 std::int64_t steady_ms() {
   return std::chrono::duration_cast<base::Millis>(
