@@ -86,6 +86,7 @@ inline constexpr std::size_t kBatchCommandsMax = 10'000;  // commands in one com
 inline constexpr std::size_t kTimersPerBatchMax = 1000;   // due timers handled in one commit
 inline constexpr std::size_t kRetentionPerBatchMax =
     500;                                                  // finished messages deleted in one commit
+inline constexpr std::int64_t kSweepMax = 100'000;        // messages one command may delete or kick
 inline constexpr std::int64_t kAttemptsKeptMax = 100;     // rows of attempts kept for a message
 inline constexpr std::chrono::minutes kOnDemandIdle{10};  // an empty on-demand queue goes after it
 inline constexpr std::chrono::seconds kRelaxedSyncEvery{

@@ -1,6 +1,8 @@
 // What operators and clients do with messages that they do not hold: retry, cancel, move, kick ...
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/limits.h"
 #include "core/engine.h"
@@ -235,7 +237,7 @@ Result<Reply> Engine::dispatch(Kick& kick) {
   if (entry == nullptr) return Reply{done};
   sync(*entry);
   const bool buried = entry->queue.counters.buried > 0;
-  while (done.kicked < kick.bound) {
+  while (done.kicked < std::min(kick.bound, base::kSweepMax)) {
     auto next =
         buried ? store_.next_buried(entry->queue.id) : store_.next_scheduled(entry->queue.id);
     if (!next) return std::move(next).error();

@@ -204,6 +204,12 @@ Result<Reply> Engine::dispatch(DeleteQueue& remove_command) {
   const auto held = [&] {
     return std::accumulate(counters.in_state.begin(), counters.in_state.end(), std::int64_t{0});
   };
+  if (held() > base::kSweepMax) {
+    return fail(Code::too_many,
+                fmt::format("queue '{}' holds {} messages, more than one command may delete",
+                            entry->queue.name, held()),
+                fmt::format("first: rq remove --queue {}", entry->queue.name));
+  }
   while (held() > 0) {
     RQ_TRY_ASSIGN(record, store_.any_message(entry->queue.id));
     if (record == nullptr) break;
