@@ -2,15 +2,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <iterator>
 
 #include "base/limits.h"
 
@@ -20,16 +19,20 @@ namespace {
 using base::Code;
 using base::fail;
 
+// Opens step by step: a symbolic link anywhere on the way, or a step back, is not followed.
 int open_beneath(const std::filesystem::path& dir, const std::filesystem::path& relative) {
-  const int folder = ::open(dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return -1;
-  open_how how{};
+  constexpr int kFolder = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  int at = ::open(dir.c_str(), kFolder);
+  const auto last = std::prev(relative.end());
+  for (auto step = relative.begin(); step != last && at >= 0; ++step) {
+    const int next = *step == ".." ? -1 : ::openat(at, step->c_str(), kFolder | O_NOFOLLOW);
+    ::close(at);
+    at = next;
+  }
+  if (at < 0) return -1;
   // Not blocking: a script could have put a pipe there.
-  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
-  const auto fd =
-      static_cast<int>(::syscall(SYS_openat2, folder, relative.c_str(), &how, sizeof how));
-  ::close(folder);
+  const int fd = ::openat(at, last->c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+  ::close(at);
   return fd;
 }
 
