@@ -49,8 +49,7 @@ void connect(const std::shared_ptr<void>& owner, const Endpoint& endpoint,
   if (!endpoint.unix_path.empty()) {
     const stream_protocol::endpoint address(
         asio::local::stream_protocol::endpoint(endpoint.unix_path));
-    socket.async_connect(address,
-                         [owner, then](const error_code& error) mutable { then(error); });
+    socket.async_connect(address, [owner, then](const error_code& error) mutable { then(error); });
     return;
   }
   resolver.async_resolve(
@@ -62,9 +61,8 @@ void connect(const std::shared_ptr<void>& owner, const Endpoint& endpoint,
           return;
         }
         const stream_protocol::endpoint address(found.begin()->endpoint());
-        socket.async_connect(address, [owner, then](const error_code& failed) mutable {
-          then(failed);
-        });
+        socket.async_connect(address,
+                             [owner, then](const error_code& failed) mutable { then(failed); });
       });
 }
 
@@ -162,8 +160,7 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
   };
   using StreamPtr = std::shared_ptr<Stream>;
 
-  Impl(asio::io_context& loop, Endpoint to)
-      : io(loop), endpoint(std::move(to)), sweep_timer(loop) {
+  Impl(asio::io_context& loop, Endpoint to) : io(loop), endpoint(std::move(to)), sweep_timer(loop) {
     host = endpoint.unix_path.empty() ? fmt::format("{}:{}", endpoint.host, endpoint.port)
                                       : "localhost";
   }
@@ -184,8 +181,8 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
 
   RequestId add(const ConnectionPtr& connection, std::string_view method, Request request) {
     std::string& text = connection->request;
-    fmt::format_to(std::back_inserter(text), "{} {} HTTP/1.1\r\nHost: {}\r\n", method,
-                   request.path, host);
+    fmt::format_to(std::back_inserter(text), "{} {} HTTP/1.1\r\nHost: {}\r\n", method, request.path,
+                   host);
     if (method == "POST") {
       fmt::format_to(std::back_inserter(text),
                      "Content-Type: application/json\r\nContent-Length: {}\r\n",
@@ -266,8 +263,7 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
     connection->socket.close(ignored);
     const std::string why = connection->timed_out ? "no answer in time" : error.message();
     while (!connection->waiting.empty()) {
-      finish(connection, fail(Code::unreachable,
-                              fmt::format("server {}: {}", endpoint.text(), why),
+      finish(connection, fail(Code::unreachable, fmt::format("server {}: {}", endpoint.text(), why),
                               "is the server running?"));
     }
   }
@@ -366,17 +362,17 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
 
   void read_header(const StreamPtr& stream) {
     watch_silence(stream);
-    http::async_read_header(stream->socket, stream->buffer, *stream->parser,
-                            [self = shared_from_this(), stream](const error_code& error,
-                                                                std::size_t) {
-                              if (error || stream->parser->get().result_int() != 200) {
-                                self->down(stream);
-                                return;
-                              }
-                              stream->up = true;
-                              stream->delay = std::chrono::milliseconds{0};
-                              self->read_events(stream);
-                            });
+    http::async_read_header(
+        stream->socket, stream->buffer, *stream->parser,
+        [self = shared_from_this(), stream](const error_code& error, std::size_t) {
+          if (error || stream->parser->get().result_int() != 200) {
+            self->down(stream);
+            return;
+          }
+          stream->up = true;
+          stream->delay = std::chrono::milliseconds{0};
+          self->read_events(stream);
+        });
   }
 
   void read_events(const StreamPtr& stream) {
@@ -423,7 +419,8 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
     if (closed) return;
     if (stream->up) stream->subscriber.on_down();
     stream->up = false;
-    stream->delay = std::clamp(stream->delay * 2, base::kReconnectDelayMin, base::kReconnectDelayMax);
+    stream->delay =
+        std::clamp(stream->delay * 2, base::kReconnectDelayMin, base::kReconnectDelayMax);
     stream->timer.expires_after(stream->delay);
     stream->timer.async_wait([self = shared_from_this(), stream](const error_code& error) {
       if (!error && !self->closed) self->start(stream);
@@ -490,8 +487,8 @@ void AsyncClient::hang_up(RequestId request) { impl_->hang_up(request); }
 
 void AsyncClient::subscribe(std::string_view path, Subscriber subscriber) {
   auto stream = std::make_shared<Impl::Stream>(impl_->io);
-  stream->request = fmt::format(
-      "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n", path, impl_->host);
+  stream->request = fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
+                                path, impl_->host);
   stream->subscriber = std::move(subscriber);
   impl_->streams.push_back(stream);
   impl_->start(stream);

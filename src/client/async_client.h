@@ -2,8 +2,8 @@
 // An HTTP/1.1 client on an asio loop, over a unix socket or TCP: a pool of kept connections, one
 // request each at a time, long polls, and a subscription that reconnects.
 //
-// Thread: the loop's. Errors: `unreachable` when there is no server or no answer; an error answer of
-// the server is an answer (see error_of).
+// Thread: the loop's. Errors: `unreachable` when there is no server or no answer; an error answer
+// of the server is an answer (see error_of).
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>

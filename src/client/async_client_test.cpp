@@ -193,8 +193,8 @@ TEST_F(Client, HangingUpEndsALongPollThatHasNoAnswer) {
     return "";  // nothing yet
   };
   std::optional<base::Result<Reply>> got;
-  const auto id = client_->post("/x", "{}",
-                                [&got](base::Result<Reply> reply) { got = std::move(reply); });
+  const auto id =
+      client_->post("/x", "{}", [&got](base::Result<Reply> reply) { got = std::move(reply); });
   until([&] { return asked; });
   client_->hang_up(id);
   // The fake reads the end of the stream only with its next request; a real server closes.
@@ -206,8 +206,8 @@ TEST_F(Client, HangingUpEndsALongPollThatHasNoAnswer) {
 TEST_F(Client, ARequestWithoutAnAnswerEndsAtItsTimeout) {
   server_.on_request = [](const std::string&) { return ""; };
   std::optional<base::Result<Reply>> got;
-  client_->post("/x", "{}", [&got](base::Result<Reply> reply) { got = std::move(reply); },
-                base::Millis{1});
+  client_->post(
+      "/x", "{}", [&got](base::Result<Reply> reply) { got = std::move(reply); }, base::Millis{1});
   until([&] { return got.has_value(); });
   ASSERT_FALSE(got->has_value());
   EXPECT_NE(got->error().message.find("no answer in time"), std::string::npos);
@@ -248,7 +248,8 @@ TEST(Endpoint, TakesSocketsAndAddressesAndNamesWhatItDoesNotTake) {
   const auto tcp = Endpoint::parse("http://[::1]:3333/");
   EXPECT_EQ(tcp->host, "::1");
   EXPECT_EQ(tcp->port, "3333");
-  for (const char* bad : {"", "localhost", "https://h:1", "http://h", "http://:1", "http://h:1/x"}) {
+  for (const char* bad :
+       {"", "localhost", "https://h:1", "http://h", "http://:1", "http://h:1/x"}) {
     EXPECT_FALSE(Endpoint::parse(bad).has_value()) << bad;
   }
   EXPECT_FALSE(Endpoint::parse("/" + std::string(200, 'x')).has_value());

@@ -131,9 +131,9 @@ Message Engine::lease_to(Record& record, const Ticket& ticket, const Reserve& re
   lease->attempt = message.attempts + 1;
   lease->boot = store_.boot();
   lease->since = now_;
-  lease->length = reserve.lease   ? *reserve.lease
-                  : details.lease ? *details.lease
-                                  : entry.queue.settings.lease;
+  lease->length = reserve.lease          ? *reserve.lease
+                  : message.lease_length ? *message.lease_length
+                                         : entry.queue.settings.lease;
   lease->until = now_ + lease->length;
   lease->end = reserve.end;
   lease->worker = reserve.worker;

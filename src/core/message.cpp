@@ -92,6 +92,7 @@ Message Message::copy() const {
   m.count = count;
   m.max_count = max_count;
   m.payload = payload;
+  m.lease_length = lease_length;
   if (details) m.details = std::make_unique<Details>(*details);
   if (lease) m.lease = std::make_unique<Lease>(*lease);
   return m;

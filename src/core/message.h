@@ -86,7 +86,6 @@ struct Details {
   std::optional<std::int64_t> retries;
   std::optional<Backoff> backoff;
   std::optional<Millis> timeout;
-  std::optional<Millis> lease;
   // What the attempts left.
   std::string progress;  // RQ's status text
   std::string result;    // JSON or text, from done
@@ -139,6 +138,9 @@ struct Message {
   std::int32_t count = 0;     // RQ: resends so far
   std::int32_t max_count = 15;
   std::string payload;
+  // Overrides the queue's lease. Not among the details: every message of a beanstalkd client has
+  // one.
+  std::optional<Millis> lease_length;
   std::unique_ptr<Details> details;  // null when all are at their defaults
   std::unique_ptr<Lease> lease;      // set exactly in State::run
 

@@ -41,6 +41,14 @@ Result<void> in_range(std::string_view field, std::int64_t value, std::int64_t m
               fmt::format("give a number from {} to {}", min, max));
 }
 
+Result<void> seconds(std::string_view field, std::optional<Millis> value, Millis min) {
+  if (!value || (*value >= min && *value <= base::kLeaseMax)) return {};
+  using Seconds = std::chrono::duration<double>;
+  return fail(Code::bad_value, fmt::format("{}: {} is not allowed", field, Seconds{*value}.count()),
+              fmt::format("give seconds from {} to {}", Seconds{min}.count(),
+                          Seconds{base::kLeaseMax}.count()));
+}
+
 Result<void> check_lists(const Details& d) {
   RQ_TRY(at_most("tags", d.tags.size(), base::kTagsMax));
   for (const std::string& tag : d.tags) {
@@ -82,16 +90,7 @@ Result<void> check_details(const Details& d) {
   RQ_TRY(check_lists(d));
   if (d.retries) RQ_TRY(in_range("retries", *d.retries, 0, base::kCountMax));
   if (d.backoff) RQ_TRY(check(*d.backoff));
-  const auto seconds = [](std::string_view field, std::optional<Millis> value, Millis min) {
-    if (!value || (*value >= min && *value <= base::kLeaseMax)) return Result<void>{};
-    using Seconds = std::chrono::duration<double>;
-    return Result<void>{fail(Code::bad_value,
-                             fmt::format("{}: {} is not allowed", field, Seconds{*value}.count()),
-                             fmt::format("give seconds from {} to {}", Seconds{min}.count(),
-                                         Seconds{base::kLeaseMax}.count()))};
-  };
-  RQ_TRY(seconds("timeout_s", d.timeout, Millis{0}));
-  return seconds("lease_s", d.lease, base::kLeaseMin);
+  return seconds("timeout_s", d.timeout, Millis{0});
 }
 
 }  // namespace
@@ -121,6 +120,7 @@ Result<void> check_put(const Put& put, const Queue& queue, Instant now) {
     return fail(Code::bad_value, "due is too far off",
                 "give a time between 1970 and a hundred years from now");
   }
+  RQ_TRY(seconds("lease_s", put.message.lease_length, base::kLeaseMin));
   return put.message.details ? check_details(*put.message.details) : Result<void>{};
 }
 

@@ -1,6 +1,7 @@
 #include "core/waiters.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -56,9 +57,8 @@ Waiters::Waiter* Waiters::first(QueueId queue) {
 
 Waiters::Waiter Waiters::take(Waiter& waiter) {
   RQ_CHECK(waiter.arrival != 0);
-  Waiter out = std::move(waiter);
+  Waiter out = std::exchange(waiter, Waiter{});
   const std::uint64_t arrival = out.arrival;
-  waiter.arrival = 0;
   --alive_;
 
   // Find the slot through the connection, whose list is short.

@@ -33,7 +33,7 @@ TEST_P(StoreContract, WhatIsCommittedIsThereAfterReopening) {
     d.retries = 2;
     d.backoff = core::Backoff{.kind = core::BackoffKind::fixed, .base = Millis{5}};
     d.timeout = Millis{7};
-    d.lease = Millis{8};
+    m.lease_length = Millis{8};
     d.progress = "p";
     d.result = "{}";
     d.folder = "queue/q/x";

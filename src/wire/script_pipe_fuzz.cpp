@@ -14,7 +14,8 @@ std::vector<std::string> lines_of(std::string_view bytes, std::size_t chunk) {
   rq::wire::PipeReader reader;
   std::vector<std::string> lines;
   const auto line = [&lines](std::string_view text) { lines.emplace_back(text); };
-  for (std::size_t at = 0; at < bytes.size(); at += chunk) reader.feed(bytes.substr(at, chunk), line);
+  for (std::size_t at = 0; at < bytes.size(); at += chunk)
+    reader.feed(bytes.substr(at, chunk), line);
   reader.finish(line);
   return lines;
 }

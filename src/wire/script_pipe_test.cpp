@@ -109,8 +109,8 @@ TEST(ScriptPipe, RepliesAreOneLine) {
 TEST(ScriptPipe, AnyChunkingGivesTheSameLines) {
   EXPECT_TRUE(rc::check("chunks do not matter", [] {
     const auto text = *rc::gen::container<std::string>(rc::gen::element('a', ' ', '\n', 'd', '-'));
-    const auto cuts = *rc::gen::container<std::vector<std::size_t>>(rc::gen::inRange<std::size_t>(
-        0, 8));
+    const auto cuts =
+        *rc::gen::container<std::vector<std::size_t>>(rc::gen::inRange<std::size_t>(0, 8));
     std::vector<std::string> chunks;
     std::string_view rest = text;
     for (const std::size_t cut : cuts) {

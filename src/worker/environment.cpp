@@ -8,7 +8,7 @@
 namespace rq::worker {
 namespace {
 
-constexpr std::array<std::string_view, 8> kAlwaysAllowed{"PATH", "HOME", "USER", "LOGNAME",
+constexpr std::array<std::string_view, 8> kAlwaysAllowed{"PATH",  "HOME", "USER", "LOGNAME",
                                                          "SHELL", "LANG", "TZ",   "TMPDIR"};
 
 std::string entry(std::string_view name, std::string_view value) {

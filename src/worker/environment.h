@@ -25,13 +25,13 @@ struct ScriptUser {
 struct WorkerFacts {
   std::string base_url;  // of the server, with a slash at its end
   std::string version;
-  std::string env;       // RQ_ENV
+  std::string env;  // RQ_ENV
 };
 struct AttemptFacts {
-  std::string script;       // as configured
+  std::string script;  // as configured
   std::string real_script;
   std::string job_dir;
-  std::string cookie;       // "RQ_RUN=...": marks all processes of the attempt
+  std::string cookie;  // "RQ_RUN=...": marks all processes of the attempt
 };
 [[nodiscard]] Environment message_environment(const Environment& of_queue,
                                               const WorkerFacts& worker,

@@ -22,7 +22,7 @@ using boost::system::error_code;
 using client::Reply;
 
 constexpr std::string_view kEventsPath = "/v1/events?kinds=queue,queue_removed,stop";
-constexpr Millis kDiskDelay{5'000};     // before a message whose folder cannot be made is tried again
+constexpr Millis kDiskDelay{5'000};  // before a message whose folder cannot be made is tried again
 constexpr Millis kMachineDelay{1'000};  // the same, for a machine out of processes or memory
 constexpr std::chrono::seconds kLastWordsWait{10};  // for a server that is gone, at the very end
 
@@ -63,18 +63,18 @@ Loop::~Loop() {
 
 void Loop::hand_back(const std::vector<std::string>& tokens) {
   for (const std::string& token : tokens) {
-    reporter_.finish({.token = token, .outcome = "release", .reason = "the worker died",
-                      .post_mortem = {}});
+    reporter_.finish(
+        {.token = token, .outcome = "release", .reason = "the worker died", .post_mortem = {}});
   }
 }
 
 int Loop::run() {
   wait_children();
   wait_signals();
-  client_.subscribe(kEventsPath,
-                    {.on_event = [this](std::string_view event,
-                                        std::string_view data) { on_event(event, data); },
-                     .on_down = [this] { on_down(); }});
+  client_.subscribe(
+      kEventsPath,
+      {.on_event = [this](std::string_view event, std::string_view data) { on_event(event, data); },
+       .on_down = [this] { on_down(); }});
   io_.run();
   return 0;
 }
@@ -171,8 +171,9 @@ void Loop::not_started(const AttemptPtr& attempt, const SpawnFailure& failure) {
         // The message's own fault, and the same each time.
         attempt->ending = Finish{.token = attempt->message.token,
                                  .outcome = "err",
-                                 .reason = "the parameters and tags of the message are more than "
-                                           "an environment may hold",
+                                 .reason =
+                                     "the parameters and tags of the message are more than "
+                                     "an environment may hold",
                                  .post_mortem = {}};
         attempt->gone = true;
         settle(attempt);
@@ -182,9 +183,10 @@ void Loop::not_started(const AttemptPtr& attempt, const SpawnFailure& failure) {
           failure.error == EMFILE || failure.error == ENFILE) {
         break;
       }
-      station.script.blame(fmt::format("script '{}' cannot be executed: {}; see to the file and to "
-                                       "the interpreter that it names",
-                                       attempt->script_path, why));
+      station.script.blame(
+          fmt::format("script '{}' cannot be executed: {}; see to the file and to "
+                      "the interpreter that it names",
+                      attempt->script_path, why));
       set_error(attempt->station,
                 fmt::format("script '{}' cannot be executed: {}; see to the file and to the "
                             "interpreter that it names",
@@ -197,9 +199,10 @@ void Loop::not_started(const AttemptPtr& attempt, const SpawnFailure& failure) {
           failure.step == Step::user
               ? fmt::format("user '{}': {}; run the worker as root, or change 'user' of the queue",
                             station.view.settings.user, why)
-              : fmt::format("the limits of the queue cannot be set: {}; a limit may not be above "
-                            "the worker's own",
-                            why);
+              : fmt::format(
+                    "the limits of the queue cannot be set: {}; a limit may not be above "
+                    "the worker's own",
+                    why);
       station.script.blame(error);
       set_error(attempt->station, error);
       give_back(attempt, {}, Millis{0});
@@ -277,10 +280,9 @@ void Loop::next_dup(const AttemptPtr& attempt) {
     }
     if (refusal.empty()) {
       attempt->dup_under_way = true;
-      reporter_.duplicate(attempt->message.token, line.dest, line.delay_s,
-                          [this, attempt](const Result<Reply>& reply) {
-                            dup_answered(attempt, reply);
-                          });
+      reporter_.duplicate(
+          attempt->message.token, line.dest, line.delay_s,
+          [this, attempt](const Result<Reply>& reply) { dup_answered(attempt, reply); });
       return;
     }
     supervisor_.reply(attempt->child, wire::pipe_fail(refusal));
@@ -321,8 +323,8 @@ void Loop::stop_attempt(const std::string& token) {
     return;
   }
   if (attempt->ending) return;
-  attempt->ending = Finish{.token = token, .outcome = "stopped", .reason = "stopped before it began",
-                           .post_mortem = {}};
+  attempt->ending = Finish{
+      .token = token, .outcome = "stopped", .reason = "stopped before it began", .post_mortem = {}};
   waiting_.erase(attempt->message.seq);
   attempt->gone = true;
   settle(attempt);
@@ -360,13 +362,12 @@ void Loop::on_ended(ChildId child, Ended&& ended) {
     verdict.reason = "the worker was stopped";
   }
   note_for_storm(*attempt->station, verdict.outcome, ended);
-  attempt->ending = Finish{
-      .token = attempt->message.token,
-      .outcome = verdict.outcome,
-      .reason = std::move(verdict.reason),
-      .post_mortem = post_mortem_of(
-          ended, {.path = attempt->script_path, .sha256 = attempt->script_sha256}),
-      .delay_ms = verdict.delay_s * 1000};
+  attempt->ending = Finish{.token = attempt->message.token,
+                           .outcome = verdict.outcome,
+                           .reason = std::move(verdict.reason),
+                           .post_mortem = post_mortem_of(ended, {.path = attempt->script_path,
+                                                                 .sha256 = attempt->script_sha256}),
+                           .delay_ms = verdict.delay_s * 1000};
   settle(attempt);
 }
 
@@ -416,8 +417,8 @@ void Loop::note_for_storm(Station& station, std::string_view outcome, const Ende
   if (outcome != "failed" || ended.wall >= base::kStormQuick) return;
   const int beyond = ++station.quick_failures - base::kStormFailures;
   if (beyond < 0) return;
-  const Millis delay = std::min<Millis>(base::kStormDelayMin * (1LL << std::min(beyond, 20)),
-                                        base::kStormDelayMax);
+  const Millis delay =
+      std::min<Millis>(base::kStormDelayMin * (1LL << std::min(beyond, 20)), base::kStormDelayMax);
   station.held_until = Steady::now() + delay;
   spdlog::warn("queue '{}': {} quick failures in a row, the next start waits {} ms",
                station.view.name, station.quick_failures, delay.count());
@@ -435,16 +436,15 @@ void Loop::wait_children() {
 }
 
 void Loop::wait_signals() {
-  signals_ready_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                            [this](const error_code& error) {
-                              if (error) return;
-                              signalfd_siginfo info{};
-                              while (::read(signal_fd_.get(), &info, sizeof info) ==
-                                     static_cast<ssize_t>(sizeof info)) {
-                                on_signal(static_cast<int>(info.ssi_signo));
-                              }
-                              wait_signals();
-                            });
+  signals_ready_.async_wait(
+      boost::asio::posix::stream_descriptor::wait_read, [this](const error_code& error) {
+        if (error) return;
+        signalfd_siginfo info{};
+        while (::read(signal_fd_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+          on_signal(static_cast<int>(info.ssi_signo));
+        }
+        wait_signals();
+      });
 }
 
 void Loop::on_signal(int signal) {

@@ -28,8 +28,8 @@
 namespace rq::worker {
 
 struct LoopFacts {
-  std::string dir;        // absolute
-  std::string name;       // of the worker
+  std::string dir;   // absolute
+  std::string name;  // of the worker
   WorkerFacts worker;
   bool base_url_fixed = false;  // else the server's word on its address is taken
 };
@@ -56,13 +56,13 @@ class Loop : private Watcher {
     Environment environment;
     ScriptUser user;
     std::optional<Credentials> credentials;  // when it is not the worker's own user
-    std::string error;           // what keeps it from running its script; empty: nothing
-    bool telling = false;        // a word on it is on its way to the server
+    std::string error;     // what keeps it from running its script; empty: nothing
+    bool telling = false;  // a word on it is on its way to the server
     bool removed = false;
-    std::int64_t busy = 0;       // slots in use
-    std::int64_t asked = 0;      // messages asked for and not yet there
+    std::int64_t busy = 0;   // slots in use
+    std::int64_t asked = 0;  // messages asked for and not yet there
     std::unordered_set<client::AsyncClient::RequestId> reserves;
-    int quick_failures = 0;      // in a row
+    int quick_failures = 0;              // in a row
     std::chrono::milliseconds delay{0};  // after a failed reserve
     Steady::time_point held_until;       // no starts before
     boost::asio::steady_timer timer;
@@ -74,15 +74,15 @@ class Loop : private Watcher {
   struct Attempt {
     LeasedMessage message;
     StationPtr station;
-    ChildId child = 0;           // 0: not started
+    ChildId child = 0;  // 0: not started
     int record_slot = -1;
     std::string script_path, script_sha256;
     std::deque<wire::PipeLine> dups;  // the first is under way
     bool dup_under_way = false;
-    bool lost = false;           // the lease is not ours any more: no report
-    bool handing_back = false;   // the worker ends: stopped means released
-    bool gone = false;           // nothing of its tree is left
-    bool settled = false;        // its end has been told and its slot is free
+    bool lost = false;          // the lease is not ours any more: no report
+    bool handing_back = false;  // the worker ends: stopped means released
+    bool gone = false;          // nothing of its tree is left
+    bool settled = false;       // its end has been told and its slot is free
     std::optional<Finish> ending;
   };
   using AttemptPtr = std::shared_ptr<Attempt>;
@@ -147,13 +147,13 @@ class Loop : private Watcher {
   bool error_timer_armed_ = false;
   bool connected_ = false;
   int stop_signals_ = 0;
-  std::uint64_t serial_ = 0;     // of attempts; part of the mark in their environment
+  std::uint64_t serial_ = 0;  // of attempts; part of the mark in their environment
   std::map<std::string, StationPtr> stations_;
   std::unordered_map<std::string, AttemptPtr> by_token_;
   std::unordered_map<ChildId, AttemptPtr> by_child_;
-  std::unordered_map<std::int64_t, AttemptPtr> by_seq_;    // whose folder is in use
-  std::unordered_map<std::int64_t, AttemptPtr> waiting_;   // for that folder
-  std::vector<StationPtr> to_fill_;  // at the end of this turn of the loop
+  std::unordered_map<std::int64_t, AttemptPtr> by_seq_;   // whose folder is in use
+  std::unordered_map<std::int64_t, AttemptPtr> waiting_;  // for that folder
+  std::vector<StationPtr> to_fill_;                       // at the end of this turn of the loop
   bool send_posted_ = false;
   std::time_t header_second_ = 0;
   std::string header_time_;

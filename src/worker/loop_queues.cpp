@@ -11,6 +11,7 @@
 #include <boost/json.hpp>
 #include <cerrno>
 #include <fstream>
+#include <utility>
 
 #include "base/limits.h"
 #include "worker/loop.h"
@@ -250,8 +251,7 @@ void Loop::tell_error(const StationPtr& station) {
   } else {
     body["error"] = clean_text(station->error, base::kTextBytesMax, Keep::start);
   }
-  client_.post(fmt::format("/v1/queues/{}/script-error", station->view.name),
-               json::serialize(body),
+  client_.post(fmt::format("/v1/queues/{}/script-error", station->view.name), json::serialize(body),
                [this, station, told = station->error](const Result<Reply>& reply) {
                  station->telling = false;
                  // Else the greeting of the next server, or the next change, tells it.
@@ -324,8 +324,7 @@ void Loop::send() {
     station->to_fill = false;
     const std::int64_t count = wanted(station);
     if (count <= 0) continue;
-    reserve(station, count, std::move(endings));
-    endings.reset();
+    reserve(station, count, std::exchange(endings, std::nullopt));
   }
   if (endings) client_.post(Reporter::kFinishPath, endings->json, std::move(endings->done));
 }
@@ -363,21 +362,19 @@ void Loop::reserve(const StationPtr& station, std::int64_t count,
   station->asked += count;
   // The callback never runs inside post(), so the id is known before it is needed.
   auto id = std::make_shared<client::AsyncClient::RequestId>(0);
-  client::AsyncClient::Request request{
-      .path = "/v1/reserve",
-      .json = text,
-      .done =
-          [this, station, count, id](const Result<Reply>& reply) {
-            station->reserves.erase(*id);
-            station->asked -= count;
-            reserved(station, count, reply);
-          },
-      .timeout = kReserveTimeout};
+  client::AsyncClient::Request request{.path = "/v1/reserve",
+                                       .json = text,
+                                       .done =
+                                           [this, station, count, id](const Result<Reply>& reply) {
+                                             station->reserves.erase(*id);
+                                             station->asked -= count;
+                                             reserved(station, count, reply);
+                                           },
+                                       .timeout = kReserveTimeout};
   if (endings) {
-    *id = client_.post_both({.path = Reporter::kFinishPath,
-                             .json = endings->json,
-                             .done = std::move(endings->done)},
-                            std::move(request));
+    *id = client_.post_both(
+        {.path = Reporter::kFinishPath, .json = endings->json, .done = std::move(endings->done)},
+        std::move(request));
   } else {
     *id = client_.post(request.path, text, std::move(request.done), kReserveTimeout);
   }

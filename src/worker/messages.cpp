@@ -171,7 +171,7 @@ Result<std::string> decode_base64(std::string_view text) {
     }
     return values;
   }();
-  const Result<std::string> refusal = fail(Code::bad_value, "a payload_base64 is not base64");
+  Result<std::string> refusal = fail(Code::bad_value, "a payload_base64 is not base64");
   if (text.size() % 4 != 0) return refusal;
   std::size_t padding = 0;
   while (padding < 2 && text.ends_with('=')) {

@@ -36,8 +36,8 @@ struct LeasedMessage {
   std::string dest, orig_id, param1, param2, param3, param4, content_type, key, folder;
   std::vector<std::string> tags;
   bool force_remote = false;
-  base::Millis timeout{-1};    // -1: the queue's
-  std::string payload;         // bytes
+  base::Millis timeout{-1};  // -1: the queue's
+  std::string payload;       // bytes
 };
 // The first of "messages" in the reply that cannot be read makes it an error.
 [[nodiscard]] base::Result<std::vector<LeasedMessage>> parse_reserved(std::string_view json);

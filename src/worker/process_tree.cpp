@@ -102,7 +102,8 @@ std::vector<Process> ProcessTable::tree_of(pid_t leader, bool reaped,
 std::vector<Process> ProcessTable::with_environment(std::string_view prefix) const {
   std::vector<bool> member(processes_.size());
   for (std::size_t i = 0; i < processes_.size(); ++i) {
-    member[i] = processes_[i].pid != ::getpid() && has_environment(processes_[i].pid, prefix, false);
+    member[i] =
+        processes_[i].pid != ::getpid() && has_environment(processes_[i].pid, prefix, false);
   }
   return closure(std::move(member));
 }

@@ -26,8 +26,8 @@ class ProcessTable {
 
   // Everything that the attempt with the leader `leader` (whose session and group it made) has
   // started and that still runs: its session and group, its descendants, and those that left all of
-  // these but carry `cookie` ("NAME=value", exact) in their environment. `reaped`: the leader is gone,
-  // so a process that has its number now is a stranger.
+  // these but carry `cookie` ("NAME=value", exact) in their environment. `reaped`: the leader is
+  // gone, so a process that has its number now is a stranger.
   [[nodiscard]] std::vector<Process> tree_of(pid_t leader, bool reaped,
                                              std::string_view cookie) const;
   // Those whose environment has an entry that starts with `prefix`, and their descendants.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <utility>
 
 #include "base/limits.h"
 #include "worker/messages.h"
@@ -125,7 +126,8 @@ void Reporter::beat_all(std::function<void()> then) {
 void Reporter::beat(std::vector<std::string> tokens, std::function<void()> then) {
   const Steady::time_point now = Steady::now();
   while (!tokens.empty()) {
-    const auto count = static_cast<std::ptrdiff_t>(std::min(tokens.size(), base::kLeasesPerCallMax));
+    const auto count =
+        static_cast<std::ptrdiff_t>(std::min(tokens.size(), base::kLeasesPerCallMax));
     std::vector<std::string> part(std::make_move_iterator(tokens.end() - count),
                                   std::make_move_iterator(tokens.end()));
     tokens.resize(tokens.size() - static_cast<std::size_t>(count));
@@ -138,16 +140,16 @@ void Reporter::beat(std::vector<std::string> tokens, std::function<void()> then)
     const bool last = tokens.empty();
     const json::object body{{"items", std::move(items)}};
     client_.post("/v1/heartbeat", json::serialize(body),
-                 [this, part = std::move(part), then = last ? std::move(then) : nullptr](
-                     Result<client::Reply> reply) {
+                 [this, part = std::move(part),
+                  then = last ? std::exchange(then, nullptr)
+                              : decltype(then){}](Result<client::Reply> reply) {
                    beaten(part, reply);
                    if (then) then();
                  });
   }
 }
 
-void Reporter::beaten(const std::vector<std::string>& tokens,
-                      const Result<client::Reply>& reply) {
+void Reporter::beaten(const std::vector<std::string>& tokens, const Result<client::Reply>& reply) {
   const Result<json::array> items = answers(reply, tokens.size());
   if (!items) {
     // Sooner than usual: some of the time of the leases is gone.
@@ -265,8 +267,7 @@ void Reporter::drop(const std::string& token) {
 void Reporter::retry_later() {
   if (retry_armed_) return;
   retry_armed_ = true;
-  retry_delay_ =
-      std::clamp(retry_delay_ * 2, base::kReconnectDelayMin, base::kReconnectDelayMax);
+  retry_delay_ = std::clamp(retry_delay_ * 2, base::kReconnectDelayMin, base::kReconnectDelayMax);
   retry_timer_.expires_after(retry_delay_);
   retry_timer_.async_wait([this](const error_code&) {
     // Cancelled by retry_now, or the time has come: the same to do.

@@ -23,8 +23,8 @@ struct Finish {
   std::string token;
   std::string_view outcome;
   std::string reason;
-  std::string post_mortem;     // JSON object, or empty
-  std::int64_t delay_ms = 0;   // resend, release
+  std::string post_mortem;    // JSON object, or empty
+  std::int64_t delay_ms = 0;  // resend, release
 };
 
 // Thread: the loop's.

@@ -69,8 +69,8 @@ Result<std::unique_ptr<RunningRecord>> RunningRecord::open(const std::string& pa
     return fail(Code::internal, fmt::format("'{}': {}", path, text_of_errno(errno)),
                 "see to the disk and to the rights of the folder");
   }
-  void* const memory = ::mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_SHARED,
-                              record->file_.get(), 0);
+  void* const memory =
+      ::mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_SHARED, record->file_.get(), 0);
   if (memory == MAP_FAILED) {
     return fail(Code::internal, fmt::format("'{}': {}", path, text_of_errno(errno)));
   }

@@ -1,7 +1,7 @@
 #pragma once
-// Which scripts this worker runs, in a file that outlives it: a worker that was killed with -9 takes
-// its scripts' first processes along (PR_SET_PDEATHSIG), and the next one of its name ends what is
-// left of their trees, and hands the leases back, before it takes anything.
+// Which scripts this worker runs, in a file that outlives it: a worker that was killed with -9
+// takes its scripts' first processes along (PR_SET_PDEATHSIG), and the next one of its name ends
+// what is left of their trees, and hands the leases back, before it takes anything.
 //
 // The file is a table in shared memory, so an entry costs no system call; what is written survives
 // the process, and after a loss of power nothing is left to clean up.
@@ -26,8 +26,8 @@ class RunningRecord {
   RunningRecord(const RunningRecord&) = delete;
   RunningRecord& operator=(const RunningRecord&) = delete;
 
-  // Kills all that is left of a previous worker's scripts, waits until it is gone (bounded), empties
-  // the table and gives the tokens that were in it.
+  // Kills all that is left of a previous worker's scripts, waits until it is gone (bounded),
+  // empties the table and gives the tokens that were in it.
   struct Leftovers {
     std::vector<std::string> tokens;
     std::size_t processes = 0;

@@ -79,7 +79,9 @@ Result<std::string> sha256_of(int fd) {
 
 // Can the kernel run a file that starts like this? Names the fault.
 Result<void> check_first_line(const std::string& path, std::string_view start) {
-  if (start.starts_with("\x7f" "ELF")) return {};
+  if (start.starts_with("\x7f"
+                        "ELF"))
+    return {};
   if (!start.starts_with("#!")) {
     return fail(Code::bad_value,
                 fmt::format("script '{}' is neither a program nor does it start with '#!'; give it "
@@ -118,9 +120,9 @@ bool needs_shell(std::string_view command) {
   if (words.empty()) return false;
   if (words[0].find('=') != std::string::npos) return true;
   static constexpr std::array<std::string_view, 27> kShellWords{
-      "!",    ".",    ":",    "break", "case", "continue", "do",       "done",   "elif",
-      "else", "esac", "eval", "exec",  "exit", "export",   "fi",       "for",    "if",
-      "in",   "set",  "then", "times", "trap", "unset",    "until",    "while",  "readonly"};
+      "!",    ".",    ":",    "break", "case", "continue", "do",    "done",  "elif",
+      "else", "esac", "eval", "exec",  "exit", "export",   "fi",    "for",   "if",
+      "in",   "set",  "then", "times", "trap", "unset",    "until", "while", "readonly"};
   return std::find(kShellWords.begin(), kShellWords.end(), words[0]) != kShellWords.end();
 }
 
@@ -194,7 +196,8 @@ Result<Script> ScriptFile::examine(const std::string& path, const struct stat& i
     if (file.is_open()) {
       std::array<char, kFirstLineBytes> start{};
       const ssize_t n = ::pread(file.get(), start.data(), start.size(), 0);
-      RQ_TRY(check_first_line(path, {start.data(), static_cast<std::size_t>(std::max<ssize_t>(n, 0))}));
+      RQ_TRY(check_first_line(path,
+                              {start.data(), static_cast<std::size_t>(std::max<ssize_t>(n, 0))}));
     }
     script.program = script.real_path;
     script.argv = {script.real_path};

@@ -15,8 +15,8 @@ namespace rq::worker {
 // A script that can be run.
 struct Script {
   std::string real_path;
-  std::string sha256;              // of its content, hexadecimal
-  std::string program;             // what is exec'ed
+  std::string sha256;   // of its content, hexadecimal
+  std::string program;  // what is exec'ed
   std::vector<std::string> argv;
 };
 

@@ -35,9 +35,8 @@ class ScriptFiles : public testing::Test {
 TEST_F(ScriptFiles, IsFoundByPathBelowTheDirectoryAndBelowScripts) {
   write("here.sh", "#!/bin/sh\n");
   write("scripts/there.sh", "#!/bin/sh\n");
-  for (const std::string& script :
-       {std::string("here.sh"), std::string("there.sh"), std::string("scripts/there.sh"),
-        dir_ + "/here.sh"}) {
+  for (const std::string& script : {std::string("here.sh"), std::string("there.sh"),
+                                    std::string("scripts/there.sh"), dir_ + "/here.sh"}) {
     ScriptFile file(dir_, script, "");
     const auto found = file.look();
     ASSERT_TRUE(found.has_value()) << script;

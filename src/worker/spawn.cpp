@@ -60,6 +60,14 @@ RQ_CHILD_SIDE bool become(const Credentials& who) {
          ::syscall(SYS_setresuid, who.uid, who.uid, who.uid) == 0;
 }
 
+// struct sigaction as the kernel has it, on all of Linux's 64-bit machines.
+struct KernelAction {
+  sighandler_t handler = SIG_DFL;
+  unsigned long flags = 0;
+  void (*restorer)() = nullptr;
+  std::uint64_t mask = 0;
+};
+
 RQ_CHILD_SIDE void write_header(const SpawnRequest& request) {
   char text[16];
   std::size_t at = sizeof text;
@@ -98,8 +106,8 @@ RQ_CHILD_SIDE int child_main(void* argument) {
   ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (::syscall(SYS_getppid) != side.worker) return give_up(side, Step::clone, ESRCH);
 
-  const int from[5] = {request.stdin_fd, request.output_fd, request.output_fd,
-                       request.to_worker_fd, request.from_worker_fd};
+  const int from[5] = {request.stdin_fd, request.output_fd, request.output_fd, request.to_worker_fd,
+                       request.from_worker_fd};
   for (int to = 0; to < 5; ++to) {
     if (::syscall(SYS_dup3, from[to], to, 0) < 0) return give_up(side, Step::descriptors, errno);
   }
@@ -108,7 +116,18 @@ RQ_CHILD_SIDE int child_main(void* argument) {
   if (::syscall(SYS_chdir, request.cwd.c_str()) != 0) return give_up(side, Step::folder, errno);
   write_header(request);
 
-  // The worker blocks signals, and handles none: an empty mask is all that a fresh program needs.
+  // A fresh program blocks and ignores nothing; what whoever started the worker ignored would be
+  // inherited. Asked of the kernel itself: glibc keeps two signals to itself.
+  constexpr int kSignals = 64;
+  KernelAction action{};
+  for (int signal = 1; signal <= kSignals; ++signal) {
+    if (::syscall(SYS_rt_sigaction, signal, nullptr, &action, sizeof action.mask) != 0 ||
+        action.handler == SIG_DFL) {
+      continue;
+    }
+    action = KernelAction{};
+    ::syscall(SYS_rt_sigaction, signal, &action, nullptr, sizeof action.mask);
+  }
   const std::uint64_t no_signals = 0;
   ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, nullptr, sizeof no_signals);
   ::syscall(SYS_execve, request.program.c_str(), request.argv.data(), request.envp.data());

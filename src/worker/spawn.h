@@ -59,15 +59,15 @@ struct ChildLimits {
 
 // All that the child needs between clone and exec. Descriptors are above 4 and close on exec.
 struct SpawnRequest {
-  std::string program;              // absolute path
-  std::vector<const char*> argv;    // ends with nullptr
-  std::vector<const char*> envp;    // ends with nullptr
+  std::string program;            // absolute path
+  std::vector<const char*> argv;  // ends with nullptr
+  std::vector<const char*> envp;  // ends with nullptr
   std::string cwd;
-  std::string header;               // goes to stdout before the exec, after "\n<pid>"
+  std::string header;  // goes to stdout before the exec, after "\n<pid>"
   int stdin_fd = -1;
-  int output_fd = -1;               // stdout and stderr
-  int to_worker_fd = -1;            // becomes 3
-  int from_worker_fd = -1;          // becomes 4
+  int output_fd = -1;       // stdout and stderr
+  int to_worker_fd = -1;    // becomes 3
+  int from_worker_fd = -1;  // becomes 4
   int nice = 0;
   ChildLimits limits;
   const Credentials* credentials = nullptr;  // null: the worker's own
@@ -75,8 +75,8 @@ struct SpawnRequest {
 
 struct Spawned {
   pid_t pid = 0;
-  // When the process started, in clock ticks since the boot of the machine, as /proc counts: it lies
-  // between these two.
+  // When the process started, in clock ticks since the boot of the machine, as /proc counts: it
+  // lies between these two.
   std::uint64_t start_ticks_min = 0;
   std::uint64_t start_ticks_max = 0;
 };

@@ -31,12 +31,12 @@ constexpr std::uint64_t kSignals = 0;
 constexpr std::uint64_t kTimer = 1;
 constexpr std::uint64_t kChildBase = 2;
 
-constexpr int kFirstFreeFd = 10;                      // a child uses 0 to 4
-constexpr std::size_t kReadBytes = 64 * base::kKiB;   // a whole pipe of the usual size
-constexpr std::size_t kDrainBytesMax = base::kMiB;    // the largest pipe an ordinary user may have
+constexpr int kFirstFreeFd = 10;                     // a child uses 0 to 4
+constexpr std::size_t kReadBytes = 64 * base::kKiB;  // a whole pipe of the usual size
+constexpr std::size_t kDrainBytesMax = base::kMiB;   // the largest pipe an ordinary user may have
 constexpr base::Millis kCheckEvery{100};
 constexpr base::Millis kKillAgainMin{50};
-constexpr base::Millis kKillAgainMax{1'000};          // something in the kernel's hands: D state
+constexpr base::Millis kKillAgainMax{1'000};  // something in the kernel's hands: D state
 
 microseconds from_timeval(const timeval& t) {
   return std::chrono::seconds{t.tv_sec} + microseconds{t.tv_usec};
@@ -56,8 +56,8 @@ Fd payload_file(std::string_view payload) {
   std::size_t at = 0;
   while (file.is_open() && at < payload.size()) {
     // pwrite leaves the position, which the child inherits, at the start.
-    const ssize_t n = ::pwrite(file.get(), payload.data() + at, payload.size() - at,
-                               static_cast<off_t>(at));
+    const ssize_t n =
+        ::pwrite(file.get(), payload.data() + at, payload.size() - at, static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return Fd();
     at += static_cast<std::size_t>(n);
@@ -73,9 +73,7 @@ std::vector<const char*> pointers(const std::vector<std::string>& texts) {
   return out;
 }
 
-SpawnFailure descriptor_failure() {
-  return {SpawnFailure::Step::descriptors, errno};
-}
+SpawnFailure descriptor_failure() { return {SpawnFailure::Step::descriptors, errno}; }
 
 }  // namespace
 
@@ -187,9 +185,9 @@ std::optional<SpawnFailure> Supervisor::start(const Launch& launch, Started& out
   child->id = ++last_id_;
   child->pid = out.process.pid;
   child->log_path = launch.log_path;
-  child->log_start = log_stat.st_size + 1 +
-                     static_cast<std::int64_t>(std::to_string(child->pid).size() +
-                                               launch.header.size());
+  child->log_start =
+      log_stat.st_size + 1 +
+      static_cast<std::int64_t>(std::to_string(child->pid).size() + launch.header.size());
   child->cookie = launch.cookie;
   child->memory_bytes = launch.memory_bytes;
   child->grace = launch.grace;
@@ -227,8 +225,7 @@ void Supervisor::reply(ChildId id, std::string_view line) {
   Child* child = find(id);
   if (child == nullptr || !child->to_script.is_open()) return;
   if (!child->reply_ready) {
-    child->reply_ready =
-        ::fcntl(child->to_script.get(), F_SETFL, O_WRONLY | O_NONBLOCK) == 0;
+    child->reply_ready = ::fcntl(child->to_script.get(), F_SETFL, O_WRONLY | O_NONBLOCK) == 0;
     if (!child->reply_ready) return;
   }
   // Full, or closed by the script: it does not want to know.
@@ -300,8 +297,7 @@ void Supervisor::take_line(Child& child, std::string_view text) {
 
 void Supervisor::reap(Look& look) {
   std::array<signalfd_siginfo, 8> heard{};
-  while (::read(signals_.get(), heard.data(), sizeof heard) ==
-         static_cast<ssize_t>(sizeof heard)) {
+  while (::read(signals_.get(), heard.data(), sizeof heard) == static_cast<ssize_t>(sizeof heard)) {
   }
   bool orphans = false;
   while (true) {

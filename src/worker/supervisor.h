@@ -25,44 +25,44 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 
 // What one attempt needs to start.
 struct Launch {
-  std::string program;               // absolute path
+  std::string program;  // absolute path
   std::vector<std::string> argv;
   std::vector<std::string> environment;  // "NAME=value"
-  std::string cookie;                // the one of them that marks this attempt; may be empty
+  std::string cookie;                    // the one of them that marks this attempt; may be empty
   std::string cwd;
-  std::string log_path;              // appended to
-  std::string header;                // of this attempt in the log, after "\n<pid>"
-  std::string payload;               // standard input; empty: /dev/null
+  std::string log_path;  // appended to
+  std::string header;    // of this attempt in the log, after "\n<pid>"
+  std::string payload;   // standard input; empty: /dev/null
   int nice = 0;
   ChildLimits limits;
-  std::int64_t memory_bytes = 0;     // bound on the resident memory of the tree; 0: none
+  std::int64_t memory_bytes = 0;             // bound on the resident memory of the tree; 0: none
   const Credentials* credentials = nullptr;  // read by start() only
-  base::Millis timeout{0};           // 0: none
-  base::Millis grace{10'000};        // between TERM and KILL
+  base::Millis timeout{0};                   // 0: none
+  base::Millis grace{10'000};                // between TERM and KILL
 };
 
 // Why the supervisor ended a script, if it did.
 enum class StopCause : std::uint8_t {
   none,
-  asked,          // stop()
+  asked,  // stop()
   timed_out,
   out_of_memory,
-  abandoned,      // abandon(): nobody wants to know how it ends
+  abandoned,  // abandon(): nobody wants to know how it ends
 };
 
 // How an attempt ended.
 struct Ended {
   pid_t pid = 0;
-  int status = 0;                    // as of wait(2)
+  int status = 0;  // as of wait(2)
   StopCause cause = StopCause::none;
   bool killed_after_grace = false;
-  bool leftovers = false;            // it has left processes behind; on_gone comes when they are gone
+  bool leftovers = false;  // it has left processes behind; on_gone comes when they are gone
   wire::PipeVerdict verdict;
   std::chrono::microseconds wall{0};
   std::chrono::microseconds user{0};
   std::chrono::microseconds system{0};
-  std::int64_t rss_bytes = 0;        // peak, of the largest process or (when bounded) of the tree
-  std::string last_output;           // raw bytes, the tail
+  std::int64_t rss_bytes = 0;  // peak, of the largest process or (when bounded) of the tree
+  std::string last_output;     // raw bytes, the tail
 };
 
 class Watcher {
@@ -109,9 +109,9 @@ class Supervisor {
  private:
   enum class Phase : std::uint8_t {
     running,
-    leaving,    // the script has exited, others of its tree have a moment to follow
-    stopping,   // TERM was sent
-    killing,    // KILL was sent
+    leaving,   // the script has exited, others of its tree have a moment to follow
+    stopping,  // TERM was sent
+    killing,   // KILL was sent
   };
   struct Child {
     ChildId id = 0;
@@ -119,13 +119,13 @@ class Supervisor {
     Phase phase = Phase::running;
     bool reaped = false;
     bool reading = true;
-    bool reply_ready = false;      // the write end of fd 4 is non-blocking
+    bool reply_ready = false;  // the write end of fd 4 is non-blocking
     StopCause cause = StopCause::none;
     bool killed_after_grace = false;
     Fd from_script, to_script;
     Fd log;
     std::string log_path;
-    std::int64_t log_start = 0;    // where its own output begins
+    std::int64_t log_start = 0;  // where its own output begins
     wire::PipeReader lines;
     wire::PipeVerdict verdict;
     std::string cookie;
@@ -161,7 +161,7 @@ class Supervisor {
 
   Watcher& watcher_;
   Spawner spawner_;
-  std::vector<Fd> reserved_;   // keeps 0 to 9 taken, so that nothing of ours lies where a child's go
+  std::vector<Fd> reserved_;  // keeps 0 to 9 taken, so that nothing of ours lies where a child's go
   Fd poll_, signals_, timer_, null_;
   SteadyTime armed_ = SteadyTime::max();
   ChildId last_id_ = 0;

@@ -123,8 +123,7 @@ TEST_F(Scripts, SaysDoneAndHasItsOutputInTheLogUnderTheHeader) {
   EXPECT_EQ(ended.status, 0);
   EXPECT_FALSE(ended.leftovers);
   EXPECT_EQ(ended.last_output, "out\nerr\n");
-  EXPECT_EQ(file("stdio.log"),
-            "\n" + std::to_string(pid_) + launch.header + "out\nerr\n");
+  EXPECT_EQ(file("stdio.log"), "\n" + std::to_string(pid_) + launch.header + "out\nerr\n");
   EXPECT_GT(ended.rss_bytes, 0);
   EXPECT_EQ(supervisor_->running(), 0U);
 }
@@ -173,7 +172,8 @@ TEST_F(Scripts, GetsExactlyTheEnvironmentAndDescriptorsItIsGiven) {
 }
 
 TEST_F(Scripts, HasItsOwnSessionAndGroupAndNoBlockedSignals) {
-  run(script("#!/bin/sh\necho $$ >pid\ncut -d' ' -f5,6 /proc/$$/stat >ids\n"
+  run(
+      script("#!/bin/sh\necho $$ >pid\ncut -d' ' -f5,6 /proc/$$/stat >ids\n"
              "exec grep -E 'SigBlk|SigIgn' /proc/self/status >masks\n"));
   const std::string pid = std::to_string(pid_in("pid"));
   EXPECT_EQ(file("ids"), pid + " " + pid + "\n");
@@ -184,15 +184,16 @@ TEST_F(Scripts, PipesAreBlockingAndADupIsAnswered) {
   heard_ = [this](ChildId child, const wire::PipeLine& line) {
     if (line.word == PipeWord::dup) supervisor_->reply(child, wire::pipe_ok("http://h/q/b/1"));
   };
-  const Ended& ended =
-      run(script("#!/bin/bash\necho 'dup 0-X-b' >&3\nread -r -u 4 answer\necho \"done $answer\" >&3\n"));
+  const Ended& ended = run(script(
+      "#!/bin/bash\necho 'dup 0-X-b' >&3\nread -r -u 4 answer\necho \"done $answer\" >&3\n"));
   EXPECT_EQ(ended.verdict.text, "ok http://h/q/b/1");
 }
 
 TEST_F(Scripts, AReplyToAScriptThatHasGoneIsDropped) {
-  const ChildId child = start(script("#!/bin/sh\nexec 4<&-\necho run closed >&3\n"
-                                     "read -r line <fifo\n"));
   ASSERT_EQ(::mkfifo((dir_ + "/fifo").c_str(), 0600), 0);
+  const ChildId child =
+      start(script("#!/bin/sh\nexec 4<&-\necho run closed >&3\n"
+                   "read -r line <fifo\n"));
   until_line("closed");
   supervisor_->reply(child, "ok nobody\n");
   supervisor_->reply(child, "ok nobody\n");
@@ -202,14 +203,15 @@ TEST_F(Scripts, AReplyToAScriptThatHasGoneIsDropped) {
 }
 
 TEST_F(Scripts, StopReachesTheWholeTreeAlsoWhatHasLeftTheSession) {
-  const ChildId child = start(script(
-      "#!/bin/sh\n"
-      "sleep 1000 & echo $! >group.pid\n"
-      "setsid sh -c 'echo $$ >session.pid; exec sleep 1000' &\n"
-      // Twice removed: its parent is gone, its session is its own, its pipes are closed.
-      "sh -c 'setsid sh -c \"echo \\$\\$ >orphan.pid; exec sleep 1000\" 3>&- 4<&- >/dev/null 2>&1 &'\n"
-      "while ! test -s session.pid || ! test -s orphan.pid; do sleep 0.01; done\n"
-      "echo run ready >&3\nwait\n"));
+  const ChildId child = start(
+      script("#!/bin/sh\n"
+             "sleep 1000 & echo $! >group.pid\n"
+             "setsid sh -c 'echo $$ >session.pid; exec sleep 1000' &\n"
+             // Twice removed: its parent is gone, its session is its own, its pipes are closed.
+             "sh -c 'setsid sh -c \"echo \\$\\$ >orphan.pid; exec sleep 1000\" 3>&- 4<&- "
+             ">/dev/null 2>&1 &'\n"
+             "while ! test -s session.pid || ! test -s orphan.pid; do sleep 0.01; done\n"
+             "echo run ready >&3\nwait\n"));
   until_line("ready");
   const pid_t all[] = {pid_in("group.pid"), pid_in("session.pid"), pid_in("orphan.pid"), pid_};
   for (const pid_t pid : all) EXPECT_TRUE(is_alive(pid));
@@ -222,8 +224,9 @@ TEST_F(Scripts, StopReachesTheWholeTreeAlsoWhatHasLeftTheSession) {
 }
 
 TEST_F(Scripts, AGrandchildThatHoldsFd3DoesNotHoldTheMessage) {
-  const ChildId child = start(script("#!/bin/sh\nsetsid sleep 1000 &\necho $! >pid\n"
-                                     "echo done >&3\n"));
+  const ChildId child =
+      start(script("#!/bin/sh\nsetsid sleep 1000 &\necho $! >pid\n"
+                   "echo done >&3\n"));
   until([&] { return ended_.count(child) != 0; });
   EXPECT_TRUE(ended_[child].leftovers);
   EXPECT_EQ(verdict_of(ended_[child]).outcome, "done");
@@ -246,8 +249,9 @@ TEST_F(Scripts, ATimeoutIsTermAndAfterTheGraceKill) {
 }
 
 TEST_F(Scripts, WhoHearsTermAndFinishesItsWorkHasDoneIt) {
-  Launch launch = script("#!/bin/sh\ntrap 'echo done saved >&3; exit 0' TERM\necho run ready >&3\n"
-                         "while :; do sleep 0.05; done\n");
+  Launch launch = script(
+      "#!/bin/sh\ntrap 'echo done saved >&3; exit 0' TERM\necho run ready >&3\n"
+      "while :; do sleep 0.05; done\n");
   const ChildId child = start(launch);
   until_line("ready");
   supervisor_->stop(child);
@@ -256,8 +260,9 @@ TEST_F(Scripts, WhoHearsTermAndFinishesItsWorkHasDoneIt) {
 }
 
 TEST_F(Scripts, AboveItsMemoryBoundItIsKilled) {
-  Launch launch = script("#!/bin/sh\nhead -c 200000000 /dev/zero | tail -c 150000000 >/dev/null\n"
-                         "x=$(head -c 100000000 /dev/zero | tr '\\0' x)\nsleep 1000\n");
+  Launch launch = script(
+      "#!/bin/sh\nhead -c 200000000 /dev/zero | tail -c 150000000 >/dev/null\n"
+      "x=$(head -c 100000000 /dev/zero | tr '\\0' x)\nsleep 1000\n");
   launch.memory_bytes = 40'000'000;
   const Ended& ended = run(launch);
   EXPECT_EQ(ended.cause, StopCause::out_of_memory);
@@ -268,8 +273,9 @@ TEST_F(Scripts, AboveItsMemoryBoundItIsKilled) {
 }
 
 TEST_F(Scripts, LimitsHoldForTheProcess) {
-  Launch launch = script("#!/bin/bash\nulimit -n >files\nulimit -t >cpu\nulimit -f >size\n"
-                         "nice >nice\n");
+  Launch launch = script(
+      "#!/bin/bash\nulimit -n >files\nulimit -t >cpu\nulimit -f >size\n"
+      "nice >nice\n");
   launch.limits = {.cpu_seconds = 7, .open_files = 33, .file_bytes = 1024 * 1024, .processes = 0};
   launch.nice = 5;
   run(launch);
@@ -319,8 +325,9 @@ TEST_F(Scripts, WhatCannotBeExecutedIsToldAtOnceAndLeavesNoChild) {
 }
 
 TEST_F(Scripts, AbandonKillsAtOnceAndTellsNoMoreLines) {
-  const ChildId child = start(script("#!/bin/sh\ntrap '' TERM\necho run ready >&3\n"
-                                     "while :; do sleep 1; done\n"));
+  const ChildId child =
+      start(script("#!/bin/sh\ntrap '' TERM\necho run ready >&3\n"
+                   "while :; do sleep 1; done\n"));
   until_line("ready");
   supervisor_->abandon(child);
   until([&] { return gone_.count(child) != 0; });
@@ -352,9 +359,10 @@ TEST_F(Scripts, ALineWrittenJustBeforeTheEndCounts) {
 }
 
 TEST_F(Scripts, WhileItIsNotReadTheScriptWaits) {
-  const ChildId child = start(script("#!/bin/bash\necho run ready >&3\nread -r -u 4 go\n"
-                                     "for i in $(seq 1 30000); do echo \"run $i\" >&3; done\n"
-                                     "echo done >&3\n"));
+  const ChildId child =
+      start(script("#!/bin/bash\necho run ready >&3\nread -r -u 4 go\n"
+                   "for i in $(seq 1 30000); do echo \"run $i\" >&3; done\n"
+                   "echo done >&3\n"));
   until_line("ready");
   supervisor_->set_reading(child, false);
   supervisor_->reply(child, "go\n");

@@ -48,7 +48,8 @@ Verdict by_words(const Ended& ended) {
   if (said.decisive == PipeWord::resend) return {"resend", said.text, said.delay_s};
   if (!said.text.empty()) return {"failed", said.text, 0};
   return {"failed",
-          "the script exited 0 without a completion word on fd 3 (done, err, relayed or resend)", 0};
+          "the script exited 0 without a completion word on fd 3 (done, err, relayed or resend)",
+          0};
 }
 
 Verdict judge(const Ended& ended) {
@@ -72,8 +73,8 @@ Verdict judge(const Ended& ended) {
     case StopCause::asked:
     case StopCause::abandoned:
       if (got_there) break;
-      return {"stopped", with_text(fmt::format("stopped after {:.1f} s", seconds),
-                                   ended.verdict.text), 0};
+      return {"stopped",
+              with_text(fmt::format("stopped after {:.1f} s", seconds), ended.verdict.text), 0};
   }
   return verdict;
 }

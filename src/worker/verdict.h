@@ -26,7 +26,8 @@ struct ScriptVersion {
 };
 [[nodiscard]] std::string post_mortem_of(const Ended& ended, const ScriptVersion& script);
 
-// Valid UTF-8 of at most `bytes_max`: what is not UTF-8 becomes U+FFFD. Keeps the start, or the end.
+// Valid UTF-8 of at most `bytes_max`: what is not UTF-8 becomes U+FFFD. Keeps the start, or the
+// end.
 enum class Keep : std::uint8_t { start, end };
 [[nodiscard]] std::string clean_text(std::string_view text, std::size_t bytes_max, Keep keep);
 

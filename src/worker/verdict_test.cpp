@@ -62,8 +62,8 @@ TEST(Verdict, AScriptThatSaysNothingIsToldWhatIsMissing) {
 }
 
 TEST(Verdict, StoppedAndTimedOutCountUnlessTheWorkWasDone) {
-  for (const auto& [cause, outcome] : {std::pair{StopCause::asked, "stopped"},
-                                       std::pair{StopCause::timed_out, "timed_out"}}) {
+  for (const auto& [cause, outcome] :
+       {std::pair{StopCause::asked, "stopped"}, std::pair{StopCause::timed_out, "timed_out"}}) {
     Ended ended = ended_with(std::nullopt, kTermed);
     ended.cause = cause;
     EXPECT_EQ(verdict_of(ended).outcome, outcome);
@@ -95,10 +95,15 @@ TEST(CleanText, IsUtf8AndWithinItsBoundAtEitherEnd) {
   EXPECT_EQ(clean_text("gr\xc3\xbc\xc3\x9f", 100, Keep::start), "gr\xc3\xbc\xc3\x9f");
   EXPECT_EQ(clean_text("\xc3", 100, Keep::start), "\xEF\xBF\xBD");
   EXPECT_EQ(clean_text("\xed\xa0\x80", 100, Keep::start).size(), 9U);  // half a surrogate pair
-  EXPECT_EQ(clean_text(std::string_view("a\0b", 3), 100, Keep::start), "a\xEF\xBF\xBD" "b");
+  EXPECT_EQ(clean_text(std::string_view("a\0b", 3), 100, Keep::start),
+            "a\xEF\xBF\xBD"
+            "b");
   // Never half a character.
   EXPECT_EQ(clean_text("ab\xc3\xbc", 3, Keep::start), "ab");
-  EXPECT_EQ(clean_text("\xc3\xbc" "ab", 3, Keep::end), "ab");
+  EXPECT_EQ(clean_text("\xc3\xbc"
+                       "ab",
+                       3, Keep::end),
+            "ab");
 }
 
 }  // namespace

@@ -41,8 +41,7 @@ struct NameLock {
 };
 
 Result<NameLock> lock_name(const std::string& run_dir, const std::string& name) {
-  const std::string stem =
-      run_dir + (name == "local" ? "/worker" : "/worker-" + file_part(name));
+  const std::string stem = run_dir + (name == "local" ? "/worker" : "/worker-" + file_part(name));
   NameLock lock;
   Fd file(::open((stem + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!file.is_open()) {
@@ -54,8 +53,7 @@ Result<NameLock> lock_name(const std::string& run_dir, const std::string& name) 
                 "stop it, or give this one another --name");
   }
   lock.pid_path = stem + ".pid";
-  const Fd pid_file(
-      ::open(lock.pid_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  const Fd pid_file(::open(lock.pid_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   const std::string pid = fmt::format("{}\n", ::getpid());
   if (!pid_file.is_open() ||
       ::write(pid_file.get(), pid.data(), pid.size()) != static_cast<ssize_t>(pid.size())) {
@@ -83,23 +81,23 @@ Result<int> run_worker(const WorkerOptions& options) {
     return fail(Code::internal, fmt::format("cannot make '{}': {}", run_dir, text_of_errno(errno)),
                 "see to the rights of the folder");
   }
-  RQ_TRY_ASSIGN(endpoint, client::Endpoint::parse(
-                              options.server.empty() ? root + "/run/rq.sock" : options.server));
+  RQ_TRY_ASSIGN(endpoint, client::Endpoint::parse(options.server.empty() ? root + "/run/rq.sock"
+                                                                         : options.server));
   RQ_TRY_ASSIGN(lock, lock_name(run_dir, options.name));
   RQ_TRY_ASSIGN(record, RunningRecord::open(
                             fmt::format("{}/worker-{}.running", run_dir, file_part(options.name))));
 
   const RunningRecord::Leftovers leftovers = record->clean_up();
   if (!leftovers.tokens.empty() || leftovers.processes > 0) {
-    spdlog::warn("a worker before this one died: {} scripts were under way, {} processes of theirs "
-                 "were still there and are killed; their messages go back",
-                 leftovers.tokens.size(), leftovers.processes);
+    spdlog::warn(
+        "a worker before this one died: {} scripts were under way, {} processes of theirs "
+        "were still there and are killed; their messages go back",
+        leftovers.tokens.size(), leftovers.processes);
   }
   LoopFacts facts;
   facts.dir = root;
   facts.name = options.name;
-  facts.worker.base_url =
-      options.base_url.empty() ? "http://127.0.0.1:3333/" : options.base_url;
+  facts.worker.base_url = options.base_url.empty() ? "http://127.0.0.1:3333/" : options.base_url;
   if (!facts.worker.base_url.ends_with('/')) facts.worker.base_url.push_back('/');
   facts.base_url_fixed = !options.base_url.empty();
   facts.worker.version = RQ_VERSION;

@@ -17,8 +17,8 @@ struct WorkerOptions {
 
 // Runs until SIGTERM or SIGINT: the first drains (takes nothing more, lets scripts end), the second
 // stops the scripts and hands their messages back, a third leaves at once. SIGHUP, which a local
-// server sends when it ends, does as SIGTERM when no script runs, else nothing. Gives the exit code.
-// Thread: the main one; no other may be running, and signals are blocked from here on.
+// server sends when it ends, does as SIGTERM when no script runs, else nothing. Gives the exit
+// code. Thread: the main one; no other may be running, and signals are blocked from here on.
 [[nodiscard]] base::Result<int> run_worker(const WorkerOptions& options);
 
 }  // namespace rq::worker

@@ -91,18 +91,36 @@ TEST(Environments, RqsVariablesAreExact) {
   message.dest = "/q/other";
   message.attempt = 2;
   message.tags = {"a", "b"};
-  const Environment environment =
-      message_environment({"PATH=/bin"}, {.base_url = "http://h:1/", .version = "1", .env = "e"},
-                          {.script = "./s", .real_script = "/s", .job_dir = "/j", .cookie = "RQ_RUN=1"},
-                          message);
-  const std::vector<std::string> wanted{
-      "PATH=/bin", "RQ_SCRIPT=./s", "RQ_REALSCRIPT=/s", "RQ_HOST=http://h:1/",
-      "RQ_DEST=http://h:1/q/other", "RQ_DEST_QUEUE=other", "RQ_MSG_ID=20261121.0021.54.865.9",
-      "RQ_FULL_MSG_ID=http://h:1/q/test/20261121.0021.54.865.9",
-      "RQ_ORIG_MSG_ID=http://h:1/q/test/20261121.0021.54.865.9", "RQ_MSG_DIR=/j", "RQ_WRITE=3",
-      "RQ_READ=4", "RQ_PIPE=3", "RQ_COUNT=0", "RQ_PARAM1=", "RQ_PARAM2=", "RQ_PARAM3=",
-      "RQ_PARAM4=", "RQ_VER=1", "RQ_ENV=e", "RQ_QUEUE=test", "RQ_ATTEMPT=2", "RQ_CONTENT_TYPE=",
-      "RQ_TAGS=a,b", "RQ_PRIORITY=0", "RQ_KEY=", "RQ_RUN=1"};
+  const Environment environment = message_environment(
+      {"PATH=/bin"}, {.base_url = "http://h:1/", .version = "1", .env = "e"},
+      {.script = "./s", .real_script = "/s", .job_dir = "/j", .cookie = "RQ_RUN=1"}, message);
+  const std::vector<std::string> wanted{"PATH=/bin",
+                                        "RQ_SCRIPT=./s",
+                                        "RQ_REALSCRIPT=/s",
+                                        "RQ_HOST=http://h:1/",
+                                        "RQ_DEST=http://h:1/q/other",
+                                        "RQ_DEST_QUEUE=other",
+                                        "RQ_MSG_ID=20261121.0021.54.865.9",
+                                        "RQ_FULL_MSG_ID=http://h:1/q/test/20261121.0021.54.865.9",
+                                        "RQ_ORIG_MSG_ID=http://h:1/q/test/20261121.0021.54.865.9",
+                                        "RQ_MSG_DIR=/j",
+                                        "RQ_WRITE=3",
+                                        "RQ_READ=4",
+                                        "RQ_PIPE=3",
+                                        "RQ_COUNT=0",
+                                        "RQ_PARAM1=",
+                                        "RQ_PARAM2=",
+                                        "RQ_PARAM3=",
+                                        "RQ_PARAM4=",
+                                        "RQ_VER=1",
+                                        "RQ_ENV=e",
+                                        "RQ_QUEUE=test",
+                                        "RQ_ATTEMPT=2",
+                                        "RQ_CONTENT_TYPE=",
+                                        "RQ_TAGS=a,b",
+                                        "RQ_PRIORITY=0",
+                                        "RQ_KEY=",
+                                        "RQ_RUN=1"};
   EXPECT_EQ(environment, wanted);
 }
 

@@ -43,6 +43,7 @@ CREATE TABLE message (
   count      INTEGER NOT NULL,
   max_count  INTEGER NOT NULL,
   detailed   INTEGER NOT NULL,             -- 1: it has a row in detail
+  lease      INTEGER,                      -- overrides that of the queue
   payload    BLOB NOT NULL
 ) STRICT;
 CREATE TABLE detail (
@@ -65,7 +66,6 @@ CREATE TABLE detail (
   retries      INTEGER,
   backoff      TEXT,                       -- JSON object, as in the API
   timeout      INTEGER,
-  lease        INTEGER,
   progress     TEXT,
   result       TEXT,
   folder       TEXT

@@ -188,7 +188,7 @@ void Session::put(const Request& request) {
   core::Put& put = puts_.puts.emplace_back();
   put.queue = used_->queue;
   put.message.payload.assign(request.body);
-  put.message.detail().lease = lease_of(request.ttr_s);
+  put.message.lease_length = lease_of(request.ttr_s);
   put.priority = priority_of(request.priority);
   if (request.delay_s > 0) put.delay = delay_of(request.delay_s);
   put.make_queue = true;
@@ -657,7 +657,7 @@ void Session::on(std::uint64_t request, core::Peeked& reply) {
   if (slot->verb == Verb::stats_job) {
     slot->peeked = std::make_unique<core::Peeked>(std::move(reply));
     const core::Message& message = slot->peeked->message;
-    if (message.lease || message.detail_or_default().lease) {
+    if (message.lease || message.lease_length) {
       return job_stats(*slot, std::nullopt);
     }
     // Its time to run is the queue's.

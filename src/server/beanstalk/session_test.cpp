@@ -89,7 +89,7 @@ TEST_F(Sessions, APutBecomesAMessageOfTheTubeInUse) {
   EXPECT_EQ(put.message.payload, "hi");
   EXPECT_EQ(put.priority, -3);
   EXPECT_EQ(put.delay, Millis{4000});
-  EXPECT_EQ(put.message.details->lease, Millis{5000});
+  EXPECT_EQ(put.message.lease_length, Millis{5000});
   EXPECT_TRUE(put.make_queue);
   answer(0, core::PutDone{.seq = 9});
   EXPECT_EQ(heard(), "INSERTED 9\r\n");

@@ -57,12 +57,11 @@ bool is_job(const core::Message& message) {
 std::string stats_of_job(const core::Peeked& peeked, std::optional<Millis> queue_lease,
                          Instant now) {
   const core::Message& message = peeked.message;
-  const core::Details& details = message.detail_or_default();
   const bool running = message.lease != nullptr;
   const bool delayed_now = message.state == State::scheduled;
-  const Millis lease = details.lease ? *details.lease
-                       : running     ? message.lease->length
-                                     : queue_lease.value_or(Millis{0});
+  const Millis lease = message.lease_length ? *message.lease_length
+                       : running            ? message.lease->length
+                                            : queue_lease.value_or(Millis{0});
   const Millis left = running       ? message.lease->until - now
                       : delayed_now ? message.due - now
                                     : Millis{0};

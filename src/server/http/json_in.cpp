@@ -216,7 +216,7 @@ Result<void> read_put_field(PutField field, const json::value& value, core::Put&
     case timeout_s:
       return read_seconds(name, value, m.detail().timeout, Millis{0}, base::kLeaseMax);
     case lease_s:
-      return read_seconds(name, value, m.detail().lease, base::kLeaseMin, base::kLeaseMax);
+      return read_seconds(name, value, m.lease_length, base::kLeaseMin, base::kLeaseMax);
     case tags:
     case headers:
     case webhooks:

@@ -34,7 +34,7 @@ TEST(PutFromJson, ReadsEveryField) {
   EXPECT_EQ(put->max_count, 2);
   EXPECT_EQ(d.retries, 3);
   EXPECT_EQ(d.backoff->kind, core::BackoffKind::fixed);
-  EXPECT_EQ(d.lease, base::Millis{5000});
+  EXPECT_EQ(put->message.lease_length, base::Millis{5000});
   EXPECT_EQ(d.tags, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(d.headers, (core::TextPairs{{"x", "y"}, {"a", "b"}}));
   EXPECT_TRUE(d.force_remote);

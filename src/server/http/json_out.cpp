@@ -161,7 +161,7 @@ void append(std::string& out, const Message& m, std::string_view queue, Nulls nu
     sparse.none("backoff");
   }
   sparse.seconds("timeout_s", d.timeout);
-  sparse.seconds("lease_s", d.lease);
+  sparse.seconds("lease_s", m.lease_length);
   // While it runs, the text of the running attempt is the one that counts.
   sparse.text("progress", m.lease && !m.lease->progress.empty() ? m.lease->progress : d.progress);
   if (!d.result.empty() && is_json(d.result)) {

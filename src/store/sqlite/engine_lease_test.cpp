@@ -188,10 +188,10 @@ TEST(Reserve, LeaseLengthComesFromTheCallThenTheMessageThenTheQueue) {
   rig.define("q", settings([](auto& s) { s.lease = seconds{30}; }));
   rig.put("q");
   core::Put own = Rig::put_of("q");
-  own.message.detail().lease = seconds{20};
+  own.message.lease_length = seconds{20};
   rig.ask<core::PutDone>(std::move(own));
   core::Put both = Rig::put_of("q");
-  both.message.detail().lease = seconds{20};
+  both.message.lease_length = seconds{20};
   rig.ask<core::PutDone>(std::move(both));
   EXPECT_EQ(rig.take_one("q").lease->until, rig.now + seconds{30});
   EXPECT_EQ(rig.take_one("q").lease->until, rig.now + seconds{20});

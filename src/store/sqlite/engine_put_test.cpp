@@ -183,7 +183,7 @@ TEST(Put, RefusesWhatIsOutOfBoundsAndKeepsNothingOfIt) {
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().webhooks = {"ftp://x"}; }), Code::bad_value);
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().content_type = "a\nb"; }), Code::bad_value);
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().retries = -1; }), Code::bad_value);
-  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().lease = Millis{1}; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.lease_length = Millis{1}; }), Code::bad_value);
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().timeout = Millis{-1}; }), Code::bad_value);
   EXPECT_EQ(
       spoilt([](Put& p) { p.message.detail().backoff = core::Backoff{.jitter_percent = 200}; }),

@@ -144,7 +144,6 @@ Result<void> read_details(const Statement& row, Details& d) {
     RQ_TRY(core::merge_backoff(value.get_object(), d.backoff.emplace()));
   }
   if (!row.is_null(kTimeout)) d.timeout = base::Millis{row.integer(kTimeout)};
-  if (!row.is_null(kLeaseLength)) d.lease = base::Millis{row.integer(kLeaseLength)};
   d.progress = row.text(kProgress);
   d.result = row.text(kResult);
   d.folder = row.text(kFolder);
@@ -204,6 +203,7 @@ Result<Message> read_message(const Statement& row) {
   m.count = small(row, kCount);
   m.max_count = small(row, kMaxCount);
   m.payload = row.text(kPayload);
+  if (!row.is_null(kLeaseLength)) m.lease_length = base::Millis{row.integer(kLeaseLength)};
   if (row.integer(kDetailed) != 0) RQ_TRY(read_details(row, m.detail()));
   if (!row.is_null(kLeaseSeq)) {
     m.state = State::run;
@@ -247,6 +247,9 @@ void message_column(sqlite3_context* out, const void* row, int column) {
     case 13:
       return sqlite3_result_int(out, m.details ? 1 : 0);
     case 14:
+      return m.lease_length ? sqlite3_result_int64(out, m.lease_length->count())
+                            : sqlite3_result_null(out);
+    case 15:
       return sqlite3_result_blob(out, m.payload.data(), static_cast<int>(m.payload.size()),
                                  SQLITE_STATIC);
     default:
@@ -317,8 +320,6 @@ void bind_detail(Statement& insert, core::Seq seq, const Details& d, DetailTexts
   insert.bind_text_or_null(++at, texts.backoff);
   ++at;
   d.timeout ? insert.bind(at, d.timeout->count()) : insert.bind_null(at);
-  ++at;
-  d.lease ? insert.bind(at, d.lease->count()) : insert.bind_null(at);
   insert.bind_text_or_null(++at, d.progress);
   insert.bind_text_or_null(++at, d.result);
   insert.bind_text_or_null(++at, d.folder);

@@ -15,7 +15,7 @@ inline constexpr const char* kMessageColumns =
     "l.seq, l.until, l.attempt, l.boot, l.since, l.length, l.ends, l.stop, l.worker, l.progress, "
     "m.detailed, d.key, d.dest, d.src, d.orig_id, d.cloned_from, d.dup_of, d.param1, d.param2, "
     "d.param3, d.param4, d.content_type, d.force_remote, d.tags, d.headers, d.webhooks, d.retries, "
-    "d.backoff, d.timeout, d.lease, d.progress, d.result, d.folder";
+    "d.backoff, d.timeout, m.lease, d.progress, d.result, d.folder";
 inline constexpr const char* kMessageJoins =
     " LEFT JOIN lease l ON l.seq = m.seq LEFT JOIN detail d ON d.seq = m.seq AND m.detailed = 1 ";
 inline constexpr int kMessageColumnCount = 47;  // further columns of a SELECT start here
@@ -24,7 +24,7 @@ inline constexpr int kMessageColumnCount = 47;  // further columns of a SELECT s
 [[nodiscard]] base::Result<core::Message> read_message(const Statement& row);
 
 // A row of message, column by column, for BatchRows; `row` is a core::Message.
-inline constexpr int kMessageTableColumns = 15;
+inline constexpr int kMessageTableColumns = 16;
 void message_column(sqlite3_context* out, const void* row, int column);
 // A row of lease; `row` is a core::Message with a lease.
 inline constexpr int kLeaseTableColumns = 11;
@@ -43,7 +43,7 @@ struct DetailTexts {
   std::string webhooks;
   std::string backoff;
 };
-// INSERT OR REPLACE INTO detail: 23 columns.
+// INSERT OR REPLACE INTO detail: 22 columns.
 void bind_detail(Statement& insert, core::Seq seq, const core::Details& details,
                  DetailTexts& texts);
 

@@ -61,6 +61,7 @@ CREATE TABLE message (
   count      INTEGER NOT NULL,
   max_count  INTEGER NOT NULL,
   detailed   INTEGER NOT NULL,             -- 1: it has a row in detail
+  lease      INTEGER,                      -- overrides that of the queue
   payload    BLOB NOT NULL
 ) STRICT;
 CREATE TABLE detail (
@@ -83,7 +84,6 @@ CREATE TABLE detail (
   retries      INTEGER,
   backoff      TEXT,                       -- JSON object, as in the API
   timeout      INTEGER,
-  lease        INTEGER,
   progress     TEXT,
   result       TEXT,
   folder       TEXT

@@ -114,7 +114,7 @@ Result<void> SqliteStore::prepare() {
       {sql_.delete_messages, "DELETE FROM message WHERE seq BETWEEN ?1 AND ?2"},
       {sql_.replace_detail,
        "INSERT OR REPLACE INTO detail VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,"
-       "?16,?17,?18,?19,?20,?21,?22,?23)"},
+       "?16,?17,?18,?19,?20,?21,?22)"},
       {sql_.delete_detail, "DELETE FROM detail WHERE seq = ?1"},
       {sql_.insert_readies, "INSERT OR FAIL INTO ready SELECT * FROM batch_ready"},
       {sql_.delete_ready, "DELETE FROM ready WHERE queue = ?1 AND rank = ?2 AND seq = ?3"},
