@@ -34,6 +34,7 @@ using Steady = std::chrono::steady_clock;
 constexpr std::chrono::seconds kStreamSilenceMax{45};
 constexpr std::chrono::seconds kHangUpWait{2};
 constexpr std::chrono::milliseconds kSweepEvery{500};
+constexpr std::size_t kReadBytes = 64 * base::kKiB;  // at most, of one reply at a time
 
 Code code_named(std::string_view name) {
   for (const base::CodeRow& row : base::code_table()) {
@@ -232,6 +233,7 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
   void read(const ConnectionPtr& connection) {
     connection->parser.emplace();
     connection->parser->body_limit(base::kReplyBytesMax);
+    connection->buffer.reserve(kReadBytes);  // else it reads 512 bytes at a time
     http::async_read(connection->socket, connection->buffer, *connection->parser,
                      [self = shared_from_this(), connection](const error_code& error, std::size_t) {
                        if (error) {

@@ -85,14 +85,33 @@ void Loop::take(const StationPtr& station, LeasedMessage message) {
   auto attempt = std::make_shared<Attempt>();
   attempt->message = std::move(message);
   attempt->station = station;
-  ++station->busy;
   reporter_.track(attempt->message.token, attempt->message.lease);
   by_token_.emplace(attempt->message.token, attempt);
-  if (stop_signals_ > 0 || station->removed || !station->error.empty() ||
-      station->busy > station->view.settings.num_workers) {
+  if (!may_begin(*station)) {
     give_back(attempt, {}, Millis{0});
-    return;
+  } else if (station->busy < station->view.settings.num_workers) {
+    begin(attempt);
+  } else if (std::ssize(station->ahead) < lead(*station)) {
+    attempt->record_slot = record_.add({}, attempt->message.token);
+    station->ahead.push_back(attempt);
+    bound_ahead(station);
+    // Now, while the slots are busy; should it fail, launch() says so.
+    const Credentials* credentials = station->credentials ? &*station->credentials : nullptr;
+    static_cast<void>(prepare_folder(facts_.dir, attempt->message.folder, credentials));
+  } else {
+    give_back(attempt, {}, Millis{0});
   }
+}
+
+bool Loop::may_begin(const Station& station) const {
+  return stop_signals_ == 0 && !station.removed && station.error.empty();
+}
+
+// Has a slot for it.
+void Loop::begin(const AttemptPtr& attempt) {
+  attempt->has_slot = true;
+  ++attempt->station->busy;
+  record_.remove(std::exchange(attempt->record_slot, -1));
   const std::int64_t seq = attempt->message.seq;
   if (const auto before = by_seq_.find(seq); before != by_seq_.end()) {
     // Its lease went while the server was away. The folder is one: the old script goes first.
@@ -104,6 +123,43 @@ void Loop::take(const StationPtr& station, LeasedMessage message) {
     }
   }
   launch(attempt);
+}
+
+// A slot is free: the next begins without a word with the server.
+void Loop::begin_ahead(const StationPtr& station) {
+  if (!may_begin(*station) || station->held_until > Steady::now()) give_back_ahead(*station);
+  while (!station->ahead.empty() && station->busy < station->view.settings.num_workers) {
+    const AttemptPtr next = station->ahead.front();
+    station->ahead.pop_front();
+    begin(next);
+  }
+}
+
+void Loop::give_back_ahead(Station& station) {
+  while (!station.ahead.empty()) {
+    const AttemptPtr last = station.ahead.back();
+    station.ahead.pop_back();
+    give_back(last, {}, Millis{0});
+  }
+}
+
+// Another worker may have a slot for what waits here: when the scripts are not as short as they
+// were, it goes back, and nothing is leased ahead until they are short again.
+void Loop::bound_ahead(const StationPtr& station) {
+  if (station->ahead_timer_armed) return;
+  station->ahead_timer_armed = true;
+  station->ahead_timer.expires_after(base::kAheadHold);
+  station->ahead_timer.async_wait([this, station, first = station->ahead.front()->message.seq](
+                                      const error_code& error) {
+    station->ahead_timer_armed = false;
+    if (error || station->ahead.empty()) return;
+    if (station->ahead.front()->message.seq == first) {
+      station->usual = base::kAheadScriptMax;
+      give_back_ahead(*station);
+    } else {
+      bound_ahead(station);
+    }
+  });
 }
 
 void Loop::launch(const AttemptPtr& attempt) {
@@ -325,7 +381,7 @@ void Loop::stop_attempt(const std::string& token) {
   if (attempt->ending) return;
   attempt->ending = Finish{
       .token = token, .outcome = "stopped", .reason = "stopped before it began", .post_mortem = {}};
-  waiting_.erase(attempt->message.seq);
+  forget_place(attempt);
   attempt->gone = true;
   settle(attempt);
 }
@@ -342,9 +398,16 @@ void Loop::lose_attempt(const std::string& token) {
     supervisor_.abandon(attempt->child);
     return;
   }
-  waiting_.erase(attempt->message.seq);
+  forget_place(attempt);
   attempt->gone = true;
   settle(attempt);
+}
+
+// It will not begin.
+void Loop::forget_place(const AttemptPtr& attempt) {
+  std::erase(attempt->station->ahead, attempt);
+  const auto waiting = waiting_.find(attempt->message.seq);
+  if (waiting != waiting_.end() && waiting->second == attempt) waiting_.erase(waiting);
 }
 
 // --- The end ---
@@ -353,9 +416,8 @@ void Loop::on_ended(ChildId child, Ended&& ended) {
   const auto found = by_child_.find(child);
   if (found == by_child_.end()) return;
   const AttemptPtr attempt = found->second;
-  record_.remove(attempt->record_slot);
-  attempt->record_slot = -1;
   attempt->gone = !ended.leftovers;
+  attempt->station->usual = (attempt->station->usual * 7 + ended.wall) / 8;
   Verdict verdict = verdict_of(ended);
   if (attempt->handing_back && verdict.outcome == "stopped") {
     verdict.outcome = "release";
@@ -403,7 +465,11 @@ void Loop::settle(const AttemptPtr& attempt) {
   }
   attempt->settled = true;
   by_token_.erase(attempt->message.token);
-  --attempt->station->busy;
+  record_.remove(std::exchange(attempt->record_slot, -1));
+  if (attempt->has_slot) {
+    --attempt->station->busy;
+    begin_ahead(attempt->station);
+  }
   fill(attempt->station);
   end_if_done();
 }
@@ -462,6 +528,7 @@ void Loop::on_signal(int signal) {
     const auto waiting = std::move(waiting_);
     waiting_.clear();
     for (const auto& [seq, attempt] : waiting) give_back(attempt, {}, Millis{0});
+    for (const auto& [name, station] : stations_) give_back_ahead(*station);
   } else if (stop_signals_ == 2) {
     spdlog::info("SIG{}: stopping {} scripts and handing their messages back",
                  ::sigabbrev_np(signal), supervisor_.running());

@@ -48,9 +48,12 @@ class Loop : private Watcher {
  private:
   using Steady = std::chrono::steady_clock;
 
+  struct Attempt;
+  using AttemptPtr = std::shared_ptr<Attempt>;
+
   // A queue that has a script.
   struct Station {
-    explicit Station(boost::asio::io_context& io) : timer(io) {}
+    explicit Station(boost::asio::io_context& io) : timer(io), ahead_timer(io) {}
     QueueView view;
     ScriptFile script;
     Environment environment;
@@ -60,6 +63,8 @@ class Loop : private Watcher {
     bool telling = false;  // a word on it is on its way to the server
     bool removed = false;
     std::int64_t busy = 0;   // slots in use
+    std::deque<AttemptPtr> ahead;  // leased, and next when a slot is free (lead())
+    std::chrono::microseconds usual = base::kAheadScriptMax;  // of a script, a moving mean
     std::int64_t asked = 0;  // messages asked for and not yet there
     std::unordered_set<client::AsyncClient::RequestId> reserves;
     int quick_failures = 0;              // in a row
@@ -67,6 +72,8 @@ class Loop : private Watcher {
     Steady::time_point held_until;       // no starts before
     boost::asio::steady_timer timer;
     bool timer_armed = false;
+    boost::asio::steady_timer ahead_timer;
+    bool ahead_timer_armed = false;
     bool to_fill = false;
   };
   using StationPtr = std::shared_ptr<Station>;
@@ -74,6 +81,7 @@ class Loop : private Watcher {
   struct Attempt {
     LeasedMessage message;
     StationPtr station;
+    bool has_slot = false;
     ChildId child = 0;  // 0: not started
     int record_slot = -1;
     std::string script_path, script_sha256;
@@ -85,7 +93,6 @@ class Loop : private Watcher {
     bool settled = false;       // its end has been told and its slot is free
     std::optional<Finish> ending;
   };
-  using AttemptPtr = std::shared_ptr<Attempt>;
 
   // --- Following the server (loop_queues.cpp)
   void on_event(std::string_view event, std::string_view data);
@@ -105,6 +112,7 @@ class Loop : private Watcher {
   void fill_all();
   void send_soon();
   void send();
+  [[nodiscard]] static std::int64_t lead(const Station& station);
   [[nodiscard]] std::int64_t wanted(const StationPtr& station);
   void reserve(const StationPtr& station, std::int64_t count,
                std::optional<Reporter::Endings> endings);
@@ -114,6 +122,11 @@ class Loop : private Watcher {
 
   // --- Running messages (loop.cpp)
   void take(const StationPtr& station, LeasedMessage message);
+  [[nodiscard]] bool may_begin(const Station& station) const;
+  void begin(const AttemptPtr& attempt);
+  void begin_ahead(const StationPtr& station);
+  void give_back_ahead(Station& station);
+  void bound_ahead(const StationPtr& station);
   void launch(const AttemptPtr& attempt);
   void not_started(const AttemptPtr& attempt, const SpawnFailure& failure);
   void give_back(const AttemptPtr& attempt, std::string reason, base::Millis delay);
@@ -126,6 +139,7 @@ class Loop : private Watcher {
   void dup_answered(const AttemptPtr& attempt, const base::Result<client::Reply>& reply);
   void stop_attempt(const std::string& token);
   void lose_attempt(const std::string& token);
+  void forget_place(const AttemptPtr& attempt);
   [[nodiscard]] std::string header_of(const Script& script);
 
   // --- The process

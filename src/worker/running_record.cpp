@@ -124,6 +124,7 @@ RunningRecord::Leftovers RunningRecord::clean_up() {
     std::vector<Process> left = now.with_environment(old_mark);
     for (const Process& p : now.all()) {
       const bool known = std::any_of(old.begin(), old.end(), [&p](const Entry& entry) {
+        if (entry.pid == 0) return false;  // leased only
         const bool leader = p.pid == entry.pid && p.start_ticks <= entry.start_ticks_max;
         const bool member = p.session == entry.pid && p.pid != entry.pid;
         return (leader || member) && p.start_ticks >= entry.start_ticks_min;

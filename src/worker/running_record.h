@@ -37,6 +37,7 @@ class RunningRecord {
   // "RQ_RUN=<random>." for the environment of all scripts of this worker.
   [[nodiscard]] const std::string& mark() const { return mark_; }
 
+  // A `process` of number 0 has not begun: only its token is kept.
   // -1 when the table is full: then the end of the lease is what cleans up.
   [[nodiscard]] int add(const Spawned& process, std::string_view token);
   void remove(int slot);

@@ -116,18 +116,6 @@ RQ_CHILD_SIDE int child_main(void* argument) {
   if (::syscall(SYS_chdir, request.cwd.c_str()) != 0) return give_up(side, Step::folder, errno);
   write_header(request);
 
-  // A fresh program blocks and ignores nothing; what whoever started the worker ignored would be
-  // inherited. Asked of the kernel itself: glibc keeps two signals to itself.
-  constexpr int kSignals = 64;
-  KernelAction action{};
-  for (int signal = 1; signal <= kSignals; ++signal) {
-    if (::syscall(SYS_rt_sigaction, signal, nullptr, &action, sizeof action.mask) != 0 ||
-        action.handler == SIG_DFL) {
-      continue;
-    }
-    action = KernelAction{};
-    ::syscall(SYS_rt_sigaction, signal, &action, nullptr, sizeof action.mask);
-  }
   const std::uint64_t no_signals = 0;
   ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, nullptr, sizeof no_signals);
   ::syscall(SYS_execve, request.program.c_str(), request.argv.data(), request.envp.data());
@@ -142,16 +130,25 @@ std::uint64_t boot_ticks() {
          static_cast<std::uint64_t>(now.tv_nsec) * per_second / 1'000'000'000;
 }
 
-}  // namespace
-
-void Fd::reset(int fd) {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = fd;
+// A fresh program ignores no signal; what whoever started the worker ignored would be inherited.
+// Asked of the kernel itself: glibc keeps two signals to itself.
+void ignore_no_signal() {
+  constexpr int kSignals = 64;
+  for (int signal = 1; signal <= kSignals; ++signal) {
+    KernelAction action{};
+    if (::syscall(SYS_rt_sigaction, signal, nullptr, &action, sizeof action.mask) != 0 ||
+        action.handler != SIG_IGN) {
+      continue;
+    }
+    action = KernelAction{};
+    ::syscall(SYS_rt_sigaction, signal, &action, nullptr, sizeof action.mask);
+  }
 }
 
-std::string text_of_errno(int error) { return ::strerrordesc_np(error); }
+}  // namespace
 
 Spawner::Spawner() {
+  ignore_no_signal();
   stack_ = ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   RQ_CHECK(stack_ != MAP_FAILED);
@@ -177,5 +174,12 @@ std::optional<SpawnFailure> Spawner::spawn(const SpawnRequest& request, Spawned&
   out.pid = pid;
   return std::nullopt;
 }
+
+void Fd::reset(int fd) {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = fd;
+}
+
+std::string text_of_errno(int error) { return ::strerrordesc_np(error); }
 
 }  // namespace rq::worker

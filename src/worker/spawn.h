@@ -91,6 +91,7 @@ struct SpawnFailure {
 class Spawner {
  public:
   // The child dies with the thread that spawns (PR_SET_PDEATHSIG): spawn from one thread only.
+  // Sets the signals that this process ignores back to their defaults.
   Spawner();
   ~Spawner();
   Spawner(const Spawner&) = delete;
