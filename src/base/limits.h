@@ -119,9 +119,10 @@ inline constexpr std::size_t kSseEventBytesMax = 32 * kMiB;  // one event: a who
 inline constexpr std::size_t kReplyBytesMax = 512 * kMiB;    // one reply, as a client takes it
 inline constexpr std::chrono::milliseconds kReconnectDelayMin{50};
 inline constexpr std::chrono::milliseconds kReconnectDelayMax{2'000};
-// A queue of scripts shorter than this on average has its next messages leased ahead of their slots.
+// A queue of scripts shorter than this on average has its next messages leased ahead of their
+// slots.
 inline constexpr std::chrono::milliseconds kAheadScriptMax{20};
-inline constexpr std::int64_t kAheadMax = 64;             // of one queue, a worker
+inline constexpr std::int64_t kAheadMax = 64;                // of one queue, a worker
 inline constexpr std::chrono::milliseconds kAheadHold{100};  // then they go back, unbegun
 inline constexpr int kStormFailures = 5;  // quick failures in a row: starts back off
 inline constexpr std::chrono::milliseconds kStormQuick{300};  // a failure is quick below this

@@ -55,7 +55,7 @@ class Mailbox {
   bool drain_until(std::vector<T>& out,
                    std::optional<std::chrono::time_point<Clock, Duration>> until) {
     std::unique_lock lock(mutex_);
-    const auto ready = [this] { return !items_.empty() || closed_ || poked_; };
+    const auto ready = [this] { return !borrowed_ && (!items_.empty() || closed_ || poked_); };
     if (!ready()) {
       waiting_ = true;
       if (until) {
@@ -63,11 +63,32 @@ class Mailbox {
       } else {
         wake_.wait(lock, ready);
       }
+      overslept_ = borrowed_;
+      wake_.wait(lock, [this] { return !borrowed_; });
+      overslept_ = false;
       waiting_ = false;
     }
     poked_ = false;
     out.swap(items_);
     return !(closed_ && out.empty());
+  }
+
+  // Any thread. Takes the reader's turn while the reader sleeps and nothing is there for it: all
+  // that was ever posted has been drained, and the reader is done with it. It sleeps on until
+  // give_back().
+  [[nodiscard]] bool borrow() {
+    const std::scoped_lock lock(mutex_);
+    if (!waiting_ || borrowed_ || !items_.empty() || poked_ || closed_) return false;
+    borrowed_ = true;
+    return true;
+  }
+  void give_back() {
+    {
+      const std::scoped_lock lock(mutex_);
+      borrowed_ = false;
+      if (items_.empty() && !poked_ && !closed_ && !overslept_) return;
+    }
+    wake_.notify_one();
   }
 
   // Any thread. Makes a waiting drain return, with nothing if nothing is there.
@@ -103,6 +124,8 @@ class Mailbox {
   bool waiting_ = false;
   bool poked_ = false;
   bool closed_ = false;
+  bool borrowed_ = false;
+  bool overslept_ = false;  // the reader's time is up, the borrower has its turn
 };
 
 }  // namespace rq::base

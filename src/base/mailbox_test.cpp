@@ -52,6 +52,37 @@ TEST(Mailbox, PostsAllOrNothing) {
   EXPECT_EQ(out, (std::vector<int>{1, 2, 3}));
 }
 
+TEST(Mailbox, TheTurnOfAReaderThatIsAwakeIsNotLent) {
+  Mailbox<int> box{3};
+  EXPECT_FALSE(box.borrow()) << "it has not come yet";
+  std::vector<int> out;
+  ASSERT_TRUE(box.post(1));
+  EXPECT_TRUE(box.drain_until(out, kNow));
+  EXPECT_FALSE(box.borrow()) << "it is at work";
+}
+
+TEST(Mailbox, ABorrowedTurnKeepsTheReaderAsleep) {
+  for (const bool has_until : {false, true}) {
+    Mailbox<int> box{3};
+    std::vector<int> out;
+    std::thread reader([&] {
+      const Until soon{Clock::now() + std::chrono::milliseconds{20}};
+      while (out.empty() && box.drain_until(out, has_until ? soon : kForever)) {
+      }
+    });
+    while (!box.borrow()) std::this_thread::yield();
+    EXPECT_FALSE(box.borrow()) << "there is one turn";
+    ASSERT_TRUE(box.post(1));
+    box.poke();
+    std::this_thread::sleep_for(std::chrono::milliseconds{40});
+    EXPECT_TRUE(out.empty());
+    EXPECT_EQ(box.size(), 1U);
+    box.give_back();
+    reader.join();
+    EXPECT_EQ(out, (std::vector<int>{1}));
+  }
+}
+
 TEST(Mailbox, ClosedTakesNothingMoreButGivesWhatItHas) {
   Mailbox<int> box{3};
   ASSERT_TRUE(box.post(1));

@@ -37,7 +37,7 @@ void Loop::stop() {
 void Loop::flush() {
   flush_posted_ = false;
   if (pending_.empty()) return;
-  if (!pipeline_.submit(pending_)) refuse_pending();
+  if (!pipeline_.run_here(pending_) && !pipeline_.submit(pending_)) refuse_pending();
   pending_.clear();
 }
 

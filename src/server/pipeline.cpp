@@ -19,6 +19,10 @@ namespace {
 
 // The longest sleep: the wall clock may be stepped, and sleep is measured by another one.
 constexpr std::chrono::seconds kSleepMax{1};
+// What a loop runs by itself: batches that are small, on a disk that lets it go on soon. Beyond,
+// the loop reads and writes while the engine thread waits for the disk.
+constexpr std::size_t kRunHereCommandsMax = 64;
+constexpr std::chrono::milliseconds kRunHereMax{1};
 // After a fault: tries to open the store again, and the pauses between.
 constexpr int kReopenTries = 10;
 constexpr std::chrono::milliseconds kReopenPause{200};
@@ -31,8 +35,11 @@ struct Pipeline::Impl {
 
   void run();
   void run_batch(std::span<Envelope> batch);
+  void take_time(std::size_t commands, std::chrono::steady_clock::duration spent);
+  [[nodiscard]] std::chrono::steady_clock::time_point sleep_until();
   void deliver(std::vector<Delivery>& deliveries);
   void finish_advances();
+  void mend();
   [[nodiscard]] bool reopen();
 
   std::unique_ptr<store::Store> store;
@@ -52,7 +59,10 @@ struct Pipeline::Impl {
   };
   base::Mailbox<Advance> advances{1024};
 
-  // Engine thread:
+  // Whoever has the turn of the mailbox's reader:
+  std::chrono::steady_clock::time_point sleeps_until;  // the engine thread, at most
+  std::chrono::steady_clock::duration small_batch{};   // how long one takes, a moving mean
+  bool broken = false;                                 // the store wants to be opened again
   core::Outbox outbox;
   std::vector<std::vector<Delivery>> by_door;
   std::vector<Advance> advancing;
@@ -90,6 +100,23 @@ bool Pipeline::submit(std::vector<Envelope>& commands) { return impl_->mailbox.p
 
 bool Pipeline::submit(Envelope&& command) { return impl_->mailbox.post(std::move(command)); }
 
+bool Pipeline::run_here(std::vector<Envelope>& commands) {
+  Impl& impl = *impl_;
+  if (commands.size() > kRunHereCommandsMax) return false;
+  if (!impl.mailbox.borrow()) return false;
+  const bool here = !impl.broken && impl.small_batch <= kRunHereMax;
+  if (here) {
+    impl.run_batch(commands);
+    commands.clear();
+    // What only the engine thread does, or has to know.
+    if (impl.broken || impl.store->wants_maintenance() || impl.sleep_until() < impl.sleeps_until) {
+      impl.mailbox.poke();
+    }
+  }
+  impl.mailbox.give_back();
+  return here;
+}
+
 bool Pipeline::failed() const { return impl_->failed.load(std::memory_order_relaxed); }
 
 void Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done) {
@@ -97,28 +124,30 @@ void Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done)
   if (impl_->advances.post(std::move(advance))) impl_->mailbox.poke();
 }
 
+// When the engine has something to do though no command comes.
+std::chrono::steady_clock::time_point Pipeline::Impl::sleep_until() {
+  const auto now = std::chrono::steady_clock::now();
+  const auto wake = engine.next_wake();
+  if (!wake) return now + kSleepMax;
+  const base::Millis wait = *wake - clock.now();
+  // A manual clock does not come nearer by itself.
+  if (clock.manual() && wait > base::Millis{0}) return now + kSleepMax;
+  return now + std::clamp<base::Millis>(wait, base::Millis{0}, kSleepMax);
+}
+
 void Pipeline::Impl::run() {
   std::vector<Envelope> arrived;
   for (bool open = true; open;) {
     arrived.clear();
-    std::optional<std::chrono::steady_clock::time_point> until;
-    if (auto wake = engine.next_wake()) {
-      const auto wait = *wake - clock.now();
-      if (!clock.manual()) {
-        const auto sleep = std::clamp<base::Millis>(wait, base::Millis{0}, kSleepMax);
-        until = std::chrono::steady_clock::now() + sleep;
-      } else if (wait <= base::Millis{0}) {
-        until = std::chrono::steady_clock::now();
-      }
-    } else {
-      until = std::chrono::steady_clock::now() + kSleepMax;
-    }
-    open = mailbox.drain_until(arrived, until);
+    sleeps_until = sleep_until();
+    open = mailbox.drain_until(arrived, std::optional{sleeps_until});
+    mend();
     // A batch is bounded so that its replies do not wait for ever.
     std::span<Envelope> rest{arrived};
     do {
       const std::size_t n = std::min(rest.size(), base::kBatchCommandsMax);
       run_batch(rest.subspan(0, n));
+      mend();
       rest = rest.subspan(n);
     } while (!rest.empty());
     finish_advances();
@@ -135,6 +164,7 @@ void Pipeline::Impl::finish_advances() {
     const Instant now = clock.advance(advance.by);
     for (;;) {
       run_batch({});
+      mend();
       const auto wake = engine.next_wake();
       if (!wake || *wake > now) break;
     }
@@ -154,7 +184,9 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
   }
   const bool wanted =
       std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });
+  const auto start = std::chrono::steady_clock::now();
   const auto ran = engine.run(batch, reading.now, wanted, outbox);
+  take_time(batch.size(), std::chrono::steady_clock::now() - start);
   deliver(outbox.deliveries);
   outbox.deliveries.clear();
   if (!outbox.notices.empty()) {
@@ -167,12 +199,13 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
   outbox.waste = false;
   if (!ran) {
     spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.error().message);
-    if (!reopen()) {
-      spdlog::critical("the store cannot be used any more; the server ends");
-      failed = true;
-      if (failure) failure();
-    }
+    broken = true;
   }
+}
+
+void Pipeline::Impl::take_time(std::size_t commands, std::chrono::steady_clock::duration spent) {
+  if (commands == 0 || commands > kRunHereCommandsMax) return;
+  small_batch += (spent - small_batch) / 8;
 }
 
 void Pipeline::Impl::deliver(std::vector<Delivery>& deliveries) {
@@ -188,12 +221,21 @@ void Pipeline::Impl::deliver(std::vector<Delivery>& deliveries) {
   }
 }
 
+// The engine's own thread: it may take its time.
+void Pipeline::Impl::mend() {
+  if (!broken || reopen()) return;
+  spdlog::critical("the store cannot be used any more; the server ends");
+  failed = true;
+  if (failure) failure();
+}
+
 // The store has gone back to its last commit; the engine reads what it knows from there.
 bool Pipeline::Impl::reopen() {
   for (int i = 0; i < kReopenTries; ++i) {
     const auto opened = engine.open(clock.read().now);
     if (opened) {
       failed = false;
+      broken = false;
       return true;
     }
     spdlog::error("opening the store again: {}", opened.error().message);

@@ -1,6 +1,9 @@
 #pragma once
-// mailbox -> batch -> commit -> replies. The one engine thread lives here; doors post commands from
+// mailbox -> batch -> commit -> replies. The engine thread lives here; doors post commands from
 // their loops and get the replies of a whole batch in one call.
+//
+// "Engine thread" below, and in all that the engine owns, is whoever has the turn: the engine's own
+// thread, or for a small batch the loop that has the commands (run_here).
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -59,6 +62,11 @@ class Pipeline {
   // Any thread. False: full (the caller answers busy). Posts all (and empties the vector) or none.
   [[nodiscard]] bool submit(std::vector<core::Envelope>& commands);
   [[nodiscard]] bool submit(core::Envelope&& command);
+  // Any thread that may wait for the disk for a moment. Runs the commands at once, here, when they
+  // are few, the disk is quick and the engine thread sleeps: two wake-ups between threads less.
+  // Then they are done and the vector is empty; else it is untouched: submit() it.
+  // The order of commands is that of the calls of one thread, whichever of the two it calls.
+  [[nodiscard]] bool run_here(std::vector<core::Envelope>& commands);
 
   // Any thread; manual clock only. Calls `done` on the engine thread when everything that fell due
   // has been committed.

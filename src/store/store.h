@@ -54,7 +54,8 @@ class Store {
   [[nodiscard]] virtual Result<void> begin() = 0;
   [[nodiscard]] virtual Result<void> commit(Sync sync) = 0;
   virtual void abort() = 0;  // forget all since begin()
-  // Between batches, when the replies have left: what the store has to do for itself.
+  // Between batches, when the replies have left: what the store has to do for itself, if it has.
+  [[nodiscard]] virtual bool wants_maintenance() const = 0;
   virtual void maintain() = 0;
 
   // --- Messages ---

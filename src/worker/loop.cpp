@@ -149,17 +149,17 @@ void Loop::bound_ahead(const StationPtr& station) {
   if (station->ahead_timer_armed) return;
   station->ahead_timer_armed = true;
   station->ahead_timer.expires_after(base::kAheadHold);
-  station->ahead_timer.async_wait([this, station, first = station->ahead.front()->message.seq](
-                                      const error_code& error) {
-    station->ahead_timer_armed = false;
-    if (error || station->ahead.empty()) return;
-    if (station->ahead.front()->message.seq == first) {
-      station->usual = base::kAheadScriptMax;
-      give_back_ahead(*station);
-    } else {
-      bound_ahead(station);
-    }
-  });
+  station->ahead_timer.async_wait(
+      [this, station, first = station->ahead.front()->message.seq](const error_code& error) {
+        station->ahead_timer_armed = false;
+        if (error || station->ahead.empty()) return;
+        if (station->ahead.front()->message.seq == first) {
+          station->usual = base::kAheadScriptMax;
+          give_back_ahead(*station);
+        } else {
+          bound_ahead(station);
+        }
+      });
 }
 
 void Loop::launch(const AttemptPtr& attempt) {

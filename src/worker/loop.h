@@ -62,7 +62,7 @@ class Loop : private Watcher {
     std::string error;     // what keeps it from running its script; empty: nothing
     bool telling = false;  // a word on it is on its way to the server
     bool removed = false;
-    std::int64_t busy = 0;   // slots in use
+    std::int64_t busy = 0;         // slots in use
     std::deque<AttemptPtr> ahead;  // leased, and next when a slot is free (lead())
     std::chrono::microseconds usual = base::kAheadScriptMax;  // of a script, a moving mean
     std::int64_t asked = 0;  // messages asked for and not yet there

@@ -333,8 +333,8 @@ void Loop::send() {
   if (endings) client_.post(Reporter::kFinishPath, endings->json, std::move(endings->done));
 }
 
-// How many messages to lease ahead of the slots. Between two short scripts a slot would wait for the
-// server longer than it runs (measured: a quarter of the machine idle).
+// How many messages to lease ahead of the slots. Between two short scripts a slot would wait for
+// the server longer than it runs (measured: a quarter of the machine idle).
 std::int64_t Loop::lead(const Station& station) {
   if (station.usual >= base::kAheadScriptMax) return 0;
   return std::min(2 * station.view.settings.num_workers, base::kAheadMax);

@@ -61,8 +61,8 @@ Result<void> Statement::run() {
   return error;
 }
 
-Result<void> Db::open(const std::filesystem::path& file, int flags) {
-  const int code = sqlite3_open_v2(file.c_str(), &handle_, flags, nullptr);
+Result<void> Db::open(const std::filesystem::path& file, int flags, const char* vfs) {
+  const int code = sqlite3_open_v2(file.c_str(), &handle_, flags, vfs);
   if (code != SQLITE_OK) return fault(handle_, code, fmt::format("opening {}", file.string()));
   sqlite3_extended_result_codes(handle_, 1);
   return {};

@@ -87,8 +87,9 @@ class Db {
   Db& operator=(const Db&) = delete;
   ~Db() { sqlite3_close_v2(handle_); }
 
-  // `flags` as for sqlite3_open_v2.
-  [[nodiscard]] base::Result<void> open(const std::filesystem::path& file, int flags);
+  // `flags` and `vfs` as for sqlite3_open_v2.
+  [[nodiscard]] base::Result<void> open(const std::filesystem::path& file, int flags,
+                                        const char* vfs = nullptr);
   [[nodiscard]] base::Result<void> exec(const char* sql);
   // The first column of the first row of `sql`; nothing when there is no row.
   [[nodiscard]] base::Result<std::optional<std::int64_t>> one(const char* sql);

@@ -31,7 +31,8 @@ constexpr Seq kSeqBlock = 10'000;
 
 Result<void> SqliteStore::open(const std::filesystem::path& file, const Options& options) {
   options_ = options;
-  RQ_TRY(db_.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
+  RQ_TRY(db_.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                  log_vfs_.name()));
   // synchronous=NORMAL and sync_log() after each commit that promises the disk are together what
   // FULL is; apart, they let a lease do without (docs/ARCHITECTURE.md).
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
@@ -284,8 +285,12 @@ Result<void> SqliteStore::renew_log() {
   return {};
 }
 
+bool SqliteStore::wants_maintenance() const {
+  return log_frames_ * page_bytes_ >= options_.wal_bytes;
+}
+
 void SqliteStore::maintain() {
-  if (log_frames_ * page_bytes_ < options_.wal_bytes) return;
+  if (!wants_maintenance()) return;
   int frames = 0;
   int copied = 0;
   const int code =

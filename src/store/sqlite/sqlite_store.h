@@ -12,6 +12,7 @@
 
 #include "store/sqlite/batch_rows.h"
 #include "store/sqlite/db.h"
+#include "store/sqlite/log_vfs.h"
 #include "store/sqlite/open.h"
 #include "store/sqlite/ready_windows.h"
 #include "store/store.h"
@@ -28,6 +29,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> begin() override;
   [[nodiscard]] Result<void> commit(Sync sync) override;
   void abort() override;
+  [[nodiscard]] bool wants_maintenance() const override;
   void maintain() override;
 
   [[nodiscard]] Result<Seq> next_seq() override;
@@ -111,10 +113,11 @@ class SqliteStore final : public Store {
 
   Options options_;
   core::Boot boot_ = 0;
-  // Read by the statements that insert; before db_, which must go first.
+  // Used by db_, which must go first; the rows by the statements that insert.
   BatchRows batch_message_;
   BatchRows batch_ready_;
   BatchRows batch_lease_;
+  LogVfs log_vfs_;
   Db db_;
 
   // All statements, prepared at open() and kept for life.

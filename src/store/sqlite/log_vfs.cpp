@@ -1,0 +1,173 @@
+#include "store/sqlite/log_vfs.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <new>
+#include <vector>
+
+#include "base/check.h"
+#include "base/limits.h"
+
+namespace rq::store::sqlite {
+namespace {
+
+// Written at once. SQLite's own VFS takes less than 128 KiB, the last page included.
+constexpr std::size_t kGatheredBytesMax = 60 * base::kKiB;
+// A frame of the log is this header and a page (sqlite.org/fileformat2.html#walformat). Four bytes
+// of it are not zero in the last frame of a commit only.
+constexpr int kFrameHeaderBytes = 24;
+constexpr std::size_t kCommitMarkAt = 4;
+constexpr std::size_t kCommitMarkBytes = 4;
+
+bool ends_commit(const char* header) {
+  for (std::size_t i = 0; i < kCommitMarkBytes; ++i) {
+    if (header[kCommitMarkAt + i] != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// The log. All other files are those of the VFS below.
+struct LogVfs::File {
+  sqlite3_file base;
+  std::vector<char>* gathered;  // not yet written
+  sqlite3_int64 start;          // its place in the file
+  bool last_frame;              // of a commit
+  sqlite3_file* real;
+
+  [[nodiscard]] int flush() {
+    last_frame = false;
+    if (gathered->empty()) return SQLITE_OK;
+    const int code =
+        real->pMethods->xWrite(real, gathered->data(), static_cast<int>(gathered->size()), start);
+    gathered->clear();
+    return code;
+  }
+};
+
+// SQLite's callbacks.
+struct LogVfs::Calls {
+  static File& file(sqlite3_file* f) { return *reinterpret_cast<File*>(f); }
+  static sqlite3_file* real(sqlite3_file* f) { return file(f).real; }
+  static sqlite3_vfs* real(sqlite3_vfs* v) { return reinterpret_cast<Vfs*>(v)->real; }
+
+  static int close(sqlite3_file* f) {
+    File& self = file(f);
+    // What was not committed is nobody's.
+    const int code = self.real->pMethods->xClose(self.real);
+    delete self.gathered;
+    return code;
+  }
+  static int read(sqlite3_file* f, void* to, int n, sqlite3_int64 at) {
+    const int code = file(f).flush();
+    return code != SQLITE_OK ? code : real(f)->pMethods->xRead(real(f), to, n, at);
+  }
+  static int write(sqlite3_file* f, const void* from, int n, sqlite3_int64 at) {
+    File& self = file(f);
+    std::vector<char>& gathered = *self.gathered;
+    const sqlite3_int64 end = self.start + static_cast<sqlite3_int64>(gathered.size());
+    if (at != end || gathered.size() >= kGatheredBytesMax) {
+      const bool last_frame = self.last_frame;
+      if (const int code = self.flush(); code != SQLITE_OK) return code;
+      self.last_frame = last_frame;
+      self.start = at;
+    }
+    const char* const bytes = static_cast<const char*>(from);
+    gathered.insert(gathered.end(), bytes, bytes + n);
+    if (n == kFrameHeaderBytes) {
+      self.last_frame = ends_commit(bytes);
+      return SQLITE_OK;
+    }
+    return self.last_frame ? self.flush() : SQLITE_OK;
+  }
+  static int truncate(sqlite3_file* f, sqlite3_int64 size) {
+    const int code = file(f).flush();
+    return code != SQLITE_OK ? code : real(f)->pMethods->xTruncate(real(f), size);
+  }
+  static int sync(sqlite3_file* f, int flags) {
+    const int code = file(f).flush();
+    return code != SQLITE_OK ? code : real(f)->pMethods->xSync(real(f), flags);
+  }
+  static int size(sqlite3_file* f, sqlite3_int64* out) {
+    const int code = file(f).flush();
+    return code != SQLITE_OK ? code : real(f)->pMethods->xFileSize(real(f), out);
+  }
+  static int lock(sqlite3_file* f, int level) { return real(f)->pMethods->xLock(real(f), level); }
+  static int unlock(sqlite3_file* f, int level) {
+    return real(f)->pMethods->xUnlock(real(f), level);
+  }
+  static int reserved(sqlite3_file* f, int* out) {
+    return real(f)->pMethods->xCheckReservedLock(real(f), out);
+  }
+  static int control(sqlite3_file* f, int op, void* argument) {
+    return real(f)->pMethods->xFileControl(real(f), op, argument);
+  }
+  static int sector(sqlite3_file* f) { return real(f)->pMethods->xSectorSize(real(f)); }
+  static int device(sqlite3_file* f) { return real(f)->pMethods->xDeviceCharacteristics(real(f)); }
+
+  static sqlite3_io_methods methods() {
+    sqlite3_io_methods m{};
+    m.iVersion = 1;
+    m.xClose = close;
+    m.xRead = read;
+    m.xWrite = write;
+    m.xTruncate = truncate;
+    m.xSync = sync;
+    m.xFileSize = size;
+    m.xLock = lock;
+    m.xUnlock = unlock;
+    m.xCheckReservedLock = reserved;
+    m.xFileControl = control;
+    m.xSectorSize = sector;
+    m.xDeviceCharacteristics = device;
+    return m;
+  }
+
+  static int open(sqlite3_vfs* v, const char* name, sqlite3_file* f, int flags, int* out_flags) {
+    if ((flags & SQLITE_OPEN_WAL) == 0) return real(v)->xOpen(real(v), name, f, flags, out_flags);
+    static const sqlite3_io_methods kMethods = methods();
+    File& opened = file(f);
+    opened = File{};
+    opened.real = reinterpret_cast<sqlite3_file*>(&opened + 1);
+    const int code = real(v)->xOpen(real(v), name, opened.real, flags, out_flags);
+    if (code != SQLITE_OK) return code;
+    opened.gathered = new (std::nothrow) std::vector<char>;
+    if (opened.gathered == nullptr) {
+      opened.real->pMethods->xClose(opened.real);
+      return SQLITE_NOMEM;
+    }
+    opened.base.pMethods = &kMethods;
+    return SQLITE_OK;
+  }
+  static int remove(sqlite3_vfs* v, const char* name, int sync_folder) {
+    return real(v)->xDelete(real(v), name, sync_folder);
+  }
+  static int access(sqlite3_vfs* v, const char* name, int flags, int* out) {
+    return real(v)->xAccess(real(v), name, flags, out);
+  }
+  static int full_path(sqlite3_vfs* v, const char* name, int n, char* out) {
+    return real(v)->xFullPathname(real(v), name, n, out);
+  }
+};
+
+LogVfs::LogVfs() {
+  static std::atomic<int> made{0};
+  name_ = fmt::format("rq-log-{}", ++made);
+  vfs_.real = sqlite3_vfs_find(nullptr);
+  RQ_CHECK(vfs_.real != nullptr);
+  vfs_.base = *vfs_.real;
+  vfs_.base.zName = name_.c_str();
+  vfs_.base.pNext = nullptr;
+  vfs_.base.szOsFile = static_cast<int>(sizeof(File)) + vfs_.real->szOsFile;
+  vfs_.base.xOpen = Calls::open;
+  vfs_.base.xDelete = Calls::remove;
+  vfs_.base.xAccess = Calls::access;
+  vfs_.base.xFullPathname = Calls::full_path;
+  RQ_CHECK(sqlite3_vfs_register(&vfs_.base, 0) == SQLITE_OK);
+}
+
+LogVfs::~LogVfs() { sqlite3_vfs_unregister(&vfs_.base); }
+
+}  // namespace rq::store::sqlite

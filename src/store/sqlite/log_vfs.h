@@ -1,0 +1,38 @@
+#pragma once
+// The write-ahead log in few large writes: SQLite writes each page of a commit, and the header in
+// front of it, with a system call of its own. This VFS, around SQLite's default one, gathers what
+// goes to the log and writes it in one piece with the last page of the commit. A write that fails
+// there fails the commit, as SQLite expects; until then nobody else looks at these pages, for the
+// index of the log does not name them.
+//
+// Thread: that of the one connection that uses it.
+#include <sqlite3.h>
+
+#include <string>
+
+namespace rq::store::sqlite {
+
+class LogVfs {
+ public:
+  LogVfs();
+  LogVfs(const LogVfs&) = delete;
+  LogVfs& operator=(const LogVfs&) = delete;
+  ~LogVfs();  // after the connection is closed
+
+  // For sqlite3_open_v2.
+  [[nodiscard]] const char* name() const { return name_.c_str(); }
+
+ private:
+  struct File;
+  struct Calls;
+  // As SQLite gives it back to the calls.
+  struct Vfs {
+    sqlite3_vfs base;
+    sqlite3_vfs* real;
+  };
+
+  Vfs vfs_{};
+  std::string name_;
+};
+
+}  // namespace rq::store::sqlite
