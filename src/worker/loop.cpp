@@ -104,7 +104,8 @@ void Loop::take(const StationPtr& station, LeasedMessage message) {
 }
 
 bool Loop::may_begin(const Station& station) const {
-  return stop_signals_ == 0 && !station.removed && station.error.empty();
+  return stop_signals_ == 0 && !station.removed && station.error.empty() &&
+         station.held_until <= Steady::now();
 }
 
 // Has a slot for it.
@@ -127,7 +128,7 @@ void Loop::begin(const AttemptPtr& attempt) {
 
 // A slot is free: the next begins without a word with the server.
 void Loop::begin_ahead(const StationPtr& station) {
-  if (!may_begin(*station) || station->held_until > Steady::now()) give_back_ahead(*station);
+  if (!may_begin(*station)) give_back_ahead(*station);
   while (!station->ahead.empty() && station->busy < station->view.settings.num_workers) {
     const AttemptPtr next = station->ahead.front();
     station->ahead.pop_front();
@@ -139,7 +140,7 @@ void Loop::give_back_ahead(Station& station) {
   while (!station.ahead.empty()) {
     const AttemptPtr last = station.ahead.back();
     station.ahead.pop_back();
-    give_back(last, {}, Millis{0});
+    give_back(last, "leased ahead, not begun", Millis{0});
   }
 }
 

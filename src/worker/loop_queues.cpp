@@ -336,7 +336,7 @@ void Loop::send() {
 // How many messages to lease ahead of the slots. Between two short scripts a slot would wait for
 // the server longer than it runs (measured: a quarter of the machine idle).
 std::int64_t Loop::lead(const Station& station) {
-  if (station.usual >= base::kAheadScriptMax) return 0;
+  if (station.usual >= base::kAheadScriptMax || station.quick_failures > 0) return 0;
   return std::min(2 * station.view.settings.num_workers, base::kAheadMax);
 }
 

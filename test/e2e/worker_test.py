@@ -258,6 +258,31 @@ def workers_and_storms(server):
     checks.that(time.monotonic() - begun >= 1.4, 'quick failures in a row are slowed down')
 
 
+def leased_ahead(server):
+    """Short scripts have their next messages in stock, but never keep them from anybody else."""
+    flag = server.dir / 'ahead'
+    at_once = server.dir / 'at-once'
+    at_once.touch()
+    queue(server, 'stock', 'await.sh', num_workers=1)
+    assert server.post('/v1/queues/stock/pause').status == 200
+    quick = [put(server, 'stock', param1=str(at_once)) for _ in range(30)]
+    long = put(server, 'stock', param1=str(flag))
+    behind = [put(server, 'stock', param1=str(at_once)) for _ in range(5)]
+    assert server.post('/v1/queues/stock/resume').status == 200
+    for message in quick:
+        finished(server, message)
+    eventually(lambda: get(server, long)['progress'] == 'waiting', 'the long one runs')
+    eventually(lambda: all(get(server, m)['state'] == 'que' for m in behind),
+               'what waits behind a long script is given back')
+    flag.touch()
+    checks.that(all(finished(server, m)['state'] == 'done' for m in [long, *behind]),
+                'and gets done in its turn')
+    for message in behind:
+        outcomes = [a['outcome'] for a in attempts(server, message)]
+        checks.equal(set(outcomes[:-1]) | {'released'}, {'released'}, 'nothing else happened to it')
+        checks.equal(outcomes[-1], 'done', 'before it was done')
+
+
 def mended(server, worker):
     script = server.dir / 'scripts' / 'late.sh'
     script.parent.mkdir(exist_ok=True)
@@ -370,7 +395,8 @@ def main():
     env = {'PASSED_ON': 'yes', 'KEPT_BACK': 'yes'}
     with rqtest.Server(manual_clock=False, worker=False) as server:
         with Worker(server, env=env) as worker:
-            for part in (languages, environment, exit_rules, stopping, workers_and_storms):
+            for part in (languages, environment, exit_rules, stopping, workers_and_storms,
+                         leased_ahead):
                 part(server)
                 print(f'{part.__name__}: done', flush=True)
             mended(server, worker)
