@@ -279,7 +279,7 @@ def leased_ahead(server):
                 'and gets done in its turn')
     for message in behind:
         outcomes = [a['outcome'] for a in attempts(server, message)]
-        checks.equal(set(outcomes[:-1]) | {'released'}, {'released'}, 'nothing else happened to it')
+        checks.equal(set(outcomes[:-1]) | {'release'}, {'release'}, 'nothing else happened to it')
         checks.equal(outcomes[-1], 'done', 'before it was done')
 
 
