@@ -108,7 +108,6 @@ CREATE TABLE lease (                       -- messages in run
   worker   TEXT,
   progress TEXT
 ) STRICT;
-CREATE INDEX lease_until ON lease (until);
 
 CREATE TABLE attempt (
   seq         INTEGER NOT NULL,

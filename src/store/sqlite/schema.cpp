@@ -126,7 +126,6 @@ CREATE TABLE lease (                       -- messages in run
   worker   TEXT,
   progress TEXT
 ) STRICT;
-CREATE INDEX lease_until ON lease (until);
 
 CREATE TABLE attempt (
   seq         INTEGER NOT NULL,

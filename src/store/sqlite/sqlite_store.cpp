@@ -136,7 +136,6 @@ Result<void> SqliteStore::prepare() {
       {sql_.delete_waste, "DELETE FROM waste WHERE folder = ?1"},
       {sql_.next_due, "SELECT seq FROM scheduled WHERE due <= ?1 ORDER BY due, seq LIMIT 1"},
       {sql_.next_scheduled, "SELECT seq FROM scheduled WHERE queue = ?1 ORDER BY due, seq LIMIT 1"},
-      {sql_.next_expired, "SELECT seq FROM lease WHERE until <= ?1 ORDER BY until LIMIT 1"},
       {sql_.insert_finished, "INSERT INTO finished VALUES (?1,?2,?3,?4)"},
       {sql_.delete_finished,
        "DELETE FROM finished WHERE queue = ?1 AND kind = ?2 AND at = ?3 AND seq = ?4"},
@@ -151,7 +150,7 @@ Result<void> SqliteStore::prepare() {
        "SELECT seq FROM lease WHERE ends IS NOT NULL AND boot < ?1 ORDER BY seq LIMIT 1"},
       {sql_.shift_leases, "UPDATE lease SET until = until + ?1"},
       {sql_.min_due, "SELECT min(due) FROM scheduled"},
-      {sql_.min_until, "SELECT min(until) FROM lease"},
+      {sql_.all_leases, "SELECT until, seq FROM lease"},
       {sql_.insert_queue,
        "INSERT INTO queue (name, admin, paused_until, revision, created, on_demand, script_error, "
        "settings) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)"},
@@ -182,6 +181,7 @@ Result<void> SqliteStore::prepare() {
 
 Result<void> SqliteStore::begin() {
   if (log_in_doubt_) RQ_TRY(renew_log());
+  if (!deadlines_known_) RQ_TRY(read_deadlines());
   ++batch_;
   return {};
 }
@@ -235,7 +235,7 @@ void SqliteStore::abort() {
   changed_counters_.clear();
   erased_queues_.clear();
   windows_.clear();
-  until_floor_ = Instant{};
+  deadlines_known_ = false;
   due_floor_ = Instant{};
   block_end_ = next_;  // the next number sets a new block aside
   new_block_ = false;
@@ -310,7 +310,7 @@ SqliteStore::Place SqliteStore::place_of(const Message& m) {
     case core::State::scheduled:
       return {.where = Where::scheduled, .queue = m.queue, .key = base::to_ms(m.due)};
     case core::State::run:
-      return {.where = Where::lease, .queue = m.queue, .key = 0};
+      return {.where = Where::lease, .queue = m.queue, .key = base::to_ms(m.lease->until)};
     case core::State::done:
     case core::State::relayed:
     case core::State::cancelled:
@@ -371,17 +371,17 @@ void SqliteStore::mark_dirty(Held& held) {
 // Files it where its state says, in memory.
 void SqliteStore::refile(Held& held) {
   const Place place = held.erased ? Place{} : place_of(held.message);
-  if (place.where == Where::lease) {
-    until_floor_ = std::min(until_floor_, held.message.lease->until);
-  }
   if (place == held.now) return;
+  const Seq seq = held.message.seq;
   if (held.now.where == Where::ready) {
-    windows_.erase(held.now.queue, {.rank = held.now.key, .seq = held.message.seq});
+    windows_.erase(held.now.queue, {.rank = held.now.key, .seq = seq});
   }
+  if (held.now.where == Where::lease) deadlines_.erase({held.now.key, seq});
   held.now = place;
   if (place.where == Where::ready) {
-    windows_.insert(place.queue, {.rank = place.key, .seq = held.message.seq});
+    windows_.insert(place.queue, {.rank = place.key, .seq = seq});
   }
+  if (place.where == Where::lease) deadlines_.emplace(place.key, seq);
   if (place.where == Where::scheduled) due_floor_ = std::min(due_floor_, held.message.due);
 }
 
@@ -544,19 +544,29 @@ Result<Record*> SqliteStore::next_due(Instant now) {
 }
 
 Result<Record*> SqliteStore::next_expired(Instant now) {
-  if (now < until_floor_) return static_cast<Record*>(nullptr);
-  RQ_TRY(flush());
-  RQ_TRY_ASSIGN(record, first_of(sql_.next_expired.bind(1, base::to_ms(now))));
-  if (record == nullptr) {
-    RQ_TRY_ASSIGN(found, sql_.min_until.step());
-    until_floor_ = found && !sql_.min_until.is_null(0) ? sql_.min_until.instant(0) : Instant::max();
-    sql_.min_until.reset();
+  if (deadlines_.empty() || deadlines_.begin()->first > base::to_ms(now)) {
+    return static_cast<Record*>(nullptr);
   }
+  RQ_TRY_ASSIGN(record, find(deadlines_.begin()->second));
+  RQ_CHECK(record != nullptr && record->message.state == core::State::run);
   return record;
 }
 
+Result<void> SqliteStore::read_deadlines() {
+  deadlines_.clear();
+  for (;;) {
+    RQ_TRY_ASSIGN(found, sql_.all_leases.step());
+    if (!found) break;
+    deadlines_.emplace(sql_.all_leases.integer(0), sql_.all_leases.integer(1));
+  }
+  deadlines_known_ = true;
+  return {};
+}
+
 Result<std::optional<Instant>> SqliteStore::next_deadline() {
-  const Instant at = std::min(until_floor_, due_floor_);
+  const Instant until =
+      deadlines_.empty() ? Instant::max() : base::from_ms(deadlines_.begin()->first);
+  const Instant at = std::min(until, due_floor_);
   if (at == Instant::max()) return std::optional<Instant>{};
   return std::optional{at};
 }
@@ -591,14 +601,17 @@ Result<void> SqliteStore::shift_leases(base::Millis by) {
   RQ_TRY(flush());
   RQ_TRY(ensure_transaction());
   RQ_TRY(sql_.shift_leases.bind(1, by.count()).run());
+  const auto shift = [by](Held& held) {
+    if (held.message.lease) held.message.lease->until += by;
+    for (Place* place : {&held.now, &held.stored}) {
+      if (place->where == Where::lease) place->key += by.count();
+    }
+  };
   for (auto& slot : slots_) {
-    if (slot && slot->message.lease) slot->message.lease->until += by;
+    if (slot) shift(*slot);
   }
-  for (auto& [seq, held] : overflow_) {
-    if (held->message.lease) held->message.lease->until += by;
-  }
-  until_floor_ = Instant{};
-  return {};
+  for (auto& [seq, held] : overflow_) shift(*held);
+  return read_deadlines();
 }
 
 // --- Queues ---

@@ -6,8 +6,10 @@
 //
 // Thread: engine. Faults: see db.h.
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "store/sqlite/batch_rows.h"
@@ -66,7 +68,7 @@ class SqliteStore final : public Store {
   struct Place {
     Where where = Where::nowhere;
     QueueId queue = 0;
-    std::int64_t key = 0;  // rank, due, or when it finished
+    std::int64_t key = 0;  // rank, due, end of the lease, or when it finished
     friend bool operator==(const Place&, const Place&) = default;
   };
   struct Held final : Record {
@@ -89,6 +91,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<Held*> load(const Statement& row);
   void mark_dirty(Held& held);
   void refile(Held& held);
+  [[nodiscard]] Result<void> read_deadlines();
   [[nodiscard]] Result<void> read_window(QueueId queue);
   [[nodiscard]] Result<Record*> first_of(Statement& query);
   [[nodiscard]] Result<Record*> find_stored(Seq seq);
@@ -132,8 +135,8 @@ class SqliteStore final : public Store {
     Statement insert_leases, replace_leases, delete_lease, delete_leases;
     Statement replace_attempt, trim_attempts, delete_attempts;
     Statement insert_tag, delete_tag, insert_waste, delete_waste;
-    Statement next_due, next_scheduled, next_expired;
-    Statement any_message, orphan_lease, shift_leases, min_due, min_until;
+    Statement next_due, next_scheduled;
+    Statement any_message, orphan_lease, shift_leases, min_due, all_leases;
     Statement insert_queue, update_queue, delete_queue, replace_counter, delete_counter;
     Statement set_next_seq;
   } sql_;
@@ -175,8 +178,11 @@ class SqliteStore final : public Store {
   std::int64_t log_frames_ = 0;
   std::int64_t page_bytes_ = 4096;
 
-  // No lease ends, nothing is due, before these; they may be too early, never too late.
-  Instant until_floor_{};
+  // When each lease ends, of all there are: ms and seq. An index in the table would cost a page a
+  // commit; leases are few beside messages, and read once when the store is opened.
+  std::set<std::pair<std::int64_t, Seq>> deadlines_;
+  bool deadlines_known_ = false;
+  // Nothing is due before this; it may be too early, never too late.
   Instant due_floor_{};
 };
 
