@@ -310,30 +310,34 @@ class Rows:
         script = self.place.data / 'trivial.sh'
         script.write_text('#!/bin/sh\necho done >&3\n')
         script.chmod(0o755)
-        ours, floor = [], []
-        for round_number in range(self.mode.rounds):
-            ours.append(self._scripts_rate(script))
-            floor.append(float(subprocess.run(
-                [str(self.place.program('spawn_floor')), str(script), str(self.mode.seconds), '2'],
-                capture_output=True, text=True, check=True).stdout))
-            self.say(f'round {round_number + 1}: scripts: rq {number(ours[-1])}, floor '
-                     f'{number(floor[-1])}')
-        share = paired_ratio(ours, floor)
-        rows = [['rq, num_workers 2', *spread(ours), f'{share:.0%}',
+        kept, deleted, floor, late_floor = [], [], [], []
+        # An ext4 without a journal makes new files more slowly for some minutes after many were
+        # deleted, so the rounds that delete folders come after all those that do not.
+        for ours, at_most, of_floor in ((kept, {}, floor),
+                                        (deleted, {'keep_done': {'age_s': 0, 'count': 0}}, late_floor)):
+            for round_number in range(self.mode.rounds):
+                ours.append(self._scripts_rate(script, at_most))
+                of_floor.append(float(subprocess.run(
+                    [str(self.place.program('spawn_floor')), str(script), str(self.mode.seconds),
+                     '2'], capture_output=True, text=True, check=True).stdout))
+                self.say(f'round {round_number + 1}: scripts{", deleted" if at_most else ""}: rq '
+                         f'{number(ours[-1])}, floor {number(of_floor[-1])}')
+        share = paired_ratio(kept, floor)
+        rows = [['rq, num_workers 2', *spread(kept), f'{share:.0%}',
                  self.verdicts.demand('scripts, share of the floor', share, SCRIPT_SHARE,
                                       show=lambda v: f'{v:.0%}')],
-                ['posix_spawn and wait, two at a time', *spread(floor), '', '']]
+                ['rq, and messages and folders deleted when done', *spread(deleted),
+                 f'{paired_ratio(deleted, late_floor):.0%}', ''],
+                ['posix_spawn and wait, two at a time', *spread(floor + late_floor), '', '']]
         return table(['`echo done >&3` a second', 'median', 'min', 'max', 'of the floor',
                       'demanded'], rows)
 
-    def _scripts_rate(self, script):
+    def _scripts_rate(self, script, settings):
         """Ends of a trivial script a second, between two looks at the queue."""
-        # Kept until the end of the run: an ext4 without a journal makes new files more slowly for some
-        # minutes after many were deleted (measured: a third of the machine), and so one round would
-        # slow the next.
-        kept = self.place.fresh_dir('scripts')
-        with Rq(self.place, worker=True, dir=kept) as server:
-            server.make_queue('scripts', script=str(script), num_workers=2)
+        # The folder stays until the end of the run.
+        with Rq(self.place, worker=True, dir=self.place.fresh_dir('scripts')) as server:
+            server.request('PUT', '/v1/queues/scripts',
+                           {'script': str(script), 'num_workers': 2, **settings})
             most = int((self.mode.seconds + self.mode.warmup) * 5000) + 1000
             lines = (json.dumps({'payload': 'x' * PAYLOAD}) + '\n').encode() * 500
             for _ in range(most // 500 + 1):
