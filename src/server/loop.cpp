@@ -16,10 +16,12 @@ Loop::Loop(Pipeline& pipeline)
 
 Loop::~Loop() { stop(); }
 
-std::uint32_t Loop::add_door(LoopDoor& door) {
+std::uint32_t Loop::add_door(LoopDoor& door, std::size_t run_here_max) {
   RQ_CHECK(!thread_.joinable());
   const std::uint32_t number = pipeline_.add_door(door);
   doors_.emplace_back(number, &door);
+  run_here_max_of_.resize(std::max<std::size_t>(run_here_max_of_.size(), number + 1), kNoLimit);
+  run_here_max_of_[number] = run_here_max;
   return number;
 }
 
@@ -37,7 +39,8 @@ void Loop::stop() {
 void Loop::flush() {
   flush_posted_ = false;
   if (pending_.empty()) return;
-  if (!pipeline_.run_here(pending_) && !pipeline_.submit(pending_)) refuse_pending();
+  const bool few = pending_.size() <= std::exchange(run_here_max_, kNoLimit);
+  if (!(few && pipeline_.run_here(pending_)) && !pipeline_.submit(pending_)) refuse_pending();
   pending_.clear();
 }
 

@@ -2,7 +2,9 @@
 // The loop: one boost::asio::io_context on one thread, where all doors have their sockets and
 // parsers. Commands of one turn of the loop go to the engine in one piece; replies of one batch
 // come back in one piece.
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -28,7 +30,7 @@ class Loop {
   [[nodiscard]] Pipeline& pipeline() { return pipeline_; }
 
   // Before start(). Gives the number for Ticket::door. `door` must outlive the loop's thread.
-  [[nodiscard]] std::uint32_t add_door(LoopDoor& door);
+  [[nodiscard]] std::uint32_t add_door(LoopDoor& door, std::size_t run_here_max);
 
   // Runs the loop on a thread of its own until stop().
   void start();
@@ -39,6 +41,7 @@ class Loop {
   // loop is over. When the engine's mailbox is full, the door gets Code::busy for each of them, in
   // on_deliveries(), later, never from inside submit().
   void submit(core::Envelope&& envelope) {
+    run_here_max_ = std::min(run_here_max_, run_here_max_of_[envelope.ticket.door]);
     pending_.push_back(std::move(envelope));
     if (flush_posted_) return;
     flush_posted_ = true;
@@ -49,6 +52,8 @@ class Loop {
   }
 
  private:
+  static constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
+
   void flush();
   void refuse_pending();
 
@@ -56,17 +61,22 @@ class Loop {
   boost::asio::io_context io_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::vector<std::pair<std::uint32_t, LoopDoor*>> doors_;
+  std::vector<std::size_t> run_here_max_of_;  // by number of the door
   std::thread thread_;
 
   // Loop thread:
   std::vector<core::Envelope> pending_;
+  std::size_t run_here_max_ = kNoLimit;  // of the doors in pending_, the smallest
   bool flush_posted_ = false;
 };
 
 // A door whose sockets live on the loop.
 class LoopDoor : public Door {
  public:
-  explicit LoopDoor(Loop& loop) : loop_(loop), number_(loop.add_door(*this)) {}
+  // Pieces of at most `run_here_max` commands run on the loop itself while the engine is idle. The
+  // more work the door has with each command, the sooner it pays to do that beside the engine.
+  LoopDoor(Loop& loop, std::size_t run_here_max)
+      : loop_(loop), number_(loop.add_door(*this, run_here_max)) {}
   LoopDoor(const LoopDoor&) = delete;
   LoopDoor& operator=(const LoopDoor&) = delete;
 

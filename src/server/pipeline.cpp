@@ -19,10 +19,10 @@ namespace {
 
 // The longest sleep: the wall clock may be stepped, and sleep is measured by another one.
 constexpr std::chrono::seconds kSleepMax{1};
-// What a loop runs by itself: batches that are small, on a disk that lets it go on soon. Beyond,
-// the loop reads and writes while the engine thread waits for the disk.
-constexpr std::size_t kRunHereCommandsMax = 64;
+// A disk that lets the loop go on soon. On a slower one the loop reads and writes while the engine
+// thread waits.
 constexpr std::chrono::milliseconds kRunHereMax{1};
+constexpr std::size_t kSmallBatch = 64;  // whose time tells how quick the disk is
 // After a fault: tries to open the store again, and the pauses between.
 constexpr int kReopenTries = 10;
 constexpr std::chrono::milliseconds kReopenPause{200};
@@ -102,7 +102,6 @@ bool Pipeline::submit(Envelope&& command) { return impl_->mailbox.post(std::move
 
 bool Pipeline::run_here(std::vector<Envelope>& commands) {
   Impl& impl = *impl_;
-  if (commands.size() > kRunHereCommandsMax) return false;
   if (!impl.mailbox.borrow()) return false;
   const bool here = !impl.broken && impl.small_batch <= kRunHereMax;
   if (here) {
@@ -204,7 +203,7 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
 }
 
 void Pipeline::Impl::take_time(std::size_t commands, std::chrono::steady_clock::duration spent) {
-  if (commands == 0 || commands > kRunHereCommandsMax) return;
+  if (commands == 0 || commands > kSmallBatch) return;
   small_batch += (spent - small_batch) / 8;
 }
 

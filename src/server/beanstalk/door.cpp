@@ -30,6 +30,8 @@ using base::Code;
 using base::fail;
 using base::kBeanstalkReadBytes;
 
+// 50 connections with one command each: 27,000 lives a second with 64, 24,000 with 8.
+constexpr std::size_t kRunHereMax = 64;
 constexpr std::uint64_t kListenerId = 0;
 constexpr unsigned kPlaceBits = 20;  // of an id: the place in links_; above it the generation
 constexpr std::uint64_t kPlaceMask = (std::uint64_t{1} << kPlaceBits) - 1;
@@ -67,7 +69,7 @@ std::string make_run_id() {
 }  // namespace
 
 BeanstalkDoor::BeanstalkDoor(Loop& loop, DoorOptions options)
-    : LoopDoor(loop),
+    : LoopDoor(loop, kRunHereMax),
       options_{.body_bytes_max = std::min(options.body_bytes_max, base::kPayloadBytesMax)},
       run_id_(make_run_id()),
       clock_(loop.pipeline().clock()),

@@ -13,6 +13,8 @@ namespace rq::store::sqlite {
 struct Options {
   // The write-ahead log is copied into the database when it has grown to this, bytes.
   std::int64_t wal_bytes = 32LL * 1024 * 1024;
+  // Most of that on a thread of its own, from three quarters of it on.
+  bool checkpoint_beside = false;
   // Of the page cache of the writing connection, bytes.
   std::int64_t cache_bytes = 48LL * 1024 * 1024;
 };

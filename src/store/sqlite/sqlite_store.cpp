@@ -63,6 +63,10 @@ Result<void> SqliteStore::open(const std::filesystem::path& file, const Options&
   boot_ = *boot;
   next_ = *next;
   block_end_ = next_;
+  if (options.checkpoint_beside) {
+    beside_ = std::make_unique<Checkpointer>();
+    RQ_TRY(beside_->open(file));
+  }
   return sync_log();
 }
 
@@ -286,11 +290,29 @@ Result<void> SqliteStore::renew_log() {
 }
 
 bool SqliteStore::wants_maintenance() const {
-  return log_frames_ * page_bytes_ >= options_.wal_bytes;
+  const std::int64_t bytes = log_frames_ * page_bytes_;
+  if (!beside_) return bytes >= options_.wal_bytes;
+  switch (beside_->state()) {
+    case Checkpointer::State::idle:
+      return bytes >= options_.wal_bytes / 4 * 3;
+    case Checkpointer::State::running:
+      return bytes >= 2 * options_.wal_bytes;  // it does not keep up
+    case Checkpointer::State::done:
+      return true;
+  }
+  return false;
 }
 
 void SqliteStore::maintain() {
   if (!wants_maintenance()) return;
+  if (beside_) {
+    if (beside_->state() == Checkpointer::State::idle) {
+      beside_->start();
+      return;
+    }
+    const int code = beside_->finish();
+    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) log_in_doubt_ = true;
+  }
   int frames = 0;
   int copied = 0;
   const int code =

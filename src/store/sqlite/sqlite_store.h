@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "store/sqlite/batch_rows.h"
+#include "store/sqlite/checkpointer.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/log_vfs.h"
 #include "store/sqlite/open.h"
@@ -122,6 +123,7 @@ class SqliteStore final : public Store {
   BatchRows batch_lease_;
   LogVfs log_vfs_;
   Db db_;
+  std::unique_ptr<Checkpointer> beside_;  // null: maintain() does it all
 
   // All statements, prepared at open() and kept for life.
   struct Statements {
