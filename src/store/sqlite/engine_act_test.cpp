@@ -303,6 +303,23 @@ TEST(Kick, TakesTheBuriedFirstAndThenTheDelayed) {
   rig.expect_sound();
 }
 
+TEST(Kick, IsBoundedWhateverTheBoundSays) {
+  Rig rig;
+  rig.define("q");
+  for (std::int64_t i = 0; i <= base::kSweepMax; ++i) {
+    core::Put put = Rig::put_of("q", "");
+    put.delay = seconds{60};
+    rig.submit(std::move(put));
+  }
+  rig.run();
+  const auto kick = [&] {
+    return rig.ask<core::KickDone>(core::Kick{.queue = "q", .bound = INT64_MAX}).kicked;
+  };
+  EXPECT_EQ(kick(), base::kSweepMax);
+  EXPECT_EQ(kick(), 1);
+  EXPECT_EQ(kick(), 0);
+}
+
 TEST(KickOne, OnlyWhatIsBuriedOrDelayed) {
   Zoo zoo;
   Rig& rig = zoo.rig;

@@ -190,6 +190,19 @@ TEST(DeleteQueue, TellsThoseWhoWaitThere) {
 
 // The row of the old queue was once deleted only at the commit, after the new one had been
 // inserted.
+TEST(DeleteQueue, RefusesMoreThanOneBatchShouldDelete) {
+  Rig rig;
+  rig.define("q");
+  for (std::int64_t i = 0; i <= base::kSweepMax; ++i) rig.submit(Rig::put_of("q", ""));
+  rig.run();
+  const Error e = rig.refused(core::DeleteQueue{.queue = "q", .force = true});
+  EXPECT_EQ(e.code, Code::too_many);
+  EXPECT_EQ(e.remedy, "first: rq remove --queue q");
+  EXPECT_EQ(rig.counters("q").in(State::que), base::kSweepMax + 1) << "nothing is deleted";
+  rig.ask<core::ActDone>(core::Act{.action = core::Action::remove, .messages = {1}});
+  rig.ask<core::Ok>(core::DeleteQueue{.queue = "q", .force = true});
+}
+
 TEST(DeleteQueue, AndMakingItAgainFitInOneBatch) {
   Rig rig;
   rig.define("q");
