@@ -38,6 +38,8 @@ constexpr std::uint64_t kPlaceMask = (std::uint64_t{1} << kPlaceBits) - 1;
 static_assert(base::kConnectionsMax <= kPlaceMask);
 constexpr int kBacklog = 1024;
 constexpr std::size_t kEventsPerTurn = 512;
+constexpr int kLooksPerTurn =
+    4;  // 50 connections with one command each: 29,900 lives, 26,800 with 1
 // Below this much room behind what is there already, the scratch buffer is not worth the copy.
 constexpr std::size_t kRoomMin = 64 * base::kKiB;
 constexpr std::size_t kBufferKept = 4 * base::kKiB;  // by a connection with nothing to do
@@ -201,6 +203,22 @@ void BeanstalkDoor::wait() {
 }
 
 void BeanstalkDoor::turn() {
+  // While some are read, others have something to say: what comes in time goes in the same batch.
+  for (int look = 0; look < kLooksPerTurn && read_ready(); ++look) {
+  }
+  flush_dirty();
+  if (!ready_.empty() && !turn_posted_) {
+    // Some have more than a turn's piece: the others, and the engine, go first.
+    turn_posted_ = true;
+    boost::asio::post(loop().io(), [this] {
+      turn_posted_ = false;
+      turn();
+    });
+  }
+}
+
+// False when nobody had anything to say.
+bool BeanstalkDoor::read_ready() {
   std::array<epoll_event, kEventsPerTurn> events;
   const int count =
       ::epoll_wait(epoll_.native_handle(), events.data(), static_cast<int>(events.size()), 0);
@@ -221,15 +239,7 @@ void BeanstalkDoor::turn() {
     link->queued = false;
     serve(*link);
   }
-  flush_dirty();
-  if (!ready_.empty() && !turn_posted_) {
-    // Some have more than a turn's piece: the others, and the engine, go first.
-    turn_posted_ = true;
-    boost::asio::post(loop().io(), [this] {
-      turn_posted_ = false;
-      turn();
-    });
-  }
+  return !serving_.empty();
 }
 
 void BeanstalkDoor::event(std::uint64_t id, std::uint32_t events) {
