@@ -27,11 +27,11 @@ void Checkpointer::run() {
   std::vector<int> starts;
   while (starts_.drain_until(starts, kForever)) {
     starts.clear();
-    int code = sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, nullptr,
-                                         nullptr);
+    const int code = sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE,
+                                               nullptr, nullptr);
     // First this: when the code is there, the state is the engine's.
     state_.store(State::done, std::memory_order_release);
-    RQ_CHECK(ends_.post(std::move(code)));
+    RQ_CHECK(ends_.post(int{code}));
   }
 }
 
