@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <cmath>
 #include <optional>
 
 #include <boost/json.hpp>
 
 #include "core/settings_json.h"
+#include "wire/base64.h"
 
 namespace rq::worker {
 namespace {
@@ -108,8 +108,9 @@ Result<LeasedMessage> parse_message(const json::value& value) {
   if (const auto timeout = seconds_of(object, "timeout_s")) message.timeout = *timeout;
   if (const json::value* bytes = object.if_contains("payload_base64");
       bytes != nullptr && bytes->is_string()) {
-    RQ_TRY_ASSIGN(decoded, decode_base64(bytes->get_string()));
-    message.payload = std::move(decoded);
+    std::optional<std::string> decoded = wire::from_base64(bytes->get_string());
+    if (!decoded) return fail(Code::bad_value, "a payload_base64 is not base64");
+    message.payload = *std::move(decoded);
   } else {
     message.payload = text_of(object, "payload");
   }
@@ -158,41 +159,6 @@ Result<std::vector<LeasedMessage>> parse_reserved(std::string_view text) {
     messages.push_back(std::move(message));
   }
   return messages;
-}
-
-Result<std::string> decode_base64(std::string_view text) {
-  static const auto kValues = [] {
-    std::array<std::int8_t, 256> values{};
-    values.fill(-1);
-    constexpr std::string_view kAlphabet =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (std::size_t i = 0; i < kAlphabet.size(); ++i) {
-      values.at(static_cast<unsigned char>(kAlphabet[i])) = static_cast<std::int8_t>(i);
-    }
-    return values;
-  }();
-  Result<std::string> refusal = fail(Code::bad_value, "a payload_base64 is not base64");
-  if (text.size() % 4 != 0) return refusal;
-  std::size_t padding = 0;
-  while (padding < 2 && text.ends_with('=')) {
-    text.remove_suffix(1);
-    ++padding;
-  }
-  std::string bytes;
-  bytes.reserve(text.size() * 3 / 4 + 3);
-  std::uint32_t held = 0;
-  int bits = 0;
-  for (const char c : text) {
-    const std::int8_t value = kValues.at(static_cast<unsigned char>(c));
-    if (value < 0) return refusal;
-    held = (held << 6 | static_cast<std::uint32_t>(value)) & 0xFFFFFF;
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      bytes.push_back(static_cast<char>(held >> bits & 0xFF));
-    }
-  }
-  return bytes;
 }
 
 }  // namespace rq::worker

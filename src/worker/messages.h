@@ -43,7 +43,5 @@ struct LeasedMessage {
 [[nodiscard]] base::Result<std::vector<LeasedMessage>> parse_reserved(std::string_view json);
 
 [[nodiscard]] base::Result<boost::json::value> parse_json(std::string_view json);
-// bad_value when it is not base64 (RFC 4648, padded).
-[[nodiscard]] base::Result<std::string> decode_base64(std::string_view text);
 
 }  // namespace rq::worker

@@ -61,17 +61,6 @@ TEST(QueueView, LeavesAsideWhatANewerServerKnows) {
   EXPECT_EQ(view->settings.env_vars.at(0).second, "b");
 }
 
-TEST(Base64, DecodesAndRefuses) {
-  EXPECT_EQ(*decode_base64(""), "");
-  EXPECT_EQ(*decode_base64("Zg=="), "f");
-  EXPECT_EQ(*decode_base64("Zm8="), "fo");
-  EXPECT_EQ(*decode_base64("Zm9v"), "foo");
-  for (const char* bad : {"Zg", "Zg=", "Z===", "Zm9*"}) {
-    const auto decoded = decode_base64(bad);
-    EXPECT_TRUE(!decoded || decoded->size() < 2) << bad;
-  }
-}
-
 TEST(Environments, OnlyTheListAndWhatTheQueueSaysGetThrough) {
   core::QueueSettings settings;
   settings.env_allow = {"EXTRA"};

@@ -207,14 +207,17 @@ void BeanstalkDoor::turn() {
   for (int look = 0; look < kLooksPerTurn && read_ready(); ++look) {
   }
   flush_dirty();
-  if (!ready_.empty() && !turn_posted_) {
-    // Some have more than a turn's piece: the others, and the engine, go first.
-    turn_posted_ = true;
-    boost::asio::post(loop().io(), [this] {
-      turn_posted_ = false;
-      turn();
-    });
-  }
+  turn_again();
+}
+
+// Some have more than a turn's piece: the others, and the engine, go first.
+void BeanstalkDoor::turn_again() {
+  if (ready_.empty() || turn_posted_) return;
+  turn_posted_ = true;
+  boost::asio::post(loop().io(), [this] {
+    turn_posted_ = false;
+    turn();
+  });
 }
 
 // False when nobody had anything to say.
@@ -399,13 +402,7 @@ void BeanstalkDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
     mark_dirty(*link);
   }
   flush_dirty();
-  if (!ready_.empty() && !turn_posted_) {
-    turn_posted_ = true;
-    boost::asio::post(loop().io(), [this] {
-      turn_posted_ = false;
-      turn();
-    });
-  }
+  turn_again();
 }
 
 void BeanstalkDoor::mark_dirty(Link& link) {

@@ -67,6 +67,7 @@ class BeanstalkDoor final : public LoopDoor, private Host {
   void wait();
   void turn();
   [[nodiscard]] bool read_ready();
+  void turn_again();
   void accept_all();
   void event(std::uint64_t id, std::uint32_t events);
   void serve(Link& link);
