@@ -2,7 +2,8 @@
 //
 // A life is put, reserve, done. `Mixed` does what a busy server does: each batch holds 100 puts,
 // 100 reserves, and the dones of the 100 messages reserved by the batch before. `Apart` commits the
-// puts, the reserves and the dones each on their own: three commits for 100 lives.
+// puts, the reserves and the dones each on their own: three commits for 100 lives. `Spread` is
+// `Mixed` over ten queues in turn: neighbours in number are in different lines.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr int kBatch = 100;
 constexpr std::size_t kPayloadBytes = 200;
+constexpr int kSpreadQueues = 10;
 
 std::int64_t bytes_written() {
   std::ifstream io{"/proc/self/io"};
@@ -45,7 +47,7 @@ std::int64_t resident_bytes() {
 
 class Rig {
  public:
-  explicit Rig(const fs::path& dir) : dir_(dir) {
+  Rig(const fs::path& dir, int queues) : dir_(dir) {
     fs::create_directories(dir_);
     const auto start = std::chrono::steady_clock::now();
     auto store = store::sqlite::open_store(dir_ / "rq.db");
@@ -54,20 +56,24 @@ class Rig {
     engine_ = std::make_unique<core::Engine>(*store_);
     RQ_CHECK(engine_->open(now_).has_value());
     open_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    core::DefineQueue define{.queue = "work", .mode = core::DefineQueue::Mode::replace};
-    define.settings.keep_done.count = 0;
-    add(std::move(define));
+    std::vector<core::ReserveQueue> watched;
+    for (int i = 0; i < queues; ++i) {
+      const std::string name = queue_name(i);
+      core::DefineQueue define{.queue = name, .mode = core::DefineQueue::Mode::replace};
+      define.settings.keep_done.count = 0;
+      add(std::move(define));
+      watched.push_back({.queue = name});
+    }
     run();
-    queues_ = std::make_shared<const std::vector<core::ReserveQueue>>(
-        std::vector<core::ReserveQueue>{{.queue = "work"}});
+    queues_ = std::make_shared<const std::vector<core::ReserveQueue>>(std::move(watched));
   }
 
   void add(core::Command command) {
     batch_.push_back({.ticket = {.request = ++requests_}, .command = std::move(command)});
   }
-  void add_put() {
+  void add_put(int queue = 0) {
     core::Put put;
-    put.queue = "work";
+    put.queue = queue_name(queue);
     put.message.payload.assign(kPayloadBytes, 'x');
     add(std::move(put));
   }
@@ -80,6 +86,7 @@ class Rig {
     }
     reserved_.clear();
   }
+  static std::string queue_name(int i) { return fmt::format("work{}", i); }
   void run() {
     now_ += base::Millis{1};
     RQ_CHECK(engine_->run(batch_, now_, false, out_).has_value());
@@ -93,6 +100,12 @@ class Rig {
     out_.deliveries.clear();
     batch_.clear();
     store_->maintain();
+  }
+
+  // Ends what is reserved: the next benchmark finds no leases that nobody ends.
+  void finish() {
+    add_dones();
+    run();
   }
 
   [[nodiscard]] double open_seconds() const { return open_seconds_; }
@@ -116,13 +129,13 @@ fs::path bench_dir() {
 }
 
 // A store with `waiting` messages, made once and kept for all benchmarks of the run.
-std::unique_ptr<Rig> rig_with(std::int64_t waiting) {
+std::unique_ptr<Rig> rig_with(std::int64_t waiting, int queues = 1) {
   const fs::path dir = bench_dir() / fmt::format("engine-{}", waiting);
   if (waiting == 0) fs::remove_all(dir);
   if (!fs::exists(dir / "filled")) {
     fs::remove_all(dir);
     {
-      Rig rig{dir};
+      Rig rig{dir, queues};
       for (std::int64_t i = 0; i < waiting; i += 5000) {
         for (int j = 0; j < 5000; ++j) rig.add_put();
         rig.run();
@@ -130,7 +143,7 @@ std::unique_ptr<Rig> rig_with(std::int64_t waiting) {
     }
     std::ofstream{dir / "filled"} << waiting;
   }
-  return std::make_unique<Rig>(dir);
+  return std::make_unique<Rig>(dir, queues);
 }
 
 void report(benchmark::State& state, const Rig& rig, std::int64_t written) {
@@ -152,6 +165,20 @@ void mixed(benchmark::State& state) {
     rig->run();
   }
   report(state, *rig, bytes_written() - before);
+  rig->finish();
+}
+
+void spread(benchmark::State& state) {
+  auto rig = rig_with(state.range(0), kSpreadQueues);
+  const std::int64_t before = bytes_written();
+  for (auto _ : state) {
+    for (int i = 0; i < kBatch; ++i) rig->add_put(i % kSpreadQueues);
+    rig->add_dones();
+    for (int i = 0; i < kBatch; ++i) rig->add_reserve();
+    rig->run();
+  }
+  report(state, *rig, bytes_written() - before);
+  rig->finish();
 }
 
 void apart(benchmark::State& state) {
@@ -166,9 +193,16 @@ void apart(benchmark::State& state) {
     rig->run();
   }
   report(state, *rig, bytes_written() - before);
+  rig->finish();
 }
 
-BENCHMARK(mixed)->Arg(0)->Arg(10'000'000)->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(mixed)
+    ->Arg(0)
+    ->Arg(1'000'000)
+    ->Arg(10'000'000)
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
+BENCHMARK(spread)->Arg(0)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(apart)->Arg(0)->Arg(10'000'000)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace

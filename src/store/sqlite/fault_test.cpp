@@ -4,6 +4,7 @@
 #include <set>
 
 #include "store/sqlite/engine_rig.h"
+#include "store/sqlite/log_vfs.h"
 #include "store/sqlite/test_vfs.h"
 
 namespace rq::store::sqlite::test {
@@ -272,6 +273,21 @@ TEST(Fault, AFailedSyncIsNeverBuiltUpon) {
     p.expect_kept(after.path() / "rq.db", fmt::format("sync {}", nth));
     if (HasFailure()) return;
   }
+}
+
+TEST(Fault, ALongLogIsWrittenOnceMoreToo) {
+  TestVfs vfs;
+  Promises p;
+  ASSERT_TRUE(p.open());
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(p.batch(Sync::disk));
+  ASSERT_GT(fs::file_size(p.file().string() + "-wal"), 5 * kLogPieceBytes);
+  vfs.fail_sync_at(1);
+  ASSERT_FALSE(p.batch(Sync::disk));
+  const auto next = p.batch(Sync::disk);
+  ASSERT_TRUE(next) << next.error().message;
+  TempDir after;
+  vfs.power_cut(p.file().parent_path(), after.path());
+  p.expect_kept(after.path() / "rq.db", "a long log");
 }
 
 TEST(Fault, AFileSystemWithoutSharedMemoryIsRefused) {

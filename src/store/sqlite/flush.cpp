@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -61,17 +62,23 @@ Result<void> SqliteStore::flush() {
   return {};
 }
 
+// What goes goes first: its pages serve for what comes. (SQLite writes a page that was changed and
+// then freed to the log, unless the same transaction takes it again.)
 Result<void> SqliteStore::flush_messages() {
   seqs_.clear();
+  for (Held* held : dirty_) {
+    if (!held->erased || !held->in_table) continue;
+    seqs_.push_back(held->message.seq);
+    RQ_TRY(delete_rows_of(*held));
+  }
+  std::sort(seqs_.begin(), seqs_.end());
+  RQ_TRY(for_each_run(seqs_, [this](Seq first, Seq last) {
+    if (first == last) return sql_.delete_message.bind(1, first).run();
+    return sql_.delete_messages.bind(1, first).bind(2, last).run();
+  }));
   batch_message_.rows.clear();
   for (Held* held : dirty_) {
-    if (held->erased) {
-      if (!held->in_table) continue;
-      seqs_.push_back(held->message.seq);
-      RQ_TRY(delete_rows_of(*held));
-      continue;
-    }
-    if (!held->whole) continue;
+    if (held->erased || !held->whole) continue;
     if (held->in_table) {
       bind_update(sql_.update_message, held->message);
       RQ_TRY(sql_.update_message.run());
@@ -81,12 +88,7 @@ Result<void> SqliteStore::flush_messages() {
     }
     if (held->message.details) RQ_TRY(write_detail(*held));
   }
-  if (!batch_message_.rows.empty()) RQ_TRY(sql_.insert_messages.run());
-  std::sort(seqs_.begin(), seqs_.end());
-  return for_each_run(seqs_, [this](Seq first, Seq last) {
-    if (first == last) return sql_.delete_message.bind(1, first).run();
-    return sql_.delete_messages.bind(1, first).bind(2, last).run();
-  });
+  return batch_message_.rows.empty() ? Result<void>{} : sql_.insert_messages.run();
 }
 
 Result<void> SqliteStore::write_detail(Held& held) {
@@ -130,36 +132,75 @@ Result<void> SqliteStore::flush_ready() {
       ready_inserts_.push_back({held->now.queue, {held->now.key, seq}});
     }
   }
-  const auto by_key = [](const LinePlace& a, const LinePlace& b) {
-    return std::pair{a.queue, a.key} < std::pair{b.queue, b.key};
-  };
-  std::sort(ready_removals_.begin(), ready_removals_.end(), by_key);
-  for (std::size_t i = 0; i < ready_removals_.size();) {
-    const LinePlace& first = ready_removals_[i];
-    std::size_t end = i + 1;
-    while (end < ready_removals_.size() && ready_removals_[end].queue == first.queue &&
-           ready_removals_[end].key.rank == first.key.rank) {
-      ++end;
-    }
-    const LinePlace& last = ready_removals_[end - 1];
-    if (end - i > 1 && windows_.clear_between(first.queue, first.key, last.key)) {
-      Statement& range = sql_.delete_ready_range;
-      range.bind(1, first.queue).bind(2, first.key.rank);
-      RQ_TRY(range.bind(3, first.key.seq).bind(4, last.key.seq).run());
-    } else {
-      for (std::size_t j = i; j < end; ++j) {
-        const LinePlace& one = ready_removals_[j];
-        Statement& single = sql_.delete_ready;
-        RQ_TRY(single.bind(1, one.queue).bind(2, one.key.rank).bind(3, one.key.seq).run());
+  // Calls each(run) for the sorted places, cut where `apart` says that two neighbours of one queue
+  // and rank do not go together.
+  const auto for_each_run_of = [](std::vector<LinePlace>& places, auto apart,
+                                  auto each) -> Result<void> {
+    std::sort(places.begin(), places.end(), [](const LinePlace& a, const LinePlace& b) {
+      return std::pair{a.queue, a.key} < std::pair{b.queue, b.key};
+    });
+    for (std::size_t i = 0; i < places.size();) {
+      Run run{places[i].queue, places[i].key.rank, places[i].key.seq, places[i].key.seq};
+      for (++i; i < places.size() && places[i].queue == run.queue &&
+                places[i].key.rank == run.rank && !apart(run, places[i].key.seq);
+           ++i) {
+        run.last = places[i].key.seq;
       }
+      RQ_TRY(each(run));
     }
-    i = end;
+    return {};
+  };
+  const auto gap = [](const Run& run, Seq next) { return next != run.last + 1; };
+  RQ_TRY(for_each_run_of(ready_inserts_, gap, [this](const Run& run) { return add_to_line(run); }));
+  // Two that go, with nothing between them that stays, go in one.
+  const auto stays = [this, &gap](const Run& run, Seq next) {
+    return gap(run, next) &&
+           !windows_.clear_between(run.queue, {run.rank, run.last}, {run.rank, next});
+  };
+  return for_each_run_of(ready_removals_, stays,
+                         [this](const Run& run) { return take_from_line(run); });
+}
+
+// REQUIRES: none of them is in the table.
+Result<void> SqliteStore::add_to_line(const Run& run) {
+  Statement& lengthen = sql_.lengthen_run;
+  lengthen.bind(1, run.queue).bind(2, run.rank).bind(3, run.first - 1).bind(4, run.last);
+  RQ_TRY(lengthen.run());
+  if (sqlite3_changes(db_.handle()) > 0) return {};
+  Statement& insert = sql_.insert_run;
+  return insert.bind(1, run.queue).bind(2, run.rank).bind(3, run.first).bind(4, run.last).run();
+}
+
+// All that are in the table from run.first to run.last.
+Result<void> SqliteStore::take_from_line(const Run& run) {
+  // The first run of the table that reaches `from`.
+  const auto find = [&](Seq from) -> Result<std::optional<std::pair<Seq, Seq>>> {
+    Statement& query = sql_.find_run;
+    query.bind(1, run.queue).bind(2, run.rank).bind(3, from);
+    RQ_TRY_ASSIGN(found, query.step());
+    if (!found) return std::optional<std::pair<Seq, Seq>>{};
+    const std::pair<Seq, Seq> ends{query.integer(0), query.integer(1)};
+    query.reset();
+    return std::optional{ends};
+  };
+  const auto behead = [&](Seq last) {
+    Statement& update = sql_.behead_run;
+    return update.bind(1, run.queue).bind(2, run.rank).bind(3, last).bind(4, run.last + 1).run();
+  };
+  RQ_TRY_ASSIGN(found, find(run.first));
+  if (!found || found->first > run.last) return {};
+  const auto [first, last] = *found;
+  if (first < run.first) {
+    Statement& rest = sql_.insert_run;
+    rest.bind(1, run.queue).bind(2, run.rank).bind(3, first).bind(4, run.first - 1);
+    RQ_TRY(rest.run());
   }
-  std::sort(ready_inserts_.begin(), ready_inserts_.end(), by_key);
-  if (ready_inserts_.empty()) return {};
-  batch_ready_.rows.clear();
-  for (const LinePlace& one : ready_inserts_) batch_ready_.rows.push_back(&one);
-  return sql_.insert_readies.run();
+  if (last > run.last) return behead(last);
+  Statement& whole = sql_.delete_runs;
+  RQ_TRY(whole.bind(1, run.queue).bind(2, run.rank).bind(3, run.first).bind(4, run.last).run());
+  if (last == run.last) return {};
+  RQ_TRY_ASSIGN(next, find(run.last + 1));
+  return next && next->first <= run.last ? behead(next->second) : Result<void>{};
 }
 
 Result<void> SqliteStore::flush_scheduled() {

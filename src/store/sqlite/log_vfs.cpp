@@ -7,13 +7,10 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/limits.h"
 
 namespace rq::store::sqlite {
 namespace {
 
-// Written at once. SQLite's own VFS takes less than 128 KiB, the last page included.
-constexpr std::size_t kGatheredBytesMax = 60 * base::kKiB;
 // A frame of the log is this header and a page (sqlite.org/fileformat2.html#walformat). Four bytes
 // of it are not zero in the last frame of a commit only.
 constexpr int kFrameHeaderBytes = 24;
@@ -68,7 +65,7 @@ struct LogVfs::Calls {
     File& self = file(f);
     std::vector<char>& gathered = *self.gathered;
     const sqlite3_int64 end = self.start + static_cast<sqlite3_int64>(gathered.size());
-    if (at != end || gathered.size() >= kGatheredBytesMax) {
+    if (at != end || gathered.size() >= kLogPieceBytes) {
       const bool last_frame = self.last_frame;
       if (const int code = self.flush(); code != SQLITE_OK) return code;
       self.last_frame = last_frame;

@@ -8,9 +8,15 @@
 // Thread: that of the one connection that uses it.
 #include <sqlite3.h>
 
+#include <cstddef>
 #include <string>
 
+#include "base/limits.h"
+
 namespace rq::store::sqlite {
+
+// SQLite's own VFS reads and writes less than 128 KiB at once, and takes more for a full disk.
+inline constexpr std::size_t kLogPieceBytes = 60 * base::kKiB;
 
 class LogVfs {
  public:

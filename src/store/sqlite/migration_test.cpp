@@ -58,6 +58,40 @@ TEST(Migration, EveryOlderVersionIsBroughtToTheSameTables) {
   }
 }
 
+// Version 1 had a row of `ready` for each message.
+TEST(Migration, OfALineKeepsItsOrder) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  {
+    std::ifstream in{"test/golden/schema-1.sql"};
+    std::stringstream sql;
+    sql << in.rdbuf()
+        << "INSERT INTO queue VALUES (1, 'a', 'up', NULL, 1, 1, 0, NULL, '{}'),"
+           " (2, 'b', 'up', NULL, 1, 1, 0, NULL, '{}');"
+           "WITH RECURSIVE n(value) AS (VALUES (1) UNION ALL SELECT value + 1 FROM n LIMIT 9) "
+           "INSERT INTO message SELECT value, CASE value WHEN 4 THEN 2 ELSE 1 END, 'que', NULL,"
+           " CASE value WHEN 7 THEN 5 ELSE 0 END, 1, NULL, NULL, 0, 0, 0, 1, 1, 0, NULL, x'78'"
+           " FROM n;"
+           "INSERT INTO ready SELECT queue, -priority, seq FROM message;"
+           "INSERT INTO counter (queue, prep, scheduled, throttled, depends, que, run, done, "
+           "relayed,"
+           " err, cancelled, buried, puts, dones, errs, retries, losses, cancels, deletes)"
+           " VALUES (1,0,0,0,0,8,0,0,0,0,0,0,8,0,0,0,0,0,0), "
+           "(2,0,0,0,0,1,0,0,0,0,0,0,1,0,0,0,0,0,0);"
+           "UPDATE meta SET value = 10 WHERE key = 'next_seq'; PRAGMA user_version = 1;";
+    Db db;
+    ASSERT_TRUE(db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+    const auto made = db.exec(sql.str().c_str());
+    ASSERT_TRUE(made) << made.error().message;
+  }
+  ASSERT_TRUE(open_store(file));
+  EXPECT_EQ(rows_of(file, "SELECT queue, rank, first_seq, last_seq FROM ready"),
+            (std::vector<std::string>{"1|-5|7|7", "1|0|1|3", "1|0|5|6", "1|0|8|9", "2|0|4|4"}));
+  const auto findings = check_store(file);
+  ASSERT_TRUE(findings);
+  EXPECT_EQ(*findings, std::vector<std::string>{});
+}
+
 TEST(Migration, ANewerStoreIsRefusedAndLeftAlone) {
   TempDir dir;
   const fs::path file = dir.path() / "rq.db";
@@ -95,7 +129,12 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
       {"UPDATE counter SET done = done + 1", "finished"},
       {"DELETE FROM ready", "in no line"},
       {"DELETE FROM message WHERE seq IN (SELECT seq FROM lease)", "not there"},
-      {"DELETE FROM message WHERE seq IN (SELECT seq FROM ready)", "not there"},
+      {"DELETE FROM message WHERE seq IN (SELECT first_seq FROM ready)", "not there"},
+      {"INSERT INTO lease SELECT first_seq, queue, 9, 1, 1, 1, 1, NULL, NULL, NULL, NULL FROM "
+       "ready",
+       "not in que"},
+      {"UPDATE ready SET first_seq = last_seq + 1", "not in que"},
+      {"INSERT INTO ready SELECT queue, rank, last_seq + 1, first_seq FROM ready", "twice"},
       {"DELETE FROM scheduled", "scheduled"},
   };
   for (const auto& c : cases) {

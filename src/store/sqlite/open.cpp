@@ -38,10 +38,11 @@ Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file) {
 namespace {
 
 // Each query lists what should not be: one line a row.
-constexpr std::array<const char*, 8> kRules{
+constexpr std::array<const char*, 9> kRules{
     "SELECT 'counter of queue ' || q.name || ': ' || c.que || ' in que, the line has ' || "
-    "(SELECT count(*) FROM ready r WHERE r.queue = q.id) FROM queue q JOIN counter c ON c.queue = "
-    "q.id WHERE c.que <> (SELECT count(*) FROM ready r WHERE r.queue = q.id)",
+    "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id) FROM "
+    "queue q JOIN counter c ON c.queue = q.id WHERE c.que <> (SELECT coalesce(sum(last_seq - "
+    "first_seq + 1), 0) FROM ready r WHERE r.queue = q.id)",
     "SELECT 'counter of queue ' || q.name || ': ' || c.run || ' in run, there are leases: ' || "
     "(SELECT count(*) FROM lease l WHERE l.queue = q.id) FROM queue q JOIN counter c ON c.queue = "
     "q.id WHERE c.run <> (SELECT count(*) FROM lease l WHERE l.queue = q.id)",
@@ -59,11 +60,18 @@ constexpr std::array<const char*, 8> kRules{
     "SELECT 'message ' || m.seq || ' rests in que, but is in no line and has no lease' FROM "
     "message m WHERE m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.seq = "
     "m.seq) AND NOT EXISTS (SELECT 1 FROM ready r WHERE r.queue = m.queue AND r.rank = -m.priority "
-    "AND r.seq = m.seq)",
+    "AND r.last_seq >= m.seq AND r.first_seq <= m.seq)",
     "SELECT 'lease of message ' || l.seq || ', which is not there' FROM lease l WHERE NOT EXISTS "
     "(SELECT 1 FROM message m WHERE m.seq = l.seq)",
-    "SELECT 'place in the line of message ' || r.seq || ', which is not there' FROM ready r WHERE "
-    "NOT EXISTS (SELECT 1 FROM message m WHERE m.seq = r.seq)",
+    "SELECT 'the line has messages ' || r.first_seq || ' to ' || r.last_seq || ', of which some "
+    "are not there or not in que' FROM ready r WHERE r.first_seq > r.last_seq OR r.last_seq - "
+    "r.first_seq + 1 <> (SELECT "
+    "count(*) FROM message m WHERE m.seq BETWEEN r.first_seq AND r.last_seq AND m.queue = r.queue "
+    "AND m.priority = -r.rank AND m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE "
+    "l.seq = m.seq))",
+    "SELECT 'the line has messages ' || r.first_seq || ' to ' || r.last_seq || ' twice in part' "
+    "FROM ready r WHERE r.first_seq <= (SELECT p.last_seq FROM ready p WHERE p.queue = r.queue AND "
+    "p.rank = r.rank AND p.last_seq < r.last_seq ORDER BY p.last_seq DESC LIMIT 1)",
 };
 constexpr std::size_t kFindingsMax = 100;
 

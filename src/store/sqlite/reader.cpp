@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "base/limits.h"
@@ -26,16 +27,20 @@ Result<void> SqliteReader::open(const std::filesystem::path& file) {
                            "SELECT seq, number, worker, started, ended, outcome, reason, "
                            "post_mortem FROM attempt WHERE seq = ?1 ORDER BY number"));
   RQ_TRY(ahead_.prepare(db_.handle(),
-                        "SELECT count(*) FROM (SELECT 1 FROM ready WHERE queue = ?1 AND "
-                        "(rank, seq) < (?2, ?3) LIMIT ?4)"));
+                        // The runs before it, and what is before it in its own.
+                        "SELECT coalesce(sum(n), 0) FROM (SELECT * FROM (SELECT last_seq - "
+                        "first_seq + 1 AS n FROM ready WHERE queue = ?1 AND (rank, last_seq) < "
+                        "(?2, ?3) LIMIT ?4) UNION ALL SELECT * FROM (SELECT max(0, ?3 - "
+                        "first_seq) FROM ready WHERE queue = ?1 AND rank = ?2 AND last_seq >= ?3 "
+                        "ORDER BY last_seq LIMIT 1))"));
   RQ_TRY(oldest_.prepare(db_.handle(),
                          // The first of each priority; from one to the next by the index.
                          "WITH RECURSIVE line(rank) AS (SELECT min(rank) FROM ready WHERE queue = "
                          "?1 UNION ALL SELECT (SELECT min(rank) FROM ready WHERE queue = ?1 AND "
                          "rank > line.rank) FROM line WHERE line.rank IS NOT NULL LIMIT 1000) "
                          "SELECT m.created FROM message m WHERE m.seq = (SELECT min((SELECT "
-                         "min(seq) FROM ready WHERE queue = ?1 AND rank = line.rank)) FROM line "
-                         "WHERE line.rank IS NOT NULL)"));
+                         "first_seq FROM ready WHERE queue = ?1 AND rank = line.rank ORDER BY "
+                         "last_seq LIMIT 1)) FROM line WHERE line.rank IS NOT NULL)"));
   RQ_TRY(queue_id_.prepare(db_.handle(), "SELECT id FROM queue WHERE name = ?1"));
   return waste_.prepare(db_.handle(), "SELECT folder FROM waste LIMIT ?1");
 }
@@ -73,7 +78,7 @@ Result<std::int64_t> SqliteReader::ahead_of(const MessageRow& row, std::int64_t 
   const core::Message& m = row.message;
   ahead_.bind(1, m.queue).bind(2, -m.priority).bind(3, m.seq).bind(4, bound);
   RQ_TRY_ASSIGN(found, ahead_.step());
-  const std::int64_t ahead = found ? ahead_.integer(0) : 0;
+  const std::int64_t ahead = found ? std::min(ahead_.integer(0), bound) : 0;
   ahead_.reset();
   return ahead;
 }
@@ -206,7 +211,8 @@ Conditions conditions_of(const Filter& filter, std::optional<QueueId> queue) {
 std::string source_of(State state) {
   switch (state) {
     case State::que:
-      return "SELECT seq FROM ready WHERE queue = {0}";
+      return "SELECT w.seq FROM ready r CROSS JOIN message w ON w.seq BETWEEN r.first_seq AND "
+             "r.last_seq WHERE r.queue = {0}";
     case State::scheduled:
       return "SELECT seq FROM scheduled WHERE queue = {0}";
     case State::run:

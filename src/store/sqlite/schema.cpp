@@ -164,7 +164,27 @@ SELECT strftime('%Y%m%d.%H%M.%S.', m.created / 1000, 'unixepoch') || printf('%03
   LEFT JOIN lease l ON l.seq = m.seq LEFT JOIN detail d ON d.seq = m.seq;
 )sql";
 
-constexpr std::array<const char*, 1> kMigrations{kVersion1};
+// The line as runs of consecutive numbers, where version 1 had a row for each message: what one
+// batch puts and another takes is one row that grows at its end and shrinks at its head.
+constexpr const char* kVersion2 = R"sql(
+ALTER TABLE ready RENAME TO ready_1;
+CREATE TABLE ready (                       -- messages in que, in the order of leasing: all of the
+  queue     INTEGER NOT NULL,              -- numbers from first_seq to last_seq
+  rank      INTEGER NOT NULL,              -- minus the priority
+  last_seq  INTEGER NOT NULL,
+  first_seq INTEGER NOT NULL,
+  PRIMARY KEY (queue, rank, last_seq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO ready
+SELECT queue, rank, max(seq), min(seq)
+  FROM (SELECT queue, rank, seq,
+               seq - row_number() OVER (PARTITION BY queue, rank ORDER BY seq) AS run
+          FROM ready_1)
+ GROUP BY queue, rank, run;
+DROP TABLE ready_1;
+)sql";
+
+constexpr std::array<const char*, 2> kMigrations{kVersion1, kVersion2};
 
 }  // namespace
 

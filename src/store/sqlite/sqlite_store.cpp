@@ -109,8 +109,11 @@ Result<void> SqliteStore::prepare() {
       {sql_.rollback, "ROLLBACK"},
       {sql_.find, by_seq + "WHERE m.seq = ?1"},
       {sql_.find_key, "SELECT seq FROM detail WHERE key = ?1"},
-      {sql_.window_start, select + "ready r CROSS JOIN message m ON m.seq = r.seq" + kMessageJoins +
-                              "WHERE r.queue = ?1 ORDER BY r.rank, r.seq LIMIT ?2"},
+      {sql_.window_start, select +
+                              "ready r CROSS JOIN message m ON m.seq BETWEEN r.first_seq AND "
+                              "r.last_seq" +
+                              kMessageJoins +
+                              "WHERE r.queue = ?1 ORDER BY r.rank, r.last_seq, m.seq LIMIT ?2"},
       // OR FAIL: a conflict would be a bug, and fails the batch whole. The default, ABORT, would
       // have SQLite keep a journal for undoing the one statement.
       {sql_.insert_messages, "INSERT OR FAIL INTO message SELECT * FROM batch_message"},
@@ -121,10 +124,17 @@ Result<void> SqliteStore::prepare() {
        "INSERT OR REPLACE INTO detail VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,"
        "?16,?17,?18,?19,?20,?21,?22)"},
       {sql_.delete_detail, "DELETE FROM detail WHERE seq = ?1"},
-      {sql_.insert_readies, "INSERT OR FAIL INTO ready SELECT * FROM batch_ready"},
-      {sql_.delete_ready, "DELETE FROM ready WHERE queue = ?1 AND rank = ?2 AND seq = ?3"},
-      {sql_.delete_ready_range,
-       "DELETE FROM ready WHERE queue = ?1 AND rank = ?2 AND seq BETWEEN ?3 AND ?4"},
+      {sql_.find_run,
+       "SELECT first_seq, last_seq FROM ready WHERE queue = ?1 AND rank = ?2 AND last_seq >= ?3 "
+       "ORDER BY last_seq LIMIT 1"},
+      {sql_.insert_run,
+       "INSERT INTO ready (queue, rank, first_seq, last_seq) VALUES (?1,?2,?3,?4)"},
+      {sql_.lengthen_run,
+       "UPDATE ready SET last_seq = ?4 WHERE queue = ?1 AND rank = ?2 AND last_seq = ?3"},
+      {sql_.behead_run,
+       "UPDATE ready SET first_seq = ?4 WHERE queue = ?1 AND rank = ?2 AND last_seq = ?3"},
+      {sql_.delete_runs,
+       "DELETE FROM ready WHERE queue = ?1 AND rank = ?2 AND last_seq BETWEEN ?3 AND ?4"},
       {sql_.insert_scheduled, "INSERT INTO scheduled VALUES (?1,?2,?3)"},
       {sql_.delete_scheduled, "DELETE FROM scheduled WHERE due = ?1 AND seq = ?2"},
       {sql_.insert_leases, "INSERT OR FAIL INTO lease SELECT * FROM batch_lease"},
@@ -146,7 +156,8 @@ Result<void> SqliteStore::prepare() {
       {sql_.first_finished,
        "SELECT seq FROM finished WHERE queue = ?1 AND kind = ?2 ORDER BY at, seq LIMIT 1"},
       {sql_.any_message,
-       "SELECT seq FROM (SELECT * FROM (SELECT seq FROM ready WHERE queue = ?1 LIMIT 1) "
+       "SELECT seq FROM (SELECT * FROM (SELECT first_seq AS seq FROM ready WHERE queue = ?1 LIMIT "
+       "1) "
        "UNION ALL SELECT * FROM (SELECT seq FROM scheduled WHERE queue = ?1 LIMIT 1) "
        "UNION ALL SELECT * FROM (SELECT seq FROM finished WHERE queue = ?1 LIMIT 1) "
        "UNION ALL SELECT * FROM (SELECT seq FROM message WHERE queue = ?1 LIMIT 1)) LIMIT 1"},
@@ -170,13 +181,6 @@ Result<void> SqliteStore::prepare() {
   };
   RQ_TRY(batch_message_.attach(db_, "batch_message", kMessageTableColumns, message_column));
   RQ_TRY(batch_lease_.attach(db_, "batch_lease", kLeaseTableColumns, lease_column));
-  RQ_TRY(batch_ready_.attach(db_, "batch_ready", 3,
-                             [](sqlite3_context* out, const void* row, int column) {
-                               const auto& line = *static_cast<const LinePlace*>(row);
-                               sqlite3_result_int64(out, column == 0   ? line.queue
-                                                         : column == 1 ? line.key.rank
-                                                                       : line.key.seq);
-                             }));
   for (const Item& item : items) RQ_TRY(item.statement.prepare(db_.handle(), item.sql.c_str()));
   return {};
 }
@@ -277,7 +281,7 @@ Result<void> SqliteStore::renew_log() {
   if (code == SQLITE_OK && open) code = log->pMethods->xFileSize(log, &size);
   std::string part;
   for (sqlite3_int64 at = 0; code == SQLITE_OK && at < size;) {
-    part.resize(static_cast<std::size_t>(std::min<sqlite3_int64>(size - at, base::kMiB)));
+    part.resize(std::min(static_cast<std::size_t>(size - at), kLogPieceBytes));
     const int n = static_cast<int>(part.size());
     code = log->pMethods->xRead(log, part.data(), n, at);
     if (code == SQLITE_OK) code = log->pMethods->xWrite(log, part.data(), n, at);

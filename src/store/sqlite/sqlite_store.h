@@ -86,6 +86,18 @@ class SqliteStore final : public Store {
     std::uint64_t batch = 0;  // the last one that used it
   };
 
+  struct LinePlace {
+    QueueId queue;
+    sqlite::ReadyKey key;
+  };
+  // Of one queue and rank: the numbers from first to last.
+  struct Run {
+    QueueId queue;
+    std::int64_t rank;
+    Seq first;
+    Seq last;
+  };
+
   [[nodiscard]] static Place place_of(const Message& message);
   [[nodiscard]] Held& hold(Message&& message);
   [[nodiscard]] Held* held(Seq seq);
@@ -102,6 +114,8 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> flush();
   [[nodiscard]] Result<void> flush_messages();
   [[nodiscard]] Result<void> flush_ready();
+  [[nodiscard]] Result<void> add_to_line(const Run& run);
+  [[nodiscard]] Result<void> take_from_line(const Run& run);
   [[nodiscard]] Result<void> flush_scheduled();
   [[nodiscard]] Result<void> flush_finished();
   [[nodiscard]] static std::string_view kind_of(Where where);
@@ -119,7 +133,6 @@ class SqliteStore final : public Store {
   core::Boot boot_ = 0;
   // Used by db_, which must go first; the rows by the statements that insert.
   BatchRows batch_message_;
-  BatchRows batch_ready_;
   BatchRows batch_lease_;
   LogVfs log_vfs_;
   Db db_;
@@ -131,7 +144,7 @@ class SqliteStore final : public Store {
     Statement find, find_key, window_start;
     Statement insert_messages, update_message, delete_message, delete_messages;
     Statement replace_detail, delete_detail;
-    Statement insert_readies, delete_ready, delete_ready_range;
+    Statement find_run, insert_run, lengthen_run, behead_run, delete_runs;
     Statement insert_scheduled, delete_scheduled;
     Statement insert_finished, delete_finished, first_finished;
     Statement insert_leases, replace_leases, delete_lease, delete_leases;
@@ -164,10 +177,6 @@ class SqliteStore final : public Store {
   std::vector<QueueId> erased_queues_;
 
   // Used by flush(), kept for their capacity.
-  struct LinePlace {
-    QueueId queue;
-    sqlite::ReadyKey key;
-  };
   std::vector<LinePlace> ready_removals_;
   std::vector<LinePlace> ready_inserts_;
   std::vector<Seq> seqs_;

@@ -1,0 +1,115 @@
+// Table `ready`: the line as runs of consecutive numbers.
+#include <gtest/gtest.h>
+
+#include "store/sqlite/engine_rig.h"
+#include "store/sqlite/ready_windows.h"
+
+namespace rq::store::sqlite::test {
+namespace {
+
+using core::Action;
+using core::Seq;
+
+class Line : public ::testing::Test {
+ protected:
+  // Puts n messages in one batch; the number of the first.
+  Seq put(const std::string& queue, int n) {
+    const Seq first = rig.put(queue);
+    for (int i = 1; i < n; ++i) rig.submit(Rig::put_of(queue));
+    rig.run();
+    return first;
+  }
+  void cancel(const std::vector<Seq>& seqs) {
+    core::Act act;
+    act.action = Action::cancel;
+    act.messages = seqs;
+    rig.ask<core::ActDone>(std::move(act));
+  }
+  // As offsets from `base`: "0-9 12-12".
+  std::string runs(Seq base) {
+    rig.expect_sound();
+    std::string out;
+    for (const std::string& row : rows_of(
+             rig.file(),
+             fmt::format("SELECT (first_seq - {0}) || '-' || (last_seq - {0}) FROM ready ORDER BY "
+                         "queue, rank, last_seq",
+                         base))) {
+      out += (out.empty() ? "" : " ") + row;
+    }
+    return out;
+  }
+
+  Rig rig;
+};
+
+TEST_F(Line, GrowsAtItsEndAndShrinksAtItsHead) {
+  rig.define("q");
+  const Seq base = put("q", 10);
+  EXPECT_EQ(runs(base), "0-9");
+  put("q", 5);
+  EXPECT_EQ(runs(base), "0-14");
+  rig.take("q", 4);
+  EXPECT_EQ(runs(base), "4-14");
+  rig.take("q", 100);
+  EXPECT_EQ(runs(base), "");
+}
+
+TEST_F(Line, IsCutWhereSomethingLeaves) {
+  rig.define("q");
+  const Seq base = put("q", 20);
+  cancel({base + 3});
+  EXPECT_EQ(runs(base), "0-2 4-19");
+  cancel({base + 19, base + 4});
+  EXPECT_EQ(runs(base), "0-2 5-18");
+  cancel({base + 7, base + 8, base + 12});
+  EXPECT_EQ(runs(base), "0-2 5-6 9-11 13-18");
+  // From within one run into another, everything between included.
+  cancel({base + 2, base + 5, base + 6, base + 9});
+  EXPECT_EQ(runs(base), "0-1 10-11 13-18");
+  const auto taken = rig.take("q", 5);
+  ASSERT_EQ(taken.size(), 5U);
+  EXPECT_EQ(taken.back().seq, base + 13);
+  EXPECT_EQ(runs(base), "14-18");
+}
+
+TEST_F(Line, TakesBackWhatIsReleased) {
+  rig.define("q");
+  const Seq base = put("q", 6);
+  const auto taken = rig.take("q", 3);
+  ASSERT_EQ(taken.size(), 3U);
+  ASSERT_TRUE(rig.finish(taken[1], core::Outcome::release));
+  EXPECT_EQ(runs(base), "1-1 3-5");
+  ASSERT_TRUE(rig.finish(taken[2], core::Outcome::release));
+  EXPECT_EQ(runs(base), "1-2 3-5") << "grows at the end only";
+  EXPECT_EQ(rig.take("q", 4).size(), 4U);
+  EXPECT_EQ(runs(base), "5-5");
+}
+
+TEST_F(Line, IsOneOfEachQueueAndPriority) {
+  rig.define("a");
+  rig.define("b");
+  const Seq base = rig.put("a");
+  rig.put("b");
+  rig.put("a");
+  rig.put("a", 7);
+  rig.put("a");
+  EXPECT_EQ(runs(base), "3-3 0-0 2-2 4-4 1-1");
+  EXPECT_EQ(rig.take("a", 3).size(), 3U);
+  EXPECT_EQ(runs(base), "4-4 1-1");
+}
+
+TEST_F(Line, IsReadWhereTheWindowEnds) {
+  rig.define("q");
+  const int n = static_cast<int>(kWindowMax) + 100;
+  const Seq base = put("q", n);
+  rig.reopen();
+  Seq next = base;
+  while (next < base + n) {
+    for (const core::Message& m : rig.take("q", 100)) EXPECT_EQ(m.seq, next++);
+    if (HasFailure()) return;
+  }
+  EXPECT_EQ(runs(base), "");
+}
+
+}  // namespace
+}  // namespace rq::store::sqlite::test
