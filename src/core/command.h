@@ -19,6 +19,9 @@ struct Ticket {
   std::uint32_t door = 0;        // which door of the server
   std::uint64_t connection = 0;  // of that door, never reused while the server runs
   std::uint64_t request = 0;     // the door's own
+  // Behind a reserve of its connection that waits, it waits too: commands of this connection are
+  // done one after the other.
+  bool in_turn = false;
 };
 
 // --- Putting ---
@@ -57,7 +60,11 @@ struct ReserveQueue {
 struct Reserve {
   std::shared_ptr<const std::vector<ReserveQueue>> queues;
   std::int64_t limit = 1;
+  // As `limit` reserves of one message, with the requests of the ticket and those after it: what
+  // there is is told at once, and the others (from its number on) are answered later.
+  bool each = false;
   std::optional<Instant> wait_until;  // absent: do not wait. Instant::max(): for ever
+  Millis margin{0};  // above 0: nor longer than this before a lease of the connection ends
   std::string worker;
   std::optional<Millis> lease;
   LeaseEnd end = LeaseEnd::deadline;
@@ -70,6 +77,9 @@ struct Reserved {
 };
 // The connection is gone: forget its waiting reserves, give back its LeaseEnd::connection leases.
 struct Disconnect {};
+// The connection waits no more: its reserve that waits ends with nothing, those behind it find what
+// they find. No reply of its own.
+struct StopWaiting {};
 
 struct Heartbeat {
   struct Item {
@@ -234,9 +244,10 @@ struct ForgetWaste {  // these folders of removed messages are gone from the dis
   std::vector<std::string> folders;
 };
 
-using Command = std::variant<Put, PutMany, Reserve, Disconnect, Heartbeat, Finish, Duplicate, Act,
-                             Kick, KickOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue,
-                             SetAdmin, DeleteQueue, SetScriptError, ShiftLeases, ForgetWaste>;
+using Command =
+    std::variant<Put, PutMany, Reserve, Disconnect, StopWaiting, Heartbeat, Finish, Duplicate, Act,
+                 Kick, KickOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue, SetAdmin,
+                 DeleteQueue, SetScriptError, ShiftLeases, ForgetWaste>;
 
 struct Ok {};
 struct Waiting {};  // inside the engine: the reply comes later, or never

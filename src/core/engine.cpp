@@ -80,51 +80,64 @@ Result<void> Engine::run(std::span<Envelope> batch, Instant now, bool want_notic
   ++batches_;
   commands_ += static_cast<std::int64_t>(batch.size());
 
-  auto ran = opened_ ? run_in_transaction(batch, out)
+  const std::uint64_t first_arrival = waiters_.arrivals();
+  auto ran = opened_ ? run_in_transaction(batch)
                      : Result<void>{fail(Code::unknown_outcome, "the store is not open",
                                          "repeat the request; see the server's log")};
   if (ran) return {};
   opened_ = false;
-
-  // All or nothing: whoever would have got a reply of this batch gets the fault.
-  const Error& fault = ran.error();
-  out.notices.clear();
-  std::vector<Delivery> failed;
-  for (std::size_t i = first_delivery; i < out.deliveries.size(); ++i) {
-    failed.push_back({out.deliveries[i].ticket, fault});
-  }
-  const std::size_t answered = failed.size();
-  for (const Envelope& envelope : batch) {
-    const bool has_reply =
-        std::any_of(failed.begin(), failed.begin() + static_cast<std::ptrdiff_t>(answered),
-                    [&](const Delivery& d) {
-                      return d.ticket.door == envelope.ticket.door &&
-                             d.ticket.connection == envelope.ticket.connection &&
-                             d.ticket.request == envelope.ticket.request;
-                    });
-    if (has_reply || std::holds_alternative<Disconnect>(envelope.command)) continue;
-    waiters_.withdraw(envelope.ticket);
-    failed.push_back({envelope.ticket, fault});
-  }
-  out.deliveries.resize(first_delivery);
-  for (Delivery& delivery : failed) out.deliveries.push_back(std::move(delivery));
+  fail_batch(batch, first_delivery, first_arrival, ran.error());
   return ran;
 }
 
-Result<void> Engine::run_in_transaction(std::span<Envelope> batch, Outbox& out) {
+// All or nothing: whoever would have got a reply of this batch gets the fault, and so does what has
+// come and waits.
+void Engine::fail_batch(std::span<Envelope> batch, std::size_t first_delivery,
+                        std::uint64_t first_arrival, const Error& fault) {
+  out_->notices.clear();
+  const auto same = [](const Ticket& a, const Ticket& b) {
+    return a.door == b.door && a.connection == b.connection && a.request == b.request;
+  };
+  std::vector<Delivery> failed;
+  for (std::size_t i = first_delivery; i < out_->deliveries.size(); ++i) {
+    failed.push_back({out_->deliveries[i].ticket, fault});
+  }
+  for (const Waiters::Waiter& waiter : waiters_.take_after(first_arrival)) {
+    failed.push_back({waiter.ticket, fault});
+    release(waiter.ticket);
+  }
+  const auto answered = static_cast<std::ptrdiff_t>(failed.size());
+  for (const Envelope& envelope : batch) {
+    const Ticket& ticket = envelope.ticket;
+    if (const auto line = held_.find({ticket.door, ticket.connection}); line != held_.end()) {
+      std::erase_if(line->second,
+                    [&](const Held& h) { return same(h.envelope.ticket, envelope.ticket); });
+    }
+    const bool has_reply = std::any_of(failed.begin(), failed.begin() + answered,
+                                       [&](const Delivery& d) { return same(d.ticket, ticket); });
+    if (has_reply || std::holds_alternative<Disconnect>(envelope.command) ||
+        std::holds_alternative<StopWaiting>(envelope.command)) {
+      continue;
+    }
+    failed.push_back({ticket, fault});
+  }
+  out_->deliveries.resize(first_delivery);
+  for (Delivery& delivery : failed) out_->deliveries.push_back(std::move(delivery));
+}
+
+Result<void> Engine::run_in_transaction(std::span<Envelope> batch) {
   RQ_TRY(store_.begin());
   auto work = [&]() -> Result<void> {
     RQ_TRY(run_timers());
+    RQ_TRY(run_released());
     for (Envelope& envelope : batch) {
-      ticket_ = envelope.ticket;
-      auto reply = apply(envelope.command);
-      if (!reply) {
-        if (base::row_of(reply.error().code).kind == Kind::fault) return std::move(reply).error();
-        out.deliveries.push_back({ticket_, std::move(reply).error()});
-      } else if (!std::holds_alternative<Waiting>(*reply)) {
-        out.deliveries.push_back({ticket_, std::move(*reply)});
+      if (holds(envelope.ticket)) {
+        const Ticket& ticket = envelope.ticket;
+        held_[{ticket.door, ticket.connection}].push_back({std::move(envelope), now_});
+        continue;
       }
-      RQ_TRY(serve_offered());
+      RQ_TRY(run_one(envelope));
+      RQ_TRY(run_released());
     }
     return {};
   };
@@ -133,6 +146,58 @@ Result<void> Engine::run_in_transaction(std::span<Envelope> batch, Outbox& out) 
     return worked;
   }
   return commit();
+}
+
+Result<void> Engine::run_one(Envelope& envelope) {
+  ticket_ = envelope.ticket;
+  auto reply = apply(envelope.command);
+  if (!reply) {
+    const bool fault = base::row_of(reply.error().code).kind == Kind::fault;
+    out_->deliveries.push_back({ticket_, reply.error()});
+    if (fault) return std::move(reply).error();
+  } else if (!std::holds_alternative<Waiting>(*reply)) {
+    out_->deliveries.push_back({ticket_, std::move(*reply)});
+  }
+  return serve_offered();
+}
+
+// --- In turn ---
+
+bool Engine::holds(const Ticket& ticket) const {
+  if (!ticket.in_turn) return false;
+  return waiters_.waits(ticket.door, ticket.connection) ||
+         (!held_.empty() && held_.contains({ticket.door, ticket.connection}));
+}
+
+// The reserve of this ticket has been answered: what is behind it comes next.
+void Engine::release(const Ticket& ticket) {
+  const Connection connection{ticket.door, ticket.connection};
+  if (!held_.empty() && held_.contains(connection)) released_.push_back(connection);
+}
+
+Result<void> Engine::run_released() {
+  while (!released_.empty()) {
+    const Connection connection = released_.back();
+    const auto line = held_.find(connection);
+    if (line == held_.end() || waiters_.waits(connection.first, connection.second)) {
+      released_.pop_back();
+      continue;
+    }
+    if (line->second.empty()) {
+      held_.erase(line);
+      continue;
+    }
+    Held next = std::move(line->second.front());
+    line->second.pop_front();
+    if (auto* reserve = std::get_if<Reserve>(&next.envelope.command)) {
+      // Its time to wait begins now.
+      if (reserve->wait_until && *reserve->wait_until != Instant::max()) {
+        *reserve->wait_until += now_ - next.since;
+      }
+    }
+    RQ_TRY(run_one(next.envelope));
+  }
+  return {};
 }
 
 Result<void> Engine::commit() {
@@ -180,6 +245,7 @@ Result<void> Engine::run_timers() {
   RQ_TRY(serve_offered());
   while (auto waiter = waiters_.take_timed_out(now_)) {
     out_->deliveries.push_back({waiter->ticket, Reserved{}});
+    release(waiter->ticket);
   }
   return {};
 }
@@ -231,6 +297,7 @@ Result<void> Engine::sweep_finished(Entry& entry, bool err) {
 }
 
 Result<Instant> Engine::next_wake() {
+  if (!released_.empty()) return now_;  // a fault has come between
   Instant at = std::min(waiters_.next_timeout(), relaxed_sync_at_);
   if (!queue_timers_.empty()) at = std::min(at, std::get<0>(*queue_timers_.begin()));
   RQ_TRY_ASSIGN(deadline, store_.next_deadline());

@@ -9,6 +9,7 @@
 //
 // Thread: one. Errors: a refusal refuses its command alone; a fault of the store fails the batch.
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <set>
@@ -37,7 +38,8 @@ class Engine {
   [[nodiscard]] base::Result<void> open(Instant now);
 
   // One batch: first all that is due at `now`, then the commands in their order, then the commit.
-  // Every command gets one delivery (a waiting reserve in a later batch; Disconnect none). On a
+  // Every command gets one delivery (a waiting reserve, and what is behind it in turn, in a later
+  // batch; Reserve::each up to one a message; Disconnect and StopWaiting none). On a
   // fault all get it as their answer, the engine must be opened again, and the fault is returned.
   [[nodiscard]] base::Result<void> run(std::span<Envelope> batch, Instant now, bool want_notices,
                                        Outbox& out);
@@ -59,8 +61,20 @@ class Engine {
     std::array<Instant, 4> timers{};  // epoch: not set
   };
 
+  using Connection = std::pair<std::uint32_t, std::uint64_t>;  // and its door first
+  struct Held {
+    Envelope envelope;
+    Instant since{};
+  };
+
   // engine.cpp
-  [[nodiscard]] base::Result<void> run_in_transaction(std::span<Envelope> batch, Outbox& out);
+  [[nodiscard]] base::Result<void> run_in_transaction(std::span<Envelope> batch);
+  [[nodiscard]] base::Result<void> run_one(Envelope& envelope);
+  [[nodiscard]] base::Result<void> run_released();
+  [[nodiscard]] bool holds(const Ticket& ticket) const;
+  void release(const Ticket& ticket);
+  void fail_batch(std::span<Envelope> batch, std::size_t first_delivery,
+                  std::uint64_t first_arrival, const base::Error& fault);
   [[nodiscard]] base::Result<void> run_timers();
   [[nodiscard]] base::Result<void> run_queue_timer(Entry& entry, QueueTimer timer);
   [[nodiscard]] base::Result<void> sweep_finished(Entry& entry, bool err);
@@ -73,12 +87,16 @@ class Engine {
   // engine_lease.cpp
   [[nodiscard]] base::Result<Reply> dispatch(Reserve& reserve);
   [[nodiscard]] base::Result<Reply> dispatch(Disconnect& disconnect);
+  [[nodiscard]] base::Result<Reply> dispatch(StopWaiting& stop);
   [[nodiscard]] base::Result<Reply> dispatch(Heartbeat& heartbeat);
   [[nodiscard]] base::Result<Reply> dispatch(Finish& finish);
   [[nodiscard]] base::Result<Reply> dispatch(Duplicate& duplicate);
   [[nodiscard]] base::Result<Message> reserve_only(const Ticket& ticket, const Reserve& reserve);
   [[nodiscard]] base::Result<void> collect(const Ticket& ticket, const Reserve& reserve,
                                            std::vector<Message>& out);
+  [[nodiscard]] bool tell_part(Ticket& ticket, Reserve& reserve, Reserved& reserved);
+  [[nodiscard]] base::Result<bool> wait(const Ticket& ticket, Reserve&& reserve,
+                                        std::vector<QueueId>&& queues);
   [[nodiscard]] Message lease_to(Record& record, const Ticket& ticket, const Reserve& reserve);
   [[nodiscard]] base::Result<void> serve_offered();
   [[nodiscard]] base::Result<Record*> find_leased(const Token& token);
@@ -147,7 +165,7 @@ class Engine {
     std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
   };
   struct ConnectionHash {
-    std::size_t operator()(const std::pair<std::uint32_t, std::uint64_t>& c) const {
+    std::size_t operator()(const Connection& c) const {
       return std::hash<std::uint64_t>{}(c.second * 31 + c.first);
     }
   };
@@ -161,10 +179,11 @@ class Engine {
 
   // May be lost:
   Waiters waiters_;
-  std::unordered_map<std::pair<std::uint32_t, std::uint64_t>, std::unordered_set<Seq>,
-                     ConnectionHash>
-      leases_of_connection_;
-  std::unordered_map<Seq, std::pair<std::uint32_t, std::uint64_t>> connection_of_lease_;
+  // What came behind a reserve that waits, of each connection; in the order it came.
+  std::unordered_map<Connection, std::deque<Held>, ConnectionHash> held_;
+  std::vector<Connection> released_;  // of these the reserve has been answered
+  std::unordered_map<Connection, std::unordered_set<Seq>, ConnectionHash> leases_of_connection_;
+  std::unordered_map<Seq, Connection> connection_of_lease_;
   Counters gone_;             // totals of queues that were deleted since the start
   bool opened_ = false;       // false: what it knows may not be what the store holds
   std::uint64_t rounds_ = 0;  // walks over the queues of a reserve, to see each queue once

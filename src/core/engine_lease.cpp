@@ -58,11 +58,40 @@ Result<Reply> Engine::dispatch(Reserve& reserve) {
   }
   Reserved reserved;
   RQ_TRY(collect(ticket_, reserve, reserved.messages));
-  if (!reserved.messages.empty() || !reserve.wait_until || *reserve.wait_until <= now_) {
-    return Reply{std::move(reserved)};
+  if (!tell_part(ticket_, reserve, reserved)) return Reply{std::move(reserved)};
+  RQ_TRY_ASSIGN(waits, wait(ticket_, std::move(reserve), std::move(watched)));
+  return waits ? Reply{Waiting{}} : Reply{Reserved{}};
+}
+
+// Whether the reserve goes on with nothing: `reserved` is empty, or the first part of the answer,
+// which is told here; then `ticket` and `reserve` become those of the rest.
+bool Engine::tell_part(Ticket& ticket, Reserve& reserve, Reserved& reserved) {
+  const auto got = static_cast<std::int64_t>(reserved.messages.size());
+  if (got == 0) return true;
+  if (!reserve.each || got >= reserve.limit) return false;
+  out_->deliveries.push_back({ticket, std::move(reserved)});
+  ticket.request += static_cast<std::uint64_t>(got);
+  reserve.limit -= got;
+  return true;
+}
+
+// False: its time is over already.
+Result<bool> Engine::wait(const Ticket& ticket, Reserve&& reserve, std::vector<QueueId>&& queues) {
+  if (!reserve.wait_until) return false;
+  if (reserve.margin > Millis{0}) {
+    const auto leases = leases_of_connection_.find({ticket.door, ticket.connection});
+    if (leases != leases_of_connection_.end()) {
+      for (const Seq seq : leases->second) {
+        RQ_TRY_ASSIGN(record, store_.find(seq));
+        if (record == nullptr || !record->message.lease) continue;
+        const Instant begins = record->message.lease->until - reserve.margin;
+        reserve.wait_until = std::min(*reserve.wait_until, begins);
+      }
+    }
   }
-  waiters_.add(ticket_, std::move(reserve), watched);
-  return Reply{Waiting{}};
+  if (*reserve.wait_until <= now_) return false;
+  waiters_.add(ticket, std::move(reserve), std::move(queues));
+  return true;
 }
 
 Result<Message> Engine::reserve_only(const Ticket& ticket, const Reserve& reserve) {
@@ -180,14 +209,23 @@ Result<void> Engine::serve_offered() {
       offered_.clear();
       break;
     }
-    const Waiters::Waiter served = waiters_.take(*longest);
-    out_->deliveries.push_back({served.ticket, std::move(reserved)});
+    Waiters::Waiter served = waiters_.take(*longest);
+    if (!tell_part(served.ticket, served.reserve, reserved)) {
+      out_->deliveries.push_back({served.ticket, std::move(reserved)});
+    } else {
+      RQ_TRY_ASSIGN(waits,
+                    wait(served.ticket, std::move(served.reserve), std::move(served.queues)));
+      if (waits) continue;
+      out_->deliveries.push_back({served.ticket, Reserved{}});
+    }
+    release(served.ticket);
   }
   return {};
 }
 
 Result<Reply> Engine::dispatch(Disconnect& /*disconnect*/) {
-  waiters_.forget(ticket_.door, ticket_.connection);
+  waiters_.take_all(ticket_.door, ticket_.connection);
+  held_.erase({ticket_.door, ticket_.connection});
   const auto found = leases_of_connection_.find({ticket_.door, ticket_.connection});
   if (found != leases_of_connection_.end()) {
     std::vector<Seq> leased(found->second.begin(), found->second.end());
@@ -207,6 +245,19 @@ Result<Reply> Engine::dispatch(Disconnect& /*disconnect*/) {
     }
     leases_of_connection_.erase({ticket_.door, ticket_.connection});
   }
+  return Reply{Waiting{}};
+}
+
+Result<Reply> Engine::dispatch(StopWaiting& /*stop*/) {
+  if (const auto line = held_.find({ticket_.door, ticket_.connection}); line != held_.end()) {
+    for (Held& held : line->second) {
+      if (auto* reserve = std::get_if<Reserve>(&held.envelope.command)) reserve->wait_until.reset();
+    }
+  }
+  for (const Waiters::Waiter& waiter : waiters_.take_all(ticket_.door, ticket_.connection)) {
+    out_->deliveries.push_back({waiter.ticket, Reserved{}});
+  }
+  release(ticket_);
   return Reply{Waiting{}};
 }
 

@@ -15,12 +15,11 @@ bool has_timeout(const Reserve& reserve) {
 }
 }  // namespace
 
-void Waiters::add(const Ticket& ticket, Reserve&& reserve, const std::vector<QueueId>& queues) {
+void Waiters::add(const Ticket& ticket, Reserve&& reserve, std::vector<QueueId> queues) {
   std::uint32_t slot = 0;
   if (free_slots_.empty()) {
     slot = static_cast<std::uint32_t>(slots_.size());
     slots_.emplace_back();
-    queues_of_slot_.emplace_back();
   } else {
     slot = free_slots_.back();
     free_slots_.pop_back();
@@ -28,11 +27,11 @@ void Waiters::add(const Ticket& ticket, Reserve&& reserve, const std::vector<Que
   Waiter& waiter = slots_[slot];
   waiter.ticket = ticket;
   waiter.reserve = std::move(reserve);
+  waiter.queues = std::move(queues);
   waiter.arrival = ++arrivals_;
   ++alive_;
   const Place place{.slot = slot, .arrival = waiter.arrival};
-  queues_of_slot_[slot] = queues;
-  for (const QueueId queue : queues) lines_[queue].places.push_back(place);
+  for (const QueueId queue : waiter.queues) lines_[queue].places.push_back(place);
   by_connection_[{ticket.door, ticket.connection}].push_back(place);
   if (has_timeout(waiter.reserve)) {
     timeouts_.push_back({.at = *waiter.reserve.wait_until, .place = place});
@@ -72,7 +71,7 @@ Waiters::Waiter Waiters::take(Waiter& waiter) {
   places.erase(place);
   if (places.empty()) by_connection_.erase(found);
 
-  for (const QueueId queue : queues_of_slot_[slot]) {
+  for (const QueueId queue : out.queues) {
     const auto line = lines_.find(queue);
     if (line == lines_.end()) continue;
     ++line->second.stale;
@@ -119,24 +118,21 @@ Instant Waiters::next_timeout() {
   return timeouts_.empty() ? Instant::max() : timeouts_.front().at;
 }
 
-bool Waiters::withdraw(const Ticket& ticket) {
-  const auto found = by_connection_.find({ticket.door, ticket.connection});
-  if (found == by_connection_.end()) return false;
-  for (const Place& place : found->second) {
-    if (slots_[place.slot].ticket.request != ticket.request) continue;
-    static_cast<void>(take(slots_[place.slot]));
-    return true;
-  }
-  return false;
+std::vector<Waiters::Waiter> Waiters::take_all(std::uint32_t door, std::uint64_t connection) {
+  std::vector<Waiter> taken;
+  const auto found = by_connection_.find({door, connection});
+  if (found == by_connection_.end()) return taken;
+  const std::vector<Place> places = found->second;
+  for (const Place& place : places) taken.push_back(take(slots_[place.slot]));
+  return taken;
 }
 
-void Waiters::forget(std::uint32_t door, std::uint64_t connection) {
-  const auto found = by_connection_.find({door, connection});
-  if (found == by_connection_.end()) return;
-  const std::vector<Place> places = found->second;
-  for (const Place& place : places) {
-    if (live(place)) static_cast<void>(take(slots_[place.slot]));
+std::vector<Waiters::Waiter> Waiters::take_after(std::uint64_t arrivals) {
+  std::vector<Waiter> taken;
+  for (Waiter& waiter : slots_) {
+    if (waiter.arrival > arrivals) taken.push_back(take(waiter));
   }
+  return taken;
 }
 
 std::size_t Waiters::places_held() const {

@@ -18,11 +18,12 @@ class Waiters {
   struct Waiter {
     Ticket ticket;
     Reserve reserve;
+    std::vector<QueueId> queues;
     std::uint64_t arrival = 0;  // 0: the slot is free
   };
 
   // Starts to wait in `queues`.
-  void add(const Ticket& ticket, Reserve&& reserve, const std::vector<QueueId>& queues);
+  void add(const Ticket& ticket, Reserve&& reserve, std::vector<QueueId> queues);
   // The one that has waited longest for this queue; null when there is none. Valid until the next
   // call of a non-const function.
   [[nodiscard]] Waiter* first(QueueId queue);
@@ -32,11 +33,15 @@ class Waiters {
   [[nodiscard]] std::optional<Waiter> take_timed_out(Instant now);
   // When the next time is over; Instant::max() for never.
   [[nodiscard]] Instant next_timeout();
-  // Takes back this very one; false when it does not wait.
-  bool withdraw(const Ticket& ticket);
-  // The connection is gone.
-  void forget(std::uint32_t door, std::uint64_t connection);
+  // Takes all of a connection, in the order they came.
+  std::vector<Waiter> take_all(std::uint32_t door, std::uint64_t connection);
+  // Takes all that came after the first `arrivals`.
+  std::vector<Waiter> take_after(std::uint64_t arrivals);
 
+  [[nodiscard]] bool waits(std::uint32_t door, std::uint64_t connection) const {
+    return by_connection_.contains({door, connection});
+  }
+  [[nodiscard]] std::uint64_t arrivals() const { return arrivals_; }  // ever
   [[nodiscard]] std::int64_t waiting_in(QueueId queue) const;
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(alive_); }
   // Entries in all lists, stale ones with them: what memory is spent on.
@@ -71,7 +76,6 @@ class Waiters {
   void sweep_timeouts();
 
   std::deque<Waiter> slots_;  // stable addresses
-  std::vector<std::vector<QueueId>> queues_of_slot_;
   std::vector<std::uint32_t> free_slots_;
   std::unordered_map<QueueId, Line> lines_;
   std::vector<Timeout> timeouts_;  // a heap, the earliest at the front

@@ -60,23 +60,30 @@ TEST(Waiters, AConnectionIsForgottenWithAllItWaitsFor) {
   w.add(ticket(1, 1), waits(), {kA, kB});
   w.add(ticket(1, 2), waits(base::from_ms(5)), {kB});
   w.add(ticket(1, 1, 9), waits(), {kB});
-  w.forget(0, 1);
+  EXPECT_TRUE(w.waits(0, 1));
+  EXPECT_EQ(w.take_all(0, 1).size(), 2U);
+  EXPECT_FALSE(w.waits(0, 1));
   EXPECT_EQ(w.size(), 1);
   EXPECT_EQ(w.first(kA), nullptr);
   EXPECT_EQ(w.first(kB)->ticket.door, 9U) << "another door's connection of the same number";
   EXPECT_EQ(w.next_timeout(), Instant::max());
-  w.forget(0, 77);
+  EXPECT_TRUE(w.take_all(0, 77).empty());
   EXPECT_EQ(w.size(), 1);
 }
 
-TEST(Waiters, OneRequestCanBeWithdrawn) {
+TEST(Waiters, WhatCameAfterAMomentCanBeTakenBack) {
   Waiters w;
   w.add(ticket(1, 1), waits(), {kA});
+  const std::uint64_t moment = w.arrivals();
   w.add(ticket(1, 2), waits(), {kA});
-  EXPECT_TRUE(w.withdraw(ticket(1, 1)));
-  EXPECT_FALSE(w.withdraw(ticket(1, 1)));
-  EXPECT_FALSE(w.withdraw(ticket(8, 1)));
-  EXPECT_EQ(w.first(kA)->ticket.request, 2U);
+  w.add(ticket(2, 1), waits(base::from_ms(5)), {kA, kB});
+  const auto taken = w.take_after(moment);
+  ASSERT_EQ(taken.size(), 2U);
+  EXPECT_EQ(taken[0].ticket.request, 2U);
+  EXPECT_TRUE(w.take_after(moment).empty());
+  EXPECT_EQ(w.first(kA)->ticket.request, 1U);
+  EXPECT_EQ(w.first(kB), nullptr);
+  EXPECT_EQ(w.next_timeout(), Instant::max());
 }
 
 TEST(Waiters, AReusedSlotIsNotTakenForTheOldOne) {
@@ -155,7 +162,9 @@ RC_GTEST_PROP(Waiters, DoWhatAPlainListDoes, ()) {
       }
     } else {
       const std::uint64_t connection = *rc::gen::inRange<std::uint64_t>(1, 4);
-      w.forget(0, connection);
+      for (const Waiters::Waiter& taken : w.take_all(0, connection)) {
+        RC_ASSERT(taken.ticket.connection == connection);
+      }
       std::erase_if(plain, [&](const Plain& p) { return p.connection == connection; });
     }
     RC_ASSERT(w.size() == static_cast<std::int64_t>(plain.size()));

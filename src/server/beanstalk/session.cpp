@@ -27,7 +27,8 @@ constexpr Millis kSafetyMargin{1000};
 constexpr std::size_t kBodyBytesInFlight = 16 * base::kMiB;
 constexpr std::uint32_t kBodiesInFlightFirst = 256;  // while their size is not known
 constexpr std::size_t kSlotsKept = 128;
-constexpr std::uint64_t kFence = std::numeric_limits<std::uint64_t>::max();  // no request has it
+// Bodies of puts behind a reserve that may wait for ever.
+constexpr std::uint64_t kBodyBytesHeldMax = 256 * base::kKiB;
 constexpr std::string_view kDefaultTube = "default";
 
 bool is_reserve(Verb verb) {
@@ -35,6 +36,10 @@ bool is_reserve(Verb verb) {
 }
 bool is_of_a_lease(Verb verb) {
   return verb == Verb::remove || verb == Verb::release || verb == Verb::bury || verb == Verb::touch;
+}
+// Done here, and seen by others at once.
+bool changes_tubes(Verb verb) {
+  return verb == Verb::use || verb == Verb::watch || verb == Verb::ignore;
 }
 bool has_body(Verb verb) {
   return is_reserve(verb) || verb == Verb::peek || verb == Verb::peek_ready ||
@@ -122,7 +127,7 @@ bool Session::must_wait(const Request& request) {
     if (bodies_ >= allowed) return true;
   }
   if (is_reserve(request.verb)) return false;
-  if (waiting_ > 0) return true;
+  if (waiting_ > 0 && (changes_tubes(request.verb) || put_bytes_ >= kBodyBytesHeldMax)) return true;
   // It may be about the very job that is being reserved.
   return reserving_ > 0 && is_of_a_lease(request.verb) &&
          reserved_.find(seq_of(request.id)) == nullptr;
@@ -200,14 +205,12 @@ void Session::reserve(const Request& request) {
     ++host_.totals.workers;
   }
   std::optional<Instant> until;
-  if (request.verb == Verb::reserve) {
+  if (input_ended_) {
+    // It finds what it finds.
+  } else if (request.verb == Verb::reserve) {
     until = Instant::max();
   } else if (request.timeout_s > 0) {
     until = host_.now() + seconds{request.timeout_s};
-  }
-  // Its wait ends when the safety margin of a job in hand begins.
-  if (until) {
-    if (const auto soon = deadline_soon()) until = std::min(*until, *soon);
   }
   if (group_ != Group::reserve || reserve_until_ != until) {
     flush_group();
@@ -215,7 +218,6 @@ void Session::reserve(const Request& request) {
     reserve_until_ = until;
   }
   Slot& slot = add_slot(request.verb);
-  slot.until = until;
   slot.waits = until.has_value();
   ++reserving_;
   if (slot.waits) ++waiting_;
@@ -452,6 +454,10 @@ void Session::advance() {
 
 void Session::submit(std::uint64_t request, core::Command&& command) {
   flush_group();
+  host_.submit({0, connection_, request, true}, std::move(command));
+}
+
+void Session::submit_more(std::uint64_t request, core::Command&& command) {
   host_.submit({0, connection_, request}, std::move(command));
 }
 
@@ -488,15 +494,14 @@ void Session::flush_group() {
       command = std::exchange(touches_, {});
       break;
     case Group::reserve:
-      return submit_reserve(request, std::exchange(reserves_, 0), reserve_until_);
+      return submit_reserve(request, std::exchange(reserves_, 0));
     case Group::none:
       return;
   }
-  host_.submit({0, connection_, request}, std::move(command));
+  host_.submit({0, connection_, request, true}, std::move(command));
 }
 
-void Session::submit_reserve(std::uint64_t request, std::uint32_t count,
-                             std::optional<Instant> until) {
+void Session::submit_reserve(std::uint64_t request, std::uint32_t count) {
   Slot* slot = slot_of(request);
   if (slot == nullptr) return;
   slot->group = count;
@@ -509,10 +514,12 @@ void Session::submit_reserve(std::uint64_t request, std::uint32_t count,
   core::Reserve command;
   command.queues = watch_list_;
   command.limit = count;
-  command.wait_until = until;
+  command.each = true;
+  command.wait_until = reserve_until_;
+  command.margin = kSafetyMargin;
   command.end = core::LeaseEnd::connection;
   command.make_queue = true;
-  host_.submit({0, connection_, request}, std::move(command));
+  host_.submit({0, connection_, request, true}, std::move(command));
 }
 
 // When the safety margin of a job in hand begins: perhaps it has begun.
@@ -557,20 +564,22 @@ void Session::on(std::uint64_t request, core::Reserved& reply) {
   if (first == nullptr) return;
   const std::uint32_t asked = std::max<std::uint32_t>(first->group, 1);
   const auto got = static_cast<std::uint32_t>(reply.messages.size());
-  const auto until = first->until;
   for (std::uint32_t i = 0; i < got; ++i) {
     Slot* slot = slot_of(request + i);
     RQ_CHECK(slot != nullptr && i < asked);
     reserved_one(*slot, reply.messages[i]);
   }
   if (got == asked) return;
+  if (got > 0) {
+    // The others are answered later.
+    Slot* rest = slot_of(request + got);
+    RQ_CHECK(rest != nullptr);
+    rest->group = asked - got;
+    return;
+  }
   const auto soon = deadline_soon();
   const bool margin = soon && *soon <= host_.now();
-  // Some came: the others go on waiting, unless the margin of what came has begun.
-  if (got > 0 && until && *until > host_.now() && !margin) {
-    return submit_reserve(request + got, asked - got, soon ? std::min(*until, *soon) : until);
-  }
-  for (std::uint32_t i = got; i < asked; ++i) {
+  for (std::uint32_t i = 0; i < asked; ++i) {
     Slot* slot = slot_of(request + i);
     RQ_CHECK(slot != nullptr);
     const bool job = slot->verb == Verb::reserve_job;
@@ -602,7 +611,7 @@ void Session::finished_one(Slot& slot, const base::Result<core::State>& state,
       core::Act act;
       act.action = core::Action::remove;
       act.messages.push_back(slot.token.seq);
-      return submit(request, std::move(act));
+      return submit_more(request, std::move(act));
     }
     return fail(slot, state.error().code);
   }
@@ -661,7 +670,7 @@ void Session::on(std::uint64_t request, core::Peeked& reply) {
       return job_stats(*slot, std::nullopt);
     }
     // Its time to run is the queue's.
-    return submit(request, core::ShowQueue{slot->peeked->queue});
+    return submit_more(request, core::ShowQueue{slot->peeked->queue});
   }
   const core::Message& message = reply.message;
   body_seen_ = std::max(message.payload.size() + 1, body_seen_ - body_seen_ / 8);
@@ -697,7 +706,6 @@ void Session::on(std::uint64_t request, core::QueuesListed& reply) {
 }
 
 void Session::on(std::uint64_t request, core::EngineStatsDone& reply) {
-  if (request == kFence) return give_up_waiting();
   Slot* slot = slot_of(request);
   if (slot == nullptr) return;
   append_ok(reply_of(*slot), host_.stats(reply));
@@ -705,7 +713,6 @@ void Session::on(std::uint64_t request, core::EngineStatsDone& reply) {
 }
 
 void Session::on(std::uint64_t request, base::Error& reply) {
-  if (request == kFence) return give_up_waiting();
   Slot* first = slot_of(request);
   if (first == nullptr) return;
   if (reply.code == Code::not_found) {
@@ -739,9 +746,9 @@ void Session::make_and_pause(std::uint64_t request, Slot& slot) {
   define.queue = tube->queue;
   define.on_demand = true;
   define.settings.keep_done.count = 0;
-  host_.submit({0, connection_, 0}, std::move(define));
+  submit_more(0, std::move(define));
   const Millis lasts = std::max(delay_of(slot.delay_s), Millis{1});
-  submit(request, core::SetAdmin{tube->queue, core::Admin::pause, lasts});
+  submit_more(request, core::SetAdmin{tube->queue, core::Admin::pause, lasts});
 }
 
 void Session::fail(Slot& slot, Code code) {
@@ -754,32 +761,16 @@ void Session::fail(Slot& slot, Code code) {
 
 // --- The end ---
 
-// The engine answers in order: when it has answered this question, whoever still waits found
-// nothing.
 void Session::end_of_input() {
-  if (waiting_ == 0 || fenced_) return;
-  fenced_ = true;
-  host_.submit({0, connection_, kFence}, core::EngineStats{});
-}
-
-void Session::give_up_waiting() {
-  fenced_ = false;
-  if (waiting_ == 0) return;
-  host_.submit({0, connection_, 0}, core::Disconnect{});
-  reserved_.clear();
-  const std::uint64_t end = next_request_;
-  for (std::uint64_t request = end - (slots_.size() - head_); request < end; ++request) {
-    Slot* slot = slot_of(request);
-    if (slot == nullptr || !is_reserve(slot->verb)) continue;
-    reply_of(*slot).append(kTimedOut);
-    answered(*slot);
-  }
+  if (input_ended_) return;
+  input_ended_ = true;
+  if (waiting_ > 0) submit_more(0, core::StopWaiting{});
 }
 
 void Session::disconnect() {
   if (gone_) return;
   gone_ = true;
-  if (is_worker_) host_.submit({0, connection_, 0}, core::Disconnect{});
+  if (is_worker_) submit_more(0, core::Disconnect{});
 }
 
 void Session::out_sent(std::size_t bytes) {

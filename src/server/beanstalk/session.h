@@ -2,9 +2,9 @@
 // One connection's side of the protocol: requests in, commands to the engine, replies in the order
 // of the requests. No socket: bytes come in through feed() and go out through out().
 //
-// Requests are served as if one after the other. What cannot block is sent to the engine at once,
-// neighbours of one kind as one command; behind a reserve that may wait only other reserves go on,
-// all else stays unread until it is answered.
+// Requests are served as if one after the other. They are sent to the engine at once, neighbours of
+// one kind as one command; there, what is behind a reserve that waits waits too (Ticket::in_turn).
+// Unread stays what would change tubes, or hold too much, behind a reserve that may wait.
 //
 // Thread: the loop's.
 #include <array>
@@ -85,13 +85,12 @@ class Session {
   struct Slot {
     Verb verb = Verb::quit;
     bool answered = false;
-    bool waits = false;                  // a reserve that may block
-    std::uint32_t group = 0;             // of the first of neighbours sent as one command: how many
-    std::uint32_t delay_s = 0;           // pause-tube
-    std::uint64_t bytes = 0;             // put: of the body
-    core::Token token;                   // or only its seq
-    std::optional<base::Instant> until;  // reserve: as in core::Reserve
-    std::string text;                    // reply, or the tube of a stats-tube or pause-tube
+    bool waits = false;         // a reserve that may block
+    std::uint32_t group = 0;    // of the first of neighbours sent as one command: how many
+    std::uint32_t delay_s = 0;  // pause-tube
+    std::uint64_t bytes = 0;    // put: of the body
+    core::Token token;          // or only its seq
+    std::string text;           // reply, or the tube of a stats-tube or pause-tube
     std::unique_ptr<core::Peeked> peeked;
   };
   // Neighbours that become one command.
@@ -118,10 +117,11 @@ class Session {
   void answered(Slot& slot);
   void advance();
   void submit(std::uint64_t request, core::Command&& command);
+  // What a request needs besides, after a first reply: not behind what came after it.
+  void submit_more(std::uint64_t request, core::Command&& command);
   void flush_group();
   void open_group(Group group);
-  void submit_reserve(std::uint64_t request, std::uint32_t count,
-                      std::optional<base::Instant> until);
+  void submit_reserve(std::uint64_t request, std::uint32_t count);
   [[nodiscard]] std::optional<base::Instant> deadline_soon();
 
   void on(std::uint64_t request, core::PutDone& reply);
@@ -139,7 +139,6 @@ class Session {
   void on(std::uint64_t request, core::EngineStatsDone& reply);
   template <typename Other>
   void on(std::uint64_t request, Other& reply);
-  void give_up_waiting();
   void fail(Slot& slot, base::Code code);
   void finished_one(Slot& slot, const base::Result<core::State>& state, std::uint64_t request);
   void reserved_one(Slot& slot, const core::Message& message);
@@ -153,7 +152,7 @@ class Session {
   bool blocked_ = false;
   bool ending_ = false;
   bool gone_ = false;
-  bool fenced_ = false;  // see end_of_input()
+  bool input_ended_ = false;  // the client sends no more: nothing waits
   bool is_producer_ = false;
   bool is_worker_ = false;
 

@@ -139,17 +139,38 @@ TEST_F(Sessions, AComplaintBetweenNeighboursKeepsItsPlace) {
   EXPECT_EQ(heard(), "INSERTED 1\r\nUNKNOWN_COMMAND\r\nINSERTED 2\r\nWATCHING 2\r\n");
 }
 
-TEST_F(Sessions, WhatFollowsAReserveThatMayWaitWaitsForIt) {
-  const std::string_view first = "reserve-with-timeout 3\r\n";
-  EXPECT_EQ(session.feed(std::string(first) + "put 0 0 1 1\r\na\r\n"), first.size());
-  EXPECT_TRUE(session.blocked());
-  ASSERT_EQ(desk.asked.size(), 1U);
+TEST_F(Sessions, WhatFollowsAReserveThatMayWaitIsDoneInTurn) {
+  send("reserve-with-timeout 3\r\nput 0 0 1 1\r\na\r\n");
+  EXPECT_FALSE(session.blocked());
+  ASSERT_EQ(desk.asked.size(), 2U);
   EXPECT_EQ(desk.command<core::Reserve>(0).wait_until, desk.time + seconds{3});
+  EXPECT_TRUE(desk.asked[0].ticket.in_turn);
+  EXPECT_TRUE(desk.asked[1].ticket.in_turn);
   answer(0, core::Reserved{});
   EXPECT_EQ(heard(), "TIMED_OUT\r\n");
-  send("put 0 0 1 1\r\na\r\n");
-  EXPECT_FALSE(session.blocked());
-  EXPECT_EQ(desk.asked.size(), 2U);
+  answer(1, core::PutDone{.seq = 1});
+  EXPECT_EQ(heard(), "INSERTED 1\r\n");
+}
+
+TEST_F(Sessions, TubesStayAsTheyAreBehindAReserveThatMayWait) {
+  const std::string_view first = "reserve\r\nlist-tube-used\r\n";
+  EXPECT_EQ(session.feed(std::string(first) + "use other\r\n"), first.size());
+  EXPECT_TRUE(session.blocked());
+  answer(0, reserved({1}));
+  EXPECT_EQ(heard(), "RESERVED 1 1\r\nx\r\nUSING default\r\n");
+  send("use other\r\n");
+  EXPECT_EQ(heard(), "USING other\r\n");
+}
+
+TEST_F(Sessions, ManyBytesBehindAReserveThatMayWaitStayUnread) {
+  send("reserve\r\n");
+  const std::string put = "put 0 0 1 100\r\n" + std::string(100, 'x') + "\r\n";
+  std::string flood;
+  while (flood.size() < base::kMiB / 3) flood += put;
+  const std::size_t taken = session.feed(flood);
+  EXPECT_LT(taken, flood.size());
+  EXPECT_TRUE(session.blocked());
+  EXPECT_FALSE(desk.asked.empty());
 }
 
 TEST_F(Sessions, AReserveThatDoesNotWaitHoldsNothingBack) {
@@ -173,18 +194,20 @@ TEST_F(Sessions, ADeleteBehindAReserveOfThatJobWaitsForIt) {
 
 TEST_F(Sessions, ManyReservesThatGotSomeGoOnWaitingForTheOthers) {
   send("reserve\r\nreserve\r\nreserve\r\n");
+  ASSERT_EQ(desk.asked.size(), 1U);
+  EXPECT_EQ(desk.command<core::Reserve>(0).limit, 3);
+  EXPECT_TRUE(desk.command<core::Reserve>(0).each);
   answer(0, reserved({1}));
   EXPECT_EQ(heard(), "RESERVED 1 1\r\nx\r\n");
-  ASSERT_EQ(desk.asked.size(), 2U);
-  EXPECT_EQ(desk.command<core::Reserve>(1).limit, 2);
-  answer(1, reserved({2, 3}));
+  ++desk.asked[0].ticket.request;
+  answer(0, reserved({2, 3}));
   EXPECT_EQ(heard(), "RESERVED 2 1\r\nx\r\nRESERVED 3 1\r\nx\r\n");
 }
 
 TEST_F(Sessions, AWaitEndsWhereTheLastSecondOfAJobInHandBegins) {
   reserve_one(1, seconds{10});
   send("reserve\r\n");
-  EXPECT_EQ(desk.command<core::Reserve>(0).wait_until, desk.time + seconds{9});
+  EXPECT_EQ(desk.command<core::Reserve>(0).margin, seconds{1});
   desk.time += seconds{9};
   answer(0, core::Reserved{});
   EXPECT_EQ(heard(), "DEADLINE_SOON\r\n");
@@ -293,13 +316,14 @@ TEST_F(Sessions, AClientThatSendsNoMoreDoesNotWait) {
   send("reserve\r\n");
   session.end_of_input();
   ASSERT_EQ(desk.asked.size(), 2U);
+  EXPECT_TRUE(std::holds_alternative<core::StopWaiting>(desk.asked[1].command));
+  EXPECT_FALSE(desk.asked[1].ticket.in_turn);
   EXPECT_EQ(heard(), "");
-  answer(1, core::EngineStatsDone{});
+  answer(0, core::Reserved{});
   EXPECT_EQ(heard(), "TIMED_OUT\r\n");
-  EXPECT_TRUE(std::holds_alternative<core::Disconnect>(desk.asked.at(2).command));
-  // What the engine says to it now comes too late.
-  answer(0, reserved({1}));
-  EXPECT_EQ(heard(), "");
+  // What was not read yet does not wait either.
+  send("reserve\r\n");
+  EXPECT_FALSE(desk.command<core::Reserve>(2).wait_until.has_value());
 }
 
 TEST_F(Sessions, AFullMailboxIsSaidToEachOfAGroup) {

@@ -119,6 +119,13 @@ class Rig {
                       .command = std::move(command)});
     return request;
   }
+  std::uint64_t submit_in_turn(Command command, std::uint64_t connection) {
+    const std::uint64_t request = submit(std::move(command), connection);
+    batch_.back().ticket.in_turn = true;
+    return request;
+  }
+  // As if `n` more had been submitted: the numbers of a Reserve::each.
+  void skip_requests(std::uint64_t n) { requests_ += n; }
   base::Result<void> try_run() {
     core::Outbox out;
     auto ran = engine_->run(batch_, now, true, out);

@@ -331,6 +331,43 @@ TEST(EngineFault, FailsTheWholeBatchAndGoesOnOnceOpenedAgain) {
   rig.expect_sound();
 }
 
+TEST(EngineFault, WhatWasHeldBeforeIsDoneAfterIt) {
+  TestVfs vfs;
+  Rig rig;
+  rig.define("q");
+  core::Reserve r = rig.waiting_reserve({{.queue = "q"}});
+  r.each = true;
+  const auto waits = rig.submit_in_turn(r, 7);
+  const auto held = rig.submit_in_turn(Rig::put_of("q"), 7);
+  rig.run();
+  vfs.fail_at(1, SQLITE_IOERR_WRITE);
+  const auto put = rig.submit(Rig::put_of("q"));
+  const auto late = rig.submit_in_turn(Rig::put_of("q"), 7);
+  ASSERT_FALSE(rig.try_run());
+  // The put served the reserve, and so `held` and `late` were done too: all in vain.
+  for (const auto request : {waits, put, held, late}) {
+    EXPECT_EQ(rig.reply<Error>(request).code, Code::unknown_outcome);
+  }
+  ASSERT_TRUE(rig.engine().open(rig.now));
+  const auto waits_now = rig.submit_in_turn(r, 7);
+  const auto held_now = rig.submit_in_turn(Rig::put_of("q"), 7);
+  rig.run();
+  EXPECT_FALSE(rig.answered(held_now));
+  vfs.fail_at(1, SQLITE_IOERR_WRITE);
+  const auto held_in_vain = rig.submit_in_turn(Rig::put_of("q"), 7);
+  rig.submit(Rig::put_of("other"));
+  rig.submit(core::SetAdmin{.queue = "q", .admin = core::Admin::pause, .lasts = {}});
+  ASSERT_FALSE(rig.try_run());
+  EXPECT_EQ(rig.reply<Error>(held_in_vain).code, Code::unknown_outcome);
+  EXPECT_FALSE(rig.answered(waits_now)) << "it had no part in that batch";
+  ASSERT_TRUE(rig.engine().open(rig.now));
+  const auto seq = rig.put("q");
+  EXPECT_EQ(rig.reply<core::Reserved>(waits_now).messages.at(0).seq, seq);
+  EXPECT_GT(rig.reply<core::PutDone>(held_now).seq, seq);
+  EXPECT_EQ(rig.counters("q").puts, 2);
+  rig.expect_sound();
+}
+
 TEST(EngineFault, ConnectionLeasesAreStillGivenBackAfterIt) {
   TestVfs vfs;
   Rig rig;
