@@ -161,7 +161,9 @@ base::Result<void> BeanstalkDoor::listen(std::string_view address) {
 // --- Host ---
 
 void BeanstalkDoor::submit(const core::Ticket& ticket, core::Command&& command) {
-  loop().submit({door_number(), ticket.connection, ticket.request}, std::move(command));
+  core::Ticket full = ticket;
+  full.door = door_number();
+  loop().submit(full, std::move(command));
 }
 
 // The server's clock is as old as the last batch; the machine's steady one carries it on.
