@@ -39,22 +39,23 @@ void Loop::stop() {
 void Loop::flush() {
   flush_posted_ = false;
   if (pending_.empty()) return;
-  const bool few = pending_.size() <= std::exchange(run_here_max_, kNoLimit);
-  if (!(few && pipeline_.run_here(pending_)) && !pipeline_.submit(pending_)) refuse_pending();
-  pending_.clear();
+  leaving_.swap(pending_);  // a reply may bring the next command
+  const bool few = leaving_.size() <= std::exchange(run_here_max_, kNoLimit);
+  if (!(few && pipeline_.run_here(leaving_)) && !pipeline_.submit(leaving_)) refuse(leaving_);
+  leaving_.clear();
 }
 
-void Loop::refuse_pending() {
+void Loop::refuse(const std::vector<core::Envelope>& commands) {
   for (const auto& [number, door] : doors_) {
     std::vector<core::Delivery> refused;
-    for (const core::Envelope& envelope : pending_) {
+    for (const core::Envelope& envelope : commands) {
       if (envelope.ticket.door != number) continue;
       refused.push_back({envelope.ticket,
                          base::fail(base::Code::busy, "the server has more to do than it can hold",
                                     "repeat the request in a moment")});
     }
     if (refused.empty()) continue;
-    // Posted: a door that answers by submitting again must not grow pending_ under our feet.
+    // Posted: submit() promises not to refuse from inside.
     boost::asio::post(io_, [target = door, moved = std::move(refused)]() mutable {
       target->on_deliveries(moved);
     });
@@ -62,6 +63,7 @@ void Loop::refuse_pending() {
 }
 
 void LoopDoor::deliver(std::vector<core::Delivery>&& deliveries) {
+  if (loop_.io().get_executor().running_in_this_thread()) return on_deliveries(deliveries);
   boost::asio::post(loop_.io(),
                     [this, moved = std::move(deliveries)]() mutable { on_deliveries(moved); });
 }

@@ -43,19 +43,28 @@ class Loop {
   void submit(core::Envelope&& envelope) {
     run_here_max_ = std::min(run_here_max_, run_here_max_of_[envelope.ticket.door]);
     pending_.push_back(std::move(envelope));
-    if (flush_posted_) return;
+    if (gathering_ || flush_posted_) return;
     flush_posted_ = true;
     boost::asio::post(io_, [this] { flush(); });
   }
   void submit(const core::Ticket& ticket, core::Command&& command) {
     submit(core::Envelope{ticket, std::move(command)});
   }
+  // Loop thread. What is submitted meanwhile goes to the engine right after: for a handler that
+  // reads from many connections, and so is a turn by itself.
+  template <typename Read>
+  void gather(Read read) {
+    gathering_ = true;
+    read();
+    gathering_ = false;
+    flush();
+  }
 
  private:
   static constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
 
   void flush();
-  void refuse_pending();
+  void refuse(const std::vector<core::Envelope>& commands);
 
   Pipeline& pipeline_;
   boost::asio::io_context io_;
@@ -67,7 +76,9 @@ class Loop {
   // Loop thread:
   std::vector<core::Envelope> pending_;
   std::size_t run_here_max_ = kNoLimit;  // of the doors in pending_, the smallest
+  std::vector<core::Envelope> leaving_;  // on their way to the engine
   bool flush_posted_ = false;
+  bool gathering_ = false;
 };
 
 // A door whose sockets live on the loop.
@@ -80,7 +91,8 @@ class LoopDoor : public Door {
   LoopDoor(const LoopDoor&) = delete;
   LoopDoor& operator=(const LoopDoor&) = delete;
 
-  // Engine thread. Moves the replies of a batch to the loop with one wake-up.
+  // Whoever runs the batch: on the loop's thread it answers at once, from another one the replies
+  // move to the loop with one wake-up.
   void deliver(std::vector<core::Delivery>&& deliveries) final;
 
   // Loop thread. The replies of one batch for this door (or refusals by a full mailbox). Append

@@ -199,14 +199,17 @@ void BeanstalkDoor::wait() {
   epoll_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                     [this](const boost::system::error_code& error) {
                       if (error) return;
-                      turn();
+                      loop().gather([this] { turn(); });
                       wait();
                     });
 }
 
 void BeanstalkDoor::turn() {
   // While some are read, others have something to say: what comes in time goes in the same batch.
+  std::size_t served = 0;
   for (int look = 0; look < kLooksPerTurn && read_ready(); ++look) {
+    served += serving_.size();
+    if (served >= links_.size() - free_.size() - 1) break;  // all have spoken
   }
   flush_dirty();
   turn_again();
@@ -218,7 +221,7 @@ void BeanstalkDoor::turn_again() {
   turn_posted_ = true;
   boost::asio::post(loop().io(), [this] {
     turn_posted_ = false;
-    turn();
+    loop().gather([this] { turn(); });
   });
 }
 
