@@ -111,6 +111,8 @@ class SqliteStore final : public Store {
 
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] Result<void> ensure_transaction();
+  [[nodiscard]] Result<void> keep_reading();
+  void stop_reading();
   [[nodiscard]] Result<void> flush();
   [[nodiscard]] Result<void> flush_messages();
   [[nodiscard]] Result<void> flush_ready();
@@ -140,7 +142,7 @@ class SqliteStore final : public Store {
 
   // All statements, prepared at open() and kept for life.
   struct Statements {
-    Statement begin, commit, rollback;
+    Statement begin, commit, rollback, read;
     Statement find, find_key, window_start;
     Statement insert_messages, update_message, delete_message, delete_messages;
     Statement replace_detail, delete_detail;
@@ -166,6 +168,7 @@ class SqliteStore final : public Store {
   // Of the batch:
   std::uint64_t batch_ = 0;
   bool in_transaction_ = false;
+  bool reading_ = false;       // sql_.read is not finished
   bool unsynced_ = false;      // a commit is not on disk yet
   bool log_in_doubt_ = false;  // a sync failed: renew_log() before anything else
   bool new_block_ = false;     // sequence numbers were set aside
