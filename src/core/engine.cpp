@@ -71,7 +71,8 @@ Result<void> Engine::open(Instant now) {
   return {};
 }
 
-Result<void> Engine::run(std::span<Envelope> batch, Instant now, bool want_notices, Outbox& out) {
+Result<void> Engine::run(std::span<Envelope> batch, Instant now, bool want_notices, Outbox& out,
+                         const std::function<void()>& answer) {
   now_ = now;
   want_notices_ = want_notices;
   needs_disk_ = relaxed_sync_at_ <= now;
@@ -81,7 +82,7 @@ Result<void> Engine::run(std::span<Envelope> batch, Instant now, bool want_notic
   commands_ += static_cast<std::int64_t>(batch.size());
 
   const std::uint64_t first_arrival = waiters_.arrivals();
-  auto ran = opened_ ? run_in_transaction(batch)
+  auto ran = opened_ ? run_in_transaction(batch, answer)
                      : Result<void>{fail(Code::unknown_outcome, "the store is not open",
                                          "repeat the request; see the server's log")};
   if (ran) return {};
@@ -99,6 +100,7 @@ void Engine::fail_batch(std::span<Envelope> batch, std::size_t first_delivery,
     return a.door == b.door && a.connection == b.connection && a.request == b.request;
   };
   std::vector<Delivery> failed;
+  first_delivery = std::min(first_delivery, out_->deliveries.size());  // answered before
   for (std::size_t i = first_delivery; i < out_->deliveries.size(); ++i) {
     failed.push_back({out_->deliveries[i].ticket, fault});
   }
@@ -125,7 +127,8 @@ void Engine::fail_batch(std::span<Envelope> batch, std::size_t first_delivery,
   for (Delivery& delivery : failed) out_->deliveries.push_back(std::move(delivery));
 }
 
-Result<void> Engine::run_in_transaction(std::span<Envelope> batch) {
+Result<void> Engine::run_in_transaction(std::span<Envelope> batch,
+                                        const std::function<void()>& answer) {
   RQ_TRY(store_.begin());
   auto work = [&]() -> Result<void> {
     RQ_TRY(run_timers());
@@ -145,7 +148,18 @@ Result<void> Engine::run_in_transaction(std::span<Envelope> batch) {
     store_.abort();
     return worked;
   }
+  if (answer && promises_nothing()) answer();
   return commit();
+}
+
+bool Engine::promises_nothing() const {
+  if (needs_disk_) return false;
+  return std::all_of(out_->deliveries.begin(), out_->deliveries.end(), [](const Delivery& d) {
+    const auto* reserved = std::get_if<Reserved>(&d.reply);
+    return reserved != nullptr &&
+           std::all_of(reserved->messages.begin(), reserved->messages.end(),
+                       [](const Message& m) { return m.lease->end == LeaseEnd::connection; });
+  });
 }
 
 Result<void> Engine::run_one(Envelope& envelope) {

@@ -41,8 +41,12 @@ class Engine {
   // Every command gets one delivery (a waiting reserve, and what is behind it in turn, in a later
   // batch; Reserve::each up to one a message; Disconnect and StopWaiting none). On a
   // fault all get it as their answer, the engine must be opened again, and the fault is returned.
+  //
+  // `answer`, when there is one, is called before the commit if `out` promises nothing that the
+  // store must hold: leases that end with their connection, and so with this process. It takes the
+  // deliveries; should the commit then fail, these leases are lost, as if their time were over.
   [[nodiscard]] base::Result<void> run(std::span<Envelope> batch, Instant now, bool want_notices,
-                                       Outbox& out);
+                                       Outbox& out, const std::function<void()>& answer = {});
 
   // When run() must be called next though nobody asks; Instant::max() for never.
   [[nodiscard]] base::Result<Instant> next_wake();
@@ -68,7 +72,9 @@ class Engine {
   };
 
   // engine.cpp
-  [[nodiscard]] base::Result<void> run_in_transaction(std::span<Envelope> batch);
+  [[nodiscard]] base::Result<void> run_in_transaction(std::span<Envelope> batch,
+                                                      const std::function<void()>& answer);
+  [[nodiscard]] bool promises_nothing() const;
   [[nodiscard]] base::Result<void> run_one(Envelope& envelope);
   [[nodiscard]] base::Result<void> run_released();
   [[nodiscard]] bool holds(const Ticket& ticket) const;

@@ -36,13 +36,16 @@ void Loop::stop() {
   thread_.join();
 }
 
-void Loop::flush() {
+// True when the commands have run here.
+bool Loop::flush() {
   flush_posted_ = false;
-  if (pending_.empty()) return;
+  if (pending_.empty()) return false;
   leaving_.swap(pending_);  // a reply may bring the next command
   const bool few = leaving_.size() <= std::exchange(run_here_max_, kNoLimit);
-  if (!(few && pipeline_.run_here(leaving_)) && !pipeline_.submit(leaving_)) refuse(leaving_);
+  const bool here = few && pipeline_.run_here(leaving_);
+  if (!here && !pipeline_.submit(leaving_)) refuse(leaving_);
   leaving_.clear();
+  return here;
 }
 
 void Loop::refuse(const std::vector<core::Envelope>& commands) {

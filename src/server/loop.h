@@ -51,19 +51,19 @@ class Loop {
     submit(core::Envelope{ticket, std::move(command)});
   }
   // Loop thread. What is submitted meanwhile goes to the engine right after: for a handler that
-  // reads from many connections, and so is a turn by itself.
+  // reads from many connections, and so is a turn by itself. True when all of it has run here.
   template <typename Read>
-  void gather(Read read) {
+  bool gather(Read read) {
     gathering_ = true;
     read();
     gathering_ = false;
-    flush();
+    return flush();
   }
 
  private:
   static constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
 
-  void flush();
+  bool flush();
   void refuse(const std::vector<core::Envelope>& commands);
 
   Pipeline& pipeline_;

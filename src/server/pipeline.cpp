@@ -34,7 +34,7 @@ struct Pipeline::Impl {
       : store(std::move(opened)), engine(*store), clock(server_clock) {}
 
   void run();
-  void run_batch(std::span<Envelope> batch);
+  void run_batch(std::span<Envelope> batch, const std::function<void()>& answer = {});
   void take_time(std::size_t commands, std::chrono::steady_clock::duration spent);
   [[nodiscard]] std::chrono::steady_clock::time_point sleep_until();
   void deliver(std::vector<Delivery>& deliveries);
@@ -66,6 +66,7 @@ struct Pipeline::Impl {
   core::Outbox outbox;
   std::vector<std::vector<Delivery>> by_door;
   std::vector<Advance> advancing;
+  const std::function<void()> answer_first{[this] { deliver(outbox.deliveries); }};
 };
 
 Pipeline::Pipeline(std::unique_ptr<store::Store> store, Clock& clock)
@@ -105,7 +106,8 @@ bool Pipeline::run_here(std::vector<Envelope>& commands) {
   if (!impl.mailbox.borrow()) return false;
   const bool here = !impl.broken && impl.small_batch <= kRunHereMax;
   if (here) {
-    impl.run_batch(commands);
+    // The loop commits while the client reads; whoever asks through the loop sees no difference.
+    impl.run_batch(commands, impl.answer_first);
     commands.clear();
     // What only the engine thread does, or has to know.
     if (impl.broken || impl.store->wants_maintenance() || impl.sleep_until() < impl.sleeps_until) {
@@ -171,7 +173,7 @@ void Pipeline::Impl::finish_advances() {
   }
 }
 
-void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
+void Pipeline::Impl::run_batch(std::span<Envelope> batch, const std::function<void()>& answer) {
   const Clock::Reading reading = clock.read();
   if (reading.step) {
     spdlog::warn("the wall clock was stepped by {} ms: leases keep their length",
@@ -184,10 +186,9 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
   const bool wanted =
       std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });
   const auto start = std::chrono::steady_clock::now();
-  const auto ran = engine.run(batch, reading.now, wanted, outbox);
+  const auto ran = engine.run(batch, reading.now, wanted, outbox, answer);
   take_time(batch.size(), std::chrono::steady_clock::now() - start);
   deliver(outbox.deliveries);
-  outbox.deliveries.clear();
   if (!outbox.notices.empty()) {
     const auto notices =
         std::make_shared<const std::vector<core::Notice>>(std::move(outbox.notices));
@@ -218,6 +219,7 @@ void Pipeline::Impl::deliver(std::vector<Delivery>& deliveries) {
     doors[door]->deliver(std::move(by_door[door]));
     by_door[door].clear();
   }
+  deliveries.clear();
 }
 
 // The engine's own thread: it may take its time.

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,6 +39,9 @@ constexpr std::uint64_t kPlaceMask = (std::uint64_t{1} << kPlaceBits) - 1;
 static_assert(base::kConnectionsMax <= kPlaceMask);
 constexpr int kBacklog = 1024;
 constexpr std::size_t kEventsPerTurn = 512;
+// Looking on: one connection with one command, 3,320 lives without, 3,480 with.
+constexpr std::chrono::microseconds kLinger{40};
+constexpr int kLingerPause = 32;  // turns, after one that was in vain
 constexpr int kLooksPerTurn =
     4;  // 50 connections with one command each: 29,900 lives, 26,800 with 1
 // Below this much room behind what is there already, the scratch buffer is not worth the copy.
@@ -199,9 +203,26 @@ void BeanstalkDoor::wait() {
   epoll_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                     [this](const boost::system::error_code& error) {
                       if (error) return;
-                      loop().gather([this] { turn(); });
+                      if (loop().gather([this] { turn(); })) linger();
                       wait();
                     });
+}
+
+// A client that is quick has its next command here before the loop has gone to sleep and been woken
+// again. So the loop looks on for a moment, while nobody else has work; not where that was in vain
+// of late.
+void BeanstalkDoor::linger() {
+  if (in_vain_ > 0) {
+    --in_vain_;
+    return;
+  }
+  pollfd next{.fd = epoll_.native_handle(), .events = POLLIN, .revents = 0};
+  const auto end = std::chrono::steady_clock::now() + kLinger;
+  while (::poll(&next, 1, 0) == 0) {
+    if (std::chrono::steady_clock::now() < end) continue;
+    in_vain_ = kLingerPause;
+    return;
+  }
 }
 
 void BeanstalkDoor::turn() {

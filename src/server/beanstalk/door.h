@@ -65,6 +65,7 @@ class BeanstalkDoor final : public LoopDoor, private Host {
 
   void read_clock();
   void wait();
+  void linger();
   void turn();
   [[nodiscard]] bool read_ready();
   void turn_again();
@@ -101,6 +102,7 @@ class BeanstalkDoor final : public LoopDoor, private Host {
   std::vector<std::uint64_t> ready_;    // have something to read, and may
   std::vector<std::uint64_t> serving_;  // of this turn
   std::vector<std::uint64_t> dirty_;    // have something to send, or to close
+  int in_vain_ = 0;                     // turns without linger()
   bool turn_posted_ = false;
   std::string scratch_;  // one connection's piece at a time
 };

@@ -825,5 +825,48 @@ TEST_F(InTurn, WithItsConnectionAllIsGone) {
   EXPECT_EQ(rig.counters("q").puts, 1);
 }
 
+// --- Answered before the commit ---
+
+TEST(AnswerFirst, OnlyWhatPromisesNothing) {
+  Rig rig;
+  rig.define("q");
+  for (int i = 0; i < 4; ++i) rig.put("q");
+  const auto reserve = [](core::LeaseEnd end) {
+    core::Reserve r = Rig::reserve_of({{.queue = "q"}});
+    r.end = end;
+    return r;
+  };
+  std::vector<core::Envelope> batch;
+  const auto add = [&batch](Command command) {
+    const core::Ticket ticket{.door = 0, .connection = 5, .request = 1000 + batch.size()};
+    batch.push_back({ticket, std::move(command)});
+  };
+  // How many replies were given first; all others come after.
+  const auto told_first = [&] {
+    core::Outbox out;
+    std::size_t told = 0;
+    EXPECT_TRUE(rig.engine().run(batch, rig.now, false, out, [&] {
+      told = out.deliveries.size();
+      out.deliveries.clear();
+    }));
+    EXPECT_EQ(told + out.deliveries.size(), batch.size());
+    batch.clear();
+    return told;
+  };
+  add(reserve(core::LeaseEnd::connection));
+  EXPECT_EQ(told_first(), 1U);
+  add(reserve(core::LeaseEnd::connection));
+  add(reserve(core::LeaseEnd::connection));
+  EXPECT_EQ(told_first(), 2U);
+  add(reserve(core::LeaseEnd::deadline));
+  EXPECT_EQ(told_first(), 0U);
+  add(Rig::put_of("q"));
+  add(reserve(core::LeaseEnd::connection));
+  EXPECT_EQ(told_first(), 0U);
+  add(core::ShowQueue{.queue = "q"});
+  EXPECT_EQ(told_first(), 0U);
+  rig.expect_sound();
+}
+
 }  // namespace
 }  // namespace rq::store::sqlite::test

@@ -4,8 +4,8 @@
 #include <set>
 
 #include "store/sqlite/engine_rig.h"
-#include "store/sqlite/log_vfs.h"
 #include "store/sqlite/test_vfs.h"
+#include "store/sqlite/writer_vfs.h"
 
 namespace rq::store::sqlite::test {
 namespace {

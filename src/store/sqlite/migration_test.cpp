@@ -118,6 +118,21 @@ TEST(Migration, WhatIsNoDatabaseIsRefused) {
   EXPECT_FALSE(refused.error().message.empty());
 }
 
+TEST(OpenStore, KeepsOthersFromWriting) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  auto store = open_store(file);
+  ASSERT_TRUE(store);
+  Db other;
+  ASSERT_TRUE(other.open(file, SQLITE_OPEN_READWRITE));
+  const auto read = other.one("SELECT value FROM meta WHERE key = 'boot'");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->value_or(0), 1);
+  EXPECT_FALSE(other.exec("UPDATE meta SET value = 99 WHERE key = 'boot'"));
+  store->reset();
+  EXPECT_TRUE(other.exec("UPDATE meta SET value = 99 WHERE key = 'boot'"));
+}
+
 TEST(CheckStore, FindsWhatDoesNotAgree) {
   const struct {
     const char* damage;
@@ -147,8 +162,11 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
     later.delay = seconds{9};
     rig.ask<core::PutDone>(std::move(later));
     rig.expect_sound();
-    rows_of(rig.file(), c.damage);
-    const auto findings = check_store(rig.file());
+    TempDir dir;
+    const fs::path copy = dir.path() / "rq.db";
+    copy_as_after_a_crash(rig.file(), copy);
+    rows_of(copy, c.damage);
+    const auto findings = check_store(copy);
     ASSERT_TRUE(findings);
     ASSERT_FALSE(findings->empty()) << c.damage;
     bool named = false;

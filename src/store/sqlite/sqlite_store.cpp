@@ -32,7 +32,7 @@ constexpr Seq kSeqBlock = 10'000;
 Result<void> SqliteStore::open(const std::filesystem::path& file, const Options& options) {
   options_ = options;
   RQ_TRY(db_.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                  log_vfs_.name()));
+                  writer_vfs_.name()));
   // synchronous=NORMAL and sync_log() after each commit that promises the disk are together what
   // FULL is; apart, they let a lease do without (docs/ARCHITECTURE.md).
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));

@@ -15,9 +15,9 @@
 #include "store/sqlite/batch_rows.h"
 #include "store/sqlite/checkpointer.h"
 #include "store/sqlite/db.h"
-#include "store/sqlite/log_vfs.h"
 #include "store/sqlite/open.h"
 #include "store/sqlite/ready_windows.h"
+#include "store/sqlite/writer_vfs.h"
 #include "store/store.h"
 
 namespace rq::store::sqlite {
@@ -136,7 +136,7 @@ class SqliteStore final : public Store {
   // Used by db_, which must go first; the rows by the statements that insert.
   BatchRows batch_message_;
   BatchRows batch_lease_;
-  LogVfs log_vfs_;
+  WriterVfs writer_vfs_;
   Db db_;
   std::unique_ptr<Checkpointer> beside_;  // null: maintain() does it all
 

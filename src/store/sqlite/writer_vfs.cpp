@@ -1,9 +1,10 @@
-#include "store/sqlite/log_vfs.h"
+#include "store/sqlite/writer_vfs.h"
 
 #include <fmt/format.h>
 
 #include <atomic>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -16,6 +17,8 @@ namespace {
 constexpr int kFrameHeaderBytes = 24;
 constexpr std::size_t kCommitMarkAt = 4;
 constexpr std::size_t kCommitMarkBytes = 4;
+// Of the locks in the log's index (sqlite.org/walformat.html#locks).
+constexpr int kWriteLock = 0;
 
 bool ends_commit(const char* header) {
   for (std::size_t i = 0; i < kCommitMarkBytes; ++i) {
@@ -26,12 +29,13 @@ bool ends_commit(const char* header) {
 
 }  // namespace
 
-// The log. All other files are those of the VFS below.
-struct LogVfs::File {
+// The log or the database. All other files are those of the VFS below.
+struct WriterVfs::File {
   sqlite3_file base;
-  std::vector<char>* gathered;  // not yet written
+  std::vector<char>* gathered;  // for the log, not yet written
   sqlite3_int64 start;          // its place in the file
   bool last_frame;              // of a commit
+  bool may_write;               // the write lock of the database is held
   sqlite3_file* real;
 
   [[nodiscard]] int flush() {
@@ -45,7 +49,7 @@ struct LogVfs::File {
 };
 
 // SQLite's callbacks.
-struct LogVfs::Calls {
+struct WriterVfs::Calls {
   static File& file(sqlite3_file* f) { return *reinterpret_cast<File*>(f); }
   static sqlite3_file* real(sqlite3_file* f) { return file(f).real; }
   static sqlite3_vfs* real(sqlite3_vfs* v) { return reinterpret_cast<Vfs*>(v)->real; }
@@ -104,7 +108,44 @@ struct LogVfs::Calls {
   static int sector(sqlite3_file* f) { return real(f)->pMethods->xSectorSize(real(f)); }
   static int device(sqlite3_file* f) { return real(f)->pMethods->xDeviceCharacteristics(real(f)); }
 
-  static sqlite3_io_methods methods() {
+  static int write_direct(sqlite3_file* f, const void* from, int n, sqlite3_int64 at) {
+    return real(f)->pMethods->xWrite(real(f), from, n, at);
+  }
+  static int shm_map(sqlite3_file* f, int region, int size, int extend, void volatile** out) {
+    return real(f)->pMethods->xShmMap(real(f), region, size, extend, out);
+  }
+  static int shm_lock(sqlite3_file* f, int offset, int n, int flags) {
+    File& self = file(f);
+    if (offset != kWriteLock || n != 1) {
+      return self.real->pMethods->xShmLock(self.real, offset, n, flags);
+    }
+    if ((flags & SQLITE_SHM_UNLOCK) != 0 || self.may_write) return SQLITE_OK;
+    const int code = self.real->pMethods->xShmLock(self.real, offset, n, flags);
+    self.may_write = code == SQLITE_OK;
+    return code;
+  }
+  static void shm_barrier(sqlite3_file* f) { real(f)->pMethods->xShmBarrier(real(f)); }
+  static int shm_unmap(sqlite3_file* f, int remove) {
+    File& self = file(f);
+    if (std::exchange(self.may_write, false)) {
+      self.real->pMethods->xShmLock(self.real, kWriteLock, 1,
+                                    SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
+    }
+    return self.real->pMethods->xShmUnmap(self.real, remove);
+  }
+
+  // Version 2 has shared memory; without it, a log cannot work.
+  static sqlite3_io_methods database_methods(int version) {
+    sqlite3_io_methods m = log_methods();
+    m.iVersion = version;
+    m.xWrite = write_direct;
+    m.xShmMap = shm_map;
+    m.xShmLock = shm_lock;
+    m.xShmBarrier = shm_barrier;
+    m.xShmUnmap = shm_unmap;
+    return m;
+  }
+  static sqlite3_io_methods log_methods() {
     sqlite3_io_methods m{};
     m.iVersion = 1;
     m.xClose = close;
@@ -123,8 +164,12 @@ struct LogVfs::Calls {
   }
 
   static int open(sqlite3_vfs* v, const char* name, sqlite3_file* f, int flags, int* out_flags) {
-    if ((flags & SQLITE_OPEN_WAL) == 0) return real(v)->xOpen(real(v), name, f, flags, out_flags);
-    static const sqlite3_io_methods kMethods = methods();
+    if ((flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_DB)) == 0) {
+      return real(v)->xOpen(real(v), name, f, flags, out_flags);
+    }
+    static const sqlite3_io_methods kLog = log_methods();
+    static const sqlite3_io_methods kDatabase = database_methods(2);
+    static const sqlite3_io_methods kWithoutMemory = database_methods(1);
     File& opened = file(f);
     opened = File{};
     opened.real = reinterpret_cast<sqlite3_file*>(&opened + 1);
@@ -135,7 +180,9 @@ struct LogVfs::Calls {
       opened.real->pMethods->xClose(opened.real);
       return SQLITE_NOMEM;
     }
-    opened.base.pMethods = &kMethods;
+    opened.base.pMethods = (flags & SQLITE_OPEN_WAL) != 0         ? &kLog
+                           : opened.real->pMethods->iVersion >= 2 ? &kDatabase
+                                                                  : &kWithoutMemory;
     return SQLITE_OK;
   }
   static int remove(sqlite3_vfs* v, const char* name, int sync_folder) {
@@ -149,9 +196,9 @@ struct LogVfs::Calls {
   }
 };
 
-LogVfs::LogVfs() {
+WriterVfs::WriterVfs() {
   static std::atomic<int> made{0};
-  name_ = fmt::format("rq-log-{}", ++made);
+  name_ = fmt::format("rq-writer-{}", ++made);
   vfs_.real = sqlite3_vfs_find(nullptr);
   RQ_CHECK(vfs_.real != nullptr);
   vfs_.base = *vfs_.real;
@@ -165,6 +212,6 @@ LogVfs::LogVfs() {
   RQ_CHECK(sqlite3_vfs_register(&vfs_.base, 0) == SQLITE_OK);
 }
 
-LogVfs::~LogVfs() { sqlite3_vfs_unregister(&vfs_.base); }
+WriterVfs::~WriterVfs() { sqlite3_vfs_unregister(&vfs_.base); }
 
 }  // namespace rq::store::sqlite

@@ -1,0 +1,48 @@
+#pragma once
+// SQLite's default VFS, for the one connection that writes.
+//
+// The log in few large writes: SQLite writes each page of a commit, and the header in front of it,
+// with a system call of its own. Here what goes to the log is gathered, and written in one piece
+// with the last page of the commit. A write that fails there fails the commit, as SQLite expects;
+// until then nobody else looks at these pages, for the index of the log does not name them.
+//
+// The write lock for good: once taken it is kept until the connection is closed, which spares two
+// system calls a commit, and refuses whoever would write beside the server.
+//
+// Thread: that of the connection.
+#include <sqlite3.h>
+
+#include <cstddef>
+#include <string>
+
+#include "base/limits.h"
+
+namespace rq::store::sqlite {
+
+// SQLite's own VFS reads and writes less than 128 KiB at once, and takes more for a full disk.
+inline constexpr std::size_t kLogPieceBytes = 60 * base::kKiB;
+
+class WriterVfs {
+ public:
+  WriterVfs();
+  WriterVfs(const WriterVfs&) = delete;
+  WriterVfs& operator=(const WriterVfs&) = delete;
+  ~WriterVfs();  // after the connection is closed
+
+  // For sqlite3_open_v2.
+  [[nodiscard]] const char* name() const { return name_.c_str(); }
+
+ private:
+  struct File;
+  struct Calls;
+  // As SQLite gives it back to the calls.
+  struct Vfs {
+    sqlite3_vfs base;
+    sqlite3_vfs* real;
+  };
+
+  Vfs vfs_{};
+  std::string name_;
+};
+
+}  // namespace rq::store::sqlite
