@@ -88,7 +88,7 @@ class Rows:
                     if contestant is Rq:
                         engine.append(server.request('GET', '/v1/stats')['engine'])
                 rates[contestant].append(got['per_s'])
-                if got['total_lives']:
+                if contestant is Rq and got['total_lives']:
                     own_us.append(got['cpu_s'] * 1e6 / got['total_lives'])
                 self.say(f'round {round_number + 1}: {contestant.name}: {number(got["per_s"])}')
         demands = RATIOS.get((connections, depth), {}) if self.sync_ms == 0 else {}
@@ -105,7 +105,7 @@ class Rows:
         text = table(['Lives a second', 'median', 'min', 'max', 'rq is', 'demanded', 'aim'], rows)
         if own_us:
             text += (f'\n\nThe load generator itself: {statistics.median(own_us):.1f} µs of CPU a '
-                     'life, on the same cores as the server.')
+                     'life with rq, on the same cores as the server.')
         return f'{text} {batches(engine)}'
 
     # Latency of a put at half load --------------------------------------------------------------
