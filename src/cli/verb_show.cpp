@@ -88,10 +88,10 @@ void print_message(const Context& context, const json::value& message) {
   add_time(facts, message, "created");
   if (text_at(message, "due") != text_at(message, "created")) add_time(facts, message, "due");
   add_time(facts, message, "finished");
-  facts.add("tries", fmt::format("{} attempts, {} failed, {} lost, resent {} of {}",
-                                 count_at(message, "attempts"), count_at(message, "failures"),
-                                 count_at(message, "losses"), count_at(message, "count"),
-                                 count_at(message, "max_count")));
+  facts.add("attempts",
+            fmt::format("{}, {} failed, {} lost, resent {} of {}", count_at(message, "attempts"),
+                        count_at(message, "failures"), count_at(message, "losses"),
+                        count_at(message, "count"), count_at(message, "max_count")));
   if (count_at(message, "priority") != 0) facts.add("priority", text_at(message, "priority"));
   for (const char* name :
        {"key", "dest", "src", "orig_id", "cloned_from", "dup_of", "param1", "param2", "param3",

@@ -27,8 +27,9 @@ constexpr Millis kSafetyMargin{1000};
 constexpr std::size_t kBodyBytesInFlight = 16 * base::kMiB;
 constexpr std::uint32_t kBodiesInFlightFirst = 256;  // while their size is not known
 constexpr std::size_t kSlotsKept = 128;
-// Bodies of puts behind a reserve that may wait for ever.
+// What one client may send behind a reserve that waits, perhaps for ever.
 constexpr std::uint64_t kBodyBytesHeldMax = 256 * base::kKiB;
+constexpr std::size_t kCommandsHeldMax = 512;
 constexpr std::string_view kDefaultTube = "default";
 
 bool is_reserve(Verb verb) {
@@ -127,7 +128,10 @@ bool Session::must_wait(const Request& request) {
     if (bodies_ >= allowed) return true;
   }
   if (is_reserve(request.verb)) return false;
-  if (waiting_ > 0 && (changes_tubes(request.verb) || put_bytes_ >= kBodyBytesHeldMax)) return true;
+  if (waiting_ > 0 && (changes_tubes(request.verb) || put_bytes_ >= kBodyBytesHeldMax ||
+                       slots_.size() - head_ >= kCommandsHeldMax)) {
+    return true;
+  }
   // It may be about the very job that is being reserved.
   return reserving_ > 0 && is_of_a_lease(request.verb) &&
          reserved_.find(seq_of(request.id)) == nullptr;

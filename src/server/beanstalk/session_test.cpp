@@ -162,6 +162,15 @@ TEST_F(Sessions, TubesStayAsTheyAreBehindAReserveThatMayWait) {
   EXPECT_EQ(heard(), "USING other\r\n");
 }
 
+TEST_F(Sessions, ManyCommandsBehindAReserveThatMayWaitStayUnread) {
+  std::string flood = "reserve\r\n";
+  for (std::size_t i = 0; i < base::kBeanstalkInFlightMax; ++i) flood += "stats\r\n";
+  EXPECT_LT(session.feed(flood), flood.size());
+  EXPECT_TRUE(session.blocked());
+  EXPECT_LT(desk.asked.size(), base::kBeanstalkInFlightMax / 4);
+  EXPECT_GT(desk.asked.size(), 100U);
+}
+
 TEST_F(Sessions, ManyBytesBehindAReserveThatMayWaitStayUnread) {
   send("reserve\r\n");
   const std::string put = "put 0 0 1 100\r\n" + std::string(100, 'x') + "\r\n";
