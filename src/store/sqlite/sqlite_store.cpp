@@ -198,11 +198,7 @@ Result<void> SqliteStore::begin() {
 Result<void> SqliteStore::ensure_transaction() {
   if (in_transaction_) return {};
   RQ_TRY(keep_reading());
-  if (!sql_.begin.run()) {
-    // Somebody else has written: what is read here would be old.
-    stop_reading();
-    RQ_TRY(sql_.begin.run());
-  }
+  RQ_TRY(sql_.begin.run());
   in_transaction_ = true;
   return {};
 }
