@@ -9,6 +9,13 @@ find_package(SQLite3 REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(CURL REQUIRED)
 
+# The allocator of the programs (docs/ARCHITECTURE.md has the figure). The sanitizers bring theirs.
+add_library(rq_malloc INTERFACE)
+if(NOT RQ_SANITIZE AND NOT RQ_FUZZ)
+  find_library(RQ_JEMALLOC jemalloc REQUIRED)
+  target_link_libraries(rq_malloc INTERFACE ${RQ_JEMALLOC})
+endif()
+
 # Asio and Beast are headers; compiling their non-template half once, here, halves the build time
 # of every file that uses them.
 add_library(rq_asio STATIC ${PROJECT_SOURCE_DIR}/cmake/asio.cpp)

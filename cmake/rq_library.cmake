@@ -51,7 +51,7 @@ function(rq_library folder)
 
   if(bench_sources)
     add_executable(${library}_bench ${bench_sources})
-    target_link_libraries(${library}_bench PRIVATE ${library} benchmark::benchmark_main)
+    target_link_libraries(${library}_bench PRIVATE rq_malloc ${library} benchmark::benchmark_main)
   endif()
 
   foreach(source ${fuzz_sources})

@@ -81,9 +81,9 @@ inline constexpr std::size_t kSseBacklogBytesMax = 1 * kMiB;  // a slower reader
 inline constexpr std::size_t kLogRangeBytesMax = 16 * kMiB;   // of one log reply
 
 // --- Engine ---
-inline constexpr std::size_t kMailboxMax = 1'000'000;     // commands waiting for the engine
-inline constexpr std::size_t kBatchCommandsMax = 10'000;  // commands in one commit
-inline constexpr std::size_t kTimersPerBatchMax = 1000;   // due timers handled in one commit
+inline constexpr std::size_t kMailboxMax = 1'000'000;    // commands waiting for the engine
+inline constexpr std::size_t kBatchCommandsMax = 1024;   // commands in one commit
+inline constexpr std::size_t kTimersPerBatchMax = 1000;  // due timers handled in one commit
 inline constexpr std::size_t kRetentionPerBatchMax =
     500;                                                  // finished messages deleted in one commit
 inline constexpr std::int64_t kSweepMax = 100'000;        // messages one command may delete or kick

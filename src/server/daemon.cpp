@@ -110,7 +110,7 @@ void raise_open_files() {
 Result<int> serve(const ServerConfig& config) {
   const fs::path file = config.dir / "db" / "rq.db";
   RQ_TRY_ASSIGN(store, store::sqlite::open_store(file, {.wal_bytes = config.wal_bytes,
-                                                        .checkpoint_beside = true,
+                                                        .threads = true,
                                                         .cache_bytes = config.cache_bytes}));
   const core::Boot boot = store->boot();
   std::vector<std::unique_ptr<store::Reader>> views;

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct Factory {
   std::string name;
   std::function<std::unique_ptr<Home>()> make;
 };
+inline void PrintTo(const Factory& factory, std::ostream* out) { *out << factory.name; }
 
 class StoreContract : public testing::TestWithParam<Factory> {
  protected:

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <set>
+#include <thread>
 
 #include "base/limits.h"
 
@@ -326,6 +327,33 @@ TEST_P(StoreContract, ReadyOfAQueueThatDoesNotExistIsNothing) {
     EXPECT_EQ(seq_of(store->next_ready(queue + 1000)), 0);
     EXPECT_FALSE(store->peek_ready(queue + 1000)->has_value());
   });
+}
+
+TEST_P(StoreContract, AMessageThatChangesInTheLineIsGivenAsItIs) {
+  constexpr int kMessages = 60;
+  std::vector<Seq> seqs;
+  batch([&] {
+    for (int i = 0; i < kMessages; ++i) seqs.push_back(put().message.seq);
+  });
+  reopen();
+  for (std::size_t i = 0; i < seqs.size(); i += 3) {
+    batch([&] { EXPECT_EQ(take_ready(queue, 3).size(), 3U); });
+    // Whoever reads ahead has the time to do so.
+    std::this_thread::sleep_for(Millis{1});
+    batch([&] {
+      for (std::size_t j = i + 3; j < seqs.size(); j += 5) {
+        Record& record = need(seqs[j]);
+        ++record.message.count;
+        store->changed(record, Change::whole);
+      }
+    });
+  }
+  for (std::size_t i = 0; i < seqs.size(); ++i) {
+    // Changed after each of the takes before it that was as many times five behind.
+    int count = 0;
+    for (std::size_t took = 0; took + 3 <= i; took += 3) count += (i - took - 3) % 5 == 0 ? 1 : 0;
+    EXPECT_EQ(need(seqs[i]).message.count, count) << i;
+  }
 }
 
 // Long lines are read and kept in windows; whatever is put, taken and moved around, the order is

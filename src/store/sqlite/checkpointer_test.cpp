@@ -9,7 +9,7 @@ constexpr std::int64_t kLogBytes = 256 * 1024;
 Options beside() {
   Options options;
   options.wal_bytes = kLogBytes;
-  options.checkpoint_beside = true;
+  options.threads = true;
   return options;
 }
 

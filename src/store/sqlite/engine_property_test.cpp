@@ -140,7 +140,7 @@ class Model {
 
 class Player {
  public:
-  Player() {
+  explicit Player(const Options& options) : rig_(options) {
     for (int i = 0; i < kQueues; ++i) rig_.define(name_of_queue(i), settings_of(i));
     model_.now = rig_.now;
   }
@@ -445,8 +445,8 @@ class Player {
   std::vector<std::function<void()>> checks_;
 };
 
-RC_GTEST_PROP(EngineProperty, DoesWhatAPlainModelDoes, ()) {
-  Player player;
+void play(const Options& options) {
+  Player player{options};
   const int steps = *rc::gen::inRange(1, 40);
   for (int i = 0; i < steps; ++i) {
     player.step();
@@ -454,6 +454,13 @@ RC_GTEST_PROP(EngineProperty, DoesWhatAPlainModelDoes, ()) {
     if (i % 8 == 7) player.compare_tables();
   }
   player.compare_tables();
+}
+
+RC_GTEST_PROP(EngineProperty, DoesWhatAPlainModelDoes, ()) { play({}); }
+
+// A few messages are a long line here: every take reads on, in what was read ahead where it can.
+RC_GTEST_PROP(EngineProperty, DoesSoWhenLinesAreReadInSmallPieces, ()) {
+  play({.wal_bytes = 64 * 1024, .threads = true, .line_max = 4, .line_read = 2, .line_ahead = 3});
 }
 
 }  // namespace

@@ -48,7 +48,10 @@ Result<void> SqliteStore::flush() {
     held->whole = false;
     held->lease_changed = false;
     held->stored = held->now;
-    if (!held->erased) continue;
+    if (!held->erased) {
+      written_.push_back(held->message.seq);
+      continue;
+    }
     held_bytes_ -= held->message.payload.size();
     const Seq seq = held->message.seq;
     auto& slot = slots_[static_cast<std::size_t>(seq) & (slots_.size() - 1)];
@@ -136,9 +139,12 @@ Result<void> SqliteStore::flush_ready() {
   // and rank do not go together.
   const auto for_each_run_of = [](std::vector<LinePlace>& places, auto apart,
                                   auto each) -> Result<void> {
-    std::sort(places.begin(), places.end(), [](const LinePlace& a, const LinePlace& b) {
+    const auto before = [](const LinePlace& a, const LinePlace& b) {
       return std::pair{a.queue, a.key} < std::pair{b.queue, b.key};
-    });
+    };
+    if (!std::is_sorted(places.begin(), places.end(), before)) {
+      std::sort(places.begin(), places.end(), before);
+    }
     for (std::size_t i = 0; i < places.size();) {
       Run run{places[i].queue, places[i].key.rank, places[i].key.seq, places[i].key.seq};
       for (++i; i < places.size() && places[i].queue == run.queue &&

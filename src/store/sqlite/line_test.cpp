@@ -1,6 +1,8 @@
 // Table `ready`: the line as runs of consecutive numbers.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "store/sqlite/engine_rig.h"
 #include "store/sqlite/ready_windows.h"
 
@@ -100,7 +102,7 @@ TEST_F(Line, IsOneOfEachQueueAndPriority) {
 
 TEST_F(Line, IsReadWhereTheWindowEnds) {
   rig.define("q");
-  const int n = static_cast<int>(kWindowMax) + 100;
+  const int n = static_cast<int>(Options{}.line_max) + 100;
   const Seq base = put("q", n);
   rig.reopen();
   Seq next = base;
@@ -109,6 +111,68 @@ TEST_F(Line, IsReadWhereTheWindowEnds) {
     if (HasFailure()) return;
   }
   EXPECT_EQ(runs(base), "");
+}
+
+// What is read ahead is older than what happens meanwhile to the messages there.
+TEST(LineAhead, GivesWhatIsThereNow) {
+  Rig rig({.threads = true, .line_max = 32, .line_read = 8, .line_ahead = 16});
+  rig.define("q");
+  constexpr int kMessages = 2000;
+  std::set<std::pair<std::int64_t, Seq>> line;  // minus the priority, and the number
+  Seq last = 0;
+  for (int i = 0; i < kMessages; ++i) line.emplace(0, last = rig.put("q"));
+  const auto act = [&](Action action, Seq seq, std::int64_t priority = 0) {
+    core::Act command;
+    command.action = action;
+    command.messages = {seq};
+    command.priority = priority;
+    rig.submit(std::move(command));
+  };
+  for (int round = 0; !line.empty(); ++round) {
+    // Far enough in front to be read ahead, or just read; sometimes behind.
+    for (const std::ptrdiff_t place : {3, 11, 19, 27}) {
+      if (static_cast<std::ptrdiff_t>(line.size()) <= place) break;
+      const auto at = std::next(line.begin(), place);
+      const auto [rank, seq] = *at;
+      line.erase(at);
+      if ((round + place) % 3 == 0) {
+        act(Action::cancel, seq);
+      } else {
+        const std::int64_t priority = (round + place) % 3 == 1 ? 1 - rank : -rank - 1;
+        act(Action::priority, seq, priority);
+        line.emplace(-priority, seq);
+      }
+    }
+    rig.run();
+    for (const core::Message& m : rig.take("q", 5)) {
+      ASSERT_EQ(std::pair(-m.priority, m.seq), *line.begin()) << "round " << round;
+      line.erase(line.begin());
+    }
+    if (round % 2 == 0 && round < 100) line.emplace(0, rig.put("q"));
+  }
+  EXPECT_TRUE(rig.take("q", 1).empty());
+  rig.expect_sound();
+}
+
+TEST(ReadyWindows, TellsTheLastChangeOfEachPlace) {
+  ReadyWindows windows;
+  windows.insert(1, {.rank = 0, .seq = 5});
+  windows.insert(1, {.rank = 0, .seq = 3});
+  windows.insert(2, {.rank = 0, .seq = 4});
+  windows.erase(1, {.rank = 0, .seq = 5});
+  windows.touch(1, {.rank = 0, .seq = 7});
+  windows.insert(1, {.rank = 1, .seq = 2});
+  const auto told = [&](const ReadyKey& after, const ReadyKey& last) {
+    std::string out;
+    for (const auto& c : windows.changes(1, after, last)) {
+      out += fmt::format("{}{}.{} ", c.ready ? '+' : '-', c.key.rank, c.key.seq);
+    }
+    return out;
+  };
+  EXPECT_EQ(told(kBeforeAll, kBehindAll), "+0.3 -0.5 +0.7 +1.2 ");
+  EXPECT_EQ(told({.rank = 0, .seq = 3}, {.rank = 0, .seq = 7}), "-0.5 +0.7 ");
+  windows.forget_changes();
+  EXPECT_EQ(told(kBeforeAll, kBehindAll), "");
 }
 
 }  // namespace

@@ -13,8 +13,14 @@ namespace rq::store::sqlite {
 struct Options {
   // The write-ahead log is copied into the database when it has grown to this, bytes.
   std::int64_t wal_bytes = 32LL * 1024 * 1024;
-  // Most of that on a thread of its own, from three quarters of it on.
-  bool checkpoint_beside = false;
+  // Most of that on a thread of its own, from three quarters of it on; and another one reads the
+  // lines ahead.
+  bool threads = false;
+  // Of the front of each line so many keys are in memory; so many messages are read at once when
+  // one is wanted; and so many by that thread.
+  std::size_t line_max = 4096;
+  std::size_t line_read = 512;
+  std::size_t line_ahead = 2048;
   // Of the page cache of the writing connection, bytes.
   std::int64_t cache_bytes = 48LL * 1024 * 1024;
 };

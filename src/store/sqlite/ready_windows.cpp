@@ -11,6 +11,7 @@ void ReadyWindows::start_empty(core::QueueId queue) {
 }
 
 void ReadyWindows::insert(core::QueueId queue, const ReadyKey& key) {
+  changes_.push_back({queue, key, true});
   const auto found = windows_.find(queue);
   if (found == windows_.end() || !found->second.loaded) return;
   Window& window = found->second;
@@ -20,15 +21,16 @@ void ReadyWindows::insert(core::QueueId queue, const ReadyKey& key) {
   } else {
     window.keys.insert(std::lower_bound(window.keys.begin(), window.keys.end(), key), key);
   }
-  if (window.keys.size() > kWindowMax) {
+  if (window.keys.size() > max_) {
     // Cut well below the bound, so that a growing line does not cut at each put.
-    window.keys.resize(kWindowMax / 2);
+    window.keys.resize(max_ / 2);
     window.bound = window.keys.back();
     window.complete = false;
   }
 }
 
 void ReadyWindows::erase(core::QueueId queue, const ReadyKey& key) {
+  changes_.push_back({queue, key, false});
   const auto found = windows_.find(queue);
   if (found == windows_.end() || !found->second.loaded) return;
   auto& keys = found->second.keys;
@@ -40,14 +42,34 @@ void ReadyWindows::erase(core::QueueId queue, const ReadyKey& key) {
   if (at != keys.end() && *at == key) keys.erase(at);
 }
 
-bool ReadyWindows::clear_between(core::QueueId queue, const ReadyKey& from,
-                                 const ReadyKey& to) const {
+bool ReadyWindows::covers(core::QueueId queue, const ReadyKey& key) const {
   const auto found = windows_.find(queue);
   if (found == windows_.end() || !found->second.loaded) return false;
-  const Window& window = found->second;
-  if (!window.complete && to > window.bound) return false;
+  return found->second.complete || key <= found->second.bound;
+}
+
+bool ReadyWindows::clear_between(core::QueueId queue, const ReadyKey& from,
+                                 const ReadyKey& to) const {
+  if (!covers(queue, to)) return false;
+  const Window& window = windows_.at(queue);
   const auto at = std::lower_bound(window.keys.begin(), window.keys.end(), from);
   return at == window.keys.end() || *at > to;
+}
+
+std::vector<ReadyWindows::Change> ReadyWindows::changes(core::QueueId queue, const ReadyKey& after,
+                                                        const ReadyKey& last) const {
+  std::vector<Change> out;
+  for (const Change& change : changes_) {
+    if (change.queue == queue && change.key > after && change.key <= last) out.push_back(change);
+  }
+  // The last one of each key first, and only that one stays.
+  std::reverse(out.begin(), out.end());
+  std::stable_sort(out.begin(), out.end(),
+                   [](const Change& a, const Change& b) { return a.key < b.key; });
+  out.erase(std::unique(out.begin(), out.end(),
+                        [](const Change& a, const Change& b) { return a.key == b.key; }),
+            out.end());
+  return out;
 }
 
 void ReadyWindows::trim() {

@@ -1,12 +1,14 @@
 #pragma once
 // The fronts of the lines: for each queue the keys of its first ready messages, in order, so that
 // taking the next one costs no query. A window is a cache of table `ready` with the changes of the
-// batch; it can be dropped at any time and is read again.
+// batch; it can be dropped at any time and is read again. What is read for one may be older than
+// the records in memory: the changes since are kept here too, and count instead.
 // Thread: engine.
 #include <cstdint>
 #include <deque>
-#include <optional>
+#include <limits>
 #include <unordered_map>
+#include <vector>
 
 #include "core/message.h"
 
@@ -29,29 +31,54 @@ class ReadyWindows {
     ReadyKey bound{};
   };
 
+  // Keys kept of one queue. Before all else.
+  void set_max(std::size_t keys) { max_ = keys; }
+
   [[nodiscard]] Window& of(core::QueueId queue) { return windows_[queue]; }
   // A queue that has just been made: nothing is ready in it.
   void start_empty(core::QueueId queue);
   void insert(core::QueueId queue, const ReadyKey& key);
   void erase(core::QueueId queue, const ReadyKey& key);
+  // It stays where it is, but what was read of it before is out of date.
+  void touch(core::QueueId queue, const ReadyKey& key) { changes_.push_back({queue, key, true}); }
+
+  struct Change {
+    core::QueueId queue;
+    ReadyKey key;
+    bool ready;  // it stands in the line
+  };
+  // In (after, last] of the queue, since forget_changes(): the last one of each key, in order.
+  [[nodiscard]] std::vector<Change> changes(core::QueueId queue, const ReadyKey& after,
+                                            const ReadyKey& last) const;
+  [[nodiscard]] std::size_t change_count() const { return changes_.size(); }
+  void forget_changes() { changes_.clear(); }
+
+  // Whether the window has the key, if that is ready.
+  [[nodiscard]] bool covers(core::QueueId queue, const ReadyKey& key) const;
   // True when no key of the window lies in [from, to], and the window reaches that far: then all
   // rows there are gone or going.
   [[nodiscard]] bool clear_between(core::QueueId queue, const ReadyKey& from,
                                    const ReadyKey& to) const;
   void forget(core::QueueId queue) { windows_.erase(queue); }
-  void clear() { windows_.clear(); }
+  void clear() {
+    windows_.clear();
+    changes_.clear();
+  }
   // Drops windows while they hold more than the bound, all together.
   void trim();
 
  private:
   std::unordered_map<core::QueueId, Window> windows_;
+  std::vector<Change> changes_;
+  std::size_t max_ = 4096;
 };
 
-// Keys read at once, and kept of one queue.
-inline constexpr std::size_t kWindowRead = 512;
-inline constexpr std::size_t kWindowMax = 4096;
-inline constexpr std::size_t kWindowsMax =
-    20'000;  // queues with a window; some 70 KiB at the most each
-static_assert(kWindowRead <= kWindowMax);
+// Stand before and behind every place of a line.
+inline constexpr ReadyKey kBeforeAll{.rank = std::numeric_limits<std::int64_t>::min(), .seq = 0};
+inline constexpr ReadyKey kBehindAll{.rank = std::numeric_limits<std::int64_t>::max(),
+                                     .seq = std::numeric_limits<core::Seq>::max()};
+
+// Queues with a window; some 70 KiB at the most each.
+inline constexpr std::size_t kWindowsMax = 20'000;
 
 }  // namespace rq::store::sqlite

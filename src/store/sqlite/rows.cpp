@@ -24,7 +24,7 @@ base::Error damaged(std::string_view what, std::string_view value) {
                     "run rq doctor, and restore a backup if it finds damage");
 }
 
-// Columns of kMessageColumns.
+// Columns of kMessageColumns; those up to kPayload are kPlainColumns.
 enum : int {
   kSeq,
   kQueue,
@@ -39,6 +39,8 @@ enum : int {
   kLosses,
   kCount,
   kMaxCount,
+  kDetailed,
+  kLeaseLength,
   kPayload,
   kLeaseSeq,
   kUntil,
@@ -50,7 +52,6 @@ enum : int {
   kStop,
   kWorker,
   kLeaseProgress,
-  kDetailed,
   kKey,
   kDest,
   kSrc,
@@ -69,7 +70,6 @@ enum : int {
   kRetries,
   kBackoff,
   kTimeout,
-  kLeaseLength,
   kProgress,
   kResult,
   kFolder,
@@ -181,7 +181,10 @@ void give(sqlite3_context* out, std::string_view text) {
 
 }  // namespace
 
-Result<Message> read_message(const Statement& row) {
+core::Seq seq_of(const Statement& row) { return row.integer(kSeq); }
+bool is_detailed(const Statement& row) { return row.integer(kDetailed) != 0; }
+
+Result<Message> read_plain_message(const Statement& row) {
   Message m;
   m.seq = row.integer(kSeq);
   m.queue = row.integer(kQueue);
@@ -204,7 +207,12 @@ Result<Message> read_message(const Statement& row) {
   m.max_count = small(row, kMaxCount);
   m.payload = row.text(kPayload);
   if (!row.is_null(kLeaseLength)) m.lease_length = base::Millis{row.integer(kLeaseLength)};
-  if (row.integer(kDetailed) != 0) RQ_TRY(read_details(row, m.detail()));
+  return m;
+}
+
+Result<Message> read_message(const Statement& row) {
+  RQ_TRY_ASSIGN(m, read_plain_message(row));
+  if (is_detailed(row)) RQ_TRY(read_details(row, m.detail()));
   if (!row.is_null(kLeaseSeq)) {
     m.state = State::run;
     m.lease = std::make_unique<core::Lease>();

@@ -11,17 +11,26 @@ namespace rq::store::sqlite {
 // (message), d (detail) and l (lease); d and l may be outer-joined.
 inline constexpr const char* kMessageColumns =
     "m.seq, m.queue, m.rest_state, m.mark, m.priority, m.created, m.due, m.finished, m.attempts, "
-    "m.failures, m.losses, m.count, m.max_count, m.payload, "
+    "m.failures, m.losses, m.count, m.max_count, m.detailed, m.lease, m.payload, "
     "l.seq, l.until, l.attempt, l.boot, l.since, l.length, l.ends, l.stop, l.worker, l.progress, "
-    "m.detailed, d.key, d.dest, d.src, d.orig_id, d.cloned_from, d.dup_of, d.param1, d.param2, "
-    "d.param3, d.param4, d.content_type, d.force_remote, d.tags, d.headers, d.webhooks, d.retries, "
-    "d.backoff, d.timeout, m.lease, d.progress, d.result, d.folder";
+    "d.key, d.dest, d.src, d.orig_id, d.cloned_from, d.dup_of, d.param1, d.param2, d.param3, "
+    "d.param4, d.content_type, d.force_remote, d.tags, d.headers, d.webhooks, d.retries, "
+    "d.backoff, d.timeout, d.progress, d.result, d.folder";
 inline constexpr const char* kMessageJoins =
     " LEFT JOIN lease l ON l.seq = m.seq LEFT JOIN detail d ON d.seq = m.seq AND m.detailed = 1 ";
 inline constexpr int kMessageColumnCount = 47;  // further columns of a SELECT start here
 
 // The row under the statement. A value that rq did not write is a fault.
 [[nodiscard]] base::Result<core::Message> read_message(const Statement& row);
+
+// The columns of m alone, for rows that have no lease; those that have details are to be read as
+// above.
+inline constexpr const char* kPlainColumns =
+    "m.seq, m.queue, m.rest_state, m.mark, m.priority, m.created, m.due, m.finished, m.attempts, "
+    "m.failures, m.losses, m.count, m.max_count, m.detailed, m.lease, m.payload";
+[[nodiscard]] core::Seq seq_of(const Statement& row);
+[[nodiscard]] bool is_detailed(const Statement& row);
+[[nodiscard]] base::Result<core::Message> read_plain_message(const Statement& row);
 
 // A row of message, column by column, for BatchRows; `row` is a core::Message.
 inline constexpr int kMessageTableColumns = 16;

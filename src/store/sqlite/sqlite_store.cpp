@@ -19,11 +19,16 @@ namespace {
 // Records kept in memory, a power of two: enough for what is in flight, some 20 MiB with payloads
 // of a few hundred bytes.
 constexpr std::size_t kSlots = 32'768;
-constexpr std::size_t kHeldBytesMax = 24 * base::kMiB;       // payloads of kept records
-constexpr std::size_t kWindowReadBytesMax = 4 * base::kMiB;  // payloads read ahead at once
+constexpr std::size_t kHeldBytesMax = 24 * base::kMiB;  // payloads of kept records
 // Sequence numbers set aside at once: one write of the meta row for so many puts, and at most so
 // many numbers left out after a crash.
 constexpr Seq kSeqBlock = 10'000;
+// A pass beside the engine is the last one when this is left for the engine to copy, or after so
+// many.
+constexpr std::int64_t kLastPassFrames = 128;
+constexpr int kPassesMax = 4;
+// Changes of lines kept while a part is read ahead; with more it is not worth waiting for.
+constexpr std::size_t kLineChangesMax = 16'384;
 
 }  // namespace
 
@@ -31,6 +36,7 @@ constexpr Seq kSeqBlock = 10'000;
 
 Result<void> SqliteStore::open(const std::filesystem::path& file, const Options& options) {
   options_ = options;
+  windows_.set_max(options.line_max);
   RQ_TRY(db_.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                   writer_vfs_.name()));
   // synchronous=NORMAL and sync_log() after each commit that promises the disk are together what
@@ -63,9 +69,11 @@ Result<void> SqliteStore::open(const std::filesystem::path& file, const Options&
   boot_ = *boot;
   next_ = *next;
   block_end_ = next_;
-  if (options.checkpoint_beside) {
-    beside_ = std::make_unique<Checkpointer>();
-    RQ_TRY(beside_->open(file));
+  if (options.threads) {
+    RQ_TRY_ASSIGN(checkpointer, open_checkpointer(file));
+    checkpointer_ = std::move(checkpointer);
+    RQ_TRY_ASSIGN(ahead, open_line_ahead(file));
+    ahead_ = std::move(ahead);
   }
   return sync_log();
 }
@@ -110,11 +118,6 @@ Result<void> SqliteStore::prepare() {
       {sql_.read, "SELECT key FROM meta"},
       {sql_.find, by_seq + "WHERE m.seq = ?1"},
       {sql_.find_key, "SELECT seq FROM detail WHERE key = ?1"},
-      {sql_.window_start, select +
-                              "ready r CROSS JOIN message m ON m.seq BETWEEN r.first_seq AND "
-                              "r.last_seq" +
-                              kMessageJoins +
-                              "WHERE r.queue = ?1 ORDER BY r.rank, r.last_seq, m.seq LIMIT ?2"},
       // OR FAIL: a conflict would be a bug, and fails the batch whole. The default, ABORT, would
       // have SQLite keep a journal for undoing the one statement.
       {sql_.insert_messages, "INSERT OR FAIL INTO message SELECT * FROM batch_message"},
@@ -183,7 +186,7 @@ Result<void> SqliteStore::prepare() {
   RQ_TRY(batch_message_.attach(db_, "batch_message", kMessageTableColumns, message_column));
   RQ_TRY(batch_lease_.attach(db_, "batch_lease", kLeaseTableColumns, lease_column));
   for (const Item& item : items) RQ_TRY(item.statement.prepare(db_.handle(), item.sql.c_str()));
-  return {};
+  return line_.prepare(db_);
 }
 
 // --- The batch ---
@@ -242,8 +245,10 @@ Result<void> SqliteStore::commit(Sync sync) {
   for (auto& [seq, held] : overflow_) held_bytes_ -= held->message.payload.size();
   overflow_.clear();
   new_keys_.clear();
+  drop_resting();
   windows_.trim();
   if (held_bytes_ > kHeldBytesMax) drop_records();
+  look_ahead();
   return {};
 }
 
@@ -256,16 +261,33 @@ void SqliteStore::abort() {
   stop_reading();
   drop_records();
   dirty_.clear();
+  written_.clear();
   attempts_.clear();
   new_keys_.clear();
   changed_queues_.clear();
   changed_counters_.clear();
   erased_queues_.clear();
   windows_.clear();
+  ahead_part_.reset();
   deadlines_known_ = false;
   due_floor_ = Instant{};
   block_end_ = next_;  // the next number sets a new block aside
   new_block_ = false;
+}
+
+// Of the records that the batch has written only those stay that the next ones are likely to name:
+// the leased ones, and the fronts of the lines. A long line's others would only push each other out
+// later, when nothing of them is in the processor's caches any more.
+void SqliteStore::drop_resting() {
+  for (const Seq seq : written_) {
+    auto& slot = slots_[static_cast<std::size_t>(seq) & (kSlots - 1)];
+    if (!slot || slot->message.seq != seq || slot->now.where == Where::lease) continue;
+    const sqlite::ReadyKey key{.rank = slot->now.key, .seq = seq};
+    if (slot->now.where == Where::ready && windows_.covers(slot->now.queue, key)) continue;
+    held_bytes_ -= slot->message.payload.size();
+    slot.reset();
+  }
+  written_.clear();
 }
 
 void SqliteStore::drop_records() {
@@ -314,8 +336,8 @@ Result<void> SqliteStore::renew_log() {
 
 bool SqliteStore::wants_maintenance() const {
   const std::int64_t bytes = log_frames_ * page_bytes_;
-  if (!beside_) return bytes >= options_.wal_bytes;
-  switch (beside_->state()) {
+  if (!checkpointer_) return bytes >= options_.wal_bytes;
+  switch (checkpointer_->state()) {
     case Checkpointer::State::idle:
       return bytes >= options_.wal_bytes / 4 * 3;
     case Checkpointer::State::running:
@@ -329,14 +351,8 @@ bool SqliteStore::wants_maintenance() const {
 void SqliteStore::maintain() {
   if (!wants_maintenance()) return;
   stop_reading();  // only what is behind every reader's place can be copied
-  if (beside_) {
-    if (beside_->state() == Checkpointer::State::idle) {
-      beside_->start();
-      return;
-    }
-    const int code = beside_->finish();
-    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) log_in_doubt_ = true;
-  }
+  if (checkpointer_ && pass_beside()) return;
+  if (ahead_ && ahead_->state() != LineAhead::State::idle) ahead_->wait();
   int frames = 0;
   int copied = 0;
   const int code =
@@ -345,6 +361,26 @@ void SqliteStore::maintain() {
   // the next batch, whose words go to those who asked.
   if (code == SQLITE_OK && copied == frames) log_frames_ = 0;
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) log_in_doubt_ = true;
+}
+
+// Has the log copied beside, again and again while much is added meanwhile: what is left at the end
+// stops the engine. False: now is the time for that.
+bool SqliteStore::pass_beside() {
+  if (checkpointer_->state() != Checkpointer::State::idle) {
+    const CheckpointDone done = checkpointer_->finish();
+    if (done.code != SQLITE_OK) {
+      if ((done.code & 0xff) != SQLITE_BUSY) log_in_doubt_ = true;
+      passes_ = kPassesMax;
+    }
+    if (passes_ >= kPassesMax || log_frames_ - done.frames <= kLastPassFrames ||
+        log_frames_ * page_bytes_ >= 2 * options_.wal_bytes) {
+      passes_ = 0;
+      return false;
+    }
+  }
+  ++passes_;
+  checkpointer_->start({});
+  return true;
 }
 
 // --- Records ---
@@ -417,8 +453,11 @@ void SqliteStore::mark_dirty(Held& held) {
 // Files it where its state says, in memory.
 void SqliteStore::refile(Held& held) {
   const Place place = held.erased ? Place{} : place_of(held.message);
-  if (place == held.now) return;
   const Seq seq = held.message.seq;
+  if (place == held.now) {
+    if (place.where == Where::ready) windows_.touch(place.queue, {.rank = place.key, .seq = seq});
+    return;
+  }
   if (held.now.where == Where::ready) {
     windows_.erase(held.now.queue, {.rank = held.now.key, .seq = seq});
   }
@@ -452,10 +491,7 @@ Record& SqliteStore::insert(Message&& message) {
   return held;
 }
 
-Result<SqliteStore::Held*> SqliteStore::load(const Statement& row) {
-  const Seq seq = row.integer(0);
-  if (Held* known = held(seq)) return known;
-  RQ_TRY_ASSIGN(message, read_message(row));
+SqliteStore::Held& SqliteStore::hold_stored(Message&& message) {
   Held& loaded = hold(std::move(message));
   loaded.in_table = true;
   loaded.has_detail = loaded.message.details != nullptr;
@@ -463,7 +499,7 @@ Result<SqliteStore::Held*> SqliteStore::load(const Statement& row) {
   loaded.attempted = loaded.message.attempts > 0;
   loaded.stored = place_of(loaded.message);
   loaded.now = loaded.stored;
-  return &loaded;
+  return loaded;
 }
 
 Result<Record*> SqliteStore::find(Seq seq) {
@@ -476,10 +512,10 @@ Result<Record*> SqliteStore::find_stored(Seq seq) {
   sql_.find.bind(1, seq);
   RQ_TRY_ASSIGN(found, sql_.find.step());
   if (!found) return static_cast<Record*>(nullptr);
-  auto loaded = load(sql_.find);
+  auto message = read_message(sql_.find);
   sql_.find.reset();
-  if (!loaded) return std::move(loaded).error();
-  return static_cast<Record*>(*loaded);
+  if (!message) return std::move(message).error();
+  return static_cast<Record*>(&hold_stored(std::move(*message)));
 }
 
 Result<Record*> SqliteStore::find_key(std::string_view client_key) {
@@ -519,42 +555,78 @@ void SqliteStore::insert(Attempt&& attempt) { attempts_.push_back(std::move(atte
 
 // --- What is next ---
 
-// Reads the first keys of the line, and the messages with them.
-Result<void> SqliteStore::read_window(QueueId queue) {
-  RQ_TRY(flush());
+// Fills the window with the keys behind those that it has had, and holds the messages. What has
+// been read is as of the last flush, or older when it was read ahead.
+Result<void> SqliteStore::read_on(QueueId queue) {
   auto& window = windows_.of(queue);
-  window.keys.clear();
-  window.loaded = false;
-  std::size_t bytes = 0;
-  bool complete = true;
-  Statement& read = sql_.window_start;
-  read.bind(1, queue).bind(2, static_cast<std::int64_t>(kWindowRead));
-  for (;;) {
-    RQ_TRY_ASSIGN(found, read.step());
-    if (!found) break;
-    auto loaded = load(read);
-    if (!loaded) {
-      read.reset();
-      return std::move(loaded).error();
-    }
-    const Message& message = (*loaded)->message;
-    window.keys.push_back({.rank = -message.priority, .seq = message.seq});
-    bytes += message.payload.size();
-    if (window.keys.size() == kWindowRead || bytes > kWindowReadBytesMax) {
-      complete = false;
-      read.reset();
-      break;
-    }
-  }
+  const sqlite::ReadyKey after = window.loaded ? window.bound : kBeforeAll;
+  RQ_TRY_ASSIGN(rows, rows_behind(queue, after));
+  const auto key_of = [](const Message& m) {
+    return sqlite::ReadyKey{.rank = -m.priority, .seq = m.seq};
+  };
   window.loaded = true;
-  window.complete = complete;
-  if (!window.keys.empty()) window.bound = window.keys.back();
+  window.complete = rows.complete;
+  window.bound = rows.messages.empty() ? after : std::max(after, key_of(rows.messages.back()));
+  window.keys.clear();
+  const auto changes = windows_.changes(queue, after, window.complete ? kBehindAll : window.bound);
+  auto change = changes.begin();
+  const auto take_change = [&] {
+    if (change->ready) window.keys.push_back(change->key);
+    ++change;
+  };
+  for (Message& message : rows.messages) {
+    const sqlite::ReadyKey key = key_of(message);
+    if (key <= after) continue;
+    while (change != changes.end() && change->key < key) take_change();
+    if (change != changes.end() && change->key == key) {
+      take_change();
+      continue;
+    }
+    window.keys.push_back(key);
+    if (held(message.seq) == nullptr) hold_stored(std::move(message));
+  }
+  while (change != changes.end()) take_change();
   return {};
+}
+
+// From `after` on, or from some place before it.
+Result<LineRows> SqliteStore::rows_behind(QueueId queue, const sqlite::ReadyKey& after) {
+  const bool here = ahead_part_ && ahead_part_->queue == queue && ahead_part_->after <= after;
+  if (here && ahead_->state() == LineAhead::State::done) {
+    ahead_part_.reset();
+    // Whatever the fault was, the own connection can try.
+    if (auto rows = ahead_->finish()) return rows;
+  }
+  return line_.read({.queue = queue, .after = after, .rows = options_.line_read});
+}
+
+// After a commit: has the next part of the line that the batch has used read, if it will soon be
+// wanted.
+void SqliteStore::look_ahead() {
+  const std::optional<QueueId> used = std::exchange(line_used_, std::nullopt);
+  if (ahead_part_) {
+    const auto& window = windows_.of(ahead_part_->queue);
+    if (window.loaded && window.bound >= ahead_part_->after &&
+        windows_.change_count() <= kLineChangesMax) {
+      return;
+    }
+    ahead_part_.reset();
+  }
+  windows_.forget_changes();
+  // Not now when the log is to start anew: that waits for all who read.
+  if (!ahead_ || ahead_->state() == LineAhead::State::running || !used || wants_maintenance()) {
+    return;
+  }
+  if (ahead_->state() == LineAhead::State::done) static_cast<void>(ahead_->finish());
+  const auto& window = windows_.of(*used);
+  if (!window.loaded || window.complete || window.keys.size() > options_.line_ahead / 2) return;
+  ahead_part_ = {.queue = *used, .after = window.bound, .rows = options_.line_ahead};
+  ahead_->start(*ahead_part_);
 }
 
 Result<std::optional<Store::ReadyKey>> SqliteStore::peek_ready(QueueId queue) {
   auto& window = windows_.of(queue);
-  if (!window.loaded || (window.keys.empty() && !window.complete)) RQ_TRY(read_window(queue));
+  while (!window.loaded || (window.keys.empty() && !window.complete)) RQ_TRY(read_on(queue));
   if (window.keys.empty()) return std::optional<Store::ReadyKey>{};
   return std::optional{
       Store::ReadyKey{.priority = -window.keys.front().rank, .seq = window.keys.front().seq}};
@@ -563,6 +635,7 @@ Result<std::optional<Store::ReadyKey>> SqliteStore::peek_ready(QueueId queue) {
 Result<Record*> SqliteStore::next_ready(QueueId queue) {
   RQ_TRY_ASSIGN(key, peek_ready(queue));
   if (!key) return static_cast<Record*>(nullptr);
+  line_used_ = queue;
   RQ_TRY_ASSIGN(record, find(key->seq));
   RQ_CHECK(record != nullptr && record->message.state == core::State::que);
   return record;

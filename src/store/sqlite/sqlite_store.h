@@ -6,6 +6,7 @@
 //
 // Thread: engine. Faults: see db.h.
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -15,6 +16,7 @@
 #include "store/sqlite/batch_rows.h"
 #include "store/sqlite/checkpointer.h"
 #include "store/sqlite/db.h"
+#include "store/sqlite/line.h"
 #include "store/sqlite/open.h"
 #include "store/sqlite/ready_windows.h"
 #include "store/sqlite/writer_vfs.h"
@@ -101,11 +103,13 @@ class SqliteStore final : public Store {
   [[nodiscard]] static Place place_of(const Message& message);
   [[nodiscard]] Held& hold(Message&& message);
   [[nodiscard]] Held* held(Seq seq);
-  [[nodiscard]] Result<Held*> load(const Statement& row);
+  Held& hold_stored(Message&& message);
   void mark_dirty(Held& held);
   void refile(Held& held);
   [[nodiscard]] Result<void> read_deadlines();
-  [[nodiscard]] Result<void> read_window(QueueId queue);
+  [[nodiscard]] Result<void> read_on(QueueId queue);
+  [[nodiscard]] Result<LineRows> rows_behind(QueueId queue, const sqlite::ReadyKey& after);
+  void look_ahead();
   [[nodiscard]] Result<Record*> first_of(Statement& query);
   [[nodiscard]] Result<Record*> find_stored(Seq seq);
 
@@ -127,8 +131,10 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> write_detail(Held& held);
   [[nodiscard]] Result<void> delete_rows_of(Held& held);
   [[nodiscard]] Result<void> start_log();
+  [[nodiscard]] bool pass_beside();
   [[nodiscard]] Result<void> sync_log();
   [[nodiscard]] Result<void> renew_log();
+  void drop_resting();
   void drop_records();
 
   Options options_;
@@ -138,12 +144,14 @@ class SqliteStore final : public Store {
   BatchRows batch_lease_;
   WriterVfs writer_vfs_;
   Db db_;
-  std::unique_ptr<Checkpointer> beside_;  // null: maintain() does it all
+  // Threads of their own; null without Options::threads.
+  std::unique_ptr<Checkpointer> checkpointer_;
+  std::unique_ptr<LineAhead> ahead_;
 
   // All statements, prepared at open() and kept for life.
   struct Statements {
     Statement begin, commit, rollback, read;
-    Statement find, find_key, window_start;
+    Statement find, find_key;
     Statement insert_messages, update_message, delete_message, delete_messages;
     Statement replace_detail, delete_detail;
     Statement find_run, insert_run, lengthen_run, behead_run, delete_runs;
@@ -158,12 +166,14 @@ class SqliteStore final : public Store {
     Statement set_next_seq;
   } sql_;
 
-  // Records by seq. A record stays here after its batch until another one needs its slot, or the
-  // byte bound is passed: the next batch is likely to name it.
+  // Records by seq. One that the next batches are likely to name stays here after its batch, until
+  // another one needs its slot or the byte bound is passed.
   std::vector<std::unique_ptr<Held>> slots_;
   std::unordered_map<Seq, std::unique_ptr<Held>> overflow_;  // of the batch: its slot is in use
   std::size_t held_bytes_ = 0;
   ReadyWindows windows_;
+  LineQuery line_;
+  std::optional<LinePart> ahead_part_;  // what ahead_ reads or has read, if that is still wanted
 
   // Of the batch:
   std::uint64_t batch_ = 0;
@@ -172,7 +182,9 @@ class SqliteStore final : public Store {
   bool unsynced_ = false;      // a commit is not on disk yet
   bool log_in_doubt_ = false;  // a sync failed: renew_log() before anything else
   bool new_block_ = false;     // sequence numbers were set aside
+  std::optional<QueueId> line_used_;
   std::vector<Held*> dirty_;
+  std::vector<Seq> written_;  // by flush(), not erased
   std::vector<Attempt> attempts_;
   std::unordered_map<std::string, Held*> new_keys_;
   std::vector<Queue> changed_queues_;
@@ -191,6 +203,7 @@ class SqliteStore final : public Store {
   // The write-ahead log, as of the last commit.
   std::int64_t log_frames_ = 0;
   std::int64_t page_bytes_ = 4096;
+  int passes_ = 0;  // begun by the checkpointer since the log was to be copied
 
   // When each lease ends, of all there are: ms and seq. An index in the table would cost a page a
   // commit; leases are few beside messages, and read once when the store is opened.

@@ -1,0 +1,68 @@
+#include "store/sqlite/line.h"
+
+#include <fmt/format.h>
+
+#include "store/sqlite/rows.h"
+
+namespace rq::store::sqlite {
+
+base::Result<void> LineQuery::prepare(Db& db) {
+  const std::string rows = fmt::format(
+      "SELECT {} FROM ready r CROSS JOIN message m ON m.seq BETWEEN "
+      "max(r.first_seq, iif(r.rank = ?2, ?3 + 1, 0)) AND r.last_seq "
+      "WHERE r.queue = ?1 AND (r.rank, r.last_seq) > (?2, ?3) "
+      "ORDER BY r.rank, r.last_seq, m.seq LIMIT ?4",
+      kPlainColumns);
+  RQ_TRY(rows_.prepare(db.handle(), rows.c_str()));
+  const std::string whole =
+      fmt::format("SELECT {} FROM message m {} WHERE m.seq = ?1", kMessageColumns, kMessageJoins);
+  return whole_.prepare(db.handle(), whole.c_str());
+}
+
+base::Result<LineRows> LineQuery::read(const LinePart& part) {
+  LineRows out;
+  out.messages.reserve(part.rows);
+  std::size_t bytes = 0;
+  rows_.bind(1, part.queue).bind(2, part.after.rank).bind(3, part.after.seq);
+  rows_.bind(4, static_cast<std::int64_t>(part.rows));
+  const auto read_row = [this]() -> base::Result<core::Message> {
+    if (!is_detailed(rows_)) return read_plain_message(rows_);
+    RQ_TRY_ASSIGN(found, whole_.bind(1, seq_of(rows_)).step());
+    RQ_CHECK(found);
+    auto message = read_message(whole_);
+    whole_.reset();
+    return message;
+  };
+  for (;;) {
+    RQ_TRY_ASSIGN(found, rows_.step());
+    if (!found) {
+      out.complete = true;
+      return out;
+    }
+    auto message = read_row();
+    if (!message) {
+      rows_.reset();
+      return std::move(message).error();
+    }
+    bytes += message->payload.size();
+    out.messages.push_back(std::move(*message));
+    if (out.messages.size() == part.rows || bytes > kLineReadBytesMax) {
+      rows_.reset();
+      return out;
+    }
+  }
+}
+
+base::Result<std::unique_ptr<LineAhead>> open_line_ahead(const std::filesystem::path& file) {
+  struct Connection {
+    Db db;
+    LineQuery query;
+  };
+  auto own = std::make_shared<Connection>();
+  RQ_TRY(own->db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
+  RQ_TRY(own->db.exec("PRAGMA busy_timeout = 2000"));
+  RQ_TRY(own->query.prepare(own->db));
+  return std::make_unique<LineAhead>([own](LinePart part) { return own->query.read(part); });
+}
+
+}  // namespace rq::store::sqlite
