@@ -92,12 +92,6 @@ def _measure_syncs(folder, syncs):
     print(statistics.median(took), took[int(len(took) * 0.99)])
 
 
-def stolen_s():
-    """Seconds that the host has kept the processors from this machine, since its start."""
-    fields = pathlib.Path('/proc/stat').read_text().splitlines()[0].split()
-    return int(fields[8]) / os.sysconf('SC_CLK_TCK')
-
-
 def load_average():
     return os.getloadavg()[0]
 

@@ -5,13 +5,16 @@ bench/run makes its tables, against rq alone. Run by ctest (label bench-smoke); 
 build to test.
 """
 import ctypes
+import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -96,6 +99,29 @@ class LoadGenerator(unittest.TestCase):
             run = run_load(server.port, '--count', '20', '--rate', '2000')
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertEqual(server.commands.count(b'delete'), 20)
+
+    def test_a_stop_of_the_machine_is_seen_and_its_wake_left_out(self):
+        # Stopping the process is a stop of the machine as far as its threads can tell.
+        with FakeServer() as server:
+            run = subprocess.Popen(
+                [LOAD, 'beanstalk', f'127.0.0.1:{server.port}', '--connections', '1', '--depth',
+                 '6', '--rate', '500', '--warmup', '0.2', '--seconds', '1', '--json'],
+                stdout=subprocess.PIPE, text=True)
+            time.sleep(0.7)
+            run.send_signal(signal.SIGSTOP)
+            time.sleep(0.15)
+            run.send_signal(signal.SIGCONT)
+            out, _ = run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 0)
+        got = json.loads(out)
+        if not got['stops_watched']:
+            self.skipTest('no right to real-time threads here')
+        self.assertGreaterEqual(got['stops'], 1)
+        self.assertGreaterEqual(got['stopped_s'], 0.1)
+        self.assertGreaterEqual(got['put_us']['max'], 100_000)
+        self.assertLess(got['undisturbed_us']['max'], 100_000)
+        self.assertLess(got['undisturbed_us']['count'], got['put_us']['count'])
+        self.assertGreater(got['undisturbed_us']['count'], 0)
 
     def test_replies_in_single_bytes_are_understood(self):
         with FakeServer() as server:

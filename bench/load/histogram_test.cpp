@@ -40,6 +40,20 @@ TEST(Histogram, OneOutlierInAThousandShowsAboveTheNinetyNinth) {
   EXPECT_EQ(h.at(0.9999), 5'000U);
 }
 
+TEST(Histogram, OneAddedToAnotherIsAsIfAllWereInOne) {
+  Histogram one;
+  Histogram other;
+  Histogram all;
+  for (int i = 1; i <= 1000; ++i) {
+    (i % 3 == 0 ? one : other).add(i * 100);
+    all.add(i * 100);
+  }
+  one.add(other);
+  EXPECT_EQ(one.count(), all.count());
+  EXPECT_EQ(one.max(), all.max());
+  for (const double share : {0.1, 0.5, 0.99, 1.0}) EXPECT_EQ(one.at(share), all.at(share));
+}
+
 TEST(Histogram, NegativeCountsAsZero) {
   Histogram h;
   h.add(-5);

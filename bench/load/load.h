@@ -14,6 +14,7 @@
 #include "load/buffers.h"
 #include "load/histogram.h"
 #include "load/plan.h"
+#include "load/stops.h"
 #include "load/system.h"
 
 namespace rq::load {
@@ -27,6 +28,13 @@ struct Report {
   std::uint64_t next = 0;   // the number after the last one
   std::uint64_t total_puts = 0;
   std::uint64_t total_lives = 0;
+  // At a given rate: those of put_latency that were answered at other times than in the wake of a
+  // stop of the machine, how much of the time that was, and the stops.
+  Histogram undisturbed;
+  double undisturbed_share = 0;
+  bool stops_watched = false;
+  std::int64_t stops = 0;
+  double stopped_s = 0;
   double late_max_s = 0;  // how late this program itself was with the load it had planned
 };
 
@@ -52,6 +60,7 @@ class Load {
  public:
   explicit Load(const Plan& plan) : plan_(plan), epoll_(make_epoll()) {
     report_.first = next_number_ = plan.first;
+    if (plan.rate > 0) stops_ = std::make_unique<Stops>();
     connections_.reserve(plan.connections);
     for (std::size_t i = 0; i < plan.connections; ++i) {
       connections_.push_back(std::make_unique<Connection>(plan, i));
@@ -85,18 +94,27 @@ class Load {
         if (plan_.leave) break;
       }
       measuring_ = in_window && !window_over;
+      if (measuring_ && plan_.rate > 0 && now_ns_ >= slice_end_ns_) end_slice();
       if (plan_.rate > 0 && !ending_) start_due();
       handle_events();
       if (now_ns_ - last_reply_ns_ > to_ns(plan_.stall_s) && in_flight_ > 0) {
         fail("no reply for {} s with {} commands in flight", plan_.stall_s, in_flight_);
       }
     }
+    if (stops_) end_slice();
     if (plan_.work == Work::lives && !plan_.leave && total_.puts != total_.lives) {
       fail("{} messages put, {} finished", total_.puts, total_.lives);
     }
     report_.next = next_number_;
     report_.total_puts = total_.puts;
     report_.total_lives = total_.lives;
+    if (stops_) {
+      report_.undisturbed_share =
+          static_cast<double>(undisturbed_slices_) / static_cast<double>(slices_);
+      report_.stops_watched = stops_->watched();
+      report_.stops = stops_->count();
+      report_.stopped_s = static_cast<double>(stops_->total_ns()) / 1e9;
+    }
     return report_;
   }
 
@@ -117,6 +135,10 @@ class Load {
   };
   // Arrivals come in ticks: often enough to be a stream, seldom enough to leave the server its CPU.
   static constexpr std::int64_t kTickNs = 200'000;
+  // Time is judged in slices: one that began so soon after a stop of the machine is in its wake. (A
+  // stop of 8 ms at half load leaves work for as long again.)
+  static constexpr std::int64_t kSliceNs = 20'000'000;
+  static constexpr std::int64_t kWakeNs = 50'000'000;
   static constexpr std::int64_t kWarmupMaxNs = 30'000'000'000;
   static constexpr std::int64_t kIdleNs = 100'000'000;
   static constexpr std::size_t kDueMax = 65'536;
@@ -218,7 +240,10 @@ class Load {
         used = c.protocol.put_reply(in);
         if (used == 0) break;
         total_.puts += plan_.batch;
-        if (counts(sent.since_ns)) report_.put_latency.add(now_ns_ - sent.since_ns);
+        if (counts(sent.since_ns)) {
+          report_.put_latency.add(now_ns_ - sent.since_ns);
+          slice_.add(now_ns_ - sent.since_ns);
+        }
         break;
       case Op::take: {
         typename Protocol::Handle handle{};
@@ -363,6 +388,16 @@ class Load {
     }
   }
 
+  void end_slice() {
+    ++slices_;
+    if (stops_->last_end_ns() < now_ns_ - kSliceNs - kWakeNs) {
+      report_.undisturbed.add(slice_);
+      ++undisturbed_slices_;
+    }
+    slice_ = Histogram{};
+    slice_end_ns_ = now_ns_ + kSliceNs;
+  }
+
   // Open loop: what is due is sent, whether or not earlier commands have been answered. All puts of
   // one tick go to one connection, the next tick to the next.
   void start_due() {
@@ -405,6 +440,12 @@ class Load {
   Totals at_start_;
   Seen seen_;
   Report report_;
+
+  std::unique_ptr<Stops> stops_;  // at a given rate
+  Histogram slice_;
+  std::int64_t slice_end_ns_ = 0;
+  std::uint64_t slices_ = 0;
+  std::uint64_t undisturbed_slices_ = 0;
 
   std::int64_t next_tick_ns_ = 0;
   std::uint64_t ticks_ = 0;

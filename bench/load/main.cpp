@@ -51,18 +51,22 @@ void print(const Options& options, const Report& report, double cpu_s) {
   const std::uint64_t counted = plan.work == Work::puts ? report.puts : report.lives;
   const double per_s = report.seconds > 0 ? static_cast<double>(counted) / report.seconds : 0;
   const auto us = [](std::uint64_t ns) { return static_cast<double>(ns) / 1000; };
+  const auto json_of = [us](const Histogram& h) {
+    return fmt::format(R"({{"count":{},"median":{:.1f},"p99":{:.1f},"p999":{:.1f},"max":{:.1f}}})",
+                       h.count(), us(h.at(0.5)), us(h.at(0.99)), us(h.at(0.999)), us(h.max()));
+  };
   const Histogram& h = report.put_latency;
   if (options.json) {
     fmt::print(
         R"({{"protocol":"{}","work":"{}","connections":{},"depth":{},"bytes":{},"counted":{},)"
-        R"("seconds":{:.6f},"per_s":{:.1f},"put_us":{{"count":{},"median":{:.1f},"p99":{:.1f},)"
-        R"("p999":{:.1f},"max":{:.1f}}},"late_max_us":{:.1f},"next":{},"total_puts":{},)"
-        R"("total_lives":{},"cpu_s":{:.3f}}})"
+        R"("seconds":{:.6f},"per_s":{:.1f},"put_us":{},"undisturbed_us":{},)"
+        R"("undisturbed_share":{:.4f},"stops_watched":{},"stops":{},"stopped_s":{:.3f},)"
+        R"("late_max_us":{:.1f},"next":{},"total_puts":{},"total_lives":{},"cpu_s":{:.3f}}})"
         "\n",
         options.protocol, options.work, plan.connections, plan.depth, plan.bytes, counted,
-        report.seconds, per_s, h.count(), us(h.at(0.5)), us(h.at(0.99)), us(h.at(0.999)),
-        us(h.max()), report.late_max_s * 1e6, report.next, report.total_puts, report.total_lives,
-        cpu_s);
+        report.seconds, per_s, json_of(h), json_of(report.undisturbed), report.undisturbed_share,
+        report.stops_watched, report.stops, report.stopped_s, report.late_max_s * 1e6, report.next,
+        report.total_puts, report.total_lives, cpu_s);
     return;
   }
   fmt::print("{}: {:.0f} {} a second ({} in {:.2f} s), {} connections, {} in flight on each\n",
@@ -71,6 +75,14 @@ void print(const Options& options, const Report& report, double cpu_s) {
   if (h.count() > 0) {
     fmt::print("a put, in microseconds: median {:.0f}, p99 {:.0f}, p99.9 {:.0f}, max {:.0f}\n",
                us(h.at(0.5)), us(h.at(0.99)), us(h.at(0.999)), us(h.max()));
+  }
+  if (report.stops_watched) {
+    const Histogram& u = report.undisturbed;
+    fmt::print(
+        "the machine was stopped {} times, {:.2f} s in all; in the {:.0f} % of the time "
+        "that was not in the wake of one: median {:.0f}, p99 {:.0f}\n",
+        report.stops, report.stopped_s, report.undisturbed_share * 100, us(u.at(0.5)),
+        us(u.at(0.99)));
   }
   fmt::print("this program itself took {:.2f} s of CPU\n", cpu_s);
 }
