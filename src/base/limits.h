@@ -82,7 +82,7 @@ inline constexpr std::size_t kLogRangeBytesMax = 16 * kMiB;   // of one log repl
 
 // --- Engine ---
 inline constexpr std::size_t kMailboxMax = 1'000'000;    // commands waiting for the engine
-inline constexpr std::size_t kBatchCommandsMax = 1200;   // commands in one commit
+inline constexpr std::size_t kBatchCommandsMax = 1200;   // commands in one commit: measured
 inline constexpr std::size_t kTimersPerBatchMax = 1000;  // due timers handled in one commit
 inline constexpr std::size_t kRetentionPerBatchMax =
     500;                                                  // finished messages deleted in one commit

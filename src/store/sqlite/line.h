@@ -1,8 +1,7 @@
 #pragma once
 // Reading on in a line: from a place in it, the next ready messages in the order of leasing.
-#include <cstdint>
+#include <cstddef>
 #include <filesystem>
-#include <limits>
 #include <memory>
 #include <vector>
 
