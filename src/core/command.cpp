@@ -1,6 +1,9 @@
 #include "core/command.h"
 
+#include <algorithm>
 #include <array>
+
+#include "base/limits.h"
 
 namespace rq::core {
 namespace {
@@ -26,6 +29,26 @@ std::optional<Action> action_of(std::string_view name) {
     if (kActions[i] == name) return static_cast<Action>(i);
   }
   return std::nullopt;
+}
+
+std::size_t messages_of(const Command& command) {
+  std::size_t count = 1;
+  if (const auto* puts = std::get_if<PutMany>(&command)) {
+    count = puts->puts.size();
+  } else if (const auto* reserve = std::get_if<Reserve>(&command)) {
+    count = static_cast<std::size_t>(std::max<std::int64_t>(reserve->limit, 1));
+  } else if (const auto* finish = std::get_if<Finish>(&command)) {
+    count = finish->items.size();
+  } else if (const auto* heartbeat = std::get_if<Heartbeat>(&command)) {
+    count = heartbeat->items.size();
+  } else if (const auto* act = std::get_if<Act>(&command)) {
+    count = act->messages.size();
+  } else if (const auto* kick = std::get_if<Kick>(&command)) {
+    count = static_cast<std::size_t>(std::max<std::int64_t>(kick->bound, 1));
+  } else if (std::holds_alternative<DeleteQueue>(command)) {
+    count = base::kSweepMax;
+  }
+  return std::max<std::size_t>(count, 1);
 }
 
 }  // namespace rq::core

@@ -249,6 +249,9 @@ using Command =
                  Kick, KickOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue, SetAdmin,
                  DeleteQueue, SetScriptError, ShiftLeases, ForgetWaste>;
 
+// How many messages the command puts, takes or changes at most, one at least: so much it costs.
+[[nodiscard]] std::size_t messages_of(const Command& command);
+
 struct Ok {};
 struct Waiting {};  // inside the engine: the reply comes later, or never
 using Reply =

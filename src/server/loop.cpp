@@ -8,7 +8,6 @@
 #include "base/result.h"
 
 namespace rq::server {
-
 // The hint 1 spares the locks of handlers that only the one thread touches; posting from other
 // threads stays allowed.
 Loop::Loop(Pipeline& pipeline)
@@ -16,12 +15,10 @@ Loop::Loop(Pipeline& pipeline)
 
 Loop::~Loop() { stop(); }
 
-std::uint32_t Loop::add_door(LoopDoor& door, std::size_t run_here_max) {
+std::uint32_t Loop::add_door(LoopDoor& door) {
   RQ_CHECK(!thread_.joinable());
   const std::uint32_t number = pipeline_.add_door(door);
   doors_.emplace_back(number, &door);
-  run_here_max_of_.resize(std::max<std::size_t>(run_here_max_of_.size(), number + 1), kNoLimit);
-  run_here_max_of_[number] = run_here_max;
   return number;
 }
 
@@ -41,8 +38,7 @@ bool Loop::flush() {
   flush_posted_ = false;
   if (pending_.empty()) return false;
   leaving_.swap(pending_);  // a reply may bring the next command
-  const bool few = leaving_.size() <= std::exchange(run_here_max_, kNoLimit);
-  const bool here = few && pipeline_.run_here(leaving_);
+  const bool here = pipeline_.run_here(leaving_);
   if (!here && !pipeline_.submit(leaving_)) refuse(leaving_);
   leaving_.clear();
   return here;

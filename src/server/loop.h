@@ -2,9 +2,7 @@
 // The loop: one boost::asio::io_context on one thread, where all doors have their sockets and
 // parsers. Commands of one turn of the loop go to the engine in one piece; replies of one batch
 // come back in one piece.
-#include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <thread>
 #include <vector>
 
@@ -30,7 +28,7 @@ class Loop {
   [[nodiscard]] Pipeline& pipeline() { return pipeline_; }
 
   // Before start(). Gives the number for Ticket::door. `door` must outlive the loop's thread.
-  [[nodiscard]] std::uint32_t add_door(LoopDoor& door, std::size_t run_here_max);
+  [[nodiscard]] std::uint32_t add_door(LoopDoor& door);
 
   // Runs the loop on a thread of its own until stop().
   void start();
@@ -41,7 +39,6 @@ class Loop {
   // loop is over. When the engine's mailbox is full, the door gets Code::busy for each of them, in
   // on_deliveries(), later, never from inside submit().
   void submit(core::Envelope&& envelope) {
-    run_here_max_ = std::min(run_here_max_, run_here_max_of_[envelope.ticket.door]);
     pending_.push_back(std::move(envelope));
     if (gathering_ || flush_posted_) return;
     flush_posted_ = true;
@@ -61,8 +58,6 @@ class Loop {
   }
 
  private:
-  static constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
-
   bool flush();
   void refuse(const std::vector<core::Envelope>& commands);
 
@@ -70,12 +65,10 @@ class Loop {
   boost::asio::io_context io_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::vector<std::pair<std::uint32_t, LoopDoor*>> doors_;
-  std::vector<std::size_t> run_here_max_of_;  // by number of the door
   std::thread thread_;
 
   // Loop thread:
   std::vector<core::Envelope> pending_;
-  std::size_t run_here_max_ = kNoLimit;  // of the doors in pending_, the smallest
   std::vector<core::Envelope> leaving_;  // on their way to the engine
   bool flush_posted_ = false;
   bool gathering_ = false;
@@ -84,10 +77,7 @@ class Loop {
 // A door whose sockets live on the loop.
 class LoopDoor : public Door {
  public:
-  // Pieces of at most `run_here_max` commands run on the loop itself while the engine is idle. The
-  // more work the door has with each command, the sooner it pays to do that beside the engine.
-  LoopDoor(Loop& loop, std::size_t run_here_max)
-      : loop_(loop), number_(loop.add_door(*this, run_here_max)) {}
+  explicit LoopDoor(Loop& loop) : loop_(loop), number_(loop.add_door(*this)) {}
   LoopDoor(const LoopDoor&) = delete;
   LoopDoor& operator=(const LoopDoor&) = delete;
 

@@ -19,13 +19,24 @@ namespace {
 
 // The longest sleep: the wall clock may be stepped, and sleep is measured by another one.
 constexpr std::chrono::seconds kSleepMax{1};
+// Up to this a batch is small, and its time tells how quick the disk is. 150 connections with one
+// command each: 40,200 lives a second, 33,600 with 64; HTTP puts on 64: 83,000, 67,000 with 8.
+constexpr std::size_t kSmallBatchMessages = 256;
 // A disk that lets the loop go on soon. On a slower one the loop reads and writes while the engine
 // thread waits.
-constexpr std::chrono::milliseconds kRunHereMax{1};
-constexpr std::size_t kSmallBatch = 64;  // whose time tells how quick the disk is
+constexpr std::chrono::milliseconds kSmallBatchTime{1};
 // After a fault: tries to open the store again, and the pauses between.
 constexpr int kReopenTries = 10;
 constexpr std::chrono::milliseconds kReopenPause{200};
+
+bool is_small(std::span<const Envelope> batch) {
+  std::size_t messages = 0;
+  for (const Envelope& envelope : batch) {
+    messages += core::messages_of(envelope.command);
+    if (messages > kSmallBatchMessages) return false;
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -35,7 +46,6 @@ struct Pipeline::Impl {
 
   void run();
   void run_batch(std::span<Envelope> batch, const std::function<void()>& answer = {});
-  void take_time(std::size_t commands, std::chrono::steady_clock::duration spent);
   [[nodiscard]] std::chrono::steady_clock::time_point sleep_until();
   void deliver(std::vector<Delivery>& deliveries);
   void finish_advances();
@@ -103,8 +113,8 @@ bool Pipeline::submit(Envelope&& command) { return impl_->mailbox.post(std::move
 
 bool Pipeline::run_here(std::vector<Envelope>& commands) {
   Impl& impl = *impl_;
-  if (!impl.mailbox.borrow()) return false;
-  const bool here = !impl.broken && impl.small_batch <= kRunHereMax;
+  if (!is_small(commands) || !impl.mailbox.borrow()) return false;
+  const bool here = !impl.broken && impl.small_batch <= kSmallBatchTime;
   if (here) {
     // The loop commits while the client reads; whoever asks through the loop sees no difference.
     impl.run_batch(commands, impl.answer_first);
@@ -185,9 +195,10 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch, const std::function<vo
   }
   const bool wanted =
       std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });
+  const bool timed = !batch.empty() && is_small(batch);
   const auto start = std::chrono::steady_clock::now();
   const auto ran = engine.run(batch, reading.now, wanted, outbox, answer);
-  take_time(batch.size(), std::chrono::steady_clock::now() - start);
+  if (timed) small_batch += (std::chrono::steady_clock::now() - start - small_batch) / 8;
   deliver(outbox.deliveries);
   if (!outbox.notices.empty()) {
     const auto notices =
@@ -201,11 +212,6 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch, const std::function<vo
     spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.error().message);
     broken = true;
   }
-}
-
-void Pipeline::Impl::take_time(std::size_t commands, std::chrono::steady_clock::duration spent) {
-  if (commands == 0 || commands > kSmallBatch) return;
-  small_batch += (spent - small_batch) / 8;
 }
 
 void Pipeline::Impl::deliver(std::vector<Delivery>& deliveries) {

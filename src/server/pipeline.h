@@ -63,7 +63,7 @@ class Pipeline {
   [[nodiscard]] bool submit(std::vector<core::Envelope>& commands);
   [[nodiscard]] bool submit(core::Envelope&& command);
   // Any thread that may wait for the disk for a moment. Runs the commands at once, here, when they
-  // are few (the caller says so), the disk is quick and the engine thread sleeps: two wake-ups
+  // are about few messages, the disk is quick and the engine thread sleeps: two wake-ups
   // between threads less. Then they are done and the vector is empty; else it is untouched:
   // submit() it.
   // The order of commands is that of the calls of one thread, whichever of the two it calls.

@@ -4,7 +4,9 @@ Each fault is held while a well-behaved client does whole lives of jobs.
 """
 # ctest-timeout: 600
 import contextlib
+import os
 import pathlib
+import resource
 import socket
 import sys
 
@@ -150,10 +152,30 @@ def idle_connections(server, checks):
     client.close()
 
 
+def no_descriptors(server, checks):
+    """More knock than may have a descriptor: who is in works on, the others wait for room."""
+    client = Client(server.beanstalk_port)
+    pid = server.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    few = len(os.listdir(f'/proc/{pid}/fd')) + 20
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, before[1]))
+    knocking = [raw(server.beanstalk_port) for _ in range(60)]
+    checks.that(all(client.life() for _ in range(LIVES)), 'lives with no descriptor left')
+    last = Client(server.beanstalk_port)
+    for sock in knocking:
+        sock.close()
+    checks.that(all(last.life() for _ in range(LIVES)), 'lives of the last who knocked')
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    checks.equal(server.log().count('no room for one more'), 1, 'told once')
+    last.close()
+    client.close()
+
+
 def main():
     checks = rqtest.Checks()
     with rqtest.Server(beanstalk=True, manual_clock=False) as server:
         client = Client(server.beanstalk_port)
+        no_descriptors(server, checks)
         idle_connections(server, checks)
         held = []
         for fault in FAULTS:

@@ -378,6 +378,14 @@ def test_connection(s):
         equal(read_replies(sock, 1)[0][0], 200, 'a client that only sends no more gets its reply')
         equal(sock.recv(10), b'', 'and the end')
     equal(s.unix.get('/v1/version', headers={'Host': 'anything'}).status, 200, 'any Host on unix')
+    s.put('/v1/queues/gone')
+    for family, address in ((socket.AF_UNIX, str(s.socket_path)),
+                            (socket.AF_INET, ('127.0.0.1', s.port))):
+        with socket.socket(family) as sock:
+            sock.connect(address)
+            sock.sendall(one.replace('/pipe/', '/gone/').encode())
+    rqtest.eventually(lambda: s.get('/v1/queues/gone').json['counts']['que'] == 2,
+                      'puts of clients that closed at once are done')
 
 
 def test_events(s):

@@ -1,12 +1,9 @@
 #include "server/http/connection.h"
 
 #include <fmt/format.h>
-#include <sys/socket.h>
-
-#include <cerrno>
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/socket_base.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/beast/http/error.hpp>
 
 #include "base/limits.h"
@@ -27,15 +24,9 @@ constexpr std::uint32_t sweeps_of(std::chrono::seconds time) {
 
 }  // namespace
 
-Connection::Connection(HttpDoor& door, Socket&& socket, std::uint64_t id, bool unix_socket)
-    : door_(door), socket_(std::move(socket)), id_(id) {
+Connection::Connection(HttpDoor& door, std::uint64_t number, int socket, bool unix_socket)
+    : Link(number, socket), door_(door) {
   head_.unix_socket = unix_socket;
-}
-
-void Connection::start() {
-  boost::system::error_code ignored;
-  socket_.non_blocking(true, ignored);
-  wait_readable();
 }
 
 Slot* Connection::find(std::uint64_t request) {
@@ -56,7 +47,7 @@ void Connection::finished(Slot& slot) {
   slot.held_bytes = 0;
   wait_ends(slot);
   if (&slot == &slots_.front()) advance();
-  door_.touch(*this);
+  door_.mark_dirty(*this);
 }
 
 void Connection::advance() {
@@ -78,7 +69,7 @@ void Connection::begin_stream(Slot& slot) {
   slot.streaming = true;
   ++streams_;
   last_request_ = true;
-  door_.touch(*this);
+  door_.mark_dirty(*this);
   door_.schedule_flush();
 }
 
@@ -88,7 +79,7 @@ void Connection::wrote_stream(const Slot& slot) {
   if (backlog > base::kSseBacklogBytesMax + base::kSseEventBytesMax) {
     cut_off_ = true;  // closed by the next flush: the stream itself is what calls us here
   }
-  door_.touch(*this);
+  door_.mark_dirty(*this);
   door_.schedule_flush();
 }
 
@@ -109,61 +100,22 @@ bool Connection::may_read() const {
          held_bytes_ < base::kHttpHeldBytesMax;
 }
 
-void Connection::wait_readable() {
-  if (reading_ || stage_ == Stage::closed || stage_ == Stage::ended) return;
+void Connection::read_on() {
+  if (stage_ == Stage::closed || stage_ == Stage::ended) return;
   reading_ = true;
-  ++pending_;
-  socket_.async_wait(Socket::wait_read, [this](const boost::system::error_code& error) {
-    --pending_;
-    reading_ = false;
-    if (stage_ == Stage::closed) {
-      maybe_delete();
-    } else if (error) {
-      close();
-    } else {
-      on_readable();
-    }
-  });
+  door_.make_ready(*this);
 }
 
-void Connection::wait_writable() {
-  if (writing_ || stage_ == Stage::closed) return;
-  writing_ = true;
-  ++pending_;
-  socket_.async_wait(Socket::wait_write, [this](const boost::system::error_code& error) {
-    --pending_;
-    writing_ = false;
-    if (stage_ == Stage::closed) {
-      maybe_delete();
-    } else if (error) {
-      close();
-    } else {
-      flush();
-    }
-  });
-}
-
-void Connection::on_readable() {
-  const ssize_t got =
-      ::recv(socket_.native_handle(), door_.read_buffer(), base::kHttpReadBytes, MSG_DONTWAIT);
-  if (got < 0) {
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
-      wait_readable();
-    } else {
-      close();
-    }
-    return;
-  }
+void Connection::read() {
+  const std::size_t got = receive(door_.read_buffer(), base::kHttpReadBytes);
+  if (broken()) return close();
+  if (ended()) return on_end_of_input();
+  if (got == 0) return;
   quiet_sweeps_ = 0;
-  if (got == 0) {
-    on_end_of_input();
-    return;
-  }
-  if (stage_ == Stage::lingering) {
-    wait_readable();  // what comes after the last reply is not read
-    return;
-  }
-  on_data({door_.read_buffer(), static_cast<std::size_t>(got)});
+  // What comes after the last reply is not read.
+  if (stage_ == Stage::lingering) return;
+  reading_ = false;
+  on_data({door_.read_buffer(), got});
 }
 
 void Connection::on_data(std::string_view data) {
@@ -178,8 +130,7 @@ void Connection::on_data(std::string_view data) {
   if (in_.empty() && in_.capacity() > base::kHttpReadBytes) in_.shrink_to_fit();
   in_turn_ = false;
   stalled_ = !may_read();
-  if (!stalled_ || streams_ > 0) wait_readable();
-  door_.flush_dirty();
+  if (!stalled_ || streams_ > 0) read_on();
 }
 
 // Back-pressure is over: first what was read already, then more.
@@ -189,7 +140,7 @@ void Connection::resume() {
   if (!in_.empty()) in_.erase(0, parse(in_));
   in_turn_ = false;
   stalled_ = !may_read();
-  if (!stalled_) wait_readable();
+  if (!stalled_) read_on();
 }
 
 std::size_t Connection::parse(std::string_view data) {
@@ -407,6 +358,7 @@ void Connection::refuse_and_close(const base::Error& error) {
 // but a reserve must not hand work to somebody who may be gone, and a stream has no end to wait
 // for.
 void Connection::on_end_of_input() {
+  reading_ = false;
   if (stage_ == Stage::lingering || waits_ > 0 || streams_ > 0) {
     close();
     return;
@@ -416,38 +368,27 @@ void Connection::on_end_of_input() {
         fail(Code::bad_request, "the request ended before it was whole", "send all of it"));
   }
   stage_ = Stage::ended;
-  door_.touch(*this);
-  door_.flush_dirty();
 }
 
 void Connection::flush() {
-  if (stage_ == Stage::closed) {
-    maybe_delete();
-    return;
-  }
+  if (stage_ == Stage::closed) return;
   if (cut_off_) {
     close();
     return;
   }
-  while (out_sent_ < out_.size()) {
-    const ssize_t sent = ::send(socket_.native_handle(), out_.data() + out_sent_,
-                                out_.size() - out_sent_, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent >= 0) {
-      quiet_sweeps_ = 0;
-      out_sent_ += static_cast<std::size_t>(sent);
-      continue;
-    }
-    if (errno == EINTR) continue;
-    if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      // Keeps the rest short to move, without moving it for each small write.
-      if (out_sent_ > base::kHttpReadBytes) {
-        out_.erase(0, out_sent_);
-        out_sent_ = 0;
-      }
-      wait_writable();
-      return;
-    }
+  const std::size_t sent = send(std::string_view(out_).substr(out_sent_));
+  if (broken()) {
     close();
+    return;
+  }
+  if (sent > 0) quiet_sweeps_ = 0;
+  out_sent_ += sent;
+  if (out_sent_ < out_.size()) {
+    // Keeps the rest short to move, without moving it for each small write.
+    if (out_sent_ > base::kHttpReadBytes) {
+      out_.erase(0, out_sent_);
+      out_sent_ = 0;
+    }
     return;
   }
   out_.clear();
@@ -473,9 +414,8 @@ void Connection::linger() {
   if (stage_ != Stage::open) return;
   stage_ = Stage::lingering;
   quiet_sweeps_ = 0;
-  boost::system::error_code ignored;
-  socket_.shutdown(Socket::shutdown_send, ignored);
-  wait_readable();
+  end_sending();
+  read_on();
 }
 
 void Connection::sweep() {
@@ -521,19 +461,13 @@ void Connection::close() {
   if (stage_ == Stage::closed) return;
   stage_ = Stage::closed;
   if (waits_ > 0) {
-    door_.loop().submit({.door = door_.door_number(), .connection = id_, .request = 0},
+    door_.loop().submit({.door = door_.door_number(), .connection = id, .request = 0},
                         core::Disconnect{});
   }
-  boost::system::error_code ignored;
-  socket_.close(ignored);
-  slots_.clear();  // streams leave the hub now, not when the last handler has run
-  maybe_delete();
-}
-
-void Connection::maybe_delete() {
-  if (pending_ > 0 || in_turn_ || dirty) return;
+  reading_ = false;
+  close_socket();
+  slots_.clear();  // streams leave the hub now, not when this object goes
   // Posted: `this` must outlive the call that closed it.
-  ++pending_;
   asio::post(door_.loop().io(), [this] { door_.remove(*this); });
 }
 

@@ -1,29 +1,22 @@
 #pragma once
 // One HTTP connection: reads, parses, keeps replies in the order of the requests, writes.
 //
-// Thread: loop. It lives until its last outstanding operation has ended (pending_ == 0) and is then
-// deleted by the door; no shared ownership.
+// Thread: loop. When it is closed the door deletes it, once the handler that runs now is over.
 #include <cstdint>
 #include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include <boost/asio/generic/stream_protocol.hpp>
-
 #include "server/http/exchange.h"
 #include "server/http/parser.h"
+#include "server/socket_door.h"
 
 namespace rq::server::http {
 
-class Connection {
+class Connection final : public SocketDoor::Link {
  public:
-  using Socket = boost::asio::generic::stream_protocol::socket;
-
-  Connection(HttpDoor& door, Socket&& socket, std::uint64_t id, bool unix_socket);
-
-  [[nodiscard]] std::uint64_t id() const { return id_; }
-  void start();
+  Connection(HttpDoor& door, std::uint64_t number, int socket, bool unix_socket);
 
   // The slot of a request that is not answered yet; null when it is.
   [[nodiscard]] Slot* find(std::uint64_t request);
@@ -37,16 +30,12 @@ class Connection {
   void wait_begins(Slot& slot);
   void wait_ends(Slot& slot);
 
-  // Writes what is there and reads on if reading had stopped. Called once a turn by the door.
-  void flush();
   // Every kHttpSweepEvery.
   void sweep();
   // Ends at once; what is not sent is lost.
   void close();
   // Ends when what was asked for is answered.
   void close_when_idle();
-
-  bool dirty = false;  // in the door's list of connections to flush
 
  private:
   enum class Stage : std::uint8_t {
@@ -56,10 +45,13 @@ class Connection {
     closed,
   };
 
+  [[nodiscard]] bool wants_to_read() const override { return reading_; }
+  void read() override;
+  // Writes what is there and reads on if reading had stopped. Once a turn.
+  void flush() override;
+
   [[nodiscard]] bool may_read() const;
-  void wait_readable();
-  void wait_writable();
-  void on_readable();
+  void read_on();
   void on_data(std::string_view data);
   [[nodiscard]] std::size_t parse(std::string_view data);
   void on_head();
@@ -74,16 +66,11 @@ class Connection {
   void advance();
   void resume();
   void linger();
-  void maybe_delete();
 
   HttpDoor& door_;
-  Socket socket_;
-  const std::uint64_t id_;
 
   Stage stage_ = Stage::open;
-  int pending_ = 0;  // asynchronous operations that hold `this`
-  bool reading_ = false;
-  bool writing_ = false;
+  bool reading_ = true;
   bool stalled_ = false;       // reading stopped because of back-pressure
   bool last_request_ = false;  // no further request is taken
   bool in_turn_ = false;       // the read handler runs: it flushes when it is done

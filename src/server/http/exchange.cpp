@@ -78,9 +78,7 @@ std::string error_json(const base::Error& error) {
   return out;
 }
 
-ExchangeId Exchange::id() const {
-  return {.connection = connection_.id(), .request = slot_.request};
-}
+ExchangeId Exchange::id() const { return {.connection = connection_.id, .request = slot_.request}; }
 
 void Exchange::reply_json(int status, std::string_view body) {
   reply(status, "application/json", body);
@@ -144,7 +142,7 @@ void Exchange::ask_raw(core::Command&& command, Renderer render) {
 
 void Exchange::submit(core::Command&& command) {
   door_.loop().submit(
-      {.door = door_.door_number(), .connection = connection_.id(), .request = slot_.request},
+      {.door = door_.door_number(), .connection = connection_.id, .request = slot_.request},
       std::move(command));
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// The HTTP door: listeners, connections, and what the rooms need. docs/API.md says what it speaks.
+// The HTTP door: its connections, and what the rooms need. docs/API.md says what it speaks.
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -9,8 +9,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include "base/result.h"
@@ -20,8 +18,8 @@
 #include "server/http/json_reader.h"
 #include "server/http/log_watch.h"
 #include "server/http/router.h"
-#include "server/loop.h"
 #include "server/readers.h"
+#include "server/socket_door.h"
 
 namespace rq::server::http {
 
@@ -30,7 +28,7 @@ struct HttpSettings {
   std::string address;  // "127.0.0.1:3333"; port 0: any free one; empty: unix socket only
 };
 
-class HttpDoor final : public LoopDoor {
+class HttpDoor final : public SocketDoor {
  public:
   // Before Loop::start() and Pipeline::start().
   HttpDoor(Loop& loop, Readers& readers, EventHub& events, HttpSettings settings);
@@ -58,7 +56,6 @@ class HttpDoor final : public LoopDoor {
   [[nodiscard]] Clock& clock() { return loop().pipeline().clock(); }
   [[nodiscard]] JsonReader& json() { return json_; }
   [[nodiscard]] LogWatch& log_watch() { return log_watch_; }
-  [[nodiscard]] std::int64_t connection_count() const { return open_count_; }
   [[nodiscard]] base::Instant started() const { return started_; }
   [[nodiscard]] core::Boot boot() const { return boot_; }
   void set_boot(core::Boot boot) { boot_ = boot; }
@@ -66,11 +63,11 @@ class HttpDoor final : public LoopDoor {
   // Calls `then` with the exchange, when its client is still there.
   template <typename Then>
   void with(const ExchangeId& id, Then&& then) {
-    Connection* connection = find(id.connection);
-    if (connection == nullptr) return;
-    Slot* slot = connection->find(id.request);
+    Connection* found = connection(id.connection);
+    if (found == nullptr) return;
+    Slot* slot = found->find(id.request);
     if (slot == nullptr) return;
-    Exchange exchange(*this, *connection, *slot);
+    Exchange exchange(*this, *found, *slot);
     std::forward<Then>(then)(exchange);
   }
   // Any thread.
@@ -82,11 +79,8 @@ class HttpDoor final : public LoopDoor {
     });
   }
 
-  [[nodiscard]] Connection* find(std::uint64_t connection);
-  void touch(Connection& connection);  // it has something to flush
-  void flush_dirty();
-  void schedule_flush();  // flush_dirty() when this handler is over
-  void remove(Connection& connection);
+  [[nodiscard]] Connection* connection(std::uint64_t id);
+  void remove(Link& link) override;
   [[nodiscard]] bool host_allowed(std::string_view host) const;
   [[nodiscard]] char* read_buffer() { return read_buffer_.get(); }
   [[nodiscard]] std::string& scratch() { return scratch_; }
@@ -101,11 +95,8 @@ class HttpDoor final : public LoopDoor {
   void end_stream() { --streams_; }
 
  private:
-  [[nodiscard]] base::Result<void> listen_unix();
-  [[nodiscard]] base::Result<void> listen_tcp();
-  template <typename Acceptor>
-  void accept(Acceptor& acceptor, bool unix_socket);
-  void add(Connection::Socket&& socket, bool unix_socket);
+  [[nodiscard]] base::Result<void> listen_to_address();
+  [[nodiscard]] std::unique_ptr<Link> make_link(std::uint64_t id, int fd, int kind) override;
   void schedule_sweep();
 
   Readers& readers_;
@@ -119,24 +110,14 @@ class HttpDoor final : public LoopDoor {
   std::string bound_address_;
   std::vector<std::string> hosts_;
 
-  boost::asio::local::stream_protocol::acceptor unix_acceptor_;
-  boost::asio::ip::tcp::acceptor tcp_acceptor_;
-  boost::asio::steady_timer accept_pause_;
   boost::asio::steady_timer sweep_timer_;
 
-  std::vector<std::unique_ptr<Connection>> connections_;  // by the low bits of the id
-  std::vector<std::uint32_t> free_places_;
-  std::uint64_t serial_ = 0;
-  std::int64_t open_count_ = 0;
   std::size_t streams_ = 0;
   std::unordered_map<core::QueueId, std::string> queue_names_;
-  std::vector<Connection*> dirty_;
   std::unique_ptr<char[]> read_buffer_;
   std::string scratch_;
   std::string date_line_;
   std::int64_t date_second_ = -1;
-  bool flush_scheduled_ = false;
-  bool closing_down_ = false;
   std::function<void()> closed_down_;
 };
 

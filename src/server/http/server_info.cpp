@@ -59,7 +59,7 @@ void render_stats(Exchange& x, core::Reply& reply) {
   object.number("memory_bytes", memory_bytes());
   object.number("store_bytes", file_bytes(store));
   object.number("wal_bytes", file_bytes(store.string() + "-wal"));
-  object.number("connections", door.connection_count());
+  object.number("connections", static_cast<std::int64_t>(door.open_count()));
   object.instant("now", door.clock().now());
   object.close();
   x.reply_json(200, body);
