@@ -170,6 +170,9 @@ class EventStream:
         self.sock.close()
 
 
+SANITIZER_REPORT = 'WARNING: ThreadSanitizer'
+
+
 class Server(Client):
     def __init__(self, manual_clock=True, worker=False, beanstalk=False, args=(), dir=None,
                  env=None, start=True):
@@ -267,8 +270,12 @@ class Server(Client):
         for pid in {worker, self.worker_pid()} - {None}:
             if self._is_our_worker(pid):
                 kill_tree(pid)
+        log = self.log()
         if self._own_dir:
             shutil.rmtree(self.dir, ignore_errors=True)
+        # ThreadSanitizer reports and goes on: nobody else would see it.
+        if SANITIZER_REPORT in log:
+            raise AssertionError(log[log.index(SANITIZER_REPORT):])
 
     def _is_our_worker(self, pid):
         try:
