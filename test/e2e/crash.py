@@ -171,6 +171,11 @@ class Daemon:
         self.kill_workers()
         wait_for("the worker's end", lambda: not self.workers(), UP_S)
         self.log.close()
+        # ThreadSanitizer reports and goes on: nobody else would see it.
+        with open(self.log.name, errors="replace") as log:
+            said = log.read().partition("WARNING: ThreadSanitizer")
+        if said[1]:
+            raise SystemExit("crash: " + said[1] + said[2])
 
 
 class Load:
