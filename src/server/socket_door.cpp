@@ -95,6 +95,7 @@ base::Result<void> SocketDoor::accept_from(int listener, int kind) {
     return base::fail(base::Code::internal, fmt::format("no epoll: {}", std::strerror(errno)),
                       "allow this process more open files");
   };
+  listeners_.push_back({.fd = listener, .kind = kind});
   if (!epoll_.is_open()) {
     const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0) return failed();
@@ -103,15 +104,14 @@ base::Result<void> SocketDoor::accept_from(int listener, int kind) {
   }
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.u64 = ears_.size();
-  ears_.push_back({.fd = listener, .kind = kind});
+  event.data.u64 = listeners_.size() - 1;
   if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, listener, &event) != 0) return failed();
   return {};
 }
 
 void SocketDoor::stop_listening() {
-  for (Ear& ear : ears_) {
-    if (ear.fd >= 0) ::close(std::exchange(ear.fd, -1));
+  for (ListeningSocket& listener : listeners_) {
+    if (listener.fd >= 0) ::close(std::exchange(listener.fd, -1));
   }
 }
 
@@ -174,7 +174,7 @@ bool SocketDoor::read_ready() {
   for (int i = 0; i < count; ++i) {
     const epoll_event& one = events[static_cast<std::size_t>(i)];
     const std::uint64_t id = one.data.u64;
-    if (id < ears_.size()) {
+    if (id < listeners_.size()) {
       accept_all(static_cast<std::size_t>(id));
     } else {
       event(id, one.events);
@@ -247,10 +247,11 @@ void SocketDoor::schedule_flush() {
 
 // --- Links come and go ---
 
-void SocketDoor::accept_all(std::size_t ear) {
-  if (ears_[ear].fd < 0) return;
+void SocketDoor::accept_all(std::size_t listener) {
+  if (listeners_[listener].fd < 0) return;
   while (open_count() < base::kConnectionsMax) {
-    const int fd = ::accept4(ears_[ear].fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int fd =
+        ::accept4(listeners_[listener].fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -268,7 +269,7 @@ void SocketDoor::accept_all(std::size_t ear) {
     const std::uint32_t place = free_.back();
     free_.pop_back();
     const std::uint64_t id = (++generation_ << kPlaceBits) | place;
-    links_[place] = make_link(id, fd, ears_[ear].kind);
+    links_[place] = make_link(id, fd, listeners_[listener].kind);
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     event.data.u64 = id;
@@ -293,12 +294,12 @@ void SocketDoor::accept_later() {
 }
 
 void SocketDoor::listen_for(std::uint32_t events) {
-  for (std::size_t i = 0; i < ears_.size(); ++i) {
-    if (ears_[i].fd < 0) continue;
+  for (std::size_t i = 0; i < listeners_.size(); ++i) {
+    if (listeners_[i].fd < 0) continue;
     epoll_event event{};
     event.events = events;
     event.data.u64 = i;
-    ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, ears_[i].fd, &event);
+    ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, listeners_[i].fd, &event);
   }
 }
 

@@ -99,7 +99,7 @@ class SocketDoor : public LoopDoor {
   }
 
  private:
-  struct Ear {
+  struct ListeningSocket {
     int fd;
     int kind;
   };
@@ -109,7 +109,7 @@ class SocketDoor : public LoopDoor {
   void turn();
   [[nodiscard]] bool read_ready();
   void turn_again();
-  void accept_all(std::size_t ear);
+  void accept_all(std::size_t listener);
   void accept_later();
   void listen_for(std::uint32_t events);
   void event(std::uint64_t id, std::uint32_t events);
@@ -118,7 +118,7 @@ class SocketDoor : public LoopDoor {
   boost::asio::steady_timer accept_pause_;
   bool accept_paused_ = false;
   bool full_told_ = false;  // since somebody had to wait first
-  std::vector<Ear> ears_;
+  std::vector<ListeningSocket> listeners_;
 
   std::vector<std::unique_ptr<Link>> links_;  // by the low bits of the id
   std::vector<std::uint32_t> free_;           // places in links_
