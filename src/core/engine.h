@@ -149,6 +149,9 @@ class Engine {
   void advance(Record& record, Event event, Mark mark = Mark::none);
   void remove(Record& record);
   void keep_or_remove(Record& record);  // it has just finished
+  // Counts it in (1) or out (-1), as it is now: before and after each change of what is counted.
+  void tally(Entry& entry, const Message& message, std::int64_t by);
+  void set_priority(Message& message, std::int64_t priority);
   void note(Notice::What what, const Message& message, State from, std::string_view text = {});
   void note_queue(Notice::What what, const Queue& queue);
   void count(Entry& entry) {

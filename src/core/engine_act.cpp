@@ -81,7 +81,9 @@ Result<ActDone::Item> Engine::act_one(const Act& act, Seq seq) {
         return wrong_state(message, act.action, "only a waiting message can be hurried");
       }
       // Before all others of its priority would need another order; so it takes the next one up.
-      if (before == State::que && message.priority < base::kPriorityMax) ++message.priority;
+      if (before == State::que && message.priority < base::kPriorityMax) {
+        set_priority(message, message.priority + 1);
+      }
       message.due = now_;
       advance(*record, Event::run_now);
       store_.changed(*record, Change::whole);
@@ -106,7 +108,7 @@ Result<ActDone::Item> Engine::act_one(const Act& act, Seq seq) {
         return wrong_state(message, act.action,
                            "only an unfinished message has a turn to wait for");
       }
-      message.priority = act.priority;
+      set_priority(message, act.priority);
       store_.changed(*record, Change::whole);
       break;
   }
@@ -199,14 +201,9 @@ Result<void> Engine::move_one(const Act& act, Record& record) {
   Entry& from = entry_of(message);
   if (&from == to) return {};
   sync(from);
-  const auto shift = [&](Entry& entry, std::int64_t by) {
-    entry.queue.counters.in(message.state) += by;
-    if (message.mark == Mark::buried) entry.queue.counters.buried += by;
-    count(entry);
-  };
-  shift(from, -1);
+  tally(from, message, -1);
   message.queue = to->queue.id;
-  shift(*to, 1);
+  tally(*to, message, 1);
   clear_timer(*to, QueueTimer::idle);
   store_.changed(record, Change::whole);
   note(Notice::What::message, message, message.state);

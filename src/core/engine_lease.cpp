@@ -352,7 +352,7 @@ Result<State> Engine::finish_one(Finish::Item& item) {
     return stop_attempt(*record);
   }
   if (item.result) message.detail().result = std::move(*item.result);
-  if (item.priority) message.priority = *item.priority;
+  if (item.priority) set_priority(message, *item.priority);
   end_attempt(*record, name_of(item.outcome), std::move(item.reason), std::move(item.post_mortem));
   if (item.outcome != Outcome::release) {
     message.losses = 0;

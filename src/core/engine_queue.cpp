@@ -20,6 +20,7 @@ namespace {
 void add(Counters& sum, const Counters& more) {
   for (std::size_t i = 0; i < sum.in_state.size(); ++i) sum.in_state[i] += more.in_state[i];
   sum.buried += more.buried;
+  sum.urgent += more.urgent;
   sum.puts += more.puts;
   sum.dones += more.dones;
   sum.errs += more.errs;
@@ -75,6 +76,7 @@ Result<void> Engine::remove_queue(Entry& entry) {
   add(gone_, entry.queue.counters);
   gone_.in_state = {};
   gone_.buried = 0;
+  gone_.urgent = 0;
   store_.erase(entry.queue);
   note_queue(Notice::What::queue_removed, entry.queue);
   needs_disk_ = true;

@@ -76,11 +76,25 @@ void Engine::note_queue(Notice::What what, const Queue& queue) {
   out_->notices.push_back(std::move(notice));
 }
 
+void Engine::tally(Entry& entry, const Message& message, std::int64_t by) {
+  Counters& counters = entry.queue.counters;
+  counters.in(message.state) += by;
+  if (message.mark == Mark::buried) counters.buried += by;
+  if (message.state == State::que && message.priority > kUrgentPriority) counters.urgent += by;
+  count(entry);
+}
+
+void Engine::set_priority(Message& message, std::int64_t priority) {
+  Entry& entry = entry_of(message);
+  tally(entry, message, -1);
+  message.priority = priority;
+  tally(entry, message, 1);
+}
+
 void Engine::arrive(Record& record) {
   Entry& entry = entry_of(record.message);
   ++entry.queue.counters.puts;
-  ++entry.queue.counters.in(record.message.state);
-  count(entry);
+  tally(entry, record.message, 1);
   clear_timer(entry, QueueTimer::idle);
   sync(entry);
   note(Notice::What::message, record.message, record.message.state);
@@ -93,13 +107,10 @@ void Engine::advance(Record& record, Event event, Mark mark) {
   RQ_CHECK(to.has_value());
   Entry& entry = entry_of(message);
   const State from = message.state;
-  --entry.queue.counters.in(from);
-  ++entry.queue.counters.in(*to);
-  count(entry);
+  tally(entry, message, -1);
   message.state = *to;
-  if (message.mark == Mark::buried) --entry.queue.counters.buried;
-  if (mark == Mark::buried) ++entry.queue.counters.buried;
   message.mark = mark;
+  tally(entry, message, 1);
   note(Notice::What::message, message, from,
        message.details ? std::string_view{message.details->progress} : std::string_view{});
   if (*to == State::que) offer(entry);
@@ -107,10 +118,8 @@ void Engine::advance(Record& record, Event event, Mark mark) {
 
 void Engine::remove(Record& record) {
   Entry& entry = entry_of(record.message);
-  --entry.queue.counters.in(record.message.state);
-  if (record.message.mark == Mark::buried) --entry.queue.counters.buried;
   ++entry.queue.counters.deletes;
-  count(entry);
+  tally(entry, record.message, -1);
   note(Notice::What::removed, record.message, record.message.state);
   if (out_ != nullptr && record.message.details && !record.message.details->folder.empty()) {
     out_->waste = true;

@@ -84,10 +84,15 @@ struct QueueSettings {
 // jitter, so that the same input gives the same delay.
 [[nodiscard]] Millis delay_after(const Backoff& backoff, std::int64_t failures, std::uint64_t seed);
 
+// beanstalkd calls a ready job urgent whose priority is below 1024; its priorities are ours with
+// the other sign.
+inline constexpr std::int64_t kUrgentPriority = -1024;
+
 // Kept by the batch, never counted by a scan.
 struct Counters {
   std::array<std::int64_t, kStateCount> in_state{};  // messages now in each state
   std::int64_t buried = 0;                           // of those in err
+  std::int64_t urgent = 0;                           // of those in que: above kUrgentPriority
   // Since the queue was made.
   std::int64_t puts = 0;
   std::int64_t dones = 0;  // done and relayed

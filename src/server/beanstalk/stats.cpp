@@ -101,7 +101,7 @@ std::string stats_of_tube(const std::string& name, const Tube* tube, const core:
   }
   Yaml yaml;
   yaml.quoted("name", name)
-      .entry("current-jobs-urgent", 0)
+      .entry("current-jobs-urgent", counters.urgent)
       .entry("current-jobs-ready", counters.in(State::que))
       .entry("current-jobs-reserved", counters.in(State::run))
       .entry("current-jobs-delayed", delayed(counters))
@@ -146,7 +146,7 @@ std::string stats_of_server(const core::EngineStatsDone& engine, const Totals& t
 
   const core::Counters& counters = engine.totals;
   Yaml yaml;
-  yaml.entry("current-jobs-urgent", 0)
+  yaml.entry("current-jobs-urgent", counters.urgent)
       .entry("current-jobs-ready", counters.in(State::que))
       .entry("current-jobs-reserved", counters.in(State::run))
       .entry("current-jobs-delayed", delayed(counters))

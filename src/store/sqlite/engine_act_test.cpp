@@ -351,5 +351,44 @@ TEST(Peek, ShowsTheNextOfEachKindAndTakesNothing) {
   EXPECT_EQ(rig.state(zoo.que), State::que);
 }
 
+// What is in que with a priority above -1024: beanstalkd's urgent jobs, with one below 1024.
+TEST(Urgent, FollowsStateAndPriority) {
+  Rig rig;
+  rig.define("q");
+  rig.define("other");
+  const auto urgent = [&rig] { return rig.counters("q").urgent; };
+  const auto prioritise = [&rig](core::Seq seq, std::int64_t priority) {
+    return rig.act({.action = Action::priority, .messages = {seq}, .priority = priority});
+  };
+  rig.put("q", -1024);
+  EXPECT_EQ(urgent(), 0);
+  const auto seq = rig.put("q", -1023);
+  const auto plain = rig.put("q", std::int64_t{0});
+  EXPECT_EQ(urgent(), 2);
+
+  const Message taken = rig.take_one("q");
+  ASSERT_EQ(taken.seq, plain);
+  EXPECT_EQ(urgent(), 1);
+  ASSERT_TRUE(
+      rig.finish({.token = Rig::token_of(taken), .outcome = Outcome::release, .priority = -5000}));
+  EXPECT_EQ(urgent(), 1) << "released with a low priority";
+  ASSERT_TRUE(prioritise(plain, 7));
+  EXPECT_EQ(urgent(), 2);
+  ASSERT_TRUE(prioritise(plain, -1024));
+  EXPECT_EQ(urgent(), 1);
+  ASSERT_TRUE(rig.act(Action::run_now, plain));
+  EXPECT_EQ(urgent(), 2) << "hurried past the bound";
+  rig.expect_sound();
+
+  ASSERT_TRUE(rig.act(Action::move, seq, "other"));
+  EXPECT_EQ(urgent(), 1);
+  EXPECT_EQ(rig.counters("other").urgent, 1);
+  ASSERT_TRUE(rig.act(Action::remove, seq));
+  EXPECT_EQ(rig.counters("other").urgent, 0);
+  rig.crash();
+  EXPECT_EQ(urgent(), 1) << "after a crash";
+  rig.expect_sound();
+}
+
 }  // namespace
 }  // namespace rq::store::sqlite::test

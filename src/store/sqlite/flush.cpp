@@ -360,7 +360,7 @@ Result<void> SqliteStore::flush_queues() {
     for (const std::int64_t n : counters.in_state) replace.bind(at++, n);
     for (const std::int64_t n :
          {counters.buried, counters.puts, counters.dones, counters.errs, counters.retries,
-          counters.losses, counters.cancels, counters.deletes}) {
+          counters.losses, counters.cancels, counters.deletes, counters.urgent}) {
       replace.bind(at++, n);
     }
     RQ_TRY(replace.run());

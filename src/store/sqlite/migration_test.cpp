@@ -87,6 +87,8 @@ TEST(Migration, OfALineKeepsItsOrder) {
   ASSERT_TRUE(open_store(file));
   EXPECT_EQ(rows_of(file, "SELECT queue, rank, first_seq, last_seq FROM ready"),
             (std::vector<std::string>{"1|-5|7|7", "1|0|1|3", "1|0|5|6", "1|0|8|9", "2|0|4|4"}));
+  EXPECT_EQ(rows_of(file, "SELECT queue, urgent FROM counter"),
+            (std::vector<std::string>{"1|8", "2|1"}));
   const auto findings = check_store(file);
   ASSERT_TRUE(findings);
   EXPECT_EQ(*findings, std::vector<std::string>{});
@@ -140,6 +142,7 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
   } cases[] = {
       {"UPDATE counter SET que = que + 1", "in que"},
       {"UPDATE counter SET run = run + 1", "in run"},
+      {"UPDATE counter SET urgent = urgent + 1", "urgent"},
       {"UPDATE counter SET scheduled = 9", "scheduled"},
       {"UPDATE counter SET done = done + 1", "finished"},
       {"DELETE FROM ready", "in no line"},

@@ -38,11 +38,16 @@ Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file) {
 namespace {
 
 // Each query lists what should not be: one line a row.
-constexpr std::array<const char*, 9> kRules{
+constexpr std::array<const char*, 10> kRules{
     "SELECT 'counter of queue ' || q.name || ': ' || c.que || ' in que, the line has ' || "
     "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id) FROM "
     "queue q JOIN counter c ON c.queue = q.id WHERE c.que <> (SELECT coalesce(sum(last_seq - "
     "first_seq + 1), 0) FROM ready r WHERE r.queue = q.id)",
+    "SELECT 'counter of queue ' || q.name || ': ' || c.urgent || ' urgent, the line has ' || "
+    "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id AND "
+    "r.rank < 1024) FROM queue q JOIN counter c ON c.queue = q.id WHERE c.urgent <> (SELECT "
+    "coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id AND r.rank < "
+    "1024)",
     "SELECT 'counter of queue ' || q.name || ': ' || c.run || ' in run, there are leases: ' || "
     "(SELECT count(*) FROM lease l WHERE l.queue = q.id) FROM queue q JOIN counter c ON c.queue = "
     "q.id WHERE c.run <> (SELECT count(*) FROM lease l WHERE l.queue = q.id)",

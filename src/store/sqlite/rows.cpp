@@ -354,8 +354,8 @@ Result<core::Queue> read_queue(const Statement& row) {
   int column = 9;
   for (std::int64_t& n : q.counters.in_state) n = row.integer(column++);
   core::Counters& c = q.counters;
-  for (std::int64_t* n :
-       {&c.buried, &c.puts, &c.dones, &c.errs, &c.retries, &c.losses, &c.cancels, &c.deletes}) {
+  for (std::int64_t* n : {&c.buried, &c.puts, &c.dones, &c.errs, &c.retries, &c.losses, &c.cancels,
+                          &c.deletes, &c.urgent}) {
     *n = row.integer(column++);
   }
   return q;

@@ -184,7 +184,14 @@ SELECT queue, rank, max(seq), min(seq)
 DROP TABLE ready_1;
 )sql";
 
-constexpr std::array<const char*, 2> kMigrations{kVersion1, kVersion2};
+// Of those in que the ones that beanstalkd calls urgent: a priority above -1024.
+constexpr const char* kVersion3 = R"sql(
+ALTER TABLE counter ADD COLUMN urgent INTEGER NOT NULL DEFAULT 0;
+UPDATE counter SET urgent = (SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready
+                              WHERE ready.queue = counter.queue AND rank < 1024);
+)sql";
+
+constexpr std::array<const char*, 3> kMigrations{kVersion1, kVersion2, kVersion3};
 
 }  // namespace
 

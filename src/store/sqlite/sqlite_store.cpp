@@ -179,7 +179,7 @@ Result<void> SqliteStore::prepare() {
       {sql_.delete_queue, "DELETE FROM queue WHERE id = ?1"},
       {sql_.replace_counter,
        "INSERT OR REPLACE INTO counter VALUES "
-       "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)"},
+       "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)"},
       {sql_.delete_counter, "DELETE FROM counter WHERE queue = ?1"},
       {sql_.set_next_seq, "UPDATE meta SET value = ?1 WHERE key = 'next_seq'"},
   };
@@ -742,7 +742,7 @@ Result<std::vector<Queue>> SqliteStore::queues() {
       "SELECT q.id, q.name, q.admin, q.paused_until, q.revision, q.created, q.on_demand, "
       "q.script_error, q.settings, c.prep, c.scheduled, c.throttled, c.depends, c.que, c.run, "
       "c.done, c.relayed, c.err, c.cancelled, c.buried, c.puts, c.dones, c.errs, c.retries, "
-      "c.losses, c.cancels, c.deletes FROM queue q LEFT JOIN counter c ON c.queue = q.id "
+      "c.losses, c.cancels, c.deletes, c.urgent FROM queue q LEFT JOIN counter c ON c.queue = q.id "
       "ORDER BY q.id",
       false));
   std::vector<Queue> out;
