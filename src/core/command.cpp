@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "base/limits.h"
 
@@ -32,23 +33,23 @@ std::optional<Action> action_of(std::string_view name) {
 }
 
 std::size_t messages_of(const Command& command) {
-  std::size_t count = 1;
+  std::int64_t count = 1;
   if (const auto* puts = std::get_if<PutMany>(&command)) {
-    count = puts->puts.size();
+    count = std::ssize(puts->puts);
   } else if (const auto* reserve = std::get_if<Reserve>(&command)) {
-    count = static_cast<std::size_t>(std::max<std::int64_t>(reserve->limit, 1));
+    count = reserve->limit;
   } else if (const auto* finish = std::get_if<Finish>(&command)) {
-    count = finish->items.size();
+    count = std::ssize(finish->items);
   } else if (const auto* heartbeat = std::get_if<Heartbeat>(&command)) {
-    count = heartbeat->items.size();
+    count = std::ssize(heartbeat->items);
   } else if (const auto* act = std::get_if<Act>(&command)) {
-    count = act->messages.size();
+    count = std::ssize(act->messages);
   } else if (const auto* kick = std::get_if<Kick>(&command)) {
-    count = static_cast<std::size_t>(std::max<std::int64_t>(kick->bound, 1));
+    count = kick->bound;
   } else if (std::holds_alternative<DeleteQueue>(command)) {
     count = base::kSweepMax;
   }
-  return std::max<std::size_t>(count, 1);
+  return static_cast<std::size_t>(std::max<std::int64_t>(count, 1));
 }
 
 }  // namespace rq::core
