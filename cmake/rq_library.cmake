@@ -1,19 +1,21 @@
-# rq_library(<folder> [dependency]...)
+# rq_library(<folder> [dependency]... [TESTS dependency...])
 #
-# Makes src/<folder> one static library, rq_<folder>, from the files that are there:
+# Makes src/<folder> one static library, rq_<folder> (a slash becomes _), from the files that are
+# there; what stands behind TESTS is for its tests and benchmarks only:
 #   *.cpp          the library
 #   *_test.cpp     all in one program, rq_<folder>_test; every gtest case is a ctest of its own
 #   *_bench.cpp    all in one program, rq_<folder>_bench (Google Benchmark)
 #   *_fuzz.cpp     one program each, named as the file. In the fuzz preset it is a libFuzzer
 #                  target; otherwise it replays test/seeds/<name>/ as a ctest.
-# Subfolders belong to their folder. New files need no edit: the next build finds them.
-# A folder without sources is an INTERFACE library, so that it can be depended on from day one.
+# A subfolder is a library of its own. New files need no edit: the next build finds them.
+# A folder of headers and tests alone is an INTERFACE library.
 function(rq_library folder)
-  set(dependencies ${ARGN})
-  set(library rq_${folder})
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "TESTS")
+  set(dependencies ${arg_UNPARSED_ARGUMENTS})
+  string(REPLACE / _ library rq_${folder})
   set(here ${PROJECT_SOURCE_DIR}/src/${folder})
 
-  file(GLOB_RECURSE all CONFIGURE_DEPENDS ${here}/*.cpp)
+  file(GLOB all CONFIGURE_DEPENDS ${here}/*.cpp)
   set(sources ${all})
   list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cpp$")
   foreach(kind test bench fuzz)
@@ -38,8 +40,8 @@ function(rq_library folder)
 
   if(test_sources)
     add_executable(${library}_test ${test_sources})
-    target_link_libraries(${library}_test PRIVATE ${library} GTest::gtest_main GTest::gmock
-                                                  rapidcheck)
+    target_link_libraries(${library}_test PRIVATE ${library} ${arg_TESTS} GTest::gtest_main
+                                                  GTest::gmock rapidcheck)
     # Tests find their data (golden files, transcripts) from the root of the tree.
     gtest_discover_tests(${library}_test
       TEST_PREFIX ${folder}.
@@ -51,7 +53,8 @@ function(rq_library folder)
 
   if(bench_sources)
     add_executable(${library}_bench ${bench_sources})
-    target_link_libraries(${library}_bench PRIVATE rq_malloc ${library} benchmark::benchmark_main)
+    target_link_libraries(${library}_bench PRIVATE rq_malloc ${library} ${arg_TESTS}
+                                                   benchmark::benchmark_main)
   endif()
 
   foreach(source ${fuzz_sources})

@@ -37,7 +37,7 @@ class CheckLayers(unittest.TestCase):
 
     def test_what_the_rules_allow_passes(self):
         self.assert_clean("core/lease.h", '"base/result.h"')
-        self.assert_clean("core/engine.cpp", '"store/store.h"')
+        self.assert_clean("engine/engine.cpp", '"core/store.h"')
         self.assert_clean("core/engine.cpp", '"core/lease.h"')
         self.assert_clean("store/sqlite/store.cpp", "<sqlite3.h>")
         self.assert_clean("server/http/door.cpp", '"server/pipeline.h"')
@@ -50,14 +50,14 @@ class CheckLayers(unittest.TestCase):
         self.assert_refused("core/engine.cpp", '"server/pipeline.h"')
         self.assert_refused("wire/beanstalk.h", '"core/message.h"')
         self.assert_refused("client/client.cpp", '"server/pipeline.h"')
-        self.assert_refused("store/store.h", '"server/pipeline.h"')
+        self.assert_refused("core/store.h", '"pipeline/pipeline.h"')
 
     def test_core_sees_nothing_of_the_store_but_its_contract(self):
         self.assert_refused("core/engine.cpp", '"store/sqlite/store.h"')
         self.assert_refused("core/engine.cpp", '"store/records.h"')
 
     def test_a_door_sees_no_other_door_and_no_database(self):
-        self.assert_refused("server/http/door.cpp", '"server/beanstalk/door.h"')
+        self.assert_refused("doors/api/door.cpp", '"doors/beanstalk/door.h"')
         self.assert_refused("server/beanstalk/door.cpp", '"server/http/door.h"')
         self.assert_refused("server/http/door.cpp", '"store/sqlite/store.h"')
         self.assert_refused("server/http/door.cpp", "<sqlite3.h>")
@@ -68,7 +68,7 @@ class CheckLayers(unittest.TestCase):
         self.assert_refused("worker/supervisor.cpp", '"server/pipeline.h"')
 
     def test_a_database_header_stays_in_the_engine_that_speaks_it(self):
-        self.assert_refused("store/store.h", "<sqlite3.h>")
+        self.assert_refused("core/store.h", "<sqlite3.h>")
         self.assert_refused("store/store.h", '"sqlite3.h"')
         self.assert_clean("store/sqlite/db.h", "<sqlite3.h>")
         self.assert_refused("store/sqlite/store.cpp", "<libpq-fe.h>")

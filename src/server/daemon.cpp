@@ -17,13 +17,13 @@
 #include <memory>
 #include <vector>
 
-#include "server/beanstalk/door.h"
-#include "server/events.h"
-#include "server/http/http_door.h"
+#include "doors/api/http_door.h"
+#include "doors/beanstalk/door.h"
+#include "pipeline/events.h"
+#include "pipeline/loop.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/readers.h"
 #include "server/janitor.h"
-#include "server/loop.h"
-#include "server/pipeline.h"
-#include "server/readers.h"
 #include "server/worker_keeper.h"
 #include "store/sqlite/open.h"
 
@@ -113,7 +113,7 @@ Result<int> serve(const ServerConfig& config) {
                                                         .threads = true,
                                                         .cache_bytes = config.cache_bytes}));
   const core::Boot boot = store->boot();
-  std::vector<std::unique_ptr<store::Reader>> views;
+  std::vector<std::unique_ptr<core::Reader>> views;
   for (int i = 0; i < kReaderThreads; ++i) {
     RQ_TRY_ASSIGN(reader, store::sqlite::open_reader(file));
     views.push_back(std::move(reader));
@@ -121,23 +121,24 @@ Result<int> serve(const ServerConfig& config) {
   RQ_TRY_ASSIGN(janitor_view, store::sqlite::open_reader(file));
 
   // A manual clock starts at a round time, so that tests know it.
-  Clock clock(config.manual_clock ? Clock::Mode::manual : Clock::Mode::wall,
-              base::from_ms(1'800'000'000'000));
-  Pipeline pipeline(std::move(store), clock);
-  Readers readers(std::move(views));
-  Loop loop(pipeline);
-  EventHub events(loop);
+  pipeline::Clock clock(
+      config.manual_clock ? pipeline::Clock::Mode::manual : pipeline::Clock::Mode::wall,
+      base::from_ms(1'800'000'000'000));
+  pipeline::Pipeline pipeline(std::move(store), clock);
+  pipeline::Readers readers(std::move(views));
+  pipeline::Loop loop(pipeline);
+  pipeline::EventHub events(loop);
   pipeline.add_sink(events);
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   pipeline.on_failure([] { ::kill(::getpid(), SIGTERM); });
   pipeline.on_waste([&janitor] { janitor.wake(); });
-  http::HttpDoor http(loop, readers, events, {.dir = config.dir, .address = config.http});
+  doors::api::HttpDoor http(loop, readers, events, {.dir = config.dir, .address = config.http});
   http.set_boot(boot);
-  std::unique_ptr<beanstalk::BeanstalkDoor> beanstalk;
+  std::unique_ptr<doors::beanstalk::BeanstalkDoor> beanstalk;
   if (!config.beanstalk.empty()) {
-    beanstalk = std::make_unique<beanstalk::BeanstalkDoor>(
-        loop, beanstalk::DoorOptions{.body_bytes_max =
-                                         static_cast<std::size_t>(config.beanstalk_job_bytes_max)});
+    beanstalk = std::make_unique<doors::beanstalk::BeanstalkDoor>(
+        loop, doors::beanstalk::DoorOptions{
+                  .body_bytes_max = static_cast<std::size_t>(config.beanstalk_job_bytes_max)});
     RQ_TRY(beanstalk->listen(config.beanstalk));
   }
   RQ_TRY(http.listen());

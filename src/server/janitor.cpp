@@ -19,7 +19,7 @@ bool is_message_folder(const std::filesystem::path& folder) {
 }
 }  // namespace
 
-Janitor::Janitor(Pipeline& pipeline, std::unique_ptr<store::Reader> reader,
+Janitor::Janitor(pipeline::Pipeline& pipeline, std::unique_ptr<core::Reader> reader,
                  std::filesystem::path dir)
     : pipeline_(pipeline),
       reader_(std::move(reader)),

@@ -7,15 +7,16 @@
 #include <vector>
 
 #include "base/mailbox.h"
-#include "server/pipeline.h"
-#include "store/store.h"
+#include "core/store.h"
+#include "pipeline/pipeline.h"
 
 namespace rq::server {
 
-class Janitor final : public Door {
+class Janitor final : public pipeline::Door {
  public:
   // Before Pipeline::start(); `reader` is its own.
-  Janitor(Pipeline& pipeline, std::unique_ptr<store::Reader> reader, std::filesystem::path dir);
+  Janitor(pipeline::Pipeline& pipeline, std::unique_ptr<core::Reader> reader,
+          std::filesystem::path dir);
   ~Janitor() override;
   Janitor(const Janitor&) = delete;
   Janitor& operator=(const Janitor&) = delete;
@@ -29,8 +30,8 @@ class Janitor final : public Door {
  private:
   void run();
 
-  Pipeline& pipeline_;
-  const std::unique_ptr<store::Reader> reader_;
+  pipeline::Pipeline& pipeline_;
+  const std::unique_ptr<core::Reader> reader_;
   const std::filesystem::path dir_;
   const std::uint32_t door_;
   base::Mailbox<int> calls_;

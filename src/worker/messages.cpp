@@ -7,8 +7,8 @@
 
 #include <boost/json.hpp>
 
+#include "base/base64.h"
 #include "core/settings_json.h"
-#include "wire/base64.h"
 
 namespace rq::worker {
 namespace {
@@ -108,7 +108,7 @@ Result<LeasedMessage> parse_message(const json::value& value) {
   if (const auto timeout = seconds_of(object, "timeout_s")) message.timeout = *timeout;
   if (const json::value* bytes = object.if_contains("payload_base64");
       bytes != nullptr && bytes->is_string()) {
-    std::optional<std::string> decoded = wire::from_base64(bytes->get_string());
+    std::optional<std::string> decoded = base::from_base64(bytes->get_string());
     if (!decoded) return fail(Code::bad_value, "a payload_base64 is not base64");
     message.payload = *std::move(decoded);
   } else {

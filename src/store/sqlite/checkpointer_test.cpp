@@ -1,5 +1,5 @@
 // The log is copied into the database beside the engine, and stays small while it is.
-#include "store/sqlite/engine_rig.h"
+#include "store/contract/engine_rig.h"
 
 namespace rq::store::sqlite::test {
 namespace {

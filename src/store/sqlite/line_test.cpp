@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "store/sqlite/engine_rig.h"
+#include "store/contract/engine_rig.h"
 #include "store/sqlite/ready_windows.h"
 
 namespace rq::store::sqlite::test {

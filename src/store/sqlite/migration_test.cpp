@@ -4,7 +4,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "store/sqlite/engine_rig.h"
+#include "store/contract/engine_rig.h"
 #include "store/sqlite/schema.h"
 
 namespace rq::store::sqlite::test {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "store/store.h"
+#include "core/store.h"
 
 namespace rq::store::sqlite {
 

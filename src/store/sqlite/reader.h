@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "core/store.h"
 #include "store/sqlite/db.h"
-#include "store/store.h"
 
 namespace rq::store::sqlite {
 

@@ -1,6 +1,6 @@
 // The contract of store.h on SQLite.
-#include "store/contract.h"
-#include "store/sqlite/engine_rig.h"
+#include "store/contract/contract.h"
+#include "store/contract/engine_rig.h"
 
 namespace rq::store::contract {
 namespace {

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/store.h"
 #include "store/sqlite/batch_rows.h"
 #include "store/sqlite/checkpointer.h"
 #include "store/sqlite/db.h"
@@ -20,7 +21,6 @@
 #include "store/sqlite/open.h"
 #include "store/sqlite/ready_windows.h"
 #include "store/sqlite/writer_vfs.h"
-#include "store/store.h"
 
 namespace rq::store::sqlite {
 

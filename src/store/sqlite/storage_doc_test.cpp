@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "core/lifecycle.h"
-#include "store/sqlite/engine_rig.h"
+#include "store/contract/engine_rig.h"
 
 namespace rq::store::sqlite::test {
 namespace {

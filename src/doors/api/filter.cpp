@@ -1,0 +1,58 @@
+#include "doors/api/filter.h"
+
+#include <fmt/format.h>
+
+#include "base/limits.h"
+#include "core/json_fields.h"
+#include "core/name.h"
+
+namespace rq::doors::api {
+namespace {
+
+using base::Code;
+using base::fail;
+
+// The texts of a filter, turned into what the store takes. `Source` is Query or Fields.
+template <typename Source>
+void read(Source& source, core::Filter& out) {
+  if (source.text("queue", out.queue, base::kTextBytesMax)) {
+    if (auto good = core::check_queue_name(out.queue); !good) {
+      source.refuse(std::move(good).error());
+    }
+  }
+  std::string name;
+  if (source.text("state", name, base::kNameBytesMax)) {
+    out.state = core::state_of(name);
+    if (!out.state) {
+      source.refuse(fail(Code::bad_value, fmt::format("state: '{}' is not allowed", name),
+                         "give prep, scheduled, throttled, depends, que, run, done, relayed, err "
+                         "or cancelled"));
+    }
+  }
+  if (source.text("mark", name, base::kNameBytesMax)) {
+    out.mark = core::mark_of(name);
+    if (!out.mark) {
+      source.refuse(fail(Code::bad_value, fmt::format("mark: '{}' is not allowed", name),
+                         "give none, failed, timed_out, lost, killed, buried or exhausted"));
+    }
+  }
+  source.text("tag", out.tag, base::kTagBytesMax);
+  source.text("key", out.key, base::kClientKeyBytesMax);
+  source.text("text", out.text, base::kTextBytesMax);
+  source.instant("after", out.after);
+  source.instant("before", out.before);
+}
+
+}  // namespace
+
+void read_filter(Query& query, core::Filter& out) { read(query, out); }
+
+base::Result<core::Filter> filter_from_json(const boost::json::object& object) {
+  core::Filter out;
+  core::Fields fields(object, "the filter");
+  read(fields, out);
+  RQ_TRY(fields.finish());
+  return out;
+}
+
+}  // namespace rq::doors::api

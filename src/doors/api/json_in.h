@@ -1,0 +1,40 @@
+#pragma once
+// What comes in, read strictly: unknown fields are refused by name, kinds and bounds are checked.
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
+
+#include "base/result.h"
+#include "core/command.h"
+#include "doors/api/text.h"
+
+namespace rq::doors::api {
+
+// One message to put into `queue`.
+[[nodiscard]] base::Result<core::Put> put_from_json(const boost::json::object& object,
+                                                    std::string_view queue);
+// The same from query parameters; the payload comes beside them. Numbers stand as they are, lists
+// (tags, webhooks) with commas between, headers and backoff as JSON.
+[[nodiscard]] base::Result<core::Put> put_from_query(const Query& query, std::string_view queue,
+                                                     std::string_view media_type,
+                                                     std::string_view bytes);
+
+[[nodiscard]] base::Result<core::Reserve> reserve_from_json(const boost::json::object& object,
+                                                            base::Instant now);
+
+[[nodiscard]] base::Result<core::Heartbeat::Item> heartbeat_from_json(
+    const boost::json::object& object);
+[[nodiscard]] base::Result<core::Heartbeat::Item> progress_from_json(
+    const boost::json::object& object);
+[[nodiscard]] base::Result<core::Finish::Item> done_from_json(const boost::json::object& object);
+[[nodiscard]] base::Result<core::Finish::Item> relayed_from_json(const boost::json::object& object);
+[[nodiscard]] base::Result<core::Finish::Item> err_from_json(const boost::json::object& object);
+[[nodiscard]] base::Result<core::Finish::Item> resend_from_json(const boost::json::object& object);
+[[nodiscard]] base::Result<core::Finish::Item> release_from_json(const boost::json::object& object);
+[[nodiscard]] base::Result<core::Finish::Item> finish_from_json(const boost::json::object& object);
+[[nodiscard]] base::Result<core::Duplicate> duplicate_from_json(const boost::json::object& object);
+
+}  // namespace rq::doors::api

@@ -1,0 +1,144 @@
+#include "doors/api/json_in.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json/parse.hpp>
+
+#include "doors/api/json_reader.h"
+
+namespace rq::doors::api {
+namespace {
+
+using base::Code;
+
+boost::json::object parsed(std::string_view text) { return boost::json::parse(text).as_object(); }
+
+TEST(PutFromJson, ReadsEveryField) {
+  const auto put = put_from_json(
+      parsed(R"({"payload":"p","key":"k","dest":"d","src":"s","orig_id":"o","param1":"1",
+                 "param2":"2","param3":"3","param4":"4","content_type":"text/plain","priority":-7,
+                 "delay_s":1.5,"count":1,"max_count":2,"retries":3,
+                 "backoff":{"kind":"fixed","base_s":1},"timeout_s":4,"lease_s":5,
+                 "tags":["a","b","a"],"headers":{"x":"y","a":"b"},"webhooks":["http://h/"],
+                 "force_remote":true,"prep":true})"),
+      "mail");
+  ASSERT_TRUE(put) << put.error().message;
+  const core::Details& d = put->message.detail_or_default();
+  EXPECT_EQ(put->queue, "mail");
+  EXPECT_EQ(put->message.payload, "p");
+  EXPECT_EQ(d.key, "k");
+  EXPECT_EQ(d.param4, "4");
+  EXPECT_EQ(put->priority, -7);
+  EXPECT_EQ(put->delay, base::Millis{1500});
+  EXPECT_EQ(put->message.count, 1);
+  EXPECT_EQ(put->max_count, 2);
+  EXPECT_EQ(d.retries, 3);
+  EXPECT_EQ(d.backoff->kind, core::BackoffKind::fixed);
+  EXPECT_EQ(put->message.lease_length, base::Millis{5000});
+  EXPECT_EQ(d.tags, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(d.headers, (core::TextPairs{{"x", "y"}, {"a", "b"}}));
+  EXPECT_TRUE(d.force_remote);
+  EXPECT_TRUE(put->prep);
+}
+
+TEST(PutFromJson, APlainPutHasNoDetails) {
+  const auto put = put_from_json(parsed(R"({"payload":"p","key":null})"), "q");
+  ASSERT_TRUE(put);
+  EXPECT_EQ(put->message.details, nullptr);
+}
+
+TEST(PutFromJson, PayloadComesInThreeForms) {
+  EXPECT_EQ(put_from_json(parsed(R"({"payload_base64":"/wA="})"), "q")->message.payload,
+            std::string("\xFF\0", 2));
+  const auto json = put_from_json(parsed(R"({"payload_json":{"a":[1,null]}})"), "q");
+  EXPECT_EQ(json->message.payload, R"({"a":[1,null]})");
+  EXPECT_EQ(json->message.detail_or_default().content_type, "application/json");
+  EXPECT_EQ(put_from_json(parsed(R"({"payload":"a","payload_json":1})"), "q").error().code,
+            Code::bad_value);
+}
+
+TEST(PutFromJson, RefusalsNameTheField) {
+  const auto unknown = put_from_json(parsed(R"({"paylaod":"p"})"), "q");
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, Code::unknown_field);
+  EXPECT_NE(unknown.error().message.find("'paylaod'"), std::string::npos);
+  const auto wrong = put_from_json(parsed(R"({"priority":"high"})"), "q");
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().message, "priority: \"high\" is not a whole number");
+}
+
+TEST(PutFromQuery, ReadsNumbersListsAndTexts) {
+  const auto query =
+      Query::parse("param1=12&priority=3&tags=a,b&headers=%7B%22h%22:%22v%22%7D&prep=1&due=5");
+  ASSERT_TRUE(query);
+  const auto put = put_from_query(*query, "q", "image/png", "bytes");
+  ASSERT_TRUE(put) << put.error().message;
+  EXPECT_EQ(put->message.detail_or_default().param1, "12");
+  EXPECT_EQ(put->priority, 3);
+  EXPECT_EQ(put->message.detail_or_default().tags.size(), 2U);
+  EXPECT_EQ(put->message.detail_or_default().content_type, "image/png");
+  EXPECT_EQ(put->due, base::from_ms(5000));
+  EXPECT_TRUE(put->prep);
+  EXPECT_EQ(put->message.payload, "bytes");
+}
+
+TEST(ReserveFromJson, QueuesAreNamesOrObjects) {
+  const auto reserve = reserve_from_json(
+      parsed(R"({"queues":["a",{"queue":"b","limit":2}],"limit":5,"wait_s":2,"lease_s":0.5})"),
+      base::from_ms(1000));
+  ASSERT_TRUE(reserve) << reserve.error().message;
+  EXPECT_EQ(reserve->queues->at(1).queue, "b");
+  EXPECT_EQ(reserve->queues->at(1).limit, 2);
+  EXPECT_EQ(reserve->limit, 5);
+  EXPECT_EQ(reserve->wait_until, base::from_ms(3000));
+  EXPECT_EQ(reserve->lease, base::Millis{500});
+}
+
+TEST(ReserveFromJson, WithoutWaitThereIsNone) {
+  const auto reserve = reserve_from_json(parsed(R"({"queues":["a"],"wait_s":0})"), base::Instant{});
+  ASSERT_TRUE(reserve);
+  EXPECT_FALSE(reserve->wait_until);
+}
+
+TEST(FinishFromJson, AStringResultIsTextAndAnyOtherIsJson) {
+  EXPECT_EQ(done_from_json(parsed(R"({"token":"1.2.3","result":"text"})"))->result, "text");
+  EXPECT_EQ(done_from_json(parsed(R"({"token":"1.2.3","result":{"a":1}})"))->result, R"({"a":1})");
+  EXPECT_FALSE(done_from_json(parsed(R"({"token":"1.2.3"})"))->result);
+}
+
+TEST(FinishFromJson, ErrCountsUnlessToldNotTo) {
+  EXPECT_EQ(err_from_json(parsed(R"({"token":"1.2.3"})"))->outcome, core::Outcome::failed);
+  EXPECT_EQ(err_from_json(parsed(R"({"token":"1.2.3","retry":false})"))->outcome,
+            core::Outcome::err);
+}
+
+TEST(FinishFromJson, ThePostMortemIsKeptAsGiven) {
+  const auto item =
+      done_from_json(parsed(R"({"token":"1.2.3","post_mortem":{"exit_code":0,"wall_s":1.25}})"));
+  ASSERT_TRUE(item);
+  EXPECT_EQ(parsed(item->post_mortem).at("wall_s").as_double(), 1.25);
+  EXPECT_EQ(done_from_json(parsed(R"({"token":"1.2.3","post_mortem":{"exit":0}})")).error().code,
+            Code::unknown_field);
+}
+
+TEST(JsonReader, ValuesDoNotOutgrowTheirMemory) {
+  JsonReader reader;
+  for (int i = 0; i < 3; ++i) {
+    const std::string text = "{\"a\":\"" + std::string(100'000, 'x') + "\"}";
+    const auto value = reader.parse_object(text);
+    ASSERT_TRUE(value);
+    EXPECT_EQ((*value)->at("a").as_string().size(), 100'000U);
+    EXPECT_FALSE(reader.parse("{\"a\":"));
+    EXPECT_TRUE(reader.parse_object(""));
+  }
+}
+
+TEST(JsonReader, DepthIsBounded) {
+  JsonReader reader;
+  const auto deep = reader.parse(std::string(100, '[') + std::string(100, ']'));
+  ASSERT_FALSE(deep);
+  EXPECT_EQ(deep.error().message, "the JSON is nested too deeply");
+}
+
+}  // namespace
+}  // namespace rq::doors::api

@@ -1,0 +1,60 @@
+#pragma once
+// What goes out, as docs/API.md shows it: appended to a string, no tree in between.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/command.h"
+#include "core/store.h"
+
+namespace rq::doors::api {
+
+// Appends one JSON object field by field, with the commas.
+class JsonObject {
+ public:
+  explicit JsonObject(std::string& out) : out_(out) { out_ += '{'; }
+  JsonObject(const JsonObject&) = delete;
+  JsonObject& operator=(const JsonObject&) = delete;
+
+  // Writes the name; the caller appends the value to the string that comes back. `name` needs no
+  // escaping.
+  std::string& key(std::string_view name);
+  void text(std::string_view name, std::string_view value);
+  void number(std::string_view name, std::int64_t value);
+  void boolean(std::string_view name, bool value);
+  void instant(std::string_view name, base::Instant value);
+  void seconds(std::string_view name, base::Millis value);
+  void null(std::string_view name);
+  // Must be JSON.
+  void raw(std::string_view name, std::string_view json);
+  void close() { out_ += '}'; }
+
+ private:
+  std::string& out_;
+  bool first_ = true;
+};
+
+enum class Nulls : std::uint8_t { shown, left_out };
+// `queue`: its name.
+void append_message(std::string& out, const core::Message& message, std::string_view queue,
+                    Nulls nulls);
+// As it stands in a list: nulls are left out, the payload may be cut (payload_cut says so) or, with
+// `payload` false, be left out.
+void append_listed(std::string& out, const core::MessageRow& row, bool payload);
+void append_queue(std::string& out, const core::QueueShown& shown);
+void append_counts(std::string& out, const core::Counters& counters);
+void append_totals(std::string& out, const core::Counters& counters);
+void append_attempt(std::string& out, const core::Attempt& attempt);
+void append_put_done(std::string& out, const core::PutDone& done);
+// {"id","seq","state"}
+void append_moved(std::string& out, core::Seq seq, base::Instant created, core::State state);
+void append_notice(std::string& out, const core::Notice& notice);
+
+// Whether `text` is one JSON value: results are kept as text or as JSON.
+[[nodiscard]] bool is_json(std::string_view text);
+
+[[nodiscard]] std::string_view name_of(core::Notice::What what);
+[[nodiscard]] std::optional<core::Notice::What> notice_of(std::string_view name);
+
+}  // namespace rq::doors::api

@@ -1,0 +1,53 @@
+#include "doors/api/json_reader.h"
+
+#include <fmt/format.h>
+
+#include <boost/json/parse_options.hpp>
+
+#include "base/limits.h"
+#include "core/json_fields.h"
+
+namespace rq::doors::api {
+namespace {
+
+using base::Code;
+using base::fail;
+namespace json = boost::json;
+
+json::parse_options options() {
+  json::parse_options out;
+  out.max_depth = base::kJsonDepthMax;
+  return out;
+}
+
+}  // namespace
+
+JsonReader::JsonReader() : parser_({}, options(), temp_memory_.data(), temp_memory_.size()) {}
+
+base::Result<const json::value*> JsonReader::parse(std::string_view text) {
+  value_.reset();
+  resource_.emplace(value_memory_.data(), value_memory_.size());
+  parser_.reset(&*resource_);
+  boost::system::error_code error;
+  const std::size_t used = parser_.write(text.data(), text.size(), error);
+  if (error == json::error::too_deep) {
+    return fail(Code::bad_request, "the JSON is nested too deeply",
+                fmt::format("at most {} levels are allowed", base::kJsonDepthMax));
+  }
+  if (error) {
+    return fail(Code::bad_request,
+                fmt::format("the body is not JSON: {} at byte {}", error.message(), used),
+                "send JSON in UTF-8");
+  }
+  value_.emplace(parser_.release());
+  return &*value_;
+}
+
+base::Result<const json::object*> JsonReader::parse_object(std::string_view text) {
+  if (text.empty()) return &empty_;
+  RQ_TRY_ASSIGN(value, parse(text));
+  if (!value->is_object()) return core::wrong_kind("the body", *value, "a JSON object");
+  return &value->get_object();
+}
+
+}  // namespace rq::doors::api

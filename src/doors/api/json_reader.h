@@ -1,0 +1,37 @@
+#pragma once
+// Parses JSON from memory that is used again and again: the values live until the next parse().
+// Thread: loop.
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include <boost/json/monotonic_resource.hpp>
+#include <boost/json/parser.hpp>
+#include <boost/json/value.hpp>
+
+#include "base/result.h"
+
+namespace rq::doors::api {
+
+class JsonReader {
+ public:
+  JsonReader();
+  // Valid until the next call. bad_request with the place of the mistake.
+  [[nodiscard]] base::Result<const boost::json::value*> parse(std::string_view text);
+  // The same, when it must be an object; an empty text counts as {}.
+  [[nodiscard]] base::Result<const boost::json::object*> parse_object(std::string_view text);
+
+ private:
+  static constexpr std::size_t kValueBytes = 32 * 1024;
+  static constexpr std::size_t kTempBytes = 4 * 1024;
+  std::array<unsigned char, kValueBytes> value_memory_;
+  std::array<unsigned char, kTempBytes> temp_memory_;
+  std::optional<boost::json::monotonic_resource> resource_;
+  boost::json::parser parser_;
+  std::optional<boost::json::value> value_;
+  const boost::json::object empty_;
+};
+
+}  // namespace rq::doors::api

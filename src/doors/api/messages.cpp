@@ -1,0 +1,251 @@
+// Messages: list, show, and why one is not running.
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "base/limits.h"
+#include "core/json_fields.h"
+#include "core/name.h"
+#include "doors/api/filter.h"
+#include "doors/api/http_door.h"
+#include "doors/api/json_out.h"
+#include "doors/api/rooms.h"
+#include "doors/api/target.h"
+
+namespace rq::doors::api {
+namespace {
+
+using base::Code;
+using base::fail;
+using base::Result;
+using core::State;
+constexpr std::int64_t kAheadMax = 10'000;  // counted for `why`; more is "more than"
+
+// Looks the message of the address up and gives it to `then(exchange, row)`.
+template <typename Then>
+void with_message(Exchange& x, const Request& request, Then then) {
+  auto target = parse_target(request.parameters[0]);
+  if (!target) return x.refuse(target.error());
+  x.look_up([target = *target](core::Reader& reader) { return find_message(reader, target); },
+            [then](Exchange& later, Result<core::MessageRow> row) {
+              if (!row) return later.refuse(row.error());
+              then(later, *row);
+            });
+}
+
+void reply_list(Exchange& x, const Result<core::Listed>& listed, bool payloads) {
+  if (!listed) return x.refuse(listed.error());
+  std::string body = R"({"messages":[)";
+  for (const core::MessageRow& row : listed->rows) {
+    if (body.back() != '[') body += ',';
+    append_listed(body, row, payloads);
+  }
+  body += R"(],"cursor":)";
+  if (listed->cursor) {
+    append_json_string(body, fmt::to_string(*listed->cursor));
+  } else {
+    body += "null";
+  }
+  body += listed->cut ? R"(,"cut":true})" : R"(,"cut":false})";
+  x.reply_json(200, body);
+}
+
+// --- Why it is not running ---
+
+struct Why : Extra {
+  core::MessageRow row;
+  std::int64_t ahead = 0;
+};
+
+struct Reason {
+  std::string_view reason;
+  std::string text;
+};
+
+std::string count_text(std::int64_t count) {
+  return count >= kAheadMax ? fmt::format("more than {}", kAheadMax) : fmt::to_string(count);
+}
+
+// Of a message that is ready: what keeps it from being leased now.
+Reason why_ready(const Why& why, const core::QueueShown& shown) {
+  const core::Queue& queue = shown.queue;
+  if (queue.admin == core::Admin::pause) {
+    return {"paused",
+            fmt::format("queue '{}' is paused{}; resume it: rq queue resume {}", queue.name,
+                        queue.paused_until == base::Instant{}
+                            ? std::string{}
+                            : " until " + base::to_iso8601(queue.paused_until),
+                        queue.name)};
+  }
+  if (queue.admin == core::Admin::down) {
+    return {"down", fmt::format("queue '{}' is down; bring it up: rq queue resume {}", queue.name,
+                                queue.name)};
+  }
+  if (!queue.script_error.empty()) {
+    return {"script_error",
+            fmt::format("the script of queue '{}' cannot run: {}", queue.name, queue.script_error)};
+  }
+  if (why.ahead > 0) {
+    return {"behind",
+            fmt::format("{} messages of queue '{}' go first, {} are running", count_text(why.ahead),
+                        queue.name, queue.counters.in(State::run))};
+  }
+  if (!queue.settings.script.empty() && queue.settings.num_workers == 0) {
+    return {"no_workers",
+            fmt::format("queue '{}' has num_workers 0; set it to 1 or more", queue.name)};
+  }
+  const std::int64_t running = queue.counters.in(State::run);
+  if (!queue.settings.script.empty() && running >= queue.settings.num_workers) {
+    return {"workers_busy", fmt::format("it is next; all {} workers of queue '{}' are busy",
+                                        queue.settings.num_workers, queue.name)};
+  }
+  if (queue.settings.script.empty()) {
+    return {"no_worker", fmt::format("it is next; queue '{}' has no script, so a worker must "
+                                     "reserve it, and none waits now",
+                                     queue.name)};
+  }
+  return {"next", "it is next; no worker has asked for it yet"};
+}
+
+Reason why_not(const Why& why, const core::QueueShown& shown) {
+  const core::Message& m = why.row.message;
+  switch (m.state) {
+    case State::prep:
+      return {"prep", "it is being put together; commit it: rq message commit"};
+    case State::scheduled:
+      return {"scheduled", fmt::format("it waits for {}", base::to_iso8601(m.due))};
+    case State::throttled:
+      return {"throttled", "it waits for a slot of a throttle"};
+    case State::depends:
+      return {"depends", "it waits for other messages"};
+    case State::que:
+      return why_ready(why, shown);
+    case State::run:
+      return {"running",
+              fmt::format("it is running, attempt {} at worker '{}' since {}",
+                          m.lease ? m.lease->attempt : 0, m.lease ? m.lease->worker : std::string{},
+                          m.lease ? base::to_iso8601(m.lease->since) : "?")};
+    case State::done:
+      return {"done", "it is done"};
+    case State::relayed:
+      return {"relayed", "it was handed to another machine"};
+    case State::err:
+      return {"err", fmt::format("it ended in err ({}): {}", name_of(m.mark),
+                                 m.detail_or_default().progress)};
+    case State::cancelled:
+      return {"cancelled", "it was cancelled"};
+  }
+  return {"unknown", ""};
+}
+
+void render_why(Exchange& x, core::Reply& reply) {
+  const auto& why = static_cast<const Why&>(*x.extra());
+  const Reason reason = why_not(why, std::get<core::QueueShown>(reply));
+  std::string body;
+  JsonObject object(body);
+  object.text("id", format_id(why.row.message));
+  object.number("seq", why.row.message.seq);
+  object.text("queue", why.row.queue);
+  object.text("state", name_of(why.row.message.state));
+  object.text("reason", reason.reason);
+  object.text("text", reason.text);
+  object.number("ahead", why.ahead);
+  object.close();
+  x.reply_json(200, body);
+}
+
+}  // namespace
+
+void list_messages(Exchange& x, const Request& request) {
+  auto query = Query::parse(request.query);
+  if (!query) return x.refuse(query.error());
+  core::Page page;
+  read_filter(*query, page.filter);
+  std::int64_t cursor = 0;
+  query->integer("cursor", cursor, 1, INT64_MAX);
+  page.cursor = cursor;
+  query->integer("limit", page.limit, 1, static_cast<std::int64_t>(base::kListPageMax));
+  if (std::string order; query->text("order", order, base::kNameBytesMax)) {
+    if (order == "oldest") {
+      page.newest_first = false;
+    } else if (order != "newest") {
+      query->refuse(fail(Code::bad_value, fmt::format("order: '{}' is not allowed", order),
+                         "give newest or oldest"));
+    }
+  }
+  query->flag("payloads", page.payloads);
+  if (auto good = query->finish(); !good) return x.refuse(good.error());
+  x.look_up([page](core::Reader& reader) { return reader.list(page); },
+            [payloads = page.payloads](Exchange& later, Result<core::Listed> listed) {
+              reply_list(later, listed, payloads);
+            });
+}
+
+void show_message(Exchange& x, const Request& request) {
+  if (!no_query(x, request)) return;
+  with_message(x, request, [](Exchange& later, const core::MessageRow& row) {
+    std::string body;
+    append_message(body, row.message, row.queue, Nulls::shown);
+    later.reply_json(200, body);
+  });
+}
+
+void show_payload(Exchange& x, const Request& request) {
+  if (!no_query(x, request)) return;
+  with_message(x, request, [](Exchange& later, const core::MessageRow& row) {
+    const std::string& type = row.message.detail_or_default().content_type;
+    // What a sender put must not run as a page of this server.
+    later.reply(200, type.empty() ? std::string_view{"application/octet-stream"} : type,
+                row.message.payload,
+                "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n");
+  });
+}
+
+void show_attempts(Exchange& x, const Request& request) {
+  if (!no_query(x, request)) return;
+  auto target = parse_target(request.parameters[0]);
+  if (!target) return x.refuse(target.error());
+  x.look_up(
+      [target = *target](core::Reader& reader) -> Result<std::vector<core::Attempt>> {
+        RQ_TRY_ASSIGN(row, find_message(reader, target));
+        return reader.attempts(row.message.seq);
+      },
+      [](Exchange& later, Result<std::vector<core::Attempt>> attempts) {
+        if (!attempts) return later.refuse(attempts.error());
+        std::string body = R"({"attempts":[)";
+        for (const core::Attempt& attempt : *attempts) {
+          if (body.back() != '[') body += ',';
+          append_attempt(body, attempt);
+        }
+        body += "]}";
+        later.reply_json(200, body);
+      });
+}
+
+void show_why(Exchange& x, const Request& request) {
+  if (!no_query(x, request)) return;
+  auto target = parse_target(request.parameters[0]);
+  if (!target) return x.refuse(target.error());
+  using Found = std::pair<core::MessageRow, std::int64_t>;
+  x.look_up(
+      [target = *target](core::Reader& reader) -> Result<Found> {
+        RQ_TRY_ASSIGN(row, find_message(reader, target));
+        std::int64_t ahead = 0;
+        if (row.message.state == State::que) {
+          RQ_TRY_ASSIGN(counted, reader.ahead_of(row, kAheadMax));
+          ahead = counted;
+        }
+        return Found{std::move(row), ahead};
+      },
+      [](Exchange& later, Result<Found> found) {
+        if (!found) return later.refuse(found.error());
+        auto why = std::make_unique<Why>();
+        why->row = std::move(found->first);
+        why->ahead = found->second;
+        core::ShowQueue show{.queue = why->row.queue};
+        later.keep(std::move(why));
+        later.ask(std::move(show), render_why);
+      });
+}
+
+}  // namespace rq::doors::api

@@ -1,0 +1,90 @@
+#include "doors/api/router.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace rq::doors::api {
+namespace {
+
+// Takes the first segment off "/a/b": "a", leaving "/b".
+std::string_view take_segment(std::string_view& rest) {
+  const std::size_t end = std::min(rest.find('/', 1), rest.size());
+  const std::string_view segment = rest.substr(1, end - 1);
+  rest.remove_prefix(end);
+  return segment;
+}
+
+}  // namespace
+
+std::string_view name_of(Method method) {
+  switch (method) {
+    case Method::get:
+      return "GET";
+    case Method::post:
+      return "POST";
+    case Method::put:
+      return "PUT";
+    case Method::patch:
+      return "PATCH";
+    case Method::del:
+      return "DELETE";
+    case Method::other:
+      break;
+  }
+  return "?";
+}
+
+Router::Router(std::span<const Route> routes) {
+  for (const Route& route : routes) {
+    Node* node = &root_;
+    std::string_view rest = route.pattern;
+    while (!rest.empty()) {
+      const std::string_view segment = take_segment(rest);
+      if (segment.starts_with('{')) {
+        if (!node->parameter) node->parameter = std::make_unique<Node>();
+        node = node->parameter.get();
+        continue;
+      }
+      auto& literals = node->literals;
+      auto at = std::find_if(literals.begin(), literals.end(),
+                             [&](const auto& entry) { return entry.first == segment; });
+      if (at == literals.end()) {
+        at = literals.insert(literals.end(), {segment, std::make_unique<Node>()});
+      }
+      node = at->second.get();
+    }
+    const Route*& place = node->routes.at(static_cast<std::size_t>(route.method));
+    RQ_CHECK(place == nullptr);
+    place = &route;
+    if (!node->allow.empty()) node->allow += ", ";
+    node->allow += name_of(route.method);
+    if (route.method == Method::get) node->allow += ", HEAD";
+  }
+}
+
+void Router::find(const Node& node, Method method, std::string_view rest, std::size_t depth,
+                  Match& match) {
+  if (rest.empty()) {
+    match.allow = node.allow;
+    if (method != Method::other) match.route = node.routes[static_cast<std::size_t>(method)];
+    return;
+  }
+  const std::string_view segment = take_segment(rest);
+  for (const auto& [literal, child] : node.literals) {
+    if (literal != segment) continue;
+    find(*child, method, rest, depth, match);
+    if (!match.allow.empty()) return;
+  }
+  if (!node.parameter || segment.empty() || depth >= kPathParametersMax) return;
+  match.parameters[depth] = segment;
+  find(*node.parameter, method, rest, depth + 1, match);
+}
+
+Router::Match Router::match(Method method, std::string_view path) const {
+  Match match;
+  if (path.starts_with('/')) find(root_, method, path, 0, match);
+  return match;
+}
+
+}  // namespace rq::doors::api

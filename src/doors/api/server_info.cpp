@@ -1,0 +1,124 @@
+// About the server: stats, health, version, the OpenAPI document, the manual clock.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/limits.h"
+#include "core/json_fields.h"
+#include "doors/api/http_door.h"
+#include "doors/api/json_out.h"
+#include "doors/api/openapi.h"
+#include "doors/api/rooms.h"
+#include "doors/api/target.h"
+
+namespace rq::doors::api {
+namespace {
+
+using base::Code;
+using base::fail;
+
+// Resident memory of this process, bytes; 0 when it cannot be told.
+std::int64_t memory_bytes() {
+  std::FILE* file = std::fopen("/proc/self/statm", "re");
+  if (file == nullptr) return 0;
+  long long all = 0;
+  long long resident = 0;
+  const int got = std::fscanf(file, "%lld %lld", &all, &resident);
+  std::fclose(file);
+  return got == 2 ? resident * ::sysconf(_SC_PAGESIZE) : 0;
+}
+
+std::int64_t file_bytes(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  return error ? 0 : static_cast<std::int64_t>(size);
+}
+
+void render_stats(Exchange& x, core::Reply& reply) {
+  const auto& stats = std::get<core::EngineStatsDone>(reply);
+  HttpDoor& door = x.door();
+  const std::filesystem::path store = door.settings().dir / "db" / "rq.db";
+  std::string body;
+  JsonObject object(body);
+  object.number("boot", stats.boot);
+  object.seconds("uptime_s", door.clock().now() - door.started());
+  object.text("version", RQ_VERSION);
+  object.number("queues", stats.queues);
+  append_counts(object.key("messages"), stats.totals);
+  append_totals(object.key("totals"), stats.totals);
+  {
+    JsonObject engine(object.key("engine"));
+    engine.number("commands", stats.commands);
+    engine.number("batches", stats.batches);
+    engine.number("syncs", stats.syncs);
+    engine.number("waiting_reserves", stats.waiting_reserves);
+    engine.number("last_seq", stats.last_seq);
+    engine.close();
+  }
+  object.number("memory_bytes", memory_bytes());
+  object.number("store_bytes", file_bytes(store));
+  object.number("wal_bytes", file_bytes(store.string() + "-wal"));
+  object.number("connections", static_cast<std::int64_t>(door.open_count()));
+  object.instant("now", door.clock().now());
+  object.close();
+  x.reply_json(200, body);
+}
+
+void render_health(Exchange& x, core::Reply&) { x.reply_json(200, R"({"status":"ok"})"); }
+
+}  // namespace
+
+void show_stats(Exchange& x, const Request& request) {
+  if (no_query(x, request)) x.ask(core::EngineStats{}, render_stats);
+}
+
+void show_health(Exchange& x, const Request& request) {
+  if (!no_query(x, request)) return;
+  if (x.door().loop().pipeline().failed()) {
+    return x.refuse(fail(Code::busy, "the store has failed and could not be opened again",
+                         "look at the log of the server and at the disk, then restart it"));
+  }
+  // Asked of the engine: an answer says that it lives.
+  x.ask(core::EngineStats{}, render_health);
+}
+
+void show_version(Exchange& x, const Request& request) {
+  if (!no_query(x, request)) return;
+  std::string body;
+  JsonObject object(body);
+  object.text("version", RQ_VERSION);
+  object.number("boot", x.door().boot());
+  object.text("api", "v1");
+  object.number("pid", ::getpid());
+  object.text("dir", x.door().settings().dir.native());
+  object.close();
+  x.reply_json(200, body);
+}
+
+void show_openapi(Exchange& x, const Request& request) {
+  if (no_query(x, request)) x.reply_json(200, openapi_document());
+}
+
+void advance_clock(Exchange& x, const Request& request) {
+  if (!no_query(x, request)) return;
+  auto body = x.door().json().parse_object(request.body);
+  if (!body) return x.refuse(body.error());
+  core::Fields fields(**body, "the body");
+  base::Millis by{0};
+  if (!fields.seconds("by_s", by, base::Millis{0}, base::kDelayMax)) {
+    fields.refuse(fail(Code::bad_value, "there is no by_s", "give \"by_s\":30"));
+  }
+  if (auto good = fields.finish(); !good) return x.refuse(good.error());
+  if (!x.door().clock().manual()) {
+    return x.refuse(fail(Code::forbidden, "the clock of this server is not a manual one",
+                         "start it with --manual-clock, for tests"));
+  }
+  x.door().loop().pipeline().advance_clock(by, [&door = x.door(), who = x.id()](base::Instant now) {
+    door.post(who, [now](Exchange& later) {
+      later.reply_json(200, fmt::format(R"({{"now":"{}"}})", base::to_iso8601(now)));
+    });
+  });
+}
+
+}  // namespace rq::doors::api

@@ -1,0 +1,245 @@
+// Working: reserve, keep alive, end.
+#include <fmt/format.h>
+
+#include <array>
+
+#include <boost/json/array.hpp>
+
+#include "base/limits.h"
+#include "core/json_fields.h"
+#include "doors/api/http_door.h"
+#include "doors/api/json_in.h"
+#include "doors/api/json_out.h"
+#include "doors/api/rooms.h"
+
+namespace rq::doors::api {
+namespace {
+
+using base::Code;
+using base::fail;
+using base::Result;
+namespace json = boost::json;
+
+// Of a call with one item or many: those refused at the door keep their place in the answer.
+struct Gathered : Extra {
+  bool many = false;
+  std::vector<std::optional<base::Error>> refusals;
+};
+
+// A reserve of one queue knows the name of what it gets; for one of many the door looks it up.
+// What has been leased and not sent yet goes back when the client goes.
+struct Reserving : Extra {
+  explicit Reserving(HttpDoor& to) : door(to) {}
+  ~Reserving() override { door.give_back(held); }
+
+  HttpDoor& door;
+  std::string only_queue;
+  std::vector<core::Message> held;
+};
+
+void reply_reserved(Exchange& x, Reserving& reserving) {
+  std::string& body = x.door().scratch();
+  body = R"({"messages":[)";
+  for (const core::Message& message : reserving.held) {
+    if (body.back() != '[') body += ',';
+    const std::string* name =
+        reserving.only_queue.empty() ? x.door().queue_name(message.queue) : &reserving.only_queue;
+    append_message(body, message, name == nullptr ? std::string_view{} : *name, Nulls::left_out);
+  }
+  body += "]}";
+  reserving.held.clear();
+  x.reply_json(200, body);
+}
+
+void render_with_names(Exchange& x, core::Reply& reply) {
+  x.door().learn_queues(std::get<core::QueuesListed>(reply));
+  reply_reserved(x, static_cast<Reserving&>(*x.extra()));
+}
+
+void render_reserved(Exchange& x, core::Reply& reply) {
+  auto& reserving = static_cast<Reserving&>(*x.extra());
+  reserving.held = std::move(std::get<core::Reserved>(reply).messages);
+  if (reserving.only_queue.empty()) {
+    for (const core::Message& message : reserving.held) {
+      if (x.door().queue_name(message.queue) == nullptr) {
+        return x.ask(core::ListQueues{}, render_with_names);
+      }
+    }
+  }
+  reply_reserved(x, reserving);
+}
+
+// Reads {"items":[…]} or one item, and gives how many there are; 0 when it has been refused.
+template <typename Item>
+bool read_items(Exchange& x, const Request& request, std::vector<Item>& items,
+                Result<Item> (*read)(const json::object&)) {
+  auto body = x.door().json().parse_object(request.body);
+  if (!body) {
+    x.refuse(body.error());
+    return false;
+  }
+  const json::object& object = **body;
+  auto gathered = std::make_unique<Gathered>();
+  const json::value* list = object.if_contains("items");
+  if (list == nullptr) {
+    auto item = read(object);
+    if (!item) {
+      x.refuse(item.error());
+      return false;
+    }
+    items.push_back(*std::move(item));
+    gathered->refusals.emplace_back();
+    x.keep(std::move(gathered));
+    return true;
+  }
+  gathered->many = true;
+  std::optional<base::Error> error;
+  if (!list->is_array()) {
+    error = core::wrong_kind("items", *list, "a list");
+  } else if (object.size() != 1) {
+    error =
+        fail(Code::unknown_field, "there is something beside items", "send {\"items\":[…]} alone");
+  } else if (list->get_array().size() > base::kLeasesPerCallMax) {
+    error = fail(Code::too_many, fmt::format("items has {} entries", list->get_array().size()),
+                 fmt::format("at most {} are allowed", base::kLeasesPerCallMax));
+  }
+  if (error) {
+    x.refuse(*error);
+    return false;
+  }
+  for (const json::value& value : list->get_array()) {
+    Result<Item> item = value.is_object()
+                            ? read(value.get_object())
+                            : Result<Item>{core::wrong_kind("items", value, "a list of objects")};
+    if (item) {
+      items.push_back(*std::move(item));
+      gathered->refusals.emplace_back();
+    } else {
+      gathered->refusals.emplace_back(std::move(item).error());
+    }
+  }
+  x.keep(std::move(gathered));
+  return true;
+}
+
+// Answers item by item; `append` writes one good answer.
+template <typename Answer, typename Append>
+void reply_items(Exchange& x, const std::vector<Result<Answer>>& answers, const Append& append) {
+  const auto& gathered = static_cast<const Gathered&>(*x.extra());
+  if (!gathered.many) {
+    if (!answers.front()) return x.refuse(answers.front().error());
+    std::string body;
+    append(body, *answers.front());
+    return x.reply_json(200, body);
+  }
+  std::string body = R"({"items":[)";
+  std::size_t next = 0;
+  for (const auto& refusal : gathered.refusals) {
+    if (body.back() != '[') body += ',';
+    if (refusal) {
+      body += error_json(*refusal);
+    } else if (const auto& answer = answers.at(next++); answer) {
+      append(body, *answer);
+    } else {
+      body += error_json(answer.error());
+    }
+  }
+  body += "]}";
+  x.reply_json(200, body);
+}
+
+void render_heartbeat(Exchange& x, core::Reply& reply) {
+  const auto append = [](std::string& body, const core::HeartbeatDone::Item& item) {
+    constexpr std::array<std::string_view, 3> kStops{"none", "cancel", "kill"};
+    JsonObject object(body);
+    object.instant("until", item.until);
+    object.text("stop", kStops.at(static_cast<std::size_t>(item.stop)));
+    object.close();
+  };
+  reply_items(x, std::get<core::HeartbeatDone>(reply).items, append);
+}
+
+void render_finish(Exchange& x, core::Reply& reply) {
+  const auto append = [](std::string& body, core::State state) {
+    JsonObject object(body);
+    object.text("state", name_of(state));
+    object.close();
+  };
+  reply_items(x, std::get<core::FinishDone>(reply).items, append);
+}
+
+void ask_heartbeat(Exchange& x, const Request& request,
+                   Result<core::Heartbeat::Item> (*read)(const json::object&)) {
+  core::Heartbeat command;
+  if (read_items(x, request, command.items, read)) x.ask(std::move(command), render_heartbeat);
+}
+
+void ask_finish(Exchange& x, const Request& request,
+                Result<core::Finish::Item> (*read)(const json::object&)) {
+  core::Finish command;
+  if (read_items(x, request, command.items, read)) x.ask(std::move(command), render_finish);
+}
+
+// Each duplicate is a command of its own; the answers come one by one, in their order.
+struct Duplicating : Gathered {
+  std::size_t asked = 0;
+  std::vector<Result<core::PutDone>> answers;
+};
+
+void render_duplicate(Exchange& x, core::Reply& reply) {
+  auto& duplicating = static_cast<Duplicating&>(*x.extra());
+  if (auto* error = std::get_if<base::Error>(&reply)) {
+    duplicating.answers.emplace_back(std::move(*error));
+  } else {
+    duplicating.answers.emplace_back(std::get<core::PutDone>(reply));
+  }
+  if (duplicating.answers.size() < duplicating.asked) return;
+  reply_items(x, duplicating.answers, [](std::string& body, const core::PutDone& put) {
+    append_moved(body, put.seq, put.created, put.state);
+  });
+}
+
+}  // namespace
+
+void reserve(Exchange& x, const Request& request) {
+  auto body = x.door().json().parse_object(request.body);
+  if (!body) return x.refuse(body.error());
+  auto command = reserve_from_json(**body, x.door().clock().now());
+  if (!command) return x.refuse(command.error());
+  auto reserving = std::make_unique<Reserving>(x.door());
+  if (command->queues->size() == 1) reserving->only_queue = command->queues->front().queue;
+  x.keep(std::move(reserving));
+  const bool waits = command->wait_until.has_value();
+  if (waits) {
+    x.ask_waiting(*std::move(command), render_reserved);
+  } else {
+    x.ask(*std::move(command), render_reserved);
+  }
+}
+
+void heartbeat(Exchange& x, const Request& r) { ask_heartbeat(x, r, heartbeat_from_json); }
+void progress(Exchange& x, const Request& r) { ask_heartbeat(x, r, progress_from_json); }
+void done(Exchange& x, const Request& r) { ask_finish(x, r, done_from_json); }
+void relayed(Exchange& x, const Request& r) { ask_finish(x, r, relayed_from_json); }
+void err(Exchange& x, const Request& r) { ask_finish(x, r, err_from_json); }
+void resend(Exchange& x, const Request& r) { ask_finish(x, r, resend_from_json); }
+void release(Exchange& x, const Request& r) { ask_finish(x, r, release_from_json); }
+void finish(Exchange& x, const Request& r) { ask_finish(x, r, finish_from_json); }
+
+void duplicate(Exchange& x, const Request& request) {
+  std::vector<core::Duplicate> commands;
+  if (!read_items(x, request, commands, duplicate_from_json)) return;
+  auto duplicating = std::make_unique<Duplicating>();
+  auto& gathered = static_cast<Gathered&>(*x.extra());
+  duplicating->many = gathered.many;
+  duplicating->refusals = std::move(gathered.refusals);
+  duplicating->asked = commands.size();
+  x.keep(std::move(duplicating));
+  if (commands.empty()) {
+    return reply_items(x, static_cast<Duplicating&>(*x.extra()).answers,
+                       [](std::string&, const core::PutDone&) {});
+  }
+  for (core::Duplicate& command : commands) x.ask_raw(std::move(command), render_duplicate);
+}
+
+}  // namespace rq::doors::api

@@ -1,0 +1,216 @@
+#include "doors/beanstalk/door.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "base/limits.h"
+#include "doors/beanstalk/stats.h"
+#include "doors/listen.h"
+
+namespace rq::doors::beanstalk {
+namespace {
+
+using base::kBeanstalkReadBytes;
+
+// Below this much room behind what is there already, the scratch buffer is not worth the copy.
+constexpr std::size_t kRoomMin = 64 * base::kKiB;
+constexpr std::size_t kBufferKept = 4 * base::kKiB;  // by a connection with nothing to do
+static_assert(kBeanstalkReadBytes > 2 * kRoomMin);
+
+// The server's clock may be slewed; what was read once is believed a thousandth less each second.
+constexpr std::int64_t kDriftPart = 1000;
+
+std::int64_t steady_ms() {
+  return std::chrono::duration_cast<base::Millis>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+std::string make_run_id() {
+  // Tells two runs of a server apart, as beanstalkd's own does: 8 bytes in hex.
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  const auto mixed =
+      (static_cast<std::uint64_t>(now) ^ (static_cast<std::uint64_t>(getpid()) << 40U)) *
+      0x9E3779B97F4A7C15ULL;
+  return fmt::format("{:016x}", mixed);
+}
+
+}  // namespace
+
+class BeanstalkDoor::Connection final : public SocketDoor::Link {
+ public:
+  Connection(BeanstalkDoor& door, std::uint64_t number, int socket)
+      : Link(number, socket), door_(door), session_(door, number, door.options_.body_bytes_max) {}
+
+  [[nodiscard]] Session& session() { return session_; }
+
+ private:
+  [[nodiscard]] bool wants_to_read() const override { return !session_.blocked(); }
+  void read() override;
+  void flush() override;
+
+  void read_small();
+  void read_large();
+  void feed_rest();
+  void settle();
+  void close();
+
+  BeanstalkDoor& door_;
+  Session session_;
+  std::string rest_;  // read, and not yet taken by the session
+};
+
+// --- Reading ---
+
+void BeanstalkDoor::Connection::read() {
+  if (rest_.size() + kRoomMin <= door_.scratch_.size()) {
+    read_small();
+  } else {
+    read_large();
+  }
+}
+
+// What was left over is a part of one command as a rule: it moves to the scratch buffer, the new
+// bytes go behind it, and what is then left over moves back.
+void BeanstalkDoor::Connection::read_small() {
+  std::string& scratch = door_.scratch_;
+  const std::size_t kept = rest_.size();
+  std::memcpy(scratch.data(), rest_.data(), kept);
+  const std::size_t room = scratch.size() - kept;
+  const std::size_t bytes = receive(scratch.data() + kept, room);
+  if (bytes == 0) return;
+  const std::string_view in(scratch.data(), kept + bytes);
+  const std::size_t taken = session_.feed(in);
+  rest_.assign(in.substr(taken));
+}
+
+// The body of a large job grows where it is.
+void BeanstalkDoor::Connection::read_large() {
+  const std::size_t kept = rest_.size();
+  rest_.resize(kept + kBeanstalkReadBytes);
+  const std::size_t bytes = receive(rest_.data() + kept, kBeanstalkReadBytes);
+  rest_.resize(kept + bytes);
+  if (bytes > 0) feed_rest();
+}
+
+void BeanstalkDoor::Connection::feed_rest() {
+  const std::size_t taken = session_.feed(rest_);
+  if (taken == rest_.size()) {
+    rest_.clear();
+  } else {
+    rest_.erase(0, taken);
+  }
+}
+
+// --- Writing ---
+
+void BeanstalkDoor::Connection::flush() {
+  session_.out_sent(send(session_.unsent()));
+  if (broken()) return close();
+  settle();
+}
+
+// After its replies are on their way: a connection that was held back goes on, one that is at its
+// end is closed, one with nothing to do gives its buffers back.
+void BeanstalkDoor::Connection::settle() {
+  if (hung_up()) session_.end_of_input();
+  if (session_.blocked()) {
+    const std::size_t before = rest_.size();
+    const std::size_t unsent = session_.unsent().size();
+    const std::size_t taken = session_.feed(rest_);
+    rest_.erase(0, taken);
+    door_.make_ready(*this);
+    if (session_.unsent().size() != unsent || rest_.size() != before) {
+      door_.mark_dirty(*this);
+      return;
+    }
+  }
+  const bool quiet = session_.unsent().empty();
+  const bool at_end = session_.finished() || (ended() && session_.idle() && !session_.blocked());
+  if (quiet && at_end) return close();
+  if (quiet && session_.out().capacity() > kBufferKept && session_.idle()) {
+    std::string().swap(session_.out());
+  }
+  if (rest_.empty() && rest_.capacity() > kBufferKept) std::string().swap(rest_);
+}
+
+void BeanstalkDoor::Connection::close() {
+  session_.disconnect();
+  door_.remove(*this);
+}
+
+BeanstalkDoor::BeanstalkDoor(pipeline::Loop& loop, DoorOptions options)
+    : SocketDoor(loop),
+      options_{.body_bytes_max = std::min(options.body_bytes_max, base::kPayloadBytesMax)},
+      run_id_(make_run_id()),
+      clock_(loop.pipeline().clock()),
+      started_(clock_.now()) {
+  ahead_ms_ = base::to_ms(started_) - steady_ms();
+}
+
+BeanstalkDoor::~BeanstalkDoor() { drop_links(); }
+
+base::Result<void> BeanstalkDoor::listen(const std::string& address) {
+  RQ_TRY_ASSIGN(listener, listen_tcp("beanstalk", address));
+  port_ = listener.port;
+  scratch_.resize(kBeanstalkReadBytes);
+  return accept_from(listener.fd, 0);
+}
+
+std::unique_ptr<SocketDoor::Link> BeanstalkDoor::make_link(std::uint64_t id, int fd, int /*kind*/) {
+  return std::make_unique<Connection>(*this, id, fd);
+}
+
+// --- Host ---
+
+void BeanstalkDoor::submit(const core::Ticket& ticket, core::Command&& command) {
+  core::Ticket full = ticket;
+  full.door = door_number();
+  loop().submit(full, std::move(command));
+}
+
+// The server's clock is as old as the last batch; the machine's steady one carries it on.
+base::Instant BeanstalkDoor::now() const {
+  if (clock_.manual()) return clock_.now();
+  return base::from_ms(steady_ms() + ahead_ms_);
+}
+
+// After a batch. Its reading is from before its commit, so the largest of late is the truest.
+void BeanstalkDoor::read_clock() {
+  if (clock_.manual()) return;
+  const std::int64_t steady = steady_ms();
+  const std::int64_t ahead = base::to_ms(clock_.now()) - steady;
+  const std::int64_t drift = (steady - read_at_ms_) / kDriftPart;
+  if (ahead >= ahead_ms_ - drift || ahead_ms_ - ahead > pipeline::kStepMin.count()) {
+    ahead_ms_ = ahead;
+    read_at_ms_ = steady;
+  }
+}
+
+std::string BeanstalkDoor::stats(const core::EngineStatsDone& engine) const {
+  const auto up = std::chrono::floor<std::chrono::seconds>(now() - started_);
+  return stats_of_server(engine, totals, tubes,
+                         {.uptime_s = std::max<std::int64_t>(0, up.count()),
+                          .body_bytes_max = options_.body_bytes_max,
+                          .draining = draining_,
+                          .id = run_id_});
+}
+
+// --- Replies ---
+
+void BeanstalkDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
+  read_clock();
+  for (core::Delivery& delivery : deliveries) {
+    Link* link = find(delivery.ticket.connection);
+    if (link == nullptr) continue;
+    static_cast<Connection*>(link)->session().deliver(delivery);
+    mark_dirty(*link);
+  }
+  flush_dirty();
+}
+
+}  // namespace rq::doors::beanstalk

@@ -1,0 +1,61 @@
+#pragma once
+// The beanstalkd door: a session for each connection. An idle connection holds no buffer.
+//
+// Thread: the loop's, but for the constructor, listen() and the destructor (the loop stands still).
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "doors/beanstalk/session.h"
+#include "doors/socket_door.h"
+
+namespace rq::doors::beanstalk {
+
+struct DoorOptions {
+  std::size_t body_bytes_max = 65535;  // of a job: beanstalkd's default; at most kPayloadBytesMax
+};
+
+class BeanstalkDoor final : public SocketDoor, private Host {
+ public:
+  BeanstalkDoor(pipeline::Loop& loop, DoorOptions options);
+  ~BeanstalkDoor() override;
+
+  // Opens ADDR:PORT and serves it as soon as the loop runs; port 0: one that the system picks.
+  // Before Loop::start(). bad_value when it is no address, internal when it cannot be had.
+  [[nodiscard]] base::Result<void> listen(const std::string& address);
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+
+  // Any thread. From now on every put is answered DRAINING.
+  void set_draining(bool draining) { draining_ = draining; }
+  [[nodiscard]] std::int64_t connections() const { return totals.open; }
+
+  void on_deliveries(std::vector<core::Delivery>& deliveries) override;
+
+ private:
+  class Connection;
+
+  // Host:
+  void submit(const core::Ticket& ticket, core::Command&& command) override;
+  [[nodiscard]] base::Instant now() const override;
+  [[nodiscard]] bool draining() const override { return draining_; }
+  [[nodiscard]] std::string stats(const core::EngineStatsDone& engine) const override;
+
+  [[nodiscard]] std::unique_ptr<Link> make_link(std::uint64_t id, int fd, int kind) override;
+  void read_clock();
+
+  const DoorOptions options_;
+  const std::string run_id_;
+  const pipeline::Clock& clock_;
+  const base::Instant started_;
+  std::int64_t ahead_ms_ = 0;    // of the steady clock: the server's
+  std::int64_t read_at_ms_ = 0;  // of the steady clock
+  std::atomic<bool> draining_ = false;
+  std::uint16_t port_ = 0;
+  std::string scratch_;  // one connection's piece at a time
+};
+
+}  // namespace rq::doors::beanstalk

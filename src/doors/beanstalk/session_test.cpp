@@ -1,0 +1,383 @@
+#include "doors/beanstalk/session.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/limits.h"
+
+namespace rq::doors::beanstalk {
+namespace {
+
+using base::Instant;
+using base::Millis;
+using std::chrono::seconds;
+using namespace std::string_literals;
+
+// The engine's place: keeps what is asked, and answers what the test says.
+class Desk : public Host {
+ public:
+  void submit(const core::Ticket& ticket, core::Command&& command) override {
+    asked.push_back({ticket, std::move(command)});
+  }
+  [[nodiscard]] Instant now() const override { return time; }
+  [[nodiscard]] bool draining() const override { return drains; }
+  [[nodiscard]] std::string stats(const core::EngineStatsDone& /*engine*/) const override {
+    return "---\n";
+  }
+
+  template <typename Command>
+  const Command& command(std::size_t i) {
+    return std::get<Command>(asked.at(i).command);
+  }
+
+  std::vector<core::Envelope> asked;
+  Instant time{seconds{1'000'000}};
+  bool drains = false;
+};
+
+class Sessions : public ::testing::Test {
+ protected:
+  // All bytes are taken.
+  void send(std::string_view bytes) { EXPECT_EQ(session.feed(bytes), bytes.size()) << bytes; }
+  std::string heard() {
+    std::string said(session.unsent());
+    session.out_sent(said.size());
+    return said;
+  }
+  template <typename Reply>
+  void answer(std::size_t i, Reply&& reply) {
+    core::Delivery delivery{desk.asked.at(i).ticket, std::forward<Reply>(reply)};
+    session.deliver(delivery);
+  }
+  core::Message leased(core::Seq seq, std::string payload, Millis ttr = seconds{60}) {
+    core::Message message;
+    message.seq = seq;
+    message.state = core::State::run;
+    message.payload = std::move(payload);
+    message.lease = std::make_unique<core::Lease>();
+    message.lease->attempt = 1;
+    message.lease->boot = 7;
+    message.lease->until = desk.time + ttr;
+    return message;
+  }
+  core::Reserved reserved(std::initializer_list<core::Seq> seqs, Millis ttr = seconds{60}) {
+    core::Reserved reply;
+    for (const core::Seq seq : seqs) reply.messages.push_back(leased(seq, "x", ttr));
+    return reply;
+  }
+  void reserve_one(core::Seq seq, Millis ttr = seconds{60}) {
+    send("reserve\r\n");
+    answer(desk.asked.size() - 1, reserved({seq}, ttr));
+    heard();
+    desk.asked.clear();
+  }
+
+  Desk desk;
+  Session session{desk, 5, 100};
+};
+
+TEST_F(Sessions, APutBecomesAMessageOfTheTubeInUse) {
+  send("use a/b\r\nput 3 4 5 2\r\nhi\r\n");
+  EXPECT_EQ(heard(), "USING a/b\r\n");
+  ASSERT_EQ(desk.asked.size(), 1U);
+  const auto& put = desk.command<core::Put>(0);
+  EXPECT_EQ(put.queue, "a%2Fb");
+  EXPECT_EQ(put.message.payload, "hi");
+  EXPECT_EQ(put.priority, -3);
+  EXPECT_EQ(put.delay, Millis{4000});
+  EXPECT_EQ(put.message.lease_length, Millis{5000});
+  EXPECT_TRUE(put.make_queue);
+  answer(0, core::PutDone{.seq = 9});
+  EXPECT_EQ(heard(), "INSERTED 9\r\n");
+}
+
+TEST_F(Sessions, NeighboursGoAsOneCommandAndAreAnsweredEach) {
+  send("put 0 0 1 1\r\na\r\nput 0 0 1 1\r\nb\r\nput 0 0 1 1\r\nc\r\nreserve\r\nreserve\r\n");
+  ASSERT_EQ(desk.asked.size(), 2U);
+  EXPECT_EQ(desk.command<core::PutMany>(0).puts.size(), 3U);
+  EXPECT_EQ(desk.command<core::Reserve>(1).limit, 2);
+  core::PutManyDone done;
+  done.puts.emplace_back(core::PutDone{.seq = 1});
+  done.puts.emplace_back(base::fail(base::Code::queue_full, ""));
+  done.puts.emplace_back(core::PutDone{.seq = 3});
+  answer(0, std::move(done));
+  EXPECT_EQ(heard(), "INSERTED 1\r\nOUT_OF_MEMORY\r\nINSERTED 3\r\n");
+  answer(1, reserved({1, 3}));
+  EXPECT_EQ(heard(), "RESERVED 1 1\r\nx\r\nRESERVED 3 1\r\nx\r\n");
+
+  send("delete 1\r\nrelease 3 7 0\r\ntouch 3\r\ndelete 8\r\n");
+  ASSERT_EQ(desk.asked.size(), 4U);
+  const auto& finish = desk.command<core::Finish>(2);
+  ASSERT_EQ(finish.items.size(), 2U);
+  EXPECT_TRUE(finish.items[0].remove);
+  EXPECT_EQ(finish.items[0].token, (core::Token{1, 1, 7}));
+  EXPECT_EQ(finish.items[1].outcome, core::Outcome::release);
+  EXPECT_EQ(finish.items[1].priority, -7);
+  EXPECT_EQ(desk.command<core::Act>(3).messages, std::vector<core::Seq>{8});
+  core::FinishDone finished;
+  finished.items.emplace_back(core::State::done);
+  finished.items.emplace_back(core::State::que);
+  answer(2, std::move(finished));
+  // Job 3 is not in hand any more, so it cannot be touched.
+  EXPECT_EQ(heard(), "DELETED\r\nRELEASED\r\nNOT_FOUND\r\n");
+  core::ActDone act;
+  act.items.emplace_back(base::fail(base::Code::not_found, ""));
+  answer(3, std::move(act));
+  EXPECT_EQ(heard(), "NOT_FOUND\r\n");
+}
+
+TEST_F(Sessions, AComplaintBetweenNeighboursKeepsItsPlace) {
+  send("put 0 0 1 1\r\na\r\nnonsense\r\nput 0 0 1 1\r\nb\r\nwatch t\r\n");
+  ASSERT_EQ(desk.asked.size(), 2U);
+  answer(1, core::PutDone{.seq = 2});
+  EXPECT_EQ(heard(), "");
+  answer(0, core::PutDone{.seq = 1});
+  EXPECT_EQ(heard(), "INSERTED 1\r\nUNKNOWN_COMMAND\r\nINSERTED 2\r\nWATCHING 2\r\n");
+}
+
+TEST_F(Sessions, WhatFollowsAReserveThatMayWaitIsDoneInTurn) {
+  send("reserve-with-timeout 3\r\nput 0 0 1 1\r\na\r\n");
+  EXPECT_FALSE(session.blocked());
+  ASSERT_EQ(desk.asked.size(), 2U);
+  EXPECT_EQ(desk.command<core::Reserve>(0).wait_until, desk.time + seconds{3});
+  EXPECT_TRUE(desk.asked[0].ticket.in_turn);
+  EXPECT_TRUE(desk.asked[1].ticket.in_turn);
+  answer(0, core::Reserved{});
+  EXPECT_EQ(heard(), "TIMED_OUT\r\n");
+  answer(1, core::PutDone{.seq = 1});
+  EXPECT_EQ(heard(), "INSERTED 1\r\n");
+}
+
+TEST_F(Sessions, TubesStayAsTheyAreBehindAReserveThatMayWait) {
+  const std::string_view first = "reserve\r\nlist-tube-used\r\n";
+  EXPECT_EQ(session.feed(std::string(first) + "use other\r\n"), first.size());
+  EXPECT_TRUE(session.blocked());
+  answer(0, reserved({1}));
+  EXPECT_EQ(heard(), "RESERVED 1 1\r\nx\r\nUSING default\r\n");
+  send("use other\r\n");
+  EXPECT_EQ(heard(), "USING other\r\n");
+}
+
+TEST_F(Sessions, ManyCommandsBehindAReserveThatMayWaitStayUnread) {
+  std::string flood = "reserve\r\n";
+  for (std::size_t i = 0; i < base::kBeanstalkInFlightMax; ++i) flood += "stats\r\n";
+  EXPECT_LT(session.feed(flood), flood.size());
+  EXPECT_TRUE(session.blocked());
+  EXPECT_LT(desk.asked.size(), base::kBeanstalkInFlightMax / 4);
+  EXPECT_GT(desk.asked.size(), 100U);
+}
+
+TEST_F(Sessions, ManyBytesBehindAReserveThatMayWaitStayUnread) {
+  send("reserve\r\n");
+  const std::string put = "put 0 0 1 100\r\n" + std::string(100, 'x') + "\r\n";
+  std::string flood;
+  while (flood.size() < base::kMiB / 3) flood += put;
+  const std::size_t taken = session.feed(flood);
+  EXPECT_LT(taken, flood.size());
+  EXPECT_TRUE(session.blocked());
+  EXPECT_FALSE(desk.asked.empty());
+}
+
+TEST_F(Sessions, AReserveThatDoesNotWaitHoldsNothingBack) {
+  send("reserve-with-timeout 0\r\nput 0 0 1 1\r\na\r\n");
+  EXPECT_EQ(desk.asked.size(), 2U);
+  EXPECT_FALSE(desk.command<core::Reserve>(0).wait_until.has_value());
+  answer(1, core::PutDone{.seq = 1});
+  answer(0, core::Reserved{});
+  EXPECT_EQ(heard(), "TIMED_OUT\r\nINSERTED 1\r\n");
+}
+
+TEST_F(Sessions, ADeleteBehindAReserveOfThatJobWaitsForIt) {
+  const std::string_view first = "reserve-job 4\r\n";
+  EXPECT_EQ(session.feed(std::string(first) + "delete 4\r\n"), first.size());
+  EXPECT_TRUE(session.blocked());
+  EXPECT_EQ(desk.command<core::Reserve>(0).only, 4);
+  answer(0, reserved({4}));
+  send("delete 4\r\n");
+  EXPECT_EQ(desk.command<core::Finish>(1).items.front().token.seq, 4);
+}
+
+TEST_F(Sessions, ManyReservesThatGotSomeGoOnWaitingForTheOthers) {
+  send("reserve\r\nreserve\r\nreserve\r\n");
+  ASSERT_EQ(desk.asked.size(), 1U);
+  EXPECT_EQ(desk.command<core::Reserve>(0).limit, 3);
+  EXPECT_TRUE(desk.command<core::Reserve>(0).each);
+  answer(0, reserved({1}));
+  EXPECT_EQ(heard(), "RESERVED 1 1\r\nx\r\n");
+  ++desk.asked[0].ticket.request;
+  answer(0, reserved({2, 3}));
+  EXPECT_EQ(heard(), "RESERVED 2 1\r\nx\r\nRESERVED 3 1\r\nx\r\n");
+}
+
+TEST_F(Sessions, AWaitEndsWhereTheLastSecondOfAJobInHandBegins) {
+  reserve_one(1, seconds{10});
+  send("reserve\r\n");
+  EXPECT_EQ(desk.command<core::Reserve>(0).margin, seconds{1});
+  desk.time += seconds{9};
+  answer(0, core::Reserved{});
+  EXPECT_EQ(heard(), "DEADLINE_SOON\r\n");
+  // A reserve in the safety margin takes what is there, and does not wait.
+  send("reserve-with-timeout 0\r\n");
+  answer(1, core::Reserved{});
+  EXPECT_EQ(heard(), "DEADLINE_SOON\r\n");
+  // Touched, it is far from its end again.
+  send("touch 1\r\n");
+  core::HeartbeatDone touched;
+  touched.items.emplace_back(core::HeartbeatDone::Item{.until = desk.time + seconds{10}});
+  answer(2, std::move(touched));
+  send("reserve-with-timeout 0\r\n");
+  answer(3, core::Reserved{});
+  EXPECT_EQ(heard(), "TOUCHED\r\nTIMED_OUT\r\n");
+}
+
+TEST_F(Sessions, AJobWhoseTimeRanOutCanStillBeDeleted) {
+  reserve_one(1);
+  send("delete 1\r\n");
+  core::FinishDone lost;
+  lost.items.emplace_back(base::fail(base::Code::lease_lost, ""));
+  answer(0, std::move(lost));
+  EXPECT_EQ(heard(), "");
+  EXPECT_EQ(desk.command<core::Act>(1).action, core::Action::remove);
+  core::ActDone removed;
+  removed.items.emplace_back(core::ActDone::Item{.seq = 1});
+  answer(1, std::move(removed));
+  EXPECT_EQ(heard(), "DELETED\r\n");
+}
+
+TEST_F(Sessions, WatchAndIgnoreKeepOneTubeAtLeast) {
+  send("watch a\r\nwatch a\r\nignore default\r\nignore a\r\nignore b\r\nlist-tubes-watched\r\n");
+  EXPECT_EQ(heard(),
+            "WATCHING 2\r\nWATCHING 2\r\nWATCHING 1\r\nNOT_IGNORED\r\nWATCHING 1\r\n"
+            "OK 8\r\n---\n- a\n\r\n");
+  send("reserve\r\n");
+  const auto& queues = *desk.command<core::Reserve>(0).queues;
+  ASSERT_EQ(queues.size(), 1U);
+  EXPECT_EQ(queues.front().queue, "a");
+}
+
+TEST_F(Sessions, ATubeIsThereWhileSomebodyRefersToIt) {
+  {
+    Session other(desk, 6, 100);
+    ASSERT_GT(other.feed("use t\r\nwatch t\r\n"), 0U);
+    ASSERT_NE(desk.tubes.find("t"), nullptr);
+    EXPECT_EQ(desk.tubes.find("t")->users, 1);
+    EXPECT_EQ(desk.tubes.find("t")->watchers, 1);
+    send("stats-tube t\r\n");
+    answer(0, base::fail(base::Code::not_found, ""));
+    EXPECT_NE(heard().find("current-using: 1\n"), std::string::npos);
+  }
+  EXPECT_EQ(desk.tubes.find("t"), nullptr);
+  EXPECT_NE(desk.tubes.find("default"), nullptr);
+  send("stats-tube t\r\n");
+  answer(1, base::fail(base::Code::not_found, ""));
+  EXPECT_EQ(heard(), "NOT_FOUND\r\n");
+  EXPECT_EQ(desk.totals.open, 1);
+  EXPECT_EQ(desk.totals.connections, 2);
+}
+
+TEST_F(Sessions, PausingATubeThatHasNoQueueYetMakesIt) {
+  send("use t\r\npause-tube t 5\r\n");
+  answer(0, base::fail(base::Code::not_found, ""));
+  ASSERT_EQ(desk.asked.size(), 3U);
+  EXPECT_TRUE(desk.command<core::DefineQueue>(1).on_demand);
+  EXPECT_EQ(desk.command<core::SetAdmin>(2).lasts, Millis{5000});
+  answer(2, core::QueueShown{});
+  EXPECT_EQ(heard(), "USING t\r\nPAUSED\r\n");
+  send("pause-tube nobody 5\r\n");
+  answer(3, base::fail(base::Code::not_found, ""));
+  EXPECT_EQ(heard(), "NOT_FOUND\r\n");
+}
+
+TEST_F(Sessions, DrainingTakesNoJobs) {
+  desk.drains = true;
+  send("put 0 0 1 1\r\na\r\n");
+  EXPECT_EQ(heard(), "DRAINING\r\n");
+  EXPECT_TRUE(desk.asked.empty());
+}
+
+TEST_F(Sessions, FinishedMessagesAreNoJobs) {
+  send("peek 1\r\npeek 2\r\n");
+  core::Peeked done;
+  done.message.seq = 1;
+  done.message.state = core::State::done;
+  answer(0, std::move(done));
+  core::Peeked buried;
+  buried.message.seq = 2;
+  buried.message.state = core::State::err;
+  buried.message.mark = core::Mark::buried;
+  buried.message.payload = "b";
+  answer(1, std::move(buried));
+  EXPECT_EQ(heard(), "NOT_FOUND\r\nFOUND 2 1\r\nb\r\n");
+}
+
+TEST_F(Sessions, QuitIsTheLastWord) {
+  EXPECT_EQ(session.feed("put 0 0 1 1\r\na\r\nquit\r\nstats\r\n"), 22U);
+  EXPECT_FALSE(session.finished());
+  answer(0, core::PutDone{.seq = 1});
+  EXPECT_TRUE(session.finished());
+}
+
+TEST_F(Sessions, AClientThatSendsNoMoreDoesNotWait) {
+  send("reserve\r\n");
+  session.end_of_input();
+  ASSERT_EQ(desk.asked.size(), 2U);
+  EXPECT_TRUE(std::holds_alternative<core::StopWaiting>(desk.asked[1].command));
+  EXPECT_FALSE(desk.asked[1].ticket.in_turn);
+  EXPECT_EQ(heard(), "");
+  answer(0, core::Reserved{});
+  EXPECT_EQ(heard(), "TIMED_OUT\r\n");
+  // What was not read yet does not wait either.
+  send("reserve\r\n");
+  EXPECT_FALSE(desk.command<core::Reserve>(2).wait_until.has_value());
+}
+
+TEST_F(Sessions, AFullMailboxIsSaidToEachOfAGroup) {
+  send("put 0 0 1 1\r\na\r\nput 0 0 1 1\r\nb\r\n");
+  answer(0, base::fail(base::Code::busy, ""));
+  EXPECT_EQ(heard(), "OUT_OF_MEMORY\r\nOUT_OF_MEMORY\r\n");
+}
+
+TEST_F(Sessions, AFloodIsHeldBackAtItsBound) {
+  std::string flood;
+  for (std::size_t i = 0; i < base::kBeanstalkInFlightMax + 10; ++i) flood += "stats\r\n";
+  EXPECT_EQ(session.feed(flood), 7 * base::kBeanstalkInFlightMax);
+  EXPECT_TRUE(session.blocked());
+  EXPECT_EQ(desk.asked.size(), base::kBeanstalkInFlightMax);
+  answer(0, core::EngineStatsDone{});
+  EXPECT_EQ(session.feed(flood), 7U);
+}
+
+TEST_F(Sessions, AClientThatDoesNotReadIsNotReadFrom) {
+  std::string flood;
+  while (flood.size() < 8 * base::kBeanstalkOutBytesMax) flood += "list-tube-used\r\n";
+  EXPECT_LT(session.feed(flood), flood.size());
+  EXPECT_TRUE(session.blocked());
+  EXPECT_LE(session.unsent().size(), base::kBeanstalkOutBytesMax + 100);
+}
+
+TEST(ReservedJobs, HoldsAndFindsWhatIsInHand) {
+  ReservedJobs jobs;
+  const Instant start{seconds{100}};
+  for (core::Seq seq = 1; seq <= 1000; ++seq) {
+    jobs.insert({{seq, 1, 1}, start + seconds{seq}});
+  }
+  EXPECT_EQ(jobs.size(), 1000U);
+  EXPECT_EQ(jobs.soonest(start), start + seconds{1});
+  for (core::Seq seq = 1; seq <= 1000; seq += 2) jobs.erase({seq, 1, 1});
+  jobs.erase({2, 9, 1});  // another attempt: not this one
+  EXPECT_EQ(jobs.size(), 500U);
+  for (core::Seq seq = 1; seq <= 1000; ++seq) {
+    EXPECT_EQ(jobs.find(seq) != nullptr, seq % 2 == 0) << seq;
+  }
+  EXPECT_EQ(jobs.soonest(start), start + seconds{2});
+  EXPECT_EQ(jobs.soonest(start + seconds{2}), start + seconds{4});
+  EXPECT_EQ(jobs.soonest(start + std::chrono::hours{10}), std::nullopt);
+  EXPECT_EQ(jobs.size(), 0U);
+}
+
+}  // namespace
+}  // namespace rq::doors::beanstalk

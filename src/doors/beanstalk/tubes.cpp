@@ -1,0 +1,31 @@
+#include "doors/beanstalk/tubes.h"
+
+#include <utility>
+
+#include "core/name.h"
+
+namespace rq::doors::beanstalk {
+
+base::Result<Tube*> Tubes::get(std::string_view name) {
+  if (Tube* there = find(name)) return there;
+  RQ_TRY_ASSIGN(queue, core::queue_name_of_tube(name));
+  auto tube = std::make_unique<Tube>();
+  tube->name = name;
+  tube->queue = std::move(queue);
+  Tube* made = tube.get();
+  tubes_.emplace(made->name, std::move(tube));
+  return made;
+}
+
+Tube* Tubes::find(std::string_view name) {
+  const auto at = tubes_.find(name);
+  return at == tubes_.end() ? nullptr : at->second.get();
+}
+
+void Tubes::release(Tube& tube) {
+  if (tube.users > 0 || tube.watchers > 0) return;
+  const auto at = tubes_.find(tube.name);
+  if (at != tubes_.end()) tubes_.erase(at);
+}
+
+}  // namespace rq::doors::beanstalk

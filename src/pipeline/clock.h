@@ -1,0 +1,45 @@
+#pragma once
+// The server's clock: the only place that reads one for the engine.
+//
+// The wall clock tells when scheduled messages are due; leases must keep their length when somebody
+// steps it. So the server's time follows the wall clock by slewing, and when the two part by more
+// than kStepMin it follows at once and says by how much: the engine then shifts all leases.
+#include <atomic>
+#include <chrono>
+#include <optional>
+
+#include "base/time.h"
+
+namespace rq::pipeline {
+
+class Clock {
+ public:
+  enum class Mode { wall, manual };
+  // A manual clock (tests) starts at `manual_start` and moves only by advance().
+  explicit Clock(Mode mode, base::Instant manual_start = base::Instant{});
+
+  struct Reading {
+    base::Instant now;
+    std::optional<base::Millis> step;  // set once for each step of the wall clock
+  };
+  // Engine thread. Reads the machine's clocks (or the manual one).
+  [[nodiscard]] Reading read();
+  // Any thread: the last reading, at most a batch or a second old (manual: exact).
+  [[nodiscard]] base::Instant now() const;
+  // Any thread; manual mode only.
+  base::Instant advance(base::Millis by);
+
+  [[nodiscard]] bool manual() const { return mode_ == Mode::manual; }
+
+ private:
+  const Mode mode_;
+  std::atomic<std::int64_t> now_ms_;
+
+  // Engine thread:
+  std::chrono::nanoseconds boottime_at_last_{};
+  std::int64_t offset_ms_ = 0;  // server time = boot time + offset
+};
+
+inline constexpr base::Millis kStepMin{2'000};
+
+}  // namespace rq::pipeline

@@ -1,0 +1,254 @@
+#include "pipeline/pipeline.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "base/limits.h"
+#include "engine/engine.h"
+
+namespace rq::pipeline {
+
+using base::Instant;
+using base::Result;
+using core::Delivery;
+using core::Envelope;
+
+namespace {
+
+// The longest sleep: the wall clock may be stepped, and sleep is measured by another one.
+constexpr std::chrono::seconds kSleepMax{1};
+// Up to this a batch is small, and its time tells how quick the disk is. 150 connections with one
+// command each: 40,200 lives a second, 33,600 with 64; HTTP puts on 64: 83,000, 67,000 with 8.
+constexpr std::size_t kSmallBatchMessages = 256;
+// A disk that lets the loop go on soon. On a slower one the loop reads and writes while the engine
+// thread waits.
+constexpr std::chrono::milliseconds kSmallBatchTime{1};
+// After a fault: tries to open the store again, and the pauses between.
+constexpr int kReopenTries = 10;
+constexpr std::chrono::milliseconds kReopenPause{200};
+
+bool is_small(std::span<const Envelope> batch) {
+  std::size_t messages = 0;
+  for (const Envelope& envelope : batch) {
+    messages += core::messages_of(envelope.command);
+    if (messages > kSmallBatchMessages) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+struct Pipeline::Impl {
+  Impl(std::unique_ptr<core::Store> opened, Clock& server_clock)
+      : store(std::move(opened)), engine(*store), clock(server_clock) {}
+
+  void run();
+  void run_batch(std::span<Envelope> batch, const std::function<void()>& answer = {});
+  [[nodiscard]] std::chrono::steady_clock::time_point sleep_until();
+  void deliver(std::vector<Delivery>& deliveries);
+  void finish_advances();
+  void mend();
+  [[nodiscard]] bool reopen();
+
+  std::unique_ptr<core::Store> store;
+  engine::Engine engine;
+  Clock& clock;
+  base::Mailbox<Envelope> mailbox{base::kMailboxMax};
+  std::vector<Door*> doors;
+  std::vector<NoticeSink*> sinks;
+  std::function<void()> waste;
+  std::function<void()> failure;
+  std::thread thread;
+  std::atomic<bool> failed{false};
+
+  struct Advance {
+    base::Millis by;
+    std::function<void(Instant)> done;
+  };
+  base::Mailbox<Advance> advances{1024};
+
+  // Whoever has the turn of the mailbox's reader:
+  std::chrono::steady_clock::time_point sleeps_until;  // the engine thread, at most
+  std::chrono::steady_clock::duration small_batch{};   // how long one takes, a moving mean
+  bool broken = false;                                 // the store wants to be opened again
+  core::Outbox outbox;
+  std::vector<std::vector<Delivery>> by_door;
+  std::vector<Advance> advancing;
+  const std::function<void()> answer_first{[this] { deliver(outbox.deliveries); }};
+};
+
+Pipeline::Pipeline(std::unique_ptr<core::Store> store, Clock& clock)
+    : clock_(clock), impl_(std::make_unique<Impl>(std::move(store), clock)) {}
+
+Pipeline::~Pipeline() { stop(); }
+
+std::uint32_t Pipeline::add_door(Door& door) {
+  impl_->doors.push_back(&door);
+  return static_cast<std::uint32_t>(impl_->doors.size() - 1);
+}
+
+void Pipeline::add_sink(NoticeSink& sink) { impl_->sinks.push_back(&sink); }
+
+void Pipeline::on_failure(std::function<void()> call) { impl_->failure = std::move(call); }
+
+void Pipeline::on_waste(std::function<void()> call) { impl_->waste = std::move(call); }
+
+Result<void> Pipeline::start() {
+  RQ_TRY(impl_->engine.open(clock_.read().now));
+  impl_->by_door.resize(impl_->doors.size());
+  impl_->thread = std::thread([this] { impl_->run(); });
+  return {};
+}
+
+void Pipeline::stop() {
+  impl_->mailbox.close();
+  if (impl_->thread.joinable()) impl_->thread.join();
+}
+
+bool Pipeline::submit(std::vector<Envelope>& commands) { return impl_->mailbox.post_all(commands); }
+
+bool Pipeline::submit(Envelope&& command) { return impl_->mailbox.post(std::move(command)); }
+
+bool Pipeline::run_here(std::vector<Envelope>& commands) {
+  Impl& impl = *impl_;
+  if (!is_small(commands) || !impl.mailbox.borrow()) return false;
+  const bool here = !impl.broken && impl.small_batch <= kSmallBatchTime;
+  if (here) {
+    // The loop commits while the client reads; whoever asks through the loop sees no difference.
+    impl.run_batch(commands, impl.answer_first);
+    commands.clear();
+    // What only the engine thread does, or has to know.
+    if (impl.broken || impl.store->wants_maintenance() || impl.sleep_until() < impl.sleeps_until) {
+      impl.mailbox.poke();
+    }
+  }
+  impl.mailbox.give_back();
+  return here;
+}
+
+bool Pipeline::failed() const { return impl_->failed.load(std::memory_order_relaxed); }
+
+void Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done) {
+  Impl::Advance advance{.by = by, .done = std::move(done)};
+  if (impl_->advances.post(std::move(advance))) impl_->mailbox.poke();
+}
+
+// When the engine has something to do though no command comes.
+std::chrono::steady_clock::time_point Pipeline::Impl::sleep_until() {
+  const auto now = std::chrono::steady_clock::now();
+  const auto wake = engine.next_wake();
+  if (!wake) return now + kSleepMax;
+  const base::Millis wait = *wake - clock.now();
+  // A manual clock does not come nearer by itself.
+  if (clock.manual() && wait > base::Millis{0}) return now + kSleepMax;
+  return now + std::clamp<base::Millis>(wait, base::Millis{0}, kSleepMax);
+}
+
+void Pipeline::Impl::run() {
+  std::vector<Envelope> arrived;
+  for (bool open = true; open;) {
+    arrived.clear();
+    sleeps_until = sleep_until();
+    open = mailbox.drain_until(arrived, std::optional{sleeps_until});
+    mend();
+    // A batch is bounded so that its replies do not wait for ever.
+    std::span<Envelope> rest{arrived};
+    do {
+      const std::size_t n = std::min(rest.size(), base::kBatchCommandsMax);
+      run_batch(rest.subspan(0, n));
+      mend();
+      rest = rest.subspan(n);
+    } while (!rest.empty());
+    finish_advances();
+    store->maintain();
+  }
+}
+
+// Moves the manual clock, and lets everything fall due before it says so.
+void Pipeline::Impl::finish_advances() {
+  advancing.clear();
+  static_cast<void>(
+      advances.drain_until(advancing, std::optional{std::chrono::steady_clock::time_point{}}));
+  for (const Advance& advance : advancing) {
+    const Instant now = clock.advance(advance.by);
+    for (;;) {
+      run_batch({});
+      mend();
+      const auto wake = engine.next_wake();
+      if (!wake || *wake > now) break;
+    }
+    advance.done(now);
+  }
+}
+
+void Pipeline::Impl::run_batch(std::span<Envelope> batch, const std::function<void()>& answer) {
+  const Clock::Reading reading = clock.read();
+  if (reading.step) {
+    spdlog::warn("the wall clock was stepped by {} ms: leases keep their length",
+                 reading.step->count());
+    Envelope shift{.ticket = {.door = UINT32_MAX, .connection = 0, .request = 0},
+                   .command = core::ShiftLeases{.by = *reading.step}};
+    static_cast<void>(engine.run({&shift, 1}, reading.now, false, outbox));
+    outbox.deliveries.clear();
+  }
+  const bool wanted =
+      std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });
+  const bool timed = !batch.empty() && is_small(batch);
+  const auto start = std::chrono::steady_clock::now();
+  const auto ran = engine.run(batch, reading.now, wanted, outbox, answer);
+  if (timed) small_batch += (std::chrono::steady_clock::now() - start - small_batch) / 8;
+  deliver(outbox.deliveries);
+  if (!outbox.notices.empty()) {
+    const auto notices =
+        std::make_shared<const std::vector<core::Notice>>(std::move(outbox.notices));
+    for (NoticeSink* sink : sinks) sink->publish(notices);
+    outbox.notices.clear();
+  }
+  if (outbox.waste && waste && ran) waste();
+  outbox.waste = false;
+  if (!ran) {
+    spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.error().message);
+    broken = true;
+  }
+}
+
+void Pipeline::Impl::deliver(std::vector<Delivery>& deliveries) {
+  for (Delivery& delivery : deliveries) {
+    if (delivery.ticket.door < by_door.size()) {
+      by_door[delivery.ticket.door].push_back(std::move(delivery));
+    }
+  }
+  for (std::size_t door = 0; door < by_door.size(); ++door) {
+    if (by_door[door].empty()) continue;
+    doors[door]->deliver(std::move(by_door[door]));
+    by_door[door].clear();
+  }
+  deliveries.clear();
+}
+
+// The engine's own thread: it may take its time.
+void Pipeline::Impl::mend() {
+  if (!broken || reopen()) return;
+  spdlog::critical("the store cannot be used any more; the server ends");
+  failed = true;
+  if (failure) failure();
+}
+
+// The store has gone back to its last commit; the engine reads what it knows from there.
+bool Pipeline::Impl::reopen() {
+  for (int i = 0; i < kReopenTries; ++i) {
+    const auto opened = engine.open(clock.read().now);
+    if (opened) {
+      failed = false;
+      broken = false;
+      return true;
+    }
+    spdlog::error("opening the store again: {}", opened.error().message);
+    std::this_thread::sleep_for(kReopenPause);
+  }
+  return false;
+}
+
+}  // namespace rq::pipeline

@@ -1,9 +1,0 @@
-#pragma once
-// The OpenAPI 3.1 document: openapi.json, embedded when the server is built.
-#include <string_view>
-
-namespace rq::server::http {
-
-[[nodiscard]] std::string_view openapi_document();
-
-}  // namespace rq::server::http

@@ -1,0 +1,382 @@
+// What the engine does with puts and with time, over a real SQLite store.
+#include <gtest/gtest.h>
+
+#include "base/limits.h"
+#include "store/contract/engine_rig.h"
+
+namespace rq::store::sqlite::test {
+namespace {
+
+using core::Action;
+using core::Admin;
+using core::Mark;
+using core::Outcome;
+using core::Put;
+using core::PutDone;
+
+TEST(Put, IsThereAfterTheServerDies) {
+  Rig rig;
+  rig.define("q");
+  Put put = Rig::put_of("q", std::string("a\0b", 3));
+  put.priority = 7;
+  put.max_count = 3;
+  core::Details& d = put.message.detail();
+  d.key = "k";
+  d.param1 = "one";
+  d.tags = {"x", "y"};
+  d.headers = {{"h", "1"}};
+  const auto done = rig.ask<PutDone>(std::move(put));
+  rig.crash();
+  const core::Message m = rig.show(done.seq);
+  EXPECT_EQ(m.state, State::que);
+  EXPECT_EQ(m.payload, std::string("a\0b", 3));
+  EXPECT_EQ(m.priority, 7);
+  EXPECT_EQ(m.max_count, 3);
+  EXPECT_EQ(m.created, done.created);
+  ASSERT_NE(m.details, nullptr);
+  EXPECT_EQ(m.details->key, "k");
+  EXPECT_EQ(m.details->param1, "one");
+  EXPECT_EQ(m.details->tags, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(m.details->headers, (core::TextPairs{{"h", "1"}}));
+  rig.expect_sound();
+}
+
+TEST(Put, TakesPriorityAndMaxCountOfTheQueueWhenItHasNone) {
+  Rig rig;
+  core::QueueSettings s;
+  s.priority = -3;
+  s.max_count = 4;
+  rig.define("q", s);
+  const core::Message m = rig.show(rig.put("q"));
+  EXPECT_EQ(m.priority, -3);
+  EXPECT_EQ(m.max_count, 4);
+}
+
+TEST(Put, OfTheSameKeyAnswersWithTheFirst) {
+  Rig rig;
+  rig.define("q");
+  rig.define("other");
+  Put put = Rig::put_of("q", "first");
+  put.message.detail().key = "order-7";
+  const auto first = rig.ask<PutDone>(std::move(put));
+  EXPECT_FALSE(first.repeated);
+  rig.now += seconds{5};
+  const auto again = [&](const char* queue) {
+    Put p = Rig::put_of(queue, "second");
+    p.message.detail().key = "order-7";
+    return rig.ask<PutDone>(std::move(p));
+  };
+  const auto second = again("q");
+  EXPECT_TRUE(second.repeated);
+  EXPECT_EQ(second.seq, first.seq);
+  EXPECT_EQ(second.created, first.created);
+  EXPECT_EQ(again("other").seq, first.seq) << "a key holds over all queues";
+  rig.crash();
+  EXPECT_TRUE(again("q").repeated);
+  EXPECT_EQ(rig.counters("q").puts, 1);
+  // Gone is gone: the key is free again.
+  ASSERT_TRUE(rig.act(Action::remove, first.seq));
+  EXPECT_FALSE(again("q").repeated);
+  rig.expect_sound();
+}
+
+TEST(Put, OfTheSameKeyTwiceInOneBatchIsOneMessage) {
+  Rig rig;
+  rig.define("q");
+  std::vector<std::uint64_t> requests;
+  for (int i = 0; i < 3; ++i) {
+    Put p = Rig::put_of("q");
+    p.message.detail().key = "k";
+    requests.push_back(rig.submit(std::move(p)));
+  }
+  rig.run();
+  const auto first = rig.reply<PutDone>(requests[0]);
+  EXPECT_FALSE(first.repeated);
+  for (const std::size_t i : {1U, 2U}) {
+    const auto more = rig.reply<PutDone>(requests[i]);
+    EXPECT_TRUE(more.repeated);
+    EXPECT_EQ(more.seq, first.seq);
+  }
+  EXPECT_EQ(rig.counters("q").in(State::que), 1);
+}
+
+TEST(Put, AKeyCanChangeHandsWithinOneBatch) {
+  Rig rig;
+  rig.define("q");
+  Put p = Rig::put_of("q", "old");
+  p.message.detail().key = "k";
+  const auto old = rig.ask<PutDone>(std::move(p));
+  rig.submit(core::Act{.action = Action::remove, .messages = {old.seq}});
+  Put next = Rig::put_of("q", "new");
+  next.message.detail().key = "k";
+  const auto request = rig.submit(std::move(next));
+  rig.run();
+  const auto done = rig.reply<PutDone>(request);
+  EXPECT_FALSE(done.repeated);
+  rig.reopen();
+  EXPECT_FALSE(rig.exists(old.seq));
+  EXPECT_EQ(rig.show(done.seq).payload, "new");
+  rig.expect_sound();
+}
+
+TEST(Put, IntoAQueueThatIsNotThereIsRefused) {
+  Rig rig;
+  const Error e = rig.refused(Rig::put_of("nowhere"));
+  EXPECT_EQ(e.code, Code::not_found);
+  EXPECT_NE(e.message.find("'nowhere'"), std::string::npos);
+  EXPECT_FALSE(e.remedy.empty());
+}
+
+TEST(Put, IsTakenOnlyWhereTheAdminStateAllowsIt) {
+  Rig rig;
+  rig.define("q");
+  const auto set = [&](Admin admin) {
+    rig.ask<core::QueueShown>(core::SetAdmin{.queue = "q", .admin = admin});
+  };
+  for (const Admin admin : {Admin::down, Admin::drain}) {
+    set(admin);
+    const Error e = rig.refused(Rig::put_of("q"));
+    EXPECT_EQ(e.code, Code::queue_down) << name_of(admin);
+    EXPECT_NE(e.message.find(name_of(admin)), std::string::npos) << e.message;
+  }
+  for (const Admin admin : {Admin::pause, Admin::up}) {
+    set(admin);
+    EXPECT_GT(rig.put("q"), 0) << name_of(admin);
+  }
+}
+
+TEST(Put, IntoAFullQueueIsRefusedUntilOneIsFinished) {
+  Rig rig;
+  core::QueueSettings s;
+  s.messages_max = 2;
+  rig.define("q", s);
+  rig.put("q");
+  rig.put("q");
+  EXPECT_EQ(rig.refused(Rig::put_of("q")).code, Code::queue_full);
+  ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::done));
+  EXPECT_GT(rig.put("q"), 0);
+}
+
+TEST(Put, RefusesWhatIsOutOfBoundsAndKeepsNothingOfIt) {
+  Rig rig;
+  core::QueueSettings s;
+  s.payload_bytes_max = 10;
+  rig.define("q", s);
+  const auto spoilt = [&](auto spoil) {
+    Put p = Rig::put_of("q");
+    spoil(p);
+    return rig.refused(std::move(p)).code;
+  };
+  EXPECT_EQ(spoilt([](Put& p) { p.message.payload.assign(11, 'x'); }), Code::too_large);
+  EXPECT_EQ(spoilt([](Put& p) { p.priority = base::kPriorityMax + 1; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.max_count = -1; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.delay = Millis{-1}; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.delay = base::kDelayMax + seconds{1}; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.due = base::Instant::max(); }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.count = -1; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().key.assign(257, 'k'); }), Code::too_large);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().param1 = std::string("\0", 1); }),
+            Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().tags = {""}; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().tags.assign(65, "t"); }), Code::too_many);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().headers = {{"", "v"}}; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().webhooks = {"ftp://x"}; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().content_type = "a\nb"; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().retries = -1; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.lease_length = Millis{1}; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().timeout = Millis{-1}; }), Code::bad_value);
+  EXPECT_EQ(
+      spoilt([](Put& p) { p.message.detail().backoff = core::Backoff{.jitter_percent = 200}; }),
+      Code::bad_value);
+  EXPECT_EQ(rig.counters("q"), core::Counters{});
+}
+
+TEST(Put, WithADelayWaitsForItAndNotAMillisecondLess) {
+  Rig rig;
+  rig.define("q");
+  Put p = Rig::put_of("q");
+  p.delay = seconds{10};
+  const auto done = rig.ask<PutDone>(std::move(p));
+  EXPECT_EQ(done.state, State::scheduled);
+  const auto wake = rig.engine().next_wake();
+  ASSERT_TRUE(wake);
+  EXPECT_LE(*wake, rig.now + seconds{10}) << "the engine must be called by then";
+  rig.pass(Millis{9'999});
+  EXPECT_TRUE(rig.take("q").empty());
+  EXPECT_EQ(rig.state(done.seq), State::scheduled);
+  rig.pass(Millis{1});
+  EXPECT_EQ(rig.state(done.seq), State::que) << "it is moved with nobody looking";
+  EXPECT_EQ(rig.take_one("q").seq, done.seq);
+}
+
+TEST(Put, WithADueTimeInThePastRunsAtOnce) {
+  Rig rig;
+  rig.define("q");
+  Put p = Rig::put_of("q");
+  p.due = rig.now - seconds{100};
+  EXPECT_EQ(rig.ask<PutDone>(std::move(p)).state, State::que);
+}
+
+TEST(Put, DueMessagesComeByTheirTimesAndThenByTheOrderOfTheLine) {
+  Rig rig;
+  rig.define("q");
+  const auto later = [&](int s) {
+    Put p = Rig::put_of("q");
+    p.delay = seconds{s};
+    return rig.ask<PutDone>(std::move(p)).seq;
+  };
+  const auto a = later(30);
+  const auto b = later(10);
+  const auto c = later(20);
+  rig.pass(seconds{10});
+  EXPECT_EQ(rig.take_one("q").seq, b);
+  rig.pass(seconds{20});
+  EXPECT_EQ(rig.take_one("q").seq, a) << "both are due: the one that was put first goes first";
+  EXPECT_EQ(rig.take_one("q").seq, c);
+}
+
+TEST(Put, ADueTimeOutlivesTheServer) {
+  Rig rig;
+  rig.define("q");
+  Put p = Rig::put_of("q");
+  p.delay = seconds{10};
+  const auto seq = rig.ask<PutDone>(std::move(p)).seq;
+  rig.crash();
+  EXPECT_EQ(rig.state(seq), State::scheduled);
+  rig.pass(seconds{10});
+  EXPECT_EQ(rig.take_one("q").seq, seq);
+}
+
+TEST(Put, InPrepIsNoWorkBeforeItsCommit) {
+  Rig rig;
+  rig.define("q");
+  Put p = Rig::put_of("q");
+  p.prep = true;
+  const auto done = rig.ask<PutDone>(std::move(p));
+  EXPECT_EQ(done.state, State::prep);
+  EXPECT_TRUE(rig.take("q").empty());
+  const auto committed = rig.act(Action::commit, done.seq);
+  ASSERT_TRUE(committed);
+  EXPECT_EQ(committed->state, State::que);
+  const auto twice = rig.act(Action::commit, done.seq);
+  ASSERT_FALSE(twice);
+  EXPECT_EQ(twice.error().code, Code::wrong_state);
+  EXPECT_EQ(rig.take_one("q").seq, done.seq);
+}
+
+TEST(Put, InPrepWithADelayIsScheduledByItsCommit) {
+  Rig rig;
+  rig.define("q");
+  Put p = Rig::put_of("q");
+  p.prep = true;
+  p.delay = seconds{10};
+  const auto done = rig.ask<PutDone>(std::move(p));
+  EXPECT_EQ(done.state, State::prep);
+  EXPECT_EQ(rig.act(Action::commit, done.seq)->state, State::scheduled);
+  rig.pass(seconds{10});
+  EXPECT_EQ(rig.state(done.seq), State::que);
+}
+
+TEST(PutMany, RefusesEachAlone) {
+  Rig rig;
+  rig.define("q");
+  core::PutMany many;
+  many.puts.push_back(Rig::put_of("q", "a"));
+  many.puts.push_back(Rig::put_of("nowhere"));
+  many.puts.push_back(Rig::put_of("q"));
+  many.puts.back().delay = Millis{-5};
+  many.puts.push_back(Rig::put_of("q", "b"));
+  const auto done = rig.ask<core::PutManyDone>(std::move(many));
+  ASSERT_EQ(done.puts.size(), 4U);
+  EXPECT_TRUE(done.puts[0]);
+  EXPECT_EQ(done.puts[1].error().code, Code::not_found);
+  EXPECT_EQ(done.puts[2].error().code, Code::bad_value);
+  ASSERT_TRUE(done.puts[3]);
+  EXPECT_LT(done.puts[0]->seq, done.puts[3]->seq);
+  EXPECT_EQ(rig.counters("q").in(State::que), 2);
+}
+
+TEST(Put, MakesAQueueOnDemandWithAnAllowedNameOnly) {
+  Rig rig;
+  Put p = Rig::put_of("tube");
+  p.make_queue = true;
+  rig.ask<PutDone>(std::move(p));
+  EXPECT_TRUE(rig.queue("tube").queue.on_demand);
+  Put bad = Rig::put_of("../etc");
+  bad.make_queue = true;
+  EXPECT_EQ(rig.refused(std::move(bad)).code, Code::bad_name);
+}
+
+TEST(Notices, TellOfEachMoveOnceItIsCommitted) {
+  Rig rig;
+  rig.define("q");
+  rig.notices.clear();
+  const auto seq = rig.put("q");
+  ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::done));
+  ASSERT_EQ(rig.notices.size(), 3U);
+  using What = core::Notice::What;
+  const struct {
+    State from, to;
+  } moves[] = {{State::que, State::que}, {State::que, State::run}, {State::run, State::done}};
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(rig.notices[i].what, What::message);
+    EXPECT_EQ(rig.notices[i].seq, seq);
+    EXPECT_EQ(rig.notices[i].queue, "q");
+    EXPECT_EQ(rig.notices[i].from, moves[i].from);
+    EXPECT_EQ(rig.notices[i].to, moves[i].to);
+  }
+}
+
+TEST(Timers, AreBoundedInOneBatchAndStillAllHandled) {
+  Rig rig;
+  rig.define("q");
+  const auto n = static_cast<std::int64_t>(base::kTimersPerBatchMax) + 500;
+  core::PutMany many;
+  for (std::int64_t i = 0; i < n; ++i) {
+    many.puts.push_back(Rig::put_of("q"));
+    many.puts.back().delay = seconds{10};
+  }
+  rig.ask<core::PutManyDone>(std::move(many));
+  rig.now += seconds{10};
+  rig.run();
+  EXPECT_EQ(rig.counters("q").in(State::que), n) << "two batches: this one asked for the counters";
+  const auto wake = rig.engine().next_wake();
+  ASSERT_TRUE(wake);
+  EXPECT_GT(*wake, rig.now);
+}
+
+TEST(SyncClass, RelaxedPutsAreSyncedTogetherWithinASecond) {
+  Rig rig;
+  core::QueueSettings s;
+  s.sync = core::SyncClass::relaxed;
+  rig.define("q", s);
+  const auto syncs = [&] { return rig.ask<core::EngineStatsDone>(core::EngineStats{}).syncs; };
+  const auto before = syncs();
+  for (int i = 0; i < 5; ++i) rig.put("q");
+  EXPECT_EQ(syncs(), before);
+  const auto wake = rig.engine().next_wake();
+  ASSERT_TRUE(wake);
+  EXPECT_LE(*wake, rig.now + base::kRelaxedSyncEvery);
+  rig.pass(base::kRelaxedSyncEvery);
+  EXPECT_EQ(syncs(), before + 1);
+  rig.pass(seconds{60});
+  EXPECT_EQ(syncs(), before + 1) << "nothing more to sync";
+  EXPECT_EQ(rig.counters("q").in(State::que), 5);
+}
+
+TEST(SyncClass, ALeaseIsNotSyncedAndAPutIs) {
+  Rig rig;
+  rig.define("q");
+  const auto syncs = [&] { return rig.ask<core::EngineStatsDone>(core::EngineStats{}).syncs; };
+  const auto before = syncs();
+  rig.put("q");
+  EXPECT_EQ(syncs(), before + 1);
+  const core::Message m = rig.take_one("q");
+  ASSERT_TRUE(rig.heartbeat({.token = Rig::token_of(m)}));
+  EXPECT_EQ(syncs(), before + 1);
+  ASSERT_TRUE(rig.finish(m, Outcome::done));
+  EXPECT_EQ(syncs(), before + 2);
+}
+
+}  // namespace
+}  // namespace rq::store::sqlite::test

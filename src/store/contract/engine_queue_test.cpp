@@ -1,0 +1,416 @@
+// Queues: made, changed, paused, drained, deleted; what is kept and for how long.
+#include <gtest/gtest.h>
+
+#include "base/limits.h"
+#include "store/contract/engine_rig.h"
+
+namespace rq::store::sqlite::test {
+namespace {
+
+using core::Action;
+using core::Admin;
+using core::DefineQueue;
+using core::Outcome;
+using core::QueueShown;
+
+TEST(DefineQueue, OutlivesTheServerWithAllItsSettings) {
+  Rig rig;
+  core::QueueSettings s;
+  s.script = "/bin/true";
+  s.retries = 3;
+  s.env_vars = {{"A", "1"}};
+  s.keep_err.count = 5;
+  rig.define("q", s);
+  rig.ask<core::Ok>(core::SetScriptError{.queue = "q", .error = "no such file"});
+  const auto before = rig.queue("q").queue;
+  rig.crash();
+  const auto after = rig.queue("q").queue;
+  EXPECT_EQ(after.settings, s);
+  EXPECT_EQ(after.script_error, "no such file");
+  EXPECT_EQ(after.revision, before.revision);
+  EXPECT_EQ(after.created, before.created);
+}
+
+TEST(DefineQueue, ModesDifferInWhatTheyExpectToBeThere) {
+  Rig rig;
+  core::QueueSettings other;
+  other.nice = 5;
+  const auto define = [](DefineQueue::Mode mode, core::QueueSettings s = {}) {
+    return DefineQueue{.queue = "q", .mode = mode, .settings = std::move(s)};
+  };
+  EXPECT_EQ(rig.refused(define(DefineQueue::Mode::change)).code, Code::not_found);
+  EXPECT_EQ(rig.ask<QueueShown>(define(DefineQueue::Mode::create)).queue.revision, 1);
+  EXPECT_EQ(rig.ask<QueueShown>(define(DefineQueue::Mode::create)).queue.revision, 1)
+      << "the same again is no change";
+  EXPECT_EQ(rig.refused(define(DefineQueue::Mode::create, other)).code, Code::exists);
+  EXPECT_EQ(rig.ask<QueueShown>(define(DefineQueue::Mode::replace, other)).queue.revision, 2);
+  EXPECT_EQ(rig.ask<QueueShown>(define(DefineQueue::Mode::change)).queue.revision, 3);
+}
+
+TEST(DefineQueue, ARevisionThatHasMovedOnIsRefused) {
+  Rig rig;
+  rig.define("q");
+  core::QueueSettings s;
+  s.nice = 5;
+  DefineQueue change{.queue = "q", .mode = DefineQueue::Mode::change, .settings = s, .revision = 9};
+  EXPECT_EQ(rig.refused(change).code, Code::wrong_state);
+  change.revision = 1;
+  EXPECT_EQ(rig.ask<QueueShown>(change).queue.revision, 2);
+}
+
+TEST(DefineQueue, BadNamesAndSettingsAreRefused) {
+  Rig rig;
+  for (const bool on_demand : {false, true}) {
+    EXPECT_EQ(rig.refused(DefineQueue{.queue = "../x", .on_demand = on_demand}).code,
+              Code::bad_name)
+        << "on demand or not: a name becomes a path";
+  }
+  core::QueueSettings s;
+  s.nice = 100;
+  EXPECT_EQ(rig.refused(DefineQueue{.queue = "q", .settings = s}).code, Code::bad_value);
+  EXPECT_TRUE(rig.ask<core::QueuesListed>(core::ListQueues{}).queues.empty());
+}
+
+TEST(DefineQueue, OnDemandNeverTakesPermanenceAway) {
+  Rig rig;
+  rig.define("q");
+  core::QueueSettings s;
+  s.nice = 1;
+  const auto shown = rig.ask<QueueShown>(DefineQueue{
+      .queue = "q", .mode = DefineQueue::Mode::replace, .settings = s, .on_demand = true});
+  EXPECT_FALSE(shown.queue.on_demand);
+}
+
+TEST(Queues, AreListedByName) {
+  Rig rig;
+  for (const char* name : {"b", "c", "a"}) rig.define(name);
+  const auto listed = rig.ask<core::QueuesListed>(core::ListQueues{});
+  ASSERT_EQ(listed.queues.size(), 3U);
+  EXPECT_EQ(listed.queues[0].queue.name, "a");
+  EXPECT_EQ(listed.queues[2].queue.name, "c");
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "x"}).code, Code::not_found);
+}
+
+TEST(Pause, AcceptsButStartsNothingUntilResumed) {
+  Rig rig;
+  rig.define("q");
+  rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::pause});
+  rig.put("q");
+  EXPECT_TRUE(rig.take("q").empty());
+  const auto waiting = rig.submit(rig.waiting_reserve({{.queue = "q"}}));
+  rig.run();
+  EXPECT_FALSE(rig.answered(waiting));
+  rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::up});
+  EXPECT_EQ(rig.reply<core::Reserved>(waiting).messages.size(), 1U);
+}
+
+TEST(Pause, WithATimeResumesByItselfAlsoOverARestart) {
+  Rig rig;
+  rig.define("q");
+  rig.put("q");
+  rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = seconds{60}});
+  EXPECT_EQ(rig.queue("q").queue.paused_until, rig.now + seconds{60});
+  rig.pass(seconds{30});
+  rig.crash();
+  EXPECT_TRUE(rig.take("q").empty());
+  rig.pass(seconds{30});
+  EXPECT_EQ(rig.queue("q").queue.admin, Admin::up);
+  EXPECT_EQ(rig.queue("q").queue.paused_until, base::Instant{});
+  rig.take_one("q");
+  EXPECT_EQ(
+      rig.refused(core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = Millis{0}}).code,
+      Code::bad_value);
+  EXPECT_EQ(rig.refused(core::SetAdmin{.queue = "nowhere"}).code, Code::not_found);
+}
+
+TEST(Drain, WorksOffWhatIsThere) {
+  Rig rig;
+  rig.define("q");
+  rig.put("q");
+  rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::drain});
+  rig.take_one("q");
+  EXPECT_EQ(rig.refused(Rig::put_of("q")).code, Code::queue_down);
+}
+
+TEST(Down, StartsNothing) {
+  Rig rig;
+  rig.define("q");
+  rig.put("q");
+  rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::down});
+  EXPECT_TRUE(rig.take("q").empty());
+}
+
+TEST(ScriptError, StopsLeasingAndMendingStartsIt) {
+  Rig rig;
+  rig.define("q");
+  rig.ask<core::Ok>(core::SetScriptError{.queue = "q", .error = "not executable"});
+  rig.put("q");
+  const auto waiting = rig.submit(rig.waiting_reserve({{.queue = "q"}}));
+  rig.run();
+  EXPECT_FALSE(rig.answered(waiting));
+  rig.ask<core::Ok>(core::SetScriptError{.queue = "q", .error = ""});
+  EXPECT_EQ(rig.reply<core::Reserved>(waiting).messages.size(), 1U);
+}
+
+TEST(DeleteQueue, WithUnfinishedMessagesWantsForceAndWithRunningOnesNeverGoes) {
+  Rig rig;
+  rig.define("q");
+  rig.put("q");
+  rig.put("q");
+  core::Put p = Rig::put_of("q");
+  p.prep = true;
+  p.message.detail().key = "k";
+  rig.ask<core::PutDone>(std::move(p));
+  const auto m = rig.take_one("q");
+  EXPECT_EQ(rig.refused(core::DeleteQueue{.queue = "q", .force = true}).code, Code::wrong_state);
+  ASSERT_TRUE(rig.finish(m, Outcome::done));
+  const Error e = rig.refused(core::DeleteQueue{.queue = "q"});
+  EXPECT_EQ(e.code, Code::wrong_state);
+  EXPECT_NE(e.message.find('2'), std::string::npos) << e.message;
+  rig.ask<core::Ok>(core::DeleteQueue{.queue = "q", .force = true});
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "q"}).code, Code::not_found);
+  rig.reopen();
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "q"}).code, Code::not_found);
+  for (const char* table : {"message", "detail", "attempt", "ready", "queue", "counter"}) {
+    EXPECT_TRUE(rows_of(rig.file(), fmt::format("SELECT * FROM {}", table)).empty()) << table;
+  }
+  EXPECT_EQ(rig.refused(core::DeleteQueue{.queue = "q"}).code, Code::not_found);
+}
+
+TEST(DeleteQueue, TellsThoseWhoWaitThere) {
+  Rig rig;
+  rig.define("q");
+  rig.define("other");
+  const auto waiting = rig.submit(rig.waiting_reserve({{.queue = "q"}, {.queue = "other"}}));
+  rig.run();
+  rig.ask<core::Ok>(core::DeleteQueue{.queue = "q"});
+  EXPECT_EQ(rig.reply<Error>(waiting).code, Code::not_found);
+  EXPECT_EQ(rig.queue("other").waiting_reserves, 0);
+}
+
+// The row of the old queue was once deleted only at the commit, after the new one had been
+// inserted.
+TEST(DeleteQueue, RefusesMoreThanOneBatchShouldDelete) {
+  Rig rig;
+  rig.define("q");
+  for (std::int64_t i = 0; i <= base::kSweepMax; ++i) rig.submit(Rig::put_of("q", ""));
+  rig.run();
+  const Error e = rig.refused(core::DeleteQueue{.queue = "q", .force = true});
+  EXPECT_EQ(e.code, Code::too_many);
+  EXPECT_EQ(e.remedy, "first: rq remove --queue q");
+  EXPECT_EQ(rig.counters("q").in(State::que), base::kSweepMax + 1) << "nothing is deleted";
+  rig.ask<core::ActDone>(core::Act{.action = core::Action::remove, .messages = {1}});
+  rig.ask<core::Ok>(core::DeleteQueue{.queue = "q", .force = true});
+}
+
+TEST(DeleteQueue, AndMakingItAgainFitInOneBatch) {
+  Rig rig;
+  rig.define("q");
+  rig.put("q");
+  rig.submit(core::DeleteQueue{.queue = "q", .force = true});
+  const auto made = rig.submit(DefineQueue{.queue = "q"});
+  const auto put = rig.submit(Rig::put_of("q"));
+  rig.run();
+  EXPECT_EQ(rig.reply<QueueShown>(made).queue.revision, 1);
+  EXPECT_GT(rig.reply<core::PutDone>(put).seq, 0);
+  rig.reopen();
+  EXPECT_EQ(rig.counters("q").in(State::que), 1);
+  rig.expect_sound();
+}
+
+TEST(OnDemand, AnEmptyQueueGoesWhenNobodyUsesIt) {
+  Rig rig;
+  core::Put p = Rig::put_of("tube");
+  p.make_queue = true;
+  rig.ask<core::PutDone>(std::move(p));
+  rig.pass(base::kOnDemandIdle * 3);
+  EXPECT_TRUE(rig.queue("tube").queue.on_demand) << "a message is in it";
+  const auto m = rig.take_one("tube");
+  ASSERT_TRUE(rig.finish(m, Outcome::done));
+  EXPECT_FALSE(rig.exists(m.seq)) << "deleted when done";
+  rig.pass(base::kOnDemandIdle - Millis{1});
+  EXPECT_TRUE(rig.queue("tube").queue.on_demand);
+  rig.pass(Millis{1});
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
+  rig.expect_sound();
+}
+
+TEST(OnDemand, OneThatIsWaitedForStays) {
+  Rig rig;
+  core::Reserve r = rig.waiting_reserve({{.queue = "tube"}});
+  r.make_queue = true;
+  rig.submit(std::move(r), 5);
+  rig.run();
+  rig.pass(base::kOnDemandIdle * 2);
+  EXPECT_EQ(rig.queue("tube").waiting_reserves, 1);
+  rig.submit(core::Disconnect{}, 5);
+  rig.run();
+  rig.pass(base::kOnDemandIdle * 2);
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
+}
+
+TEST(OnDemand, OneThatWasDefinedButNeverUsedGoesToo) {
+  Rig rig;
+  rig.ask<QueueShown>(DefineQueue{.queue = "tube", .on_demand = true});
+  rig.pass(base::kOnDemandIdle);
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
+}
+
+TEST(OnDemand, OneThatIsDefinedByHandStays) {
+  Rig rig;
+  core::Put p = Rig::put_of("tube");
+  p.make_queue = true;
+  rig.ask<core::PutDone>(std::move(p));
+  rig.define("tube");
+  EXPECT_FALSE(rig.queue("tube").queue.on_demand);
+  ASSERT_TRUE(rig.finish({.token = Rig::token_of(rig.take_one("tube")), .remove = true}));
+  rig.pass(base::kOnDemandIdle * 3);
+  EXPECT_FALSE(rig.queue("tube").queue.on_demand);
+}
+
+TEST(Retention, ByCountKeepsTheNewest) {
+  Rig rig;
+  core::QueueSettings s;
+  s.keep_done.count = 3;
+  rig.define("q", s);
+  std::vector<core::Seq> seqs;
+  for (int i = 0; i < 5; ++i) {
+    seqs.push_back(rig.put("q"));
+    ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::done));
+    rig.pass(seconds{1});
+  }
+  EXPECT_FALSE(rig.exists(seqs[0]));
+  EXPECT_FALSE(rig.exists(seqs[1]));
+  for (const std::size_t i : {2U, 3U, 4U}) EXPECT_TRUE(rig.exists(seqs[i]));
+  EXPECT_EQ(rig.counters("q").in(State::done), 3);
+  EXPECT_EQ(rig.counters("q").deletes, 2);
+  rig.expect_sound();
+}
+
+TEST(Retention, ByAgeWithNobodyLookingAndOverARestart) {
+  Rig rig;
+  core::QueueSettings s;
+  s.keep_done.age = seconds{100};
+  s.keep_err.age = seconds{200};
+  rig.define("q", s);
+  const auto done = rig.put("q");
+  ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::done));
+  const auto err = rig.put("q");
+  ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::err));
+  rig.pass(Millis{99'999});
+  EXPECT_TRUE(rig.exists(done));
+  rig.crash();
+  rig.pass(Millis{1});
+  EXPECT_FALSE(rig.exists(done));
+  EXPECT_TRUE(rig.exists(err));
+  rig.pass(seconds{100});
+  EXPECT_FALSE(rig.exists(err));
+  rig.expect_sound();
+}
+
+TEST(Retention, OfCountZeroDeletesAtOnce) {
+  Rig rig;
+  core::QueueSettings s;
+  s.keep_done.count = 0;
+  rig.define("q", s);
+  const auto seq = rig.put("q");
+  EXPECT_EQ(*rig.finish(rig.take_one("q"), Outcome::done), State::done);
+  EXPECT_FALSE(rig.exists(seq));
+  EXPECT_TRUE(rows_of(rig.file(), "SELECT * FROM attempt").empty());
+}
+
+TEST(Retention, ThatIsShortenedTakesEffectAtOnce) {
+  Rig rig;
+  rig.define("q");
+  const auto seq = rig.put("q");
+  ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::done));
+  rig.pass(seconds{10});
+  core::QueueSettings s;
+  s.keep_done.age = seconds{5};
+  rig.define("q", s);
+  rig.pass(Millis{0});
+  EXPECT_FALSE(rig.exists(seq));
+}
+
+TEST(Retention, SweepsABoundedNumberABatchAndAllInTheEnd) {
+  Rig rig;
+  rig.define("q");
+  const auto n = base::kRetentionPerBatchMax * 2 + 100;
+  core::PutMany many;
+  for (std::size_t i = 0; i < n; ++i) many.puts.push_back(Rig::put_of("q"));
+  rig.ask<core::PutManyDone>(std::move(many));
+  core::Finish all;
+  for (const auto& m : rig.take("q", static_cast<std::int64_t>(n))) {
+    all.items.push_back({.token = Rig::token_of(m)});
+  }
+  rig.ask<core::FinishDone>(std::move(all));
+  core::QueueSettings s;
+  s.keep_done.count = 0;
+  rig.define("q", s);
+  rig.run();
+  EXPECT_GT(rig.counters("q").in(State::done), 0) << "one batch does not do it all";
+  rig.pass(Millis{0});
+  EXPECT_EQ(rig.counters("q").in(State::done), 0);
+  rig.expect_sound();
+}
+
+TEST(Stats, CountOverAllQueuesAlsoDeletedOnes) {
+  Rig rig;
+  rig.define("a");
+  rig.define("b");
+  rig.put("a");
+  ASSERT_TRUE(rig.finish(rig.take_one("a"), Outcome::done));
+  rig.ask<core::Ok>(core::DeleteQueue{.queue = "a"});
+  const auto last = rig.put("b");
+  rig.submit(rig.waiting_reserve({{.queue = "b"}}));
+  const auto stats = rig.ask<core::EngineStatsDone>(core::EngineStats{});
+  EXPECT_EQ(stats.queues, 1);
+  EXPECT_EQ(stats.totals.puts, 2);
+  EXPECT_EQ(stats.totals.dones, 1);
+  EXPECT_EQ(stats.totals.in(State::done), 0);
+  EXPECT_EQ(stats.last_seq, last);
+  EXPECT_EQ(stats.boot, 1);
+  EXPECT_GT(stats.batches, 0);
+  EXPECT_GT(stats.syncs, 0);
+}
+
+// The same script twice gives the same bytes.
+TEST(Engine, IsDeterministic) {
+  const auto play = [] {
+    Rig rig;
+    core::QueueSettings s;
+    s.retries = 3;
+    s.lease = seconds{20};
+    for (int i = 0; i < 40; ++i) rig.define(fmt::format("q{}", i), s);
+    for (int round = 0; round < 20; ++round) {
+      for (int i = 0; i < 40; ++i) {
+        core::Put p = Rig::put_of(fmt::format("q{}", i * 7 % 40), fmt::format("{}-{}", round, i));
+        p.priority = i % 3;
+        if (i % 5 == 0) p.delay = seconds{i};
+        if (i % 4 == 0) p.message.detail().tags = {"t", fmt::format("t{}", i)};
+        rig.submit(std::move(p));
+      }
+      std::vector<core::ReserveQueue> all;
+      for (int i = 0; i < 40; ++i) all.push_back({.queue = fmt::format("q{}", i)});
+      const auto reserve = Rig::reserve_of(all, 20);
+      auto got = rig.ask<core::Reserved>(reserve).messages;
+      core::Finish finish;
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        if (i % 4 == 3) continue;
+        finish.items.push_back({.token = Rig::token_of(got[i]),
+                                .outcome = static_cast<Outcome>(i % 7),
+                                .delay = seconds{1}});
+      }
+      rig.ask<core::FinishDone>(std::move(finish));
+      rig.pass(seconds{7});
+    }
+    rig.expect_sound();
+    return dump_of(rig.file());
+  };
+  const std::string first = play();
+  EXPECT_GT(first.size(), 10'000U);
+  EXPECT_EQ(first, play());
+}
+
+}  // namespace
+}  // namespace rq::store::sqlite::test

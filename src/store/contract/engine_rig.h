@@ -1,0 +1,325 @@
+#pragma once
+// For tests: the engine over a real SQLite store in a folder of its own, with made-up time.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "engine/engine.h"
+#include "store/sqlite/db.h"
+#include "store/sqlite/open.h"
+
+namespace rq::store::sqlite::test {
+
+namespace fs = std::filesystem;
+using base::Code;
+using base::Error;
+using base::Millis;
+using core::Command;
+using core::Reply;
+using core::State;
+using core::Token;
+using std::chrono::seconds;
+
+class TempDir {
+ public:
+  TempDir() {
+    std::string name = (fs::temp_directory_path() / "rq-test-XXXXXX").string();
+    RQ_CHECK(::mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  ~TempDir() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// What a crash of the process leaves: the files as they are, without a close.
+inline void copy_as_after_a_crash(const fs::path& from, const fs::path& to) {
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing);
+  const fs::path log = from.string() + "-wal";
+  if (fs::exists(log)) {
+    fs::copy_file(log, to.string() + "-wal", fs::copy_options::overwrite_existing);
+  }
+}
+
+// Rows of `sql`, columns joined by '|', one row a string.
+inline std::vector<std::string> rows_of(const fs::path& file, const std::string& sql) {
+  std::vector<std::string> rows;
+  Db db;
+  Statement statement;
+  auto ready = db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX);
+  if (ready) ready = statement.prepare(db.handle(), sql.c_str(), false);
+  if (!ready) {
+    ADD_FAILURE() << ready.error().message;
+    return rows;
+  }
+  for (;;) {
+    const auto found = statement.step();
+    if (!found) ADD_FAILURE() << found.error().message;
+    if (!found || !*found) return rows;
+    std::string row;
+    for (int i = 0; i < statement.columns(); ++i) {
+      if (i > 0) row += '|';
+      row += statement.text(i);
+    }
+    rows.push_back(std::move(row));
+  }
+}
+
+// Every row of every table, as text.
+inline std::string dump_of(const fs::path& file) {
+  std::string out;
+  for (const std::string& table :
+       rows_of(file, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")) {
+    out += "== " + table + "\n";
+    for (const std::string& row : rows_of(file, "SELECT * FROM " + table)) out += row + "\n";
+  }
+  return out;
+}
+
+class Rig {
+ public:
+  Rig() { open(); }
+  explicit Rig(Options options) : options_(options) { open(); }
+
+  // Ends the server and starts it again: a new boot.
+  void reopen() {
+    close();
+    open();
+  }
+  // The same after kill -9: nothing is closed, a copy of the files is opened.
+  void crash() {
+    const fs::path copy = dir_.path() / fmt::format("crash-{}.db", ++crashes_);
+    copy_as_after_a_crash(file_, copy);
+    close();
+    file_ = copy;
+    open();
+  }
+
+  // --- Asking ---
+  // Into the next batch. The number finds the reply.
+  std::uint64_t submit(Command command, std::uint64_t connection = 1) {
+    const std::uint64_t request = ++requests_;
+    batch_.push_back({.ticket = {.door = 0, .connection = connection, .request = request},
+                      .command = std::move(command)});
+    return request;
+  }
+  std::uint64_t submit_in_turn(Command command, std::uint64_t connection) {
+    const std::uint64_t request = submit(std::move(command), connection);
+    batch_.back().ticket.in_turn = true;
+    return request;
+  }
+  // As if `n` more had been submitted: the numbers of a Reserve::each.
+  void skip_requests(std::uint64_t n) { requests_ += n; }
+  base::Result<void> try_run() {
+    core::Outbox out;
+    auto ran = engine_->run(batch_, now, true, out);
+    batch_.clear();
+    for (core::Delivery& delivery : out.deliveries) {
+      served.push_back(delivery.ticket.request);
+      const bool first =
+          replies_.emplace(delivery.ticket.request, std::move(delivery.reply)).second;
+      EXPECT_TRUE(first) << "request " << delivery.ticket.request << " was answered twice";
+    }
+    for (core::Notice& notice : out.notices) notices.push_back(std::move(notice));
+    if (ran) store_->maintain();
+    return ran;
+  }
+  void run() {
+    const auto ran = try_run();
+    ASSERT_TRUE(ran) << ran.error().message;
+  }
+  // Time passes; what falls due is done, in as many batches as that takes.
+  void pass(Millis by) {
+    now += by;
+    for (int i = 0; i < 1000; ++i) {
+      run();
+      const auto wake = engine_->next_wake();
+      ASSERT_TRUE(wake);
+      if (*wake > now) return;
+    }
+    FAIL() << "the engine never comes to rest";
+  }
+  [[nodiscard]] bool answered(std::uint64_t request) const { return replies_.contains(request); }
+  // Takes the reply, which must be there and a T.
+  template <typename T>
+  T reply(std::uint64_t request) {
+    const auto found = replies_.find(request);
+    if (found == replies_.end()) {
+      ADD_FAILURE() << "request " << request << " has no answer";
+      return T{};
+    }
+    if (T* value = std::get_if<T>(&found->second)) {
+      T out = std::move(*value);
+      return out;
+    }
+    const Error* error = std::get_if<Error>(&found->second);
+    ADD_FAILURE() << "request " << request << ": "
+                  << (error != nullptr ? error->message : "another kind of answer");
+    return T{};
+  }
+  template <typename T>
+  T ask(Command command, std::uint64_t connection = 1) {
+    const auto request = submit(std::move(command), connection);
+    run();
+    return reply<T>(request);
+  }
+  Error refused(Command command) { return ask<Error>(std::move(command)); }
+
+  // --- Shorthands ---
+  core::QueueShown define(const std::string& name, const core::QueueSettings& settings = {}) {
+    return ask<core::QueueShown>(core::DefineQueue{
+        .queue = name, .mode = core::DefineQueue::Mode::replace, .settings = settings});
+  }
+  static core::Put put_of(const std::string& queue, const std::string& payload = "x") {
+    core::Put put;
+    put.queue = queue;
+    put.message.payload = payload;
+    return put;
+  }
+  core::Seq put(const std::string& queue, const std::string& payload = "x") {
+    return ask<core::PutDone>(put_of(queue, payload)).seq;
+  }
+  core::Seq put(const std::string& queue, std::int64_t priority) {
+    core::Put p = put_of(queue);
+    p.priority = priority;
+    return ask<core::PutDone>(std::move(p)).seq;
+  }
+  static core::Reserve reserve_of(std::vector<core::ReserveQueue> queues, std::int64_t limit = 1) {
+    core::Reserve reserve;
+    reserve.queues = std::make_shared<const std::vector<core::ReserveQueue>>(std::move(queues));
+    reserve.limit = limit;
+    reserve.worker = "w";
+    return reserve;
+  }
+  core::Reserve waiting_reserve(std::vector<core::ReserveQueue> queues,
+                                base::Instant until = base::Instant::max()) {
+    core::Reserve reserve = reserve_of(std::move(queues));
+    reserve.wait_until = until;
+    return reserve;
+  }
+  std::vector<core::Message> take(const std::string& queue, std::int64_t limit = 1) {
+    return ask<core::Reserved>(reserve_of({{.queue = queue}}, limit)).messages;
+  }
+  // Leases one message, which must be there.
+  core::Message take_one(const std::string& queue) {
+    auto messages = take(queue);
+    if (messages.size() != 1) {
+      ADD_FAILURE() << "queue " << queue << " gave " << messages.size() << " messages";
+      return {};
+    }
+    return std::move(messages.front());
+  }
+  static Token token_of(const core::Message& m) {
+    return m.lease ? Token{.seq = m.seq, .attempt = m.lease->attempt, .boot = m.lease->boot}
+                   : Token{};
+  }
+  base::Result<State> finish(core::Finish::Item item) {
+    core::Finish command;
+    command.items.push_back(std::move(item));
+    auto done = ask<core::FinishDone>(std::move(command));
+    if (done.items.size() != 1) return base::fail(Code::internal, "no item");
+    return std::move(done.items.front());
+  }
+  base::Result<State> finish(const core::Message& m, core::Outcome outcome,
+                             const std::string& reason = {}) {
+    return finish({.token = token_of(m), .outcome = outcome, .reason = reason});
+  }
+  base::Result<core::ActDone::Item> act(core::Act command) {
+    auto done = ask<core::ActDone>(std::move(command));
+    if (done.items.size() != 1) return base::fail(Code::internal, "no item");
+    return std::move(done.items.front());
+  }
+  base::Result<core::ActDone::Item> act(core::Action action, core::Seq seq,
+                                        const std::string& queue = {}) {
+    return act({.action = action, .messages = {seq}, .queue = queue});
+  }
+  base::Result<core::HeartbeatDone::Item> heartbeat(core::Heartbeat::Item item) {
+    core::Heartbeat command;
+    command.items.push_back(std::move(item));
+    auto done = ask<core::HeartbeatDone>(std::move(command));
+    if (done.items.size() != 1) return base::fail(Code::internal, "no item");
+    return std::move(done.items.front());
+  }
+  core::Message show(core::Seq seq) {
+    return ask<core::Peeked>(core::Peek{.what = core::PeekWhat::message, .seq = seq}).message;
+  }
+  State state(core::Seq seq) { return show(seq).state; }
+  [[nodiscard]] bool exists(core::Seq seq) {
+    const auto request = submit(core::Peek{.what = core::PeekWhat::message, .seq = seq});
+    run();
+    return std::holds_alternative<core::Peeked>(replies_.at(request));
+  }
+  core::QueueShown queue(const std::string& name) {
+    return ask<core::QueueShown>(core::ShowQueue{.queue = name});
+  }
+  core::Counters counters(const std::string& name) { return queue(name).queue.counters; }
+  std::vector<core::Attempt> attempts(core::Seq seq) {
+    auto reader = open_reader(file_);
+    RQ_CHECK(reader.has_value());
+    auto out = (*reader)->attempts(seq);
+    RQ_CHECK(out.has_value());
+    return std::move(*out);
+  }
+  // Nothing that doctor would complain of.
+  void expect_sound() {
+    const auto findings = check_store(file_);
+    ASSERT_TRUE(findings) << findings.error().message;
+    for (const std::string& finding : *findings) ADD_FAILURE() << finding;
+  }
+
+  [[nodiscard]] const fs::path& file() const { return file_; }
+  [[nodiscard]] engine::Engine& engine() { return *engine_; }
+  [[nodiscard]] Store& store() { return *store_; }
+
+  base::Instant now = base::from_ms(1'700'000'000'000);
+  std::vector<core::Notice> notices;
+  std::vector<std::uint64_t> served;  // requests, in the order of their answers
+
+ private:
+  void open() {
+    auto opened = open_store(file_, options_);
+    if (!opened) {
+      ADD_FAILURE() << opened.error().message;
+      std::abort();
+    }
+    store_ = std::move(*opened);
+    engine_ = std::make_unique<engine::Engine>(*store_);
+    const auto started = engine_->open(now);
+    if (!started) {
+      ADD_FAILURE() << started.error().message;
+      std::abort();
+    }
+  }
+  void close() {
+    engine_.reset();
+    store_.reset();
+  }
+
+  TempDir dir_;
+  fs::path file_ = dir_.path() / "rq.db";
+  Options options_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::vector<core::Envelope> batch_;
+  std::map<std::uint64_t, Reply> replies_;
+  std::uint64_t requests_ = 0;
+  int crashes_ = 0;
+};
+
+}  // namespace rq::store::sqlite::test
