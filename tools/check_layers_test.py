@@ -40,39 +40,39 @@ class CheckLayers(unittest.TestCase):
         self.assert_clean("engine/engine.cpp", '"core/store.h"')
         self.assert_clean("core/engine.cpp", '"core/lease.h"')
         self.assert_clean("store/sqlite/store.cpp", "<sqlite3.h>")
-        self.assert_clean("server/http/door.cpp", '"server/pipeline.h"')
-        self.assert_clean("server/server.cpp", '"server/http/door.h"')
+        self.assert_clean("doors/api/door.cpp", '"pipeline/pipeline.h"')
+        self.assert_clean("server/server.cpp", '"doors/api/door.h"')
         self.assert_clean("main.cpp", '"cli/cli.h"')
         self.assert_clean("worker/child.cpp", "<unistd.h>")
 
     def test_a_lower_layer_does_not_see_a_higher_one(self):
         self.assert_refused("base/json.h", '"core/message.h"')
-        self.assert_refused("core/engine.cpp", '"server/pipeline.h"')
+        self.assert_refused("core/engine.cpp", '"pipeline/pipeline.h"')
         self.assert_refused("wire/beanstalk.h", '"core/message.h"')
-        self.assert_refused("client/client.cpp", '"server/pipeline.h"')
+        self.assert_refused("client/client.cpp", '"pipeline/pipeline.h"')
         self.assert_refused("core/store.h", '"pipeline/pipeline.h"')
 
-    def test_core_sees_nothing_of_the_store_but_its_contract(self):
-        self.assert_refused("core/engine.cpp", '"store/sqlite/store.h"')
-        self.assert_refused("core/engine.cpp", '"store/records.h"')
+    def test_the_engine_sees_nothing_of_the_store_but_its_port(self):
+        self.assert_refused("engine/engine.cpp", '"store/sqlite/store.h"')
+        self.assert_refused("engine/engine.cpp", '"store/sqlite/records.h"')
 
     def test_a_door_sees_no_other_door_and_no_database(self):
         self.assert_refused("doors/api/door.cpp", '"doors/beanstalk/door.h"')
-        self.assert_refused("server/beanstalk/door.cpp", '"server/http/door.h"')
-        self.assert_refused("server/http/door.cpp", '"store/sqlite/store.h"')
-        self.assert_refused("server/http/door.cpp", "<sqlite3.h>")
+        self.assert_refused("doors/beanstalk/door.cpp", '"doors/api/door.h"')
+        self.assert_refused("doors/api/door.cpp", '"store/sqlite/store.h"')
+        self.assert_refused("doors/api/door.cpp", "<sqlite3.h>")
 
     def test_those_who_talk_to_the_api_do_not_open_the_store(self):
-        self.assert_refused("cli/show.cpp", '"store/store.h"')
+        self.assert_refused("cli/show.cpp", '"core/store.h"')
         self.assert_refused("worker/supervisor.cpp", '"store/sqlite/store.h"')
-        self.assert_refused("worker/supervisor.cpp", '"server/pipeline.h"')
+        self.assert_refused("worker/supervisor.cpp", '"pipeline/pipeline.h"')
 
     def test_a_database_header_stays_in_the_engine_that_speaks_it(self):
         self.assert_refused("core/store.h", "<sqlite3.h>")
-        self.assert_refused("store/store.h", '"sqlite3.h"')
+        self.assert_refused("core/store.h", '"sqlite3.h"')
         self.assert_clean("store/sqlite/db.h", "<sqlite3.h>")
         self.assert_refused("store/sqlite/store.cpp", "<libpq-fe.h>")
-        self.assert_refused("server/pipeline.cpp", "<postgresql/libpq-fe.h>")
+        self.assert_refused("pipeline/pipeline.cpp", "<postgresql/libpq-fe.h>")
 
     def test_a_database_header_does_not_come_in_through_another(self):
         tree = {"store/sqlite/db.h": "#include <sqlite3.h>\n",
@@ -92,7 +92,7 @@ class CheckLayers(unittest.TestCase):
     def test_a_test_may_read_a_file_but_not_a_database_or_a_higher_layer(self):
         self.assert_clean("core/lifecycle_test.cpp", "<fstream>")
         self.assert_refused("core/lifecycle_test.cpp", "<sqlite3.h>")
-        self.assert_refused("core/lifecycle_test.cpp", '"server/pipeline.h"')
+        self.assert_refused("core/lifecycle_test.cpp", '"pipeline/pipeline.h"')
 
     def test_includes_are_written_from_src(self):
         self.assert_refused("core/engine.cpp", '"lease.h"')
