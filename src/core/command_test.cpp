@@ -41,7 +41,7 @@ TEST(MessagesOf, AnyOtherCommandCountsOne) {
 }
 
 TEST(MessagesOf, AQueueMayTakeAllOfItsMessagesAlong) {
-  EXPECT_EQ(messages_of(DeleteQueue{}), static_cast<std::size_t>(base::kSweepMax));
+  EXPECT_EQ(messages_of(DeleteQueue{}), static_cast<std::size_t>(static_cast<std::size_t>(kStepMax)));
 }
 
 }  // namespace
