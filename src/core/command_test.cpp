@@ -25,9 +25,9 @@ TEST(MessagesOf, ACommandAboutManyCountsEach) {
   Reserve reserve;
   reserve.limit = 7;
   EXPECT_EQ(messages_of(std::move(reserve)), 7U);
-  RunEarly kick;
-  kick.bound = 8;
-  EXPECT_EQ(messages_of(std::move(kick)), 8U);
+  RunEarly early;
+  early.bound = 8;
+  EXPECT_EQ(messages_of(std::move(early)), 8U);
 }
 
 TEST(MessagesOf, AnyOtherCommandCountsOne) {

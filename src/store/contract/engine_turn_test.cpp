@@ -99,7 +99,7 @@ TEST_P(InTurn, AWaitEndsBeforeALeaseOfTheConnectionDoes) {
   rig.ask<core::PutDone>(std::move(put));
   const auto holds = submit(reserve());
   core::Reserve careful = reserve();
-  careful.margin = seconds{1};
+  careful.lease_guard = seconds{1};
   const auto waits = submit(std::move(careful));
   const auto behind = submit(core::EngineStats{});
   rig.run();
