@@ -268,7 +268,7 @@ def test_put(server):
     checks.equal({k: m[k] for k in wanted}, wanted, 'all fields')
     again = ok(rq('put', 'in', *all_fields, '--json'), 'the key again').json
     checks.that(again['id'] == b and again['repeated'] is True, f'finds the first: {again}')
-    refused(rq('put', 'in', 'other', '--key', 'k/ 1'), 'exists')
+    refused(rq('put', 'in', 'other', '--key', 'k/ 1'), 'exists', 4, 'the key of another message', 'payload')
     c = put('later', '--at', '2099-01-01T00:00:00Z')
     checks.equal(message(c)['due'], '2099-01-01T00:00:00.000Z', '--at')
     refused(rq('put', 'in', 'x', '--at', '08:00', '--delay', '1s'), 'bad_value', 2, 'both',

@@ -122,7 +122,7 @@ def test_put_and_show(s):
 def test_many(s):
     s.put('/v1/queues/many')
     r = s.post('/v1/queues/many/messages', [{'payload': str(i)} for i in range(5)]
-               + [{'pay': 1}, {'payload': 'last', 'key': 'k'}, {'key': 'k'}])
+               + [{'pay': 1}, {'payload': 'last', 'key': 'k'}, {'payload': 'last', 'key': 'k'}])
     items = r.json['items']
     equal((r.status, len(items)), (200, 8), 'an array')
     equal([i['error']['code'] for i in items if 'error' in i], ['unknown_field'], 'one refused')
