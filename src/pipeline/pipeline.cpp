@@ -41,8 +41,8 @@ bool is_small(std::span<const Envelope> batch) {
 }  // namespace
 
 struct Pipeline::Impl {
-  Impl(std::unique_ptr<core::Store> opened, Clock& server_clock)
-      : store(std::move(opened)), engine(*store), clock(server_clock) {}
+  Impl(std::unique_ptr<core::Store> opened, Clock& server_clock, std::size_t mailbox_max)
+      : store(std::move(opened)), engine(*store), clock(server_clock), mailbox(mailbox_max) {}
 
   void run();
   void run_batch(std::span<Envelope> batch, const std::function<void()>& answer = {});
@@ -55,7 +55,7 @@ struct Pipeline::Impl {
   std::unique_ptr<core::Store> store;
   engine::Engine engine;
   Clock& clock;
-  base::Mailbox<Envelope> mailbox{base::kMailboxMax};
+  base::Mailbox<Envelope> mailbox;
   std::vector<Door*> doors;
   std::vector<NoticeSink*> sinks;
   std::function<void()> waste;
@@ -79,8 +79,8 @@ struct Pipeline::Impl {
   const std::function<void()> answer_first{[this] { deliver(outbox.deliveries); }};
 };
 
-Pipeline::Pipeline(std::unique_ptr<core::Store> store, Clock& clock)
-    : clock_(clock), impl_(std::make_unique<Impl>(std::move(store), clock)) {}
+Pipeline::Pipeline(std::unique_ptr<core::Store> store, Clock& clock, std::size_t mailbox_max)
+    : clock_(clock), impl_(std::make_unique<Impl>(std::move(store), clock, mailbox_max)) {}
 
 Pipeline::~Pipeline() { stop(); }
 
