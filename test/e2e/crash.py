@@ -455,21 +455,6 @@ def strike(daemon, victim, dice, kills):
         daemon.start_worker()
 
 
-STATES = ("prep", "scheduled", "throttled", "depends", "que", "run", *history.FINISHED)
-
-
-def counts_of_rows(client, finals, queues):
-    """What is wrong with the counters of the queues, held against their messages."""
-    wrong = []
-    for queue in queues:
-        counts = client.call("GET", f"/v1/queues/{queue}")[0]["counts"]
-        rows = collections.Counter(f.state for f in finals if f.queue == queue)
-        for state, count in counts.items():
-            if state in STATES and count != rows[state]:
-                wrong.append(f"queue {queue} counts {count} in {state}, {rows[state]} are there")
-    return wrong
-
-
 def run(rounds, seed, top, kill=None):
     directory = os.path.join(top, "var")
     os.mkdir(directory)
@@ -498,13 +483,14 @@ def run(rounds, seed, top, kill=None):
         load.stop_working.set()
         load.join()
         finals = read_finals(client, queues)
-        wrong_counts = counts_of_rows(client, finals, queues)
+        counts = {q: client.call("GET", f"/v1/queues/{q}")[0]["counts"] for q in queues}
         events = load.events()
         wrong = history.check(events, finals, history.Bounds(1000, MAX_COUNT),
                               read_side(os.path.join(top, "side")))
         wrong += [f"message {f.seq} failed {f.failures} times, {RETRIES} retries allowed"
                   for f in finals if f.queue == "work" and f.failures > RETRIES + 1]
-        wrong += wrong_counts + undisturbed(daemon, top)
+        wrong += history.check_counts(counts, finals)
+        wrong += undisturbed(daemon, top)
     finally:
         with open(os.path.join(top, "go"), "a", encoding="ascii"):
             pass  # no script waits for ever
