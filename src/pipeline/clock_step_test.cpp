@@ -57,8 +57,8 @@ TEST_F(ClockStep, ALeaseKeepsItsLength) {
 }
 
 TEST_F(ClockStep, AWaitKeepsItsLengthAndIsAnswered) {
-  const std::uint64_t short_wait = rig.post(rig.waiting_reserve("empty", seconds{30}), 1);
-  const std::uint64_t long_wait = rig.post(rig.waiting_reserve("empty", seconds{50}), 1);
+  const std::uint64_t short_wait = rig.wait_for("empty", seconds{30}, 1);
+  const std::uint64_t long_wait = rig.wait_for("empty", seconds{50}, 1);
   for (const seconds step : kSteps) {
     SCOPED_TRACE(step.count());
     pass(seconds{1}, step);
@@ -84,7 +84,7 @@ TEST_F(ClockStep, WhatFallsDueByAStepReachesTheOneWhoWaits) {
   core::Put later = Rig::put_of("empty");
   later.delay = minutes{30};
   const auto put = rig.ask<core::PutDone>(std::move(later));
-  const std::uint64_t waits = rig.post(rig.waiting_reserve("empty", seconds{50}), 1);
+  const std::uint64_t waits = rig.wait_for("empty", seconds{50}, 1);
   pass(seconds{1}, hours{1});
   Delivery delivery = rig.doors[1].next();
   EXPECT_EQ(delivery.ticket.request, waits);
@@ -96,7 +96,7 @@ TEST_F(ClockStep, WhatFallsDueByAStepReachesTheOneWhoWaits) {
 }
 
 TEST_F(ClockStep, AWaitThatEndsWhileTheClockIsSteppedIsAnswered) {
-  const std::uint64_t waits = rig.post(rig.waiting_reserve("empty", seconds{30}), 1);
+  const std::uint64_t waits = rig.wait_for("empty", seconds{30}, 1);
   pass(seconds{31}, hours{1});
   Delivery delivery = rig.doors[1].next();
   EXPECT_EQ(delivery.ticket.request, waits);

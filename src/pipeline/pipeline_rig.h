@@ -187,11 +187,17 @@ class Rig {
     reserve.worker = "w";
     return reserve;
   }
-  // Waits so long, by the server's clock of now.
-  [[nodiscard]] core::Reserve waiting_reserve(const std::string& queue, Millis wait) {
+  // A reserve that waits so long, by the server's clock of now, has begun to wait; its request.
+  std::uint64_t wait_for(const std::string& queue, Millis wait, std::uint32_t door) {
+    const auto waiting = [this] {
+      return ask<core::EngineStatsDone>(core::EngineStats{}).waiting_reserves;
+    };
+    const std::int64_t before = waiting();
     core::Reserve reserve = reserve_of(queue);
     reserve.wait_until = clock_->now() + wait;
-    return reserve;
+    const std::uint64_t request = post(std::move(reserve), door);
+    EXPECT_EQ(waiting(), before + 1);
+    return request;
   }
   [[nodiscard]] base::Result<core::HeartbeatDone::Item> look_at_lease(const core::Message& m) {
     auto done = ask<core::HeartbeatDone>(core::Heartbeat{

@@ -22,13 +22,19 @@ Ran give(Pipeline& pipeline, std::vector<Envelope>&& commands) {
   return Ran::there;
 }
 
-// Runs the command in the caller's thread: as soon as the engine's own thread sleeps.
+// Runs the command in the caller's thread: as soon as the engine's own thread sleeps, and has seen
+// that the disk is quick. REQUIRES: every command before it has been answered.
 bool give_here(Rig& rig, Command command) {
   std::vector<Envelope> one;
   one.push_back(rig.envelope(std::move(command)));
   const auto until = std::chrono::steady_clock::now() + kPatience;
-  while (!rig.pipeline().run_here(one)) {
+  for (int tries = 1; !rig.pipeline().run_here(one); ++tries) {
     if (std::chrono::steady_clock::now() > until) return false;
+    // A batch without a sync: after a slow one, quick ones make it trust the disk again.
+    constexpr int kTriesBetween = 1'000;
+    if (tries % kTriesBetween == 0) {
+      static_cast<void>(rig.ask<core::EngineStatsDone>(core::EngineStats{}));
+    }
     std::this_thread::yield();
   }
   return true;
@@ -62,7 +68,7 @@ TEST(Pipeline, CommandsOfOneThreadStayInOrderWhereverTheyRun) {
 
   std::map<Ran, int> ran;
   std::vector<std::uint64_t> given;
-  constexpr int kTurns = 500;
+  constexpr int kTurns = 100;
   for (int turn = 0; turn < kTurns; ++turn) {
     // Every third turn is too large to run here, so that both ways alternate.
     const int puts = turn % 3 == 0 ? 300 : 1 + turn % 5;
@@ -252,7 +258,7 @@ TEST(Pipeline, AnAdvanceIsOverWhenAllThatFellDueIsCommitted) {
   core::Put later = Rig::put_of("q");
   later.delay = hours{2};
   const auto put = rig.ask<core::PutDone>(std::move(later));
-  const std::uint64_t waits = rig.post(rig.waiting_reserve("q", hours{24}));
+  const std::uint64_t waits = rig.wait_for("q", hours{24}, 0);
 
   std::promise<core::State> state;
   const Instant start = rig.clock().now();
@@ -300,7 +306,9 @@ TEST(Pipeline, AFailingStoreAnswersUnknownOutcomeAndIsOpenedAgain) {
   Rig rig;
   rig.start();
   rig.define("q", minutes{1});
+  rig.define("empty", minutes{1});
   static_cast<void>(rig.ask<core::PutDone>(Rig::put_of("q")));
+  const std::uint64_t waits = rig.wait_for("empty", minutes{1}, 1);
   std::vector<Code> codes;
   {
     const FailingDisk failing{rig};
@@ -320,6 +328,11 @@ TEST(Pipeline, AFailingStoreAnswersUnknownOutcomeAndIsOpenedAgain) {
   const auto row = rig.reader()->message(put.seq);
   EXPECT_TRUE(row && *row);
   EXPECT_FALSE(rig.pipeline().failed());
+  // Who has waited since before the fault still waits.
+  static_cast<void>(rig.ask<core::PutDone>(Rig::put_of("empty")));
+  Delivery delivery = rig.doors[1].next();
+  EXPECT_EQ(delivery.ticket.request, waits);
+  EXPECT_EQ(Rig::as<core::Reserved>(std::move(delivery.reply)).messages.size(), 1U);
   EXPECT_EQ(
       rig.ask<core::QueueShown>(core::ShowQueue{.queue = "q"}).queue.counters.in(core::State::que),
       2);
