@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/mailbox.h"
+#include "pipeline/broken_store_rig.h"
 #include "pipeline/pipeline.h"
 #include "store/sqlite/open.h"
 
@@ -115,9 +116,11 @@ class Rig {
                    std::make_unique<Clock>(Clock::Mode::manual, base::from_ms(1'700'000'000'000)),
                std::size_t mailbox_max = 100'000)
       : dir_(make_dir()), clock_(std::move(clock)) {
-    auto opened = store::sqlite::open_store(file());
+    pipeline_ = std::make_unique<Pipeline>(
+        std::make_unique<BrokenStore>(store::sqlite::make_store(file()), fates), *clock_,
+        mailbox_max);
+    const auto opened = pipeline_->open();
     RQ_CHECK(opened.has_value());
-    pipeline_ = std::make_unique<Pipeline>(std::move(*opened), *clock_, mailbox_max);
     for (TestDoor& door : doors) RQ_CHECK(pipeline_->add_door(door) < std::size(doors));
   }
   Rig(const Rig&) = delete;
@@ -128,10 +131,7 @@ class Rig {
     std::filesystem::remove_all(dir_, ignored);
   }
 
-  void start() {
-    const auto started = pipeline_->start();
-    RQ_CHECK(started.has_value());
-  }
+  void start() { pipeline_->start(); }
   [[nodiscard]] Pipeline& pipeline() { return *pipeline_; }
   [[nodiscard]] Clock& clock() { return *clock_; }
   [[nodiscard]] std::filesystem::path file() const { return dir_ / "rq.db"; }
@@ -207,6 +207,7 @@ class Rig {
     return std::move(done.items.front());
   }
 
+  Fates fates;
   TestDoor doors[2];
 
  private:

@@ -338,5 +338,99 @@ TEST(Pipeline, AFailingStoreAnswersUnknownOutcomeAndIsOpenedAgain) {
       2);
 }
 
+// A put whose commit has that fate, and its answer.
+Code put_with(Rig& rig, core::Committed::What what, Code code, bool done) {
+  core::Put put = Rig::put_of("q");
+  put.message.detail().key = "k";
+  rig.fates.next_commit(what, code, done);
+  return rig.ask<base::Error>(std::move(put)).code;
+}
+// The same again: true when the first was there.
+bool put_is_repeated(Rig& rig) {
+  core::Put put = Rig::put_of("q");
+  put.message.detail().key = "k";
+  return rig.ask<core::PutDone>(std::move(put)).repeated;
+}
+
+TEST(Pipeline, ACommitThatSaysNoIsRefusedWithItsReason) {
+  Rig rig;
+  rig.start();
+  rig.define("q", minutes{1});
+  EXPECT_EQ(put_with(rig, core::Committed::What::no, Code::disk_full, false), Code::disk_full);
+  EXPECT_FALSE(put_is_repeated(rig));
+}
+
+TEST(Pipeline, ACommitThatNobodyKnowsOfAnswersUnknownOutcomeAndARepeatFindsOut) {
+  for (const bool done : {false, true}) {
+    Rig rig;
+    rig.start();
+    rig.define("q", minutes{1});
+    EXPECT_EQ(put_with(rig, core::Committed::What::unknown, Code::unknown_outcome, done),
+              Code::unknown_outcome);
+    EXPECT_EQ(put_is_repeated(rig), done);
+    EXPECT_EQ(rig.ask<core::QueueShown>(core::ShowQueue{.queue = "q"}).queue.counters.in(
+                  core::State::que),
+              1);
+  }
+}
+
+// The end of a pipeline whose store is of no use any more.
+class End {
+ public:
+  explicit End(Rig& rig) {
+    rig.pipeline().on_failure([this] {
+      ++calls;
+      called_.set_value();
+    });
+  }
+  [[nodiscard]] bool comes() {
+    return called_.get_future().wait_for(kPatience) == std::future_status::ready;
+  }
+  std::atomic<int> calls{0};
+
+ private:
+  std::promise<void> called_;
+};
+
+TEST(Pipeline, AStoreThatOpensAgainAfterSomeTriesIsGoneOnWith) {
+  Rig rig;
+  End end{rig};
+  rig.start();
+  rig.define("q", minutes{1});
+  rig.fates.next_opens_fail(1);
+  EXPECT_EQ(put_with(rig, core::Committed::What::unknown, Code::unknown_outcome, false),
+            Code::unknown_outcome);
+  EXPECT_FALSE(put_is_repeated(rig));
+  EXPECT_EQ(end.calls, 0);
+  EXPECT_FALSE(rig.pipeline().failed());
+}
+
+TEST(Pipeline, AStoreThatDoesNotOpenAgainEndsTheServer) {
+  Rig rig;
+  End end{rig};
+  rig.start();
+  rig.define("q", minutes{1});
+  rig.fates.next_opens_fail(1'000);
+  EXPECT_EQ(put_with(rig, core::Committed::What::unknown, Code::unknown_outcome, false),
+            Code::unknown_outcome);
+  ASSERT_TRUE(end.comes());
+  EXPECT_TRUE(rig.pipeline().failed());
+  rig.pipeline().stop();
+  EXPECT_EQ(end.calls, 1);
+}
+
+TEST(Pipeline, AnEngineThatWasReplacedEndsAtOnceAndItsClientsAreTold) {
+  Rig rig;
+  End end{rig};
+  rig.start();
+  rig.define("q", minutes{1});
+  rig.fates.next_commit(core::Committed::What::deposed, Code::unknown_outcome);
+  static_cast<void>(rig.ask<base::Error>(Rig::put_of("q")));
+  ASSERT_TRUE(end.comes());
+  EXPECT_TRUE(rig.pipeline().failed());
+  rig.pipeline().stop();
+  EXPECT_EQ(end.calls, 1);
+}
+
 }  // namespace
 }  // namespace rq::pipeline::test
