@@ -20,8 +20,8 @@ class Fates {
  public:
   void next_commit(core::Committed::What what, base::Code code, bool done = false) {
     const std::scoped_lock lock(mutex_);
-    commits_.push_back({.told = {.what = what, .why = base::fail(code, "as the test wants it")},
-                        .done = done});
+    commits_.push_back(
+        {.told = {.what = what, .why = base::fail(code, "as the test wants it")}, .done = done});
   }
   // So many openings fail.
   void next_opens_fail(int count) {

@@ -368,8 +368,8 @@ TEST(Pipeline, ACommitThatNobodyKnowsOfAnswersUnknownOutcomeAndARepeatFindsOut) 
     EXPECT_EQ(put_with(rig, core::Committed::What::unknown, Code::unknown_outcome, done),
               Code::unknown_outcome);
     EXPECT_EQ(put_is_repeated(rig), done);
-    EXPECT_EQ(rig.ask<core::QueueShown>(core::ShowQueue{.queue = "q"}).queue.counters.in(
-                  core::State::que),
+    EXPECT_EQ(rig.ask<core::QueueShown>(core::ShowQueue{.queue = "q"})
+                  .queue.counters.in(core::State::que),
               1);
   }
 }
