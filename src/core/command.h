@@ -69,13 +69,14 @@ struct Reserve {
   // there is is told at once, and the others (from its number on) are answered later.
   bool each = false;
   std::optional<Instant> wait_until;  // absent: do not wait. Instant::max(): for ever
-  Millis lease_guard{0};  // above 0: nor longer than till so long before a lease of the connection ends
+  Millis lease_guard{
+      0};  // above 0: nor longer than till so long before a lease of the connection ends
   std::string worker;
   std::optional<Millis> lease;
   LeaseEnd end = LeaseEnd::deadline;
   bool folder = false;  // the worker runs scripts: give the message a folder
   bool make_queue = false;
-  bool names = false;         // tell with each message the name of its queue
+  bool names = false;       // tell with each message the name of its queue
   std::optional<Seq> only;  // this very message, if it waits or is held
 };
 struct Reserved {
@@ -129,7 +130,7 @@ struct Finish {
     std::string post_mortem;               // JSON object; may be empty
     Millis delay{0};                       // resend, release
     std::optional<std::int64_t> priority;  // release, hold
-    bool remove = false;  // the message goes, whatever the retention
+    bool remove = false;                   // the message goes, whatever the retention
   };
   std::vector<Item> items;
 };
@@ -252,8 +253,8 @@ struct ForgetWaste {  // these folders of removed messages are gone from the dis
 
 using Command =
     std::variant<Put, PutMany, Reserve, Disconnect, StopWaiting, Heartbeat, Finish, Duplicate, Act,
-                 RunEarly, RunEarlyOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue, SetAdmin,
-                 DeleteQueue, SetScriptError, ForgetWaste>;
+                 RunEarly, RunEarlyOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue,
+                 SetAdmin, DeleteQueue, SetScriptError, ForgetWaste>;
 
 // Messages that one command changes in one batch, at most; it goes on in the next.
 inline constexpr std::int64_t kStepMax = 1000;
@@ -263,8 +264,8 @@ inline constexpr std::int64_t kStepMax = 1000;
 
 struct Ok {};
 using Reply =
-    std::variant<base::Error, Ok, PutDone, PutManyDone, Reserved, HeartbeatDone,
-                 FinishDone, ActDone, RunEarlyDone, Peeked, QueueShown, QueuesListed, EngineStatsDone>;
+    std::variant<base::Error, Ok, PutDone, PutManyDone, Reserved, HeartbeatDone, FinishDone,
+                 ActDone, RunEarlyDone, Peeked, QueueShown, QueuesListed, EngineStatsDone>;
 
 struct Envelope {
   Ticket ticket;

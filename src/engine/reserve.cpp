@@ -21,8 +21,8 @@ Reserved reserved_of(Taken&& taken) {
   return {.messages = std::move(taken.messages), .queues = std::move(taken.names)};
 }
 
-// Whether the reserve goes on with nothing: `taken` is empty, or the first part of the answer, which
-// is told here; then `ticket` and `reserve` become those of the rest.
+// Whether the reserve goes on with nothing: `taken` is empty, or the first part of the answer,
+// which is told here; then `ticket` and `reserve` become those of the rest.
 bool tell_part(Desk& desk, Ticket& ticket, Reserve& reserve, Taken& taken) {
   const std::int64_t got = std::ssize(taken.messages);
   if (got == 0) return true;
@@ -202,8 +202,7 @@ Result<Step> decide(Desk& desk, StopWaiting& /*stop*/) {
   desk.turns.for_each_of(connection, [](Command& command) {
     if (auto* reserve = std::get_if<Reserve>(&command)) reserve->wait_until.reset();
   });
-  for (const Waiters::Waiter& waiter :
-       desk.waiters.take_all(connection.first, connection.second)) {
+  for (const Waiters::Waiter& waiter : desk.waiters.take_all(connection.first, connection.second)) {
     desk.answer(waiter.ticket, Reserved{});
   }
   desk.turns.release(connection);

@@ -73,7 +73,7 @@ struct Pipeline::Impl {
   // Whoever has the turn of the mailbox's reader:
   std::chrono::steady_clock::time_point sleeps_until;  // the engine thread, at most
   std::chrono::steady_clock::duration small_batch{};   // how long one takes, a moving mean
-  bool broken = false;   // the store wants to be opened again
+  bool broken = false;                                 // the store wants to be opened again
   bool deposed = false;  // somebody else has opened it: this engine is at its end
   core::Outbox outbox;
   std::vector<std::vector<Delivery>> by_door;
