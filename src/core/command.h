@@ -22,8 +22,7 @@ struct Ticket {
   std::uint32_t door = 0;        // which door of the server
   std::uint64_t connection = 0;  // of that door, never reused while the server runs
   std::uint64_t request = 0;     // the door's own
-  // Behind a reserve of its connection that waits, it waits too: commands of this connection are
-  // done one after the other.
+  // While a reserve of this connection waits, this command waits behind it.
   bool in_turn = false;
   // The uid at the other end of a unix socket; -1: nobody says who calls.
   std::int64_t caller_uid = -1;
@@ -65,8 +64,8 @@ struct ReserveQueue {
 struct Reserve {
   std::shared_ptr<const std::vector<ReserveQueue>> queues;
   std::int64_t limit = 1;
-  // As `limit` reserves of one message, with the requests of the ticket and those after it: what
-  // there is is told at once, and the others (from its number on) are answered later.
+  // The same as `limit` single reserves with consecutive request numbers. Messages that are there
+  // are answered now, the rest later.
   bool each = false;
   std::optional<Instant> wait_until;  // absent: do not wait. Instant::max(): for ever
   Millis lease_guard{
@@ -85,8 +84,8 @@ struct Reserved {
 };
 // The connection is gone: forget its waiting reserves, give back its LeaseEnd::connection leases.
 struct Disconnect {};
-// The connection waits no more: its reserve that waits ends with nothing, those behind it find what
-// they find. No reply of its own.
+// Ends the waiting reserve of the connection with no message; the commands behind it then run. No
+// reply of its own.
 struct StopWaiting {};
 
 struct Heartbeat {

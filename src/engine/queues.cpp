@@ -59,7 +59,7 @@ Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
     return fail(Code::exists, fmt::format("queue '{}' exists with other settings", define.queue),
                 fmt::format("change it: rq queue set {} …", define.queue));
   }
-  // Whoever sets its settings by hand wants to keep it.
+  // Settings that are set by hand make an on-demand queue permanent.
   const bool kept = queue.on_demand && !define.on_demand;
   if (same && !kept) return {};
   queue.settings = std::move(define.settings);

@@ -61,7 +61,7 @@ std::vector<LineWindows::Change> LineWindows::changes(core::QueueId queue, const
   for (const Change& change : changes_) {
     if (change.queue == queue && change.key > after && change.key <= last) out.push_back(change);
   }
-  // The last one of each key first, and only that one stays.
+  // Keeps only the last change of each key.
   std::reverse(out.begin(), out.end());
   std::stable_sort(out.begin(), out.end(),
                    [](const Change& a, const Change& b) { return a.key < b.key; });
