@@ -14,7 +14,7 @@
 #include <deque>
 #include <optional>
 
-#include "base/limits.h"
+#include "client/limits.h"
 #include "client/sse_reader.h"
 
 namespace rq::client {
@@ -35,13 +35,6 @@ constexpr std::chrono::seconds kStreamSilenceMax{45};
 constexpr std::chrono::seconds kHangUpWait{2};
 constexpr std::chrono::milliseconds kSweepEvery{500};
 constexpr std::size_t kReadBytes = 64 * base::kKiB;  // at most, of one reply at a time
-
-Code code_named(std::string_view name) {
-  for (const base::CodeRow& row : base::code_table()) {
-    if (row.name == name) return row.code;
-  }
-  return Code::internal;
-}
 
 // Connects `socket`, then calls then(error_code). `owner` keeps socket and resolver alive.
 template <typename Then>
@@ -116,7 +109,8 @@ Error error_of_json(std::string_view text) {
     return found != nullptr && found->is_string() ? std::string(found->get_string())
                                                   : std::string();
   };
-  return fail(code_named(field("code")), field("message"), field("remedy"));
+  return fail(base::code_of(field("code")).value_or(Code::internal), field("message"),
+              field("remedy"));
 }
 
 Error error_of(const Reply& reply) {
@@ -232,7 +226,7 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
 
   void read(const ConnectionPtr& connection) {
     connection->parser.emplace();
-    connection->parser->body_limit(base::kReplyBytesMax);
+    connection->parser->body_limit(kReplyBytesMax);
     connection->buffer.reserve(kReadBytes);  // else it reads 512 bytes at a time
     http::async_read(connection->socket, connection->buffer, *connection->parser,
                      [self = shared_from_this(), connection](const error_code& error, std::size_t) {
@@ -282,7 +276,7 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
       if (!closed) read(connection);
       return;
     }
-    if (keeps && idle.size() < base::kIdleConnectionsMax) {
+    if (keeps && idle.size() < kIdleConnectionsMax) {
       // Before the callback, so that what it asks next finds the connection.
       const Waiting done = take_first(connection);
       idle.push_back(connection);
@@ -421,8 +415,7 @@ struct AsyncClient::Impl : std::enable_shared_from_this<AsyncClient::Impl> {
     if (closed) return;
     if (stream->up) stream->subscriber.on_down();
     stream->up = false;
-    stream->delay =
-        std::clamp(stream->delay * 2, base::kReconnectDelayMin, base::kReconnectDelayMax);
+    stream->delay = std::clamp(stream->delay * 2, kReconnectDelayMin, kReconnectDelayMax);
     stream->timer.expires_after(stream->delay);
     stream->timer.async_wait([self = shared_from_this(), stream](const error_code& error) {
       if (!error && !self->closed) self->start(stream);

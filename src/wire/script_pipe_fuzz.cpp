@@ -31,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   RQ_CHECK(whole == lines_of(bytes, chunk));
   rq::wire::PipeVerdict verdict;
   for (const std::string& text : whole) {
-    RQ_CHECK(text.size() <= rq::base::kPipeLineBytesMax);
+    RQ_CHECK(text.size() <= rq::wire::kPipeLineBytesMax);
     const rq::wire::PipeLine line = rq::wire::parse_pipe_line(text);
     RQ_CHECK(line.delay_s >= 0);
     const auto before = verdict.decisive;

@@ -21,6 +21,14 @@ using base::Result;
 using boost::system::error_code;
 using client::Reply;
 
+// Duplicates of one script that wait; more are read when these are done.
+constexpr std::size_t kDupsWaitingMax = 64;
+// So many quick failures in a row, and starts back off.
+constexpr int kStormFailures = 5;
+constexpr Millis kStormQuick{300};  // a failure is quick below this
+constexpr Millis kStormDelayMin{100};
+constexpr Millis kStormDelayMax{10'000};
+
 constexpr std::string_view kEventsPath = "/v1/events?kinds=queue,queue_removed,stop";
 constexpr Millis kDiskDelay{5'000};  // before a message whose folder cannot be made is tried again
 constexpr Millis kMachineDelay{1'000};  // the same, for a machine out of processes or memory
@@ -149,13 +157,13 @@ void Loop::give_back_ahead(Station& station) {
 void Loop::bound_ahead(const StationPtr& station) {
   if (station->ahead_timer_armed) return;
   station->ahead_timer_armed = true;
-  station->ahead_timer.expires_after(base::kAheadHold);
+  station->ahead_timer.expires_after(kAheadHold);
   station->ahead_timer.async_wait(
       [this, station, first = station->ahead.front()->message.seq](const error_code& error) {
         station->ahead_timer_armed = false;
         if (error || station->ahead.empty()) return;
         if (station->ahead.front()->message.seq == first) {
-          station->usual = base::kAheadScriptMax;
+          station->usual = kAheadScriptMax;
           give_back_ahead(*station);
         } else {
           bound_ahead(station);
@@ -310,7 +318,7 @@ void Loop::on_line(ChildId child, const wire::PipeLine& line) {
   switch (line.word) {
     case wire::PipeWord::dup:
       attempt->dups.push_back(line);
-      if (attempt->dups.size() >= base::kDupsWaitingMax) supervisor_.set_reading(child, false);
+      if (attempt->dups.size() >= kDupsWaitingMax) supervisor_.set_reading(child, false);
       next_dup(attempt);
       [[fallthrough]];
     case wire::PipeWord::run:
@@ -481,11 +489,11 @@ void Loop::note_for_storm(Station& station, std::string_view outcome, const Ende
     station.quick_failures = 0;
     return;
   }
-  if (outcome != "failed" || ended.wall >= base::kStormQuick) return;
-  const int beyond = ++station.quick_failures - base::kStormFailures;
+  if (outcome != "failed" || ended.wall >= kStormQuick) return;
+  const int beyond = ++station.quick_failures - kStormFailures;
   if (beyond < 0) return;
   const Millis delay =
-      std::min<Millis>(base::kStormDelayMin * (1LL << std::min(beyond, 20)), base::kStormDelayMax);
+      std::min<Millis>(kStormDelayMin * (1LL << std::min(beyond, 20)), kStormDelayMax);
   station.held_until = Steady::now() + delay;
   spdlog::warn("queue '{}': {} quick failures in a row, the next start waits {} ms",
                station.view.name, station.quick_failures, delay.count());

@@ -27,6 +27,11 @@
 
 namespace rq::worker {
 
+// A queue of scripts shorter than this on average has its next messages leased ahead of their
+// slots, for at most kAheadHold each; then they go back, not begun.
+inline constexpr std::chrono::milliseconds kAheadScriptMax{20};
+inline constexpr std::chrono::milliseconds kAheadHold{100};
+
 struct LoopFacts {
   std::string dir;   // absolute
   std::string name;  // of the worker
@@ -64,8 +69,8 @@ class Loop : private Watcher {
     bool removed = false;
     std::int64_t busy = 0;         // slots in use
     std::deque<AttemptPtr> ahead;  // leased, and next when a slot is free (lead())
-    std::chrono::microseconds usual = base::kAheadScriptMax;  // of a script, a moving mean
-    std::int64_t asked = 0;  // messages asked for and not yet there
+    std::chrono::microseconds usual = kAheadScriptMax;  // of a script, a moving mean
+    std::int64_t asked = 0;                             // messages asked for and not yet there
     std::unordered_set<client::AsyncClient::RequestId> reserves;
     int quick_failures = 0;              // in a row
     std::chrono::milliseconds delay{0};  // after a failed reserve

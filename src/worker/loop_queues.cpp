@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "client/limits.h"
 #include "worker/loop.h"
 
 namespace rq::worker {
@@ -26,6 +27,8 @@ using base::Millis;
 using base::Result;
 using boost::system::error_code;
 using client::Reply;
+
+constexpr std::int64_t kAheadMax = 64;  // messages of one queue, leased ahead of their slots
 
 constexpr int kReserveWaitSeconds = 60;
 constexpr Millis kReserveTimeout{(kReserveWaitSeconds + 15) * 1000};
@@ -336,8 +339,8 @@ void Loop::send() {
 // How many messages to lease ahead of the slots. Between two short scripts a slot would wait for
 // the server longer than it runs (measured: a quarter of the machine idle).
 std::int64_t Loop::lead(const Station& station) {
-  if (station.usual >= base::kAheadScriptMax || station.quick_failures > 0) return 0;
-  return std::min(2 * station.view.settings.num_workers, base::kAheadMax);
+  if (station.usual >= kAheadScriptMax || station.quick_failures > 0) return 0;
+  return std::min(2 * station.view.settings.num_workers, kAheadMax);
 }
 
 std::int64_t Loop::wanted(const StationPtr& station) {
@@ -421,7 +424,7 @@ void Loop::reserved(const StationPtr& station, std::int64_t count, const Result<
                  messages.error().message);
   }
   station->delay =
-      std::clamp(station->delay * 2, base::kReconnectDelayMin, base::kReconnectDelayMax);
+      std::clamp(station->delay * 2, client::kReconnectDelayMin, client::kReconnectDelayMax);
   station->held_until = std::max(station->held_until, Steady::now() + station->delay);
   fill_later(station);
 }

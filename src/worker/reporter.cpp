@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "client/limits.h"
 #include "worker/messages.h"
 
 namespace rq::worker {
@@ -267,7 +268,8 @@ void Reporter::drop(const std::string& token) {
 void Reporter::retry_later() {
   if (retry_armed_) return;
   retry_armed_ = true;
-  retry_delay_ = std::clamp(retry_delay_ * 2, base::kReconnectDelayMin, base::kReconnectDelayMax);
+  retry_delay_ =
+      std::clamp(retry_delay_ * 2, client::kReconnectDelayMin, client::kReconnectDelayMax);
   retry_timer_.expires_after(retry_delay_);
   retry_timer_.async_wait([this](const error_code&) {
     // Cancelled by retry_now, or the time has come: the same to do.

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "core/name.h"
+#include "doors/beanstalk/limits.h"
 #include "doors/beanstalk/stats.h"
 #include "doors/beanstalk/words.h"
 
@@ -94,8 +95,8 @@ std::size_t Session::feed(std::string_view in) {
   blocked_ = false;
   std::size_t done = 0;
   while (!ending_ && in.size() - done >= wanted_) {
-    if (slots_.size() - head_ >= base::kBeanstalkInFlightMax ||
-        out_.size() - sent_ >= base::kBeanstalkOutBytesMax || put_bytes_ >= kBodyBytesInFlight) {
+    if (slots_.size() - head_ >= kInFlightMax || out_.size() - sent_ >= kOutBytesMax ||
+        put_bytes_ >= kBodyBytesInFlight) {
       blocked_ = true;
       break;
     }
@@ -780,7 +781,7 @@ void Session::out_sent(std::size_t bytes) {
   if (sent_ == out_.size()) {
     out_.clear();
     sent_ = 0;
-  } else if (sent_ >= base::kBeanstalkOutBytesMax) {
+  } else if (sent_ >= kOutBytesMax) {
     out_.erase(0, sent_);
     sent_ = 0;
   }
