@@ -36,11 +36,11 @@ constexpr std::chrono::seconds kLastWordsWait{10};  // for a server that is gone
 
 }  // namespace
 
-Loop::Loop(LoopFacts facts, client::Endpoint endpoint, RunningRecord& record)
+Loop::Loop(LoopFacts facts, client::Server server, RunningRecord& record)
     : facts_(std::move(facts)),
       record_(record),
       io_(1),
-      client_(io_, std::move(endpoint)),
+      client_(io_, std::move(server)),
       supervisor_(*this),
       reporter_(io_, client_,
                 {.on_stop = [this](const std::string& token) { stop_attempt(token); },
@@ -79,10 +79,11 @@ void Loop::hand_back(const std::vector<std::string>& tokens) {
 int Loop::run() {
   wait_children();
   wait_signals();
-  client_.subscribe(
-      kEventsPath,
-      {.on_event = [this](std::string_view event, std::string_view data) { on_event(event, data); },
-       .on_down = [this] { on_down(); }});
+  events_.emplace(io_, client_, std::string(kEventsPath),
+                  client::Subscription::Listener{
+                      .on_event = [this](std::string_view event,
+                                         std::string_view data) { on_event(event, data); },
+                      .on_down = [this] { on_down(); }});
   io_.run();
   return 0;
 }

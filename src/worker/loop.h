@@ -15,7 +15,8 @@
 #include <unordered_set>
 #include <vector>
 
-#include "client/async_client.h"
+#include "client/http_client.h"
+#include "client/subscription.h"
 #include "worker/environment.h"
 #include "worker/folder.h"
 #include "worker/messages.h"
@@ -42,7 +43,7 @@ struct LoopFacts {
 // Thread: one.
 class Loop : private Watcher {
  public:
-  Loop(LoopFacts facts, client::Endpoint endpoint, RunningRecord& record);
+  Loop(LoopFacts facts, client::Server server, RunningRecord& record);
   ~Loop() override;
 
   // Leases of a worker before this one: they are given back.
@@ -71,7 +72,7 @@ class Loop : private Watcher {
     std::deque<AttemptPtr> ahead;  // leased, and next when a slot is free (lead())
     std::chrono::microseconds usual = kAheadScriptMax;  // of a script, a moving mean
     std::int64_t asked = 0;                             // messages asked for and not yet there
-    std::unordered_set<client::AsyncClient::RequestId> reserves;
+    std::unordered_set<client::HttpClient::RequestId> reserves;
     int quick_failures = 0;              // in a row
     std::chrono::milliseconds delay{0};  // after a failed reserve
     Steady::time_point held_until;       // no starts before
@@ -103,6 +104,8 @@ class Loop : private Watcher {
   void on_event(std::string_view event, std::string_view data);
   void on_down();
   void greet();
+  void get(std::string target, client::Done done);
+  void post(std::string target, std::string body, client::Done done);
   void load_queues();
   void load_queue(const std::string& name);
   void apply(QueueView view);
@@ -157,7 +160,8 @@ class Loop : private Watcher {
   LoopFacts facts_;
   RunningRecord& record_;
   boost::asio::io_context io_;
-  client::AsyncClient client_;
+  client::HttpClient client_;
+  std::optional<client::Subscription> events_;
   Supervisor supervisor_;
   Reporter reporter_;
   base::Fd signal_fd_;

@@ -102,8 +102,17 @@ void Loop::greet() {
   });
 }
 
+void Loop::get(std::string target, client::Done done) {
+  client_.send(
+      {.target = std::move(target), .done = std::move(done), .retry = client::Retry::once});
+}
+
+void Loop::post(std::string target, std::string body, client::Done done) {
+  client_.send(client::post_json(std::move(target), std::move(body), std::move(done)));
+}
+
 void Loop::load_queues() {
-  client_.get("/v1/queues", [this](const Result<Reply>& reply) {
+  get("/v1/queues", [this](const Result<Reply>& reply) {
     const Result<json::value> value = body_of(reply);
     const json::value* list =
         value && value->is_object() ? value->get_object().if_contains("queues") : nullptr;
@@ -135,7 +144,7 @@ void Loop::load_queues() {
 }
 
 void Loop::load_queue(const std::string& name) {
-  client_.get("/v1/queues/" + name, [this, name](const Result<Reply>& reply) {
+  get(client::queue_path(name), [this, name](const Result<Reply>& reply) {
     const Result<json::value> value = body_of(reply);
     if (!value) {
       if (value.error().code == Code::not_found) remove_station(name);
@@ -257,15 +266,15 @@ void Loop::tell_error(const StationPtr& station) {
   } else {
     body["error"] = clean_text(station->error, base::kTextBytesMax, Keep::start);
   }
-  client_.post(fmt::format("/v1/queues/{}/script-error", station->view.name), json::serialize(body),
-               [this, station, told = station->error](const Result<Reply>& reply) {
-                 station->telling = false;
-                 // Else the greeting of the next server, or the next change, tells it.
-                 if (!reply || reply->status != 200) return;
-                 station->view.script_error = told;
-                 tell_error(station);
-                 fill(station);
-               });
+  post(client::queue_path(station->view.name, "/script-error"), json::serialize(body),
+       [this, station, told = station->error](const Result<Reply>& reply) {
+         station->telling = false;
+         // Else the greeting of the next server, or the next change, tells it.
+         if (!reply || reply->status != 200) return;
+         station->view.script_error = told;
+         tell_error(station);
+         fill(station);
+       });
 }
 
 void Loop::watch_errors() {
@@ -333,7 +342,8 @@ void Loop::send() {
     if (count <= 0) continue;
     reserve(station, count, std::exchange(endings, std::nullopt));
   }
-  if (endings) client_.post(Reporter::kFinishPath, endings->json, std::move(endings->done));
+  if (endings)
+    post(std::string(Reporter::kFinishPath), std::move(endings->json), std::move(endings->done));
 }
 
 // How many messages to lease ahead of the slots. Between two short scripts a slot would wait for
@@ -379,22 +389,20 @@ void Loop::reserve(const StationPtr& station, std::int64_t count,
   const std::string text = json::serialize(body);
   station->asked += count;
   // The callback never runs inside post(), so the id is known before it is needed.
-  auto id = std::make_shared<client::AsyncClient::RequestId>(0);
-  client::AsyncClient::Request request{.path = "/v1/reserve",
-                                       .json = text,
-                                       .done =
-                                           [this, station, count, id](const Result<Reply>& reply) {
-                                             station->reserves.erase(*id);
-                                             station->asked -= count;
-                                             reserved(station, count, reply);
-                                           },
-                                       .timeout = kReserveTimeout};
+  auto id = std::make_shared<client::HttpClient::RequestId>(0);
+  client::Request request = client::post_json(
+      "/v1/reserve", text, [this, station, count, id](const Result<Reply>& reply) {
+        station->reserves.erase(*id);
+        station->asked -= count;
+        reserved(station, count, reply);
+      });
+  request.timeout = kReserveTimeout;
   if (endings) {
-    *id = client_.post_both(
-        {.path = Reporter::kFinishPath, .json = endings->json, .done = std::move(endings->done)},
-        std::move(request));
+    *id = client_.send_both(client::post_json(std::string(Reporter::kFinishPath),
+                                              std::move(endings->json), std::move(endings->done)),
+                            std::move(request));
   } else {
-    *id = client_.post(request.path, text, std::move(request.done), kReserveTimeout);
+    *id = client_.send(std::move(request));
   }
   station->reserves.insert(*id);
 }

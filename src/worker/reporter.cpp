@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 #include <utility>
 
@@ -71,7 +72,7 @@ bool passes(const Error& error) {
 
 }  // namespace
 
-Reporter::Reporter(boost::asio::io_context& io, client::AsyncClient& client, Listener listener)
+Reporter::Reporter(boost::asio::io_context& io, client::HttpClient& client, Listener listener)
     : io_(io),
       client_(client),
       listener_(std::move(listener)),
@@ -140,13 +141,13 @@ void Reporter::beat(std::vector<std::string> tokens, std::function<void()> then)
     }
     const bool last = tokens.empty();
     const json::object body{{"items", std::move(items)}};
-    client_.post("/v1/heartbeat", json::serialize(body),
-                 [this, part = std::move(part),
-                  then = last ? std::exchange(then, nullptr)
-                              : decltype(then){}](Result<client::Reply> reply) {
-                   beaten(part, reply);
-                   if (then) then();
-                 });
+    client_.send(client::post_json("/v1/heartbeat", json::serialize(body),
+                                   [this, part = std::move(part),
+                                    then = last ? std::exchange(then, nullptr)
+                                                : decltype(then){}](Result<client::Reply> reply) {
+                                     beaten(part, reply);
+                                     if (then) then();
+                                   }));
   }
 }
 
@@ -166,8 +167,8 @@ void Reporter::beaten(const std::vector<std::string>& tokens, const Result<clien
     // An ended one is not lost: its finish is under way, and its answer decides.
     if (leases_.count(token) == 0 || finishes_.count(token) != 0) continue;
     const json::value& item = items->at(i);
-    if (const json::value* error = error_in(item)) {
-      const Error what = client::error_of_json(json::serialize(*error));
+    if (error_in(item) != nullptr) {
+      const Error what = client::error_in(item.get_object());
       if (!passes(what)) {
         spdlog::warn("lease {} is lost: {}", token, what.message);
         forget(token);
@@ -228,7 +229,8 @@ void Reporter::sent(const std::vector<std::string>& tokens, const Result<client:
     // One of them spoils the request: each alone, then.
     for (const std::string& token : tokens) {
       Endings one = endings({token});
-      client_.post(kFinishPath, one.json, std::move(one.done));
+      client_.send(
+          client::post_json(std::string(kFinishPath), std::move(one.json), std::move(one.done)));
     }
     return;
   }
@@ -238,8 +240,8 @@ void Reporter::sent(const std::vector<std::string>& tokens, const Result<client:
     std::optional<Error> error;
     if (!items) {
       error = items.error();
-    } else if (const json::value* said = error_in(items->at(i))) {
-      error = client::error_of_json(json::serialize(*said));
+    } else if (error_in(items->at(i)) != nullptr) {
+      error = client::error_in(items->at(i).get_object());
     }
     if (error && passes(*error)) {
       finishes_.at(token).sending = Sending::waits;
@@ -316,20 +318,24 @@ void Reporter::send_progress() {
   progress_in_flight_ = true;
   const json::object body{{"items", std::move(items)}};
   // A text that does not get through is not told again: the next one will, or the end.
-  client_.post("/v1/progress", json::serialize(body), [this](Result<client::Reply>) {
-    progress_timer_.expires_after(kProgressEvery);
-    progress_timer_.async_wait([this](const error_code& error) {
-      if (error) return;
-      progress_in_flight_ = false;
-      progress_soon();
-    });
-  });
+  client_.send(client::post_json("/v1/progress", json::serialize(body),
+                                 [this](const Result<client::Reply>&) {
+                                   progress_timer_.expires_after(kProgressEvery);
+                                   progress_timer_.async_wait([this](const error_code& error) {
+                                     if (error) return;
+                                     progress_in_flight_ = false;
+                                     progress_soon();
+                                   });
+                                 }));
 }
 
 void Reporter::duplicate(const std::string& token, std::string_view queue, std::int64_t delay_s,
-                         client::AsyncClient::Done done) {
+                         client::Done done) {
   const json::object body{{"token", token}, {"queue", queue}, {"delay_s", delay_s}};
-  client_.post("/v1/duplicate", json::serialize(body), std::move(done));
+  client::Request request =
+      client::post_json("/v1/duplicate", json::serialize(body), std::move(done));
+  request.retry = client::Retry::never;  // a second one would be a second duplicate
+  client_.send(std::move(request));
 }
 
 }  // namespace rq::worker

@@ -14,7 +14,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
-#include "client/async_client.h"
+#include "client/http_client.h"
 
 namespace rq::worker {
 
@@ -36,7 +36,7 @@ class Reporter {
     std::function<void()> on_idle;                          // the last Finish was answered
     std::function<void()> on_ending;                        // take_endings() has something
   };
-  Reporter(boost::asio::io_context& io, client::AsyncClient& client, Listener listener);
+  Reporter(boost::asio::io_context& io, client::HttpClient& client, Listener listener);
 
   // From now on the lease is kept alive, until its finish has been answered.
   void track(const std::string& token, base::Millis length);
@@ -46,7 +46,7 @@ class Reporter {
   void finish(Finish finish);
   struct Endings {
     std::string json;  // for /v1/finish
-    client::AsyncClient::Done done;
+    client::Done done;
   };
   [[nodiscard]] std::optional<Endings> take_endings();
   static constexpr std::string_view kFinishPath = "/v1/finish";
@@ -54,7 +54,7 @@ class Reporter {
   void progress(const std::string& token, std::string text);
   // RQ's dup; `done` gets the answer as JSON, or the error.
   void duplicate(const std::string& token, std::string_view queue, std::int64_t delay_s,
-                 client::AsyncClient::Done done);
+                 client::Done done);
 
   // Asks at once which leases still live (after a reconnect), then calls `then`.
   void beat_all(std::function<void()> then);
@@ -87,7 +87,7 @@ class Reporter {
   void send_progress();
 
   boost::asio::io_context& io_;
-  client::AsyncClient& client_;
+  client::HttpClient& client_;
   Listener listener_;
   std::unordered_map<std::string, Lease> leases_;
   std::unordered_map<std::string, Pending> finishes_;

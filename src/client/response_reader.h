@@ -1,0 +1,52 @@
+#pragma once
+// Reads one HTTP/1.1 answer from bytes in any chunking: its head, then its body in pieces. Interim
+// answers (100 Continue) are read over. No socket, no copy of the body.
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace rq::client {
+
+class ResponseReader {
+ public:
+  // Takes a piece of the body; status() is known by then. False: enough.
+  using OnBody = std::function<bool(std::string_view piece)>;
+  enum class State : std::uint8_t {
+    more,    // not at its end yet
+    done,    // all of it has been read
+    enough,  // on_body wants no more
+    broken,  // this is no HTTP answer, or it ends in the middle; what() says why
+  };
+
+  explicit ResponseReader(OnBody on_body);
+  ~ResponseReader();
+  ResponseReader(const ResponseReader&) = delete;
+  ResponseReader& operator=(const ResponseReader&) = delete;
+
+  // Reads from `bytes`, and says in `used` how many it has taken; the rest is to be given again,
+  // with more behind it. After `more` only.
+  [[nodiscard]] State feed(std::string_view bytes, std::size_t& used);
+  // The peer has closed the connection: `done` when that is how the body ends.
+  [[nodiscard]] State end_of_input();
+
+  [[nodiscard]] bool got_some() const;  // has any byte been read?
+  [[nodiscard]] unsigned status() const;
+  [[nodiscard]] const std::string& content_type() const;
+  [[nodiscard]] bool keep_alive() const;  // after `done`
+  [[nodiscard]] const std::string& what() const { return what_; }
+
+ private:
+  class Parser;
+
+  State broken(std::string why);
+
+  OnBody on_body_;
+  std::unique_ptr<Parser> parser_;
+  std::string what_;
+  bool had_interim_ = false;
+};
+
+}  // namespace rq::client
