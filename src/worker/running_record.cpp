@@ -17,8 +17,8 @@
 #include <chrono>
 #include <cstring>
 
-#include "base/check.h"
 #include "base/bytes.h"
+#include "base/check.h"
 #include "worker/process_tree.h"
 
 namespace rq::worker {

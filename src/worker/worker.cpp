@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <memory>
 
@@ -76,9 +77,12 @@ Result<int> run_worker(const WorkerOptions& options) {
   facts.base_url_fixed = !options.base_url.empty();
   facts.worker.version = RQ_VERSION;
   facts.worker.env = options.env;
-  Loop loop(std::move(facts), std::move(server), *record);
+  boost::asio::io_context io(1);
+  Loop loop(io, std::move(facts), std::move(server), *record);
   loop.hand_back(leftovers.tokens);
-  return loop.run();
+  loop.start();
+  io.run();
+  return 0;
 }
 
 }  // namespace rq::worker
