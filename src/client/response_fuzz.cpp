@@ -1,5 +1,6 @@
 // No bytes from a server break the readers of answers and events, and no chunking changes what they
 // read.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -15,6 +16,8 @@ namespace {
 using rq::client::ResponseReader;
 using State = ResponseReader::State;
 
+constexpr std::size_t kChunkSizes = 3;
+
 struct Seen {
   State state = State::more;
   unsigned status = 0;
@@ -23,7 +26,8 @@ struct Seen {
   bool operator==(const Seen&) const = default;
 };
 
-Seen read(std::string_view bytes, std::size_t chunk) {
+// What is read from `bytes`, which come in pieces of these sizes, in turns.
+Seen read(std::string_view bytes, std::basic_string_view<std::uint8_t> sizes) {
   Seen seen;
   rq::client::SseReader events;
   ResponseReader reader([&](std::string_view piece) {
@@ -33,8 +37,10 @@ Seen read(std::string_view bytes, std::size_t chunk) {
     });
   });
   std::string buffer;
-  for (std::size_t at = 0; at < bytes.size() && seen.state == State::more; at += chunk) {
-    buffer.append(bytes.substr(at, chunk));
+  for (std::size_t turn = 0; !bytes.empty() && seen.state == State::more; ++turn) {
+    const std::size_t chunk = std::size_t{sizes[turn % sizes.size()]} + 1;
+    buffer.append(bytes.substr(0, chunk));
+    bytes.remove_prefix(std::min(chunk, bytes.size()));
     std::size_t used = 0;
     seen.state = reader.feed(buffer, used);
     RQ_CHECK(used <= buffer.size());
@@ -50,12 +56,11 @@ Seen read(std::string_view bytes, std::size_t chunk) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size == 0) return 0;
-  // The first byte chooses the chunking.
-  const std::size_t chunk = std::size_t{data[0]} + 1;
-  const std::string bytes(data + 1, data + size);
-  const Seen whole = read(bytes, bytes.size() + 1);
-  const Seen pieces = read(bytes, chunk);
+  if (size < kChunkSizes) return 0;
+  const std::string bytes(data + kChunkSizes, data + size);
+  const std::uint8_t large = 255;
+  const Seen whole = read(bytes, {&large, 1});
+  const Seen pieces = read(bytes, {data, kChunkSizes});
   RQ_CHECK(whole.state == pieces.state);
   if (whole.state == State::done) {
     RQ_CHECK(whole == pieces);

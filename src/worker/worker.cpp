@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <memory>
 
+#include "base/check.h"
 #include "base/lock_file.h"
 #include "core/name.h"
 #include "worker/loop.h"
@@ -82,6 +83,7 @@ Result<int> run_worker(const WorkerOptions& options) {
   loop.hand_back(leftovers.tokens);
   loop.start();
   io.run();
+  RQ_CHECK(loop.has_ended());
   return 0;
 }
 
