@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "wire/http_chunks.h"
+
 namespace rq::client {
 
 class ResponseReader {
@@ -41,10 +43,18 @@ class ResponseReader {
  private:
   class Parser;
 
+  // Where the next byte belongs, and how the body ends.
+  enum class Framing : std::uint8_t { head, length, chunked, to_end };
+
+  [[nodiscard]] State feed_head(std::string_view bytes, std::size_t& used);
+  [[nodiscard]] State feed_body(std::string_view bytes, std::size_t& used);
   State broken(std::string why);
 
   OnBody on_body_;
   std::unique_ptr<Parser> parser_;
+  Framing framing_ = Framing::head;
+  std::uint64_t left_ = 0;  // of a body whose length is known
+  wire::ChunkReader chunks_;
   std::string what_;
   bool had_interim_ = false;
 };
