@@ -123,7 +123,8 @@ struct Committed {
               // batch may have found nothing
   };
   What what = What::yes;
-  base::Error why{};  // unless yes
+  base::Error why{};    // unless yes
+  bool synced = false;  // all that was ever committed is on disk now
 };
 
 class Store {

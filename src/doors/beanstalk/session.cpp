@@ -315,7 +315,7 @@ void Session::look(const Request& request) {
       break;
     case Verb::stats_tube:
     case Verb::pause_tube: {
-      auto queue = core::queue_name_of_tube(request.tube);
+      auto queue = core::escaped_queue_name(request.tube);
       if (!queue) return say(line_of(Complaint::bad_format));
       tube = request.tube;
       if (request.verb == Verb::stats_tube) {
@@ -520,7 +520,7 @@ void Session::submit_reserve(std::uint64_t request, std::uint32_t count) {
   command.limit = count;
   command.each = true;
   command.wait_until = reserve_until_;
-  command.margin = kSafetyMargin;
+  command.lease_guard = kSafetyMargin;
   command.end = core::LeaseEnd::connection;
   command.make_queue = true;
   host_.submit({0, connection_, request, true}, std::move(command));
