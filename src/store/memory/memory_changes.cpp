@@ -140,7 +140,7 @@ void MemoryStore::abort() {
 
 Committed MemoryStore::fail(Committed::What what, Code code, std::string why) {
   abort();
-  return {what, base::fail(code, std::move(why))};
+  return {what, base::fail(code, std::move(why)), false};
 }
 
 Committed MemoryStore::commit(Sync sync) {
@@ -166,7 +166,7 @@ Committed MemoryStore::commit(Sync sync) {
     return fail(Committed::What::unknown, Code::unknown_outcome, "the answer got lost");
   }
   batch_ = {};
-  return {};
+  return {.synced = disk_->unsynced() == 0};
 }
 
 void MemoryStore::write(Content& to) {

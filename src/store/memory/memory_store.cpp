@@ -25,6 +25,7 @@ Options drawn_from(std::uint64_t seed) {
   out.seed = seed;
   out.rounds_max = 1 + static_cast<int>(seed % 4);
   out.short_lists = seed / 4 % 2 == 1;
+  out.short_due = out.short_lists;
   out.block_max = seed / 8 % 2 == 1 ? 3 : 100;
   out.gap_max = seed / 16 % 2 == 1 ? 5 : 0;
   return out;
@@ -125,9 +126,9 @@ void MemoryStore::load_key(std::string_view key) {
 }
 
 // How many of those that were asked for come: more than before, in any case.
-std::int64_t MemoryStore::draw_length(std::int64_t asked, std::int64_t had) {
+std::int64_t MemoryStore::draw_length(bool may_be_short, std::int64_t asked, std::int64_t had) {
   asked = std::max(asked, had + 1);
-  if (!options_.short_lists || draw(3) != 0) return asked;
+  if (!may_be_short || draw(3) != 0) return asked;
   const auto most = static_cast<std::uint64_t>(std::min<std::int64_t>(asked - had, 1000));
   return had + 1 + static_cast<std::int64_t>(draw(most));
 }
@@ -136,7 +137,7 @@ void MemoryStore::load_list(QueueId queue, Place place, std::int64_t n) {
   List& list = batch_.lists[{queue, place}];
   if (n <= 0 || list.complete) return;
   list.asked = std::max(list.asked, n);
-  const std::int64_t most = draw_length(list.asked, list.n);
+  const std::int64_t most = draw_length(options_.short_lists, list.asked, list.n);
   std::int64_t i = 0;
   list.complete = true;
   std::vector<Seq> found;
@@ -195,7 +196,7 @@ void MemoryStore::load_due(std::int64_t n) {
     });
   }
   const auto take = [&](const std::set<Key>& from, std::vector<Seq>& to) {
-    const std::int64_t most = draw_length(n, 0);
+    const std::int64_t most = draw_length(options_.short_due, n, 0);
     for (const auto& [at, seq] : from) {
       if (std::ssize(to) == most) break;
       load_row(seq, true);
@@ -210,7 +211,7 @@ void MemoryStore::load_due(std::int64_t n) {
   }
   std::stable_sort(batch_.timers.begin(), batch_.timers.end(),
                    [](const Timer& a, const Timer& b) { return a.at < b.at; });
-  const auto most = static_cast<std::size_t>(draw_length(n, 0));
+  const auto most = static_cast<std::size_t>(draw_length(options_.short_due, n, 0));
   if (batch_.timers.size() > most) batch_.timers.resize(most);
 }
 

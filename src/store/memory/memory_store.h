@@ -23,9 +23,10 @@ enum class Fault : std::uint8_t { none, no, unknown_and_done, unknown_and_not };
 
 struct Options {
   int rounds_max = 4;
-  bool short_lists = false;
-  Seq block_max = 100;  // numbers set aside at once
-  Seq gap_max = 0;      // numbers left out between two blocks
+  bool short_lists = false;  // of lines and places
+  bool short_due = false;    // of what is due
+  Seq block_max = 100;       // numbers set aside at once
+  Seq gap_max = 0;           // numbers left out between two blocks
   std::uint64_t seed = 1;
   // Called before each load and each commit, first of all; others may go on meanwhile.
   std::function<void()> turn;
@@ -124,7 +125,7 @@ class MemoryStore final : public Store {
   };
 
   [[nodiscard]] std::uint64_t draw(std::uint64_t below);
-  [[nodiscard]] std::int64_t draw_length(std::int64_t asked, std::int64_t had);
+  [[nodiscard]] std::int64_t draw_length(bool may_be_short, std::int64_t asked, std::int64_t had);
   [[nodiscard]] const Content& seen() const;
   void load_row(Seq seq, bool payload);
   void load_key(std::string_view key);
