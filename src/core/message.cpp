@@ -85,6 +85,7 @@ Message Message::copy() const {
   m.priority = priority;
   m.created = created;
   m.due = due;
+  m.order = order;
   m.finished = finished;
   m.attempts = attempts;
   m.failures = failures;

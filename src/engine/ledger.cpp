@@ -240,6 +240,8 @@ void Ledger::keep_or_remove(Record& record) {
   } else if (armed == Instant{}) {
     // Whether older ones are there the rule finds out, once for each start of the server.
     arm(entry, what, n == 1 ? message.finished + keep.age : batch_.now);
+  } else if (armed > message.finished + keep.age) {
+    arm(entry, what, message.finished + keep.age);  // the clock was stepped back
   }
 }
 

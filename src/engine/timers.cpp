@@ -96,14 +96,17 @@ Result<void> fire(Desk& desk, const Timer& timer) {
     case Timer::What::keep_done:
     case Timer::What::keep_err:
       return sweep(desk, *entry, timer.what);
-    case Timer::What::resume:
-      resume(desk, *entry);
+    // A command of this batch may have changed what the timer was armed for.
+    case Timer::What::resume: {
+      const Instant until = entry->queue.paused_until;
+      if (until != Instant{} && until <= desk.batch.now) resume(desk, *entry);
       return {};
+    }
     case Timer::What::idle:
-      look_at_idle(desk, *entry);
+      if (entry->queue.on_demand) look_at_idle(desk, *entry);
       return {};
     case Timer::What::going:
-      return go_on_deleting(desk, *entry);
+      return entry->queue.going ? go_on_deleting(desk, *entry) : Result<void>{};
   }
   return {};
 }
