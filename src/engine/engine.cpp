@@ -153,8 +153,8 @@ Result<void> Engine::take(Envelope& envelope) {
 Result<void> Engine::step(Envelope& envelope, Instant since) {
   desk_.ticket = envelope.ticket;
   desk_.batch.caller_uid = envelope.ticket.caller_uid;
-  auto step = std::visit([this](auto& command) { return decide(desk_, command); },
-                         envelope.command);
+  auto step =
+      std::visit([this](auto& command) { return decide(desk_, command); }, envelope.command);
   if (std::holds_alternative<Disconnect>(envelope.command)) disconnected_.push_back(desk_.ticket);
   if (!step) {
     desk_.answer(step.error());

@@ -21,8 +21,7 @@ Place place_of(Timer::What what) {
 // Finished messages go when they are too old or too many; the timer is set for the next one.
 Result<void> sweep(Desk& desk, Entry& entry, Timer::What what) {
   const QueueSettings& settings = entry.queue.settings;
-  const Retention& keep =
-      what == Timer::What::keep_err ? settings.keep_err : settings.keep_done;
+  const Retention& keep = what == Timer::What::keep_err ? settings.keep_err : settings.keep_done;
   const QueueId queue = entry.queue.id;
   for (std::int64_t i = 0; i < kRetentionStep; ++i) {
     RQ_TRY_ASSIGN(oldest, desk.store.first(queue, place_of(what)));

@@ -19,9 +19,11 @@ std::vector<Factory> all_stores() {
   return {
       sqlite_store("sqlite", {}),
       // With its threads, a small log, and lines that are long when a few messages stand in them.
-      sqlite_store("sqlite_in_small_pieces",
-                   {.wal_bytes = 64 * 1024, .threads = true, .line_max = 8, .line_read = 2,
-                    .line_ahead = 6}),
+      sqlite_store("sqlite_in_small_pieces", {.wal_bytes = 64 * 1024,
+                                              .threads = true,
+                                              .line_max = 8,
+                                              .line_read = 2,
+                                              .line_ahead = 6}),
   };
 }
 

@@ -4,8 +4,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "store/sqlite/sqlite_rig.h"
 #include "store/sqlite/schema.h"
+#include "store/sqlite/sqlite_rig.h"
 
 namespace rq::store::sqlite::test {
 namespace {
@@ -85,8 +85,9 @@ TEST(Migration, OfALineKeepsItsOrder) {
     ASSERT_TRUE(made) << made.error().message;
   }
   ASSERT_TRUE(open_store(file));
-  EXPECT_EQ(rows_of(file, "SELECT queue, rank, ord, first_seq, last_seq FROM ready"),
-            (std::vector<std::string>{"1|-5|0|7|7", "1|0|0|1|3", "1|0|0|5|6", "1|0|0|8|9", "2|0|0|4|4"}));
+  EXPECT_EQ(
+      rows_of(file, "SELECT queue, rank, ord, first_seq, last_seq FROM ready"),
+      (std::vector<std::string>{"1|-5|0|7|7", "1|0|0|1|3", "1|0|0|5|6", "1|0|0|8|9", "2|0|0|4|4"}));
   EXPECT_EQ(rows_of(file, "SELECT queue, high FROM counter"),
             (std::vector<std::string>{"1|8", "2|1"}));
   const auto findings = check_store(file);

@@ -30,6 +30,7 @@ Result<void> SqliteStore::open() {
     RQ_TRY(open_file());
   } else {
     abort();
+    RQ_TRY(identity_.check_still_there());
   }
   RQ_TRY(log_.renew_if_in_doubt());
   if (!log_.unsynced()) soon_at_ = Instant::max();
@@ -39,6 +40,7 @@ Result<void> SqliteStore::open() {
 }
 
 Result<void> SqliteStore::open_file() {
+  RQ_TRY(identity_.check_file());
   RQ_TRY(db_.open(file_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                   writer_vfs_.name()));
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
@@ -55,7 +57,9 @@ Result<void> SqliteStore::open_file() {
   RQ_TRY_ASSIGN(next, db_.one("SELECT value FROM meta WHERE key = 'next_seq'"));
   RQ_TRY_ASSIGN(boot, db_.one("SELECT value FROM meta WHERE key = 'boot'"));
   RQ_TRY_ASSIGN(queue, db_.one("SELECT seq FROM sqlite_sequence WHERE name = 'queue'"));
-  RQ_CHECK(boot.has_value() && next.has_value());
+  RQ_TRY_ASSIGN(identity, db_.one("SELECT value FROM meta WHERE key = 'identity'"));
+  RQ_CHECK(boot.has_value() && next.has_value() && identity.has_value());
+  RQ_TRY(identity_.check(*identity, *boot));
   next_ = *next;
   block_end_ = next_;
   boot_ = *boot;
@@ -65,8 +69,8 @@ Result<void> SqliteStore::open_file() {
 }
 
 Result<void> SqliteStore::prepare() {
-  const std::string by_seq = fmt::format("SELECT {} FROM message m {} WHERE m.seq = ?1",
-                                         kMessageColumns, kMessageJoins);
+  const std::string by_seq =
+      fmt::format("SELECT {} FROM message m {} WHERE m.seq = ?1", kMessageColumns, kMessageJoins);
   struct Item {
     Statement& statement;
     const char* sql;
@@ -100,8 +104,9 @@ Result<void> SqliteStore::take_boot() {
     boots_end_ = boot_ + kBootBlock;
   }
   ++boot_;
-  if (first_boot_ == 0) first_boot_ = boot_;
-  return {};
+  if (first_boot_ != 0) return {};
+  first_boot_ = boot_;
+  return identity_.remember(boot_);
 }
 
 Result<void> SqliteStore::read_leases() {
@@ -193,7 +198,8 @@ Result<void> SqliteStore::shift_leases(Millis by) {
     }
   });
   std::set<std::pair<std::int64_t, Seq>> shifted;
-  for (const auto& [until, seq] : ends_) shifted.emplace_hint(shifted.end(), until + by.count(), seq);
+  for (const auto& [until, seq] : ends_)
+    shifted.emplace_hint(shifted.end(), until + by.count(), seq);
   ends_ = std::move(shifted);
   return {};
 }
@@ -241,7 +247,10 @@ Result<bool> SqliteStore::write_and_commit(Sync sync, bool& in_commit) {
   // messages' own sync class.
   if (sync != Sync::disk && !new_block && soon_at_ > now_) return false;
   const bool sync_now = log_.unsynced();
-  if (sync_now) RQ_TRY(log_.sync());
+  if (sync_now) {
+    RQ_TRY(log_.sync());
+    RQ_TRY(identity_.check_still_there());
+  }
   soon_at_ = Instant::max();
   return sync_now;
 }
@@ -349,7 +358,8 @@ Result<Record*> SqliteStore::first(QueueId queue, Place place) {
   if (place == Place::any) {
     RQ_TRY_ASSIGN(key, lines_.peek(queue));
     if (key) return take(queue);
-    for (const Place one : {Place::scheduled, Place::kept, Place::err, Place::held, Place::parked}) {
+    for (const Place one :
+         {Place::scheduled, Place::kept, Place::err, Place::held, Place::parked}) {
       RQ_TRY_ASSIGN(record, first(queue, one));
       if (record != nullptr) return record;
     }

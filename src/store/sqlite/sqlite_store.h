@@ -17,6 +17,7 @@
 #include "core/store.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/firsts.h"
+#include "store/sqlite/identity.h"
 #include "store/sqlite/lines.h"
 #include "store/sqlite/log.h"
 #include "store/sqlite/open.h"
@@ -30,7 +31,7 @@ namespace rq::store::sqlite {
 class SqliteStore final : public Store {
  public:
   SqliteStore(std::filesystem::path file, const Options& options)
-      : file_(std::move(file)), options_(options) {}
+      : file_(std::move(file)), options_(options), identity_(file_) {}
   ~SqliteStore() override;
 
   [[nodiscard]] Result<void> open() override;
@@ -60,9 +61,7 @@ class SqliteStore final : public Store {
   void erase(Record& record) override;
   QueueId insert(const Queue& queue) override;
   void changed(const Queue& queue) override { changes_.queues[queue.id].row = queue; }
-  void counted(const Queue& queue) override {
-    changes_.queues[queue.id].counters = queue.counters;
-  }
+  void counted(const Queue& queue) override { changes_.queues[queue.id].counters = queue.counters; }
   void erase(const Queue& queue) override;
   void append(Attempt&& attempt) override { changes_.attempts.push_back(std::move(attempt)); }
   void arm(const Timer& timer) override { timers_.arm(timer); }
@@ -92,6 +91,7 @@ class SqliteStore final : public Store {
 
   const std::filesystem::path file_;
   const Options options_;
+  Identity identity_;
   Boot boot_ = 0;
   Boot first_boot_ = 0;  // of this object: older ones belong to an earlier start of the server
   Boot boots_end_ = 0;   // boots are set aside up to here
