@@ -185,5 +185,29 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
   }
 }
 
+// A row that says something impossible is passed over: everything else goes on.
+TEST(DamagedRow, StopsNobodyElse) {
+  for (const char* damage :
+       {"INSERT INTO lease SELECT 900, 1, 9, 1, 1, 1, 1, NULL, NULL, NULL, NULL",
+        "INSERT INTO ready VALUES (1, -9, 0, 900, 900)", "INSERT INTO scheduled VALUES (5, 900, 1)",
+        "INSERT INTO finished VALUES (1, 'held', 5, 900)",
+        "UPDATE message SET queue = 77 WHERE seq = 1"}) {
+    SqliteRig rig;
+    rig.define("q");
+    rig.put("q");
+    rig.put("q");
+    const fs::path copy = rig.file();
+    rig.close();
+    rows_of(copy, damage);
+    rig.open();
+    rig.pass(seconds{1});
+    const auto seq = rig.put("q");
+    EXPECT_EQ(rig.state(seq), core::State::que) << damage;
+    EXPECT_FALSE(rig.take("q", 5).empty()) << damage;
+    rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "q", .bound = 5});
+    rig.pass(seconds{120});
+  }
+}
+
 }  // namespace
 }  // namespace rq::store::sqlite::test

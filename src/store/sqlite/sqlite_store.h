@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -76,6 +77,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> open_file();
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] Result<void> take_boot();
+  [[nodiscard]] Result<void> read_queue_ids();
   [[nodiscard]] Result<void> read_leases();
   [[nodiscard]] Result<void> read_due(std::int64_t n);
   [[nodiscard]] Result<void> shift_leases(Millis by);
@@ -109,7 +111,8 @@ class SqliteStore final : public Store {
   // All statements, prepared when the file is opened and kept for life.
   struct Statements {
     Statement begin, commit, rollback, read;
-    Statement find, find_key, due, min_due, all_leases, shift_leases, set_boot, set_next_seq;
+    Statement find, find_key, due, min_due, all_queues, all_leases, shift_leases, set_boot,
+        set_next_seq;
   } sql_;
 
   // Of the batch:
@@ -127,6 +130,7 @@ class SqliteStore final : public Store {
   Seq next_ = 1;
   Seq block_end_ = 0;
   QueueId last_queue_ = 0;
+  std::unordered_set<QueueId> queue_ids_;  // all that there are
 
   Instant soon_at_ = Instant::max();  // what was committed with Sync::soon is to be synced then
 
