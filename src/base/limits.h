@@ -10,7 +10,7 @@
 namespace rq::base {
 
 // --- Names and fields of a message ---
-inline constexpr std::size_t kNameBytesMax = 200;         // queue, worker: beanstalkd's own bound
+inline constexpr std::size_t kNameBytesMax = 200;         // queue, worker
 inline constexpr std::size_t kClientKeyBytesMax = 256;    // a URL or two UUIDs
 inline constexpr std::size_t kParamBytesMax = 64 * kKiB;  // goes into the environment of a script
 inline constexpr std::size_t kTextBytesMax = 4 * kKiB;  // dest, src, orig id, progress text, reason
@@ -24,7 +24,7 @@ inline constexpr std::size_t kWebhooksMax = 8;  // per message
 inline constexpr std::size_t kWebhookBytesMax = 2 * kKiB;
 inline constexpr std::size_t kPayloadBytesMax = 4 * kMiB;  // in the row; larger goes as attachment
 inline constexpr std::size_t kResultBytesMax = 256 * kKiB;
-inline constexpr std::int64_t kPriorityMax = 4294967295;  // beanstalkd's 2^32-1, both signs
+inline constexpr std::int64_t kPriorityMax = 4294967295;  // 2^32-1, both signs
 inline constexpr std::int64_t kPriorityMin = -kPriorityMax;
 inline constexpr std::int64_t kCountMax = 1'000'000;  // resends, retries, attempts
 inline constexpr std::chrono::hours kDelayMax{24 * 366 *
@@ -86,11 +86,8 @@ inline constexpr std::size_t kBatchCommandsMax = 1200;   // commands in one comm
 inline constexpr std::size_t kTimersPerBatchMax = 1000;  // due timers handled in one commit
 inline constexpr std::size_t kRetentionPerBatchMax =
     500;                                                  // finished messages deleted in one commit
-inline constexpr std::int64_t kSweepMax = 100'000;        // messages one command may delete or kick
 inline constexpr std::int64_t kAttemptsKeptMax = 100;     // rows of attempts kept for a message
 inline constexpr std::chrono::minutes kOnDemandIdle{10};  // an empty on-demand queue goes after it
-inline constexpr std::chrono::seconds kRelaxedSyncEvery{
-    1};  // relaxed writes reach the disk by then
 
 // --- What a worker or client and the server must agree on ---
 inline constexpr std::size_t kLastOutputBytesMax = 4 * kKiB;  // of a post-mortem
