@@ -19,8 +19,9 @@
 
 #include "doors/api/http_door.h"
 #include "doors/beanstalk/door.h"
+#include "net/loop.h"
+#include "pipeline/desk.h"
 #include "pipeline/events.h"
-#include "pipeline/loop.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/readers.h"
 #include "server/janitor.h"
@@ -126,18 +127,19 @@ Result<int> serve(const ServerConfig& config) {
       base::from_ms(1'800'000'000'000));
   pipeline::Pipeline pipeline(std::move(store), clock);
   pipeline::Readers readers(std::move(views));
-  pipeline::Loop loop(pipeline);
+  net::Loop loop;
+  pipeline::Desk desk(loop, pipeline);
   pipeline::EventHub events(loop);
   pipeline.add_sink(events);
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   pipeline.on_failure([] { ::kill(::getpid(), SIGTERM); });
   pipeline.on_waste([&janitor] { janitor.wake(); });
-  doors::api::HttpDoor http(loop, readers, events, {.dir = config.dir, .address = config.http});
+  doors::api::HttpDoor http(desk, readers, events, {.dir = config.dir, .address = config.http});
   http.set_boot(boot);
   std::unique_ptr<doors::beanstalk::BeanstalkDoor> beanstalk;
   if (!config.beanstalk.empty()) {
     beanstalk = std::make_unique<doors::beanstalk::BeanstalkDoor>(
-        loop, doors::beanstalk::DoorOptions{
+        desk, doors::beanstalk::DoorOptions{
                   .body_bytes_max = static_cast<std::size_t>(config.beanstalk_job_bytes_max)});
     RQ_TRY(beanstalk->listen(config.beanstalk));
   }

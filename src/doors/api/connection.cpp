@@ -24,9 +24,9 @@ constexpr std::uint32_t sweeps_of(std::chrono::seconds time) {
 
 }  // namespace
 
-Connection::Connection(HttpDoor& door, std::uint64_t number, int socket, bool unix_socket)
-    : Link(number, socket), door_(door) {
-  head_.unix_socket = unix_socket;
+Connection::Connection(HttpDoor& door, net::Arrival&& arrival)
+    : Link(std::move(arrival)), door_(door) {
+  head_.unix_socket = caller().unix_socket;
 }
 
 Slot* Connection::find(std::uint64_t request) {
@@ -47,7 +47,7 @@ void Connection::finished(Slot& slot) {
   slot.held_bytes = 0;
   wait_ends(slot);
   if (&slot == &slots_.front()) advance();
-  door_.mark_dirty(*this);
+  door_.links().mark_dirty(*this);
 }
 
 void Connection::advance() {
@@ -69,8 +69,8 @@ void Connection::begin_stream(Slot& slot) {
   slot.streaming = true;
   ++streams_;
   last_request_ = true;
-  door_.mark_dirty(*this);
-  door_.schedule_flush();
+  door_.links().mark_dirty(*this);
+  door_.links().schedule_flush();
 }
 
 void Connection::wrote_stream(const Slot& slot) {
@@ -79,8 +79,8 @@ void Connection::wrote_stream(const Slot& slot) {
   if (backlog > base::kSseBacklogBytesMax + base::kSseEventBytesMax) {
     cut_off_ = true;  // closed by the next flush: the stream itself is what calls us here
   }
-  door_.mark_dirty(*this);
-  door_.schedule_flush();
+  door_.links().mark_dirty(*this);
+  door_.links().schedule_flush();
 }
 
 void Connection::wait_begins(Slot& slot) {
@@ -103,7 +103,7 @@ bool Connection::may_read() const {
 void Connection::read_on() {
   if (stage_ == Stage::closed || stage_ == Stage::ended) return;
   reading_ = true;
-  door_.make_ready(*this);
+  door_.links().make_ready(*this);
 }
 
 void Connection::read() {
@@ -461,11 +461,11 @@ void Connection::close() {
   if (stage_ == Stage::closed) return;
   stage_ = Stage::closed;
   if (waits_ > 0) {
-    door_.loop().submit({.door = door_.door_number(), .connection = id, .request = 0},
+    door_.desk().submit({.door = door_.door_number(), .connection = id, .request = 0},
                         core::Disconnect{});
   }
   reading_ = false;
-  close_socket();
+  close_channel();
   slots_.clear();  // streams leave the hub now, not when this object goes
   // Posted: `this` must outlive the call that closed it.
   asio::post(door_.loop().io(), [this] { door_.remove(*this); });

@@ -10,13 +10,13 @@
 
 #include "doors/api/exchange.h"
 #include "doors/api/parser.h"
-#include "doors/socket_door.h"
+#include "net/link.h"
 
 namespace rq::doors::api {
 
-class Connection final : public SocketDoor::Link {
+class Connection final : public net::Link {
  public:
-  Connection(HttpDoor& door, std::uint64_t number, int socket, bool unix_socket);
+  Connection(HttpDoor& door, net::Arrival&& arrival);
 
   // The slot of a request that is not answered yet; null when it is.
   [[nodiscard]] Slot* find(std::uint64_t request);

@@ -122,7 +122,7 @@ void Exchange::write(std::string_view text) {
 }
 
 void Exchange::end() {
-  door_.schedule_flush();
+  door_.links().schedule_flush();
   connection_.finished(slot_);
 }
 
@@ -141,7 +141,7 @@ void Exchange::ask_raw(core::Command&& command, Renderer render) {
 }
 
 void Exchange::submit(core::Command&& command) {
-  door_.loop().submit(
+  door_.desk().submit(
       {.door = door_.door_number(), .connection = connection_.id, .request = slot_.request},
       std::move(command));
 }

@@ -8,41 +8,38 @@
 #include <fstream>
 
 #include "base/limits.h"
-#include "doors/listen.h"
+#include "net/listener.h"
 
 namespace rq::doors::api {
-namespace {
 
-enum Kind : int { on_tcp, on_unix };
-
-}  // namespace
-
-HttpDoor::HttpDoor(pipeline::Loop& loop, pipeline::Readers& readers, pipeline::EventHub& events,
+HttpDoor::HttpDoor(pipeline::Desk& to, pipeline::Readers& readers, pipeline::EventHub& events,
                    HttpSettings settings)
-    : SocketDoor(loop),
+    : LoopDoor(to),
+      links_(to.loop(), *this),
       readers_(readers),
       events_(events),
       settings_(std::move(settings)),
       router_(route_table()),
-      log_watch_(loop.io()),
-      started_(loop.pipeline().clock().now()),
-      sweep_timer_(loop.io()),
+      log_watch_(to.loop().io()),
+      started_(to.pipeline().clock().now()),
+      sweep_timer_(to.loop().io()),
       read_buffer_(std::make_unique<char[]>(base::kHttpReadBytes)) {}
 
-HttpDoor::~HttpDoor() { drop_links(); }
+// Links first: what they hold uses the door.
+HttpDoor::~HttpDoor() { links_.clear(); }
 
 base::Result<void> HttpDoor::listen() {
   // The lock of the directory is ours, so a socket that is there is left over.
-  RQ_TRY_ASSIGN(here, listen_unix(settings_.dir / "run" / "rq.sock"));
-  RQ_TRY(accept_from(here.fd, on_unix));
+  RQ_TRY_ASSIGN(here, net::listen_unix(settings_.dir / "run" / "rq.sock"));
+  RQ_TRY(links_.listen(here));
   if (!settings_.address.empty()) RQ_TRY(listen_to_address());
   schedule_sweep();
   return {};
 }
 
 base::Result<void> HttpDoor::listen_to_address() {
-  RQ_TRY_ASSIGN(listener, listen_tcp("http", settings_.address));
-  RQ_TRY(accept_from(listener.fd, on_tcp));
+  RQ_TRY_ASSIGN(listener, net::listen_tcp("http", settings_.address));
+  RQ_TRY(links_.listen(listener));
   bound_address_ = fmt::format("{}:{}", listener.host, listener.port);
   // For whoever let the system pick the port.
   std::ofstream{settings_.dir / "run" / "http.addr"} << bound_address_ << '\n';
@@ -54,15 +51,17 @@ base::Result<void> HttpDoor::listen_to_address() {
   return {};
 }
 
-std::unique_ptr<SocketDoor::Link> HttpDoor::make_link(std::uint64_t id, int fd, int kind) {
-  return std::make_unique<Connection>(*this, id, fd, kind == on_unix);
+std::unique_ptr<net::Link> HttpDoor::make_link(net::Arrival&& arrival) {
+  return std::make_unique<Connection>(*this, std::move(arrival));
 }
 
-Connection* HttpDoor::connection(std::uint64_t id) { return static_cast<Connection*>(find(id)); }
+Connection* HttpDoor::connection(std::uint64_t id) {
+  return static_cast<Connection*>(links_.find(id));
+}
 
-void HttpDoor::remove(Link& link) {
-  SocketDoor::remove(link);
-  if (open_count() == 0 && closed_down_) std::exchange(closed_down_, nullptr)();
+void HttpDoor::remove(net::Link& link) {
+  links_.remove(link);
+  if (links_.count() == 0 && closed_down_) std::exchange(closed_down_, nullptr)();
 }
 
 void HttpDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
@@ -83,7 +82,7 @@ void HttpDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
       slot->render(exchange, delivery.reply);
     }
   }
-  flush_dirty();
+  links_.flush_dirty();
 }
 
 // The client of a reserve went away before its answer came: nothing shall wait for the lease's end.
@@ -98,7 +97,7 @@ void HttpDoor::give_back(const std::vector<core::Message>& messages) {
     item.reason = "the client was gone before its answer";
     finish.items.push_back(std::move(item));
   }
-  loop().submit({.door = door_number(), .connection = 0, .request = 0}, std::move(finish));
+  desk().submit({.door = door_number(), .connection = 0, .request = 0}, std::move(finish));
 }
 
 const std::string* HttpDoor::queue_name(core::QueueId id) const {
@@ -144,21 +143,21 @@ void HttpDoor::schedule_sweep() {
   sweep_timer_.expires_after(base::kHttpSweepEvery);
   sweep_timer_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    for_each([](Link& link) { static_cast<Connection&>(link).sweep(); });
-    flush_dirty();
+    links_.for_each([](net::Link& link) { static_cast<Connection&>(link).sweep(); });
+    links_.flush_dirty();
     schedule_sweep();
   });
 }
 
 void HttpDoor::close_down(std::function<void()> done) {
-  stop_listening();
+  links_.stop_listening();
   ::unlink((settings_.dir / "run" / "rq.sock").c_str());
-  if (open_count() == 0) {
+  if (links_.count() == 0) {
     done();
     return;
   }
   closed_down_ = std::move(done);
-  for_each([](Link& link) { static_cast<Connection&>(link).close_when_idle(); });
+  links_.for_each([](net::Link& link) { static_cast<Connection&>(link).close_when_idle(); });
 }
 
 }  // namespace rq::doors::api

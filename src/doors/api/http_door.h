@@ -17,7 +17,8 @@
 #include "doors/api/json_reader.h"
 #include "doors/api/log_watch.h"
 #include "doors/api/router.h"
-#include "doors/socket_door.h"
+#include "net/links.h"
+#include "pipeline/desk.h"
 #include "pipeline/events.h"
 #include "pipeline/readers.h"
 
@@ -28,10 +29,10 @@ struct HttpSettings {
   std::string address;  // "127.0.0.1:3333"; port 0: any free one; empty: unix socket only
 };
 
-class HttpDoor final : public SocketDoor {
+class HttpDoor final : public pipeline::LoopDoor, private net::LinkMaker {
  public:
   // Before Loop::start() and Pipeline::start().
-  HttpDoor(pipeline::Loop& loop, pipeline::Readers& readers, pipeline::EventHub& events,
+  HttpDoor(pipeline::Desk& desk, pipeline::Readers& readers, pipeline::EventHub& events,
            HttpSettings settings);
   ~HttpDoor() override;
 
@@ -48,13 +49,15 @@ class HttpDoor final : public SocketDoor {
   void on_deliveries(std::vector<core::Delivery>& deliveries) override;
 
   // --- For rooms and connections (loop thread) ---
+  using pipeline::LoopDoor::desk;
   using pipeline::LoopDoor::door_number;
-  using pipeline::LoopDoor::loop;
+  [[nodiscard]] net::Loop& loop() { return desk().loop(); }
+  [[nodiscard]] net::Links& links() { return links_; }
   [[nodiscard]] pipeline::Readers& readers() { return readers_; }
   [[nodiscard]] pipeline::EventHub& events() { return events_; }
   [[nodiscard]] const HttpSettings& settings() const { return settings_; }
   [[nodiscard]] const Router& router() const { return router_; }
-  [[nodiscard]] pipeline::Clock& clock() { return loop().pipeline().clock(); }
+  [[nodiscard]] pipeline::Clock& clock() { return desk().pipeline().clock(); }
   [[nodiscard]] JsonReader& json() { return json_; }
   [[nodiscard]] LogWatch& log_watch() { return log_watch_; }
   [[nodiscard]] base::Instant started() const { return started_; }
@@ -76,12 +79,12 @@ class HttpDoor final : public SocketDoor {
   void post(const ExchangeId& id, Then&& then) {
     boost::asio::post(loop().io(), [this, id, moved = std::forward<Then>(then)]() mutable {
       with(id, moved);
-      flush_dirty();
+      links_.flush_dirty();
     });
   }
 
   [[nodiscard]] Connection* connection(std::uint64_t id);
-  void remove(Link& link) override;
+  void remove(net::Link& link);
   [[nodiscard]] bool host_allowed(std::string_view host) const;
   [[nodiscard]] char* read_buffer() { return read_buffer_.get(); }
   [[nodiscard]] std::string& scratch() { return scratch_; }
@@ -97,9 +100,10 @@ class HttpDoor final : public SocketDoor {
 
  private:
   [[nodiscard]] base::Result<void> listen_to_address();
-  [[nodiscard]] std::unique_ptr<Link> make_link(std::uint64_t id, int fd, int kind) override;
+  [[nodiscard]] std::unique_ptr<net::Link> make_link(net::Arrival&& arrival) override;
   void schedule_sweep();
 
+  net::Links links_;
   pipeline::Readers& readers_;
   pipeline::EventHub& events_;
   const HttpSettings settings_;
@@ -112,7 +116,6 @@ class HttpDoor final : public SocketDoor {
   std::vector<std::string> hosts_;
 
   boost::asio::steady_timer sweep_timer_;
-
   std::size_t streams_ = 0;
   std::unordered_map<core::QueueId, std::string> queue_names_;
   std::unique_ptr<char[]> read_buffer_;

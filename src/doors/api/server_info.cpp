@@ -59,7 +59,7 @@ void render_stats(Exchange& x, core::Reply& reply) {
   object.number("memory_bytes", memory_bytes());
   object.number("store_bytes", file_bytes(store));
   object.number("wal_bytes", file_bytes(store.string() + "-wal"));
-  object.number("connections", static_cast<std::int64_t>(door.open_count()));
+  object.number("connections", static_cast<std::int64_t>(door.links().count()));
   object.instant("now", door.clock().now());
   object.close();
   x.reply_json(200, body);
@@ -75,7 +75,7 @@ void show_stats(Exchange& x, const Request& request) {
 
 void show_health(Exchange& x, const Request& request) {
   if (!no_query(x, request)) return;
-  if (x.door().loop().pipeline().failed()) {
+  if (x.door().desk().pipeline().failed()) {
     return x.refuse(fail(Code::busy, "the store has failed and could not be opened again",
                          "look at the log of the server and at the disk, then restart it"));
   }
@@ -114,7 +114,7 @@ void advance_clock(Exchange& x, const Request& request) {
     return x.refuse(fail(Code::forbidden, "the clock of this server is not a manual one",
                          "start it with --manual-clock, for tests"));
   }
-  x.door().loop().pipeline().advance_clock(by, [&door = x.door(), who = x.id()](base::Instant now) {
+  x.door().desk().pipeline().advance_clock(by, [&door = x.door(), who = x.id()](base::Instant now) {
     door.post(who, [now](Exchange& later) {
       later.reply_json(200, fmt::format(R"({{"now":"{}"}})", base::to_iso8601(now)));
     });

@@ -7,12 +7,13 @@
 
 #include "base/result.h"
 
-namespace rq::doors {
+namespace rq::net {
 
 struct Listener {
   int fd = -1;       // listening, non-blocking; the caller's to close
   std::string host;  // "127.0.0.1", "[::1]"; of a unix socket its path
   std::uint16_t port = 0;
+  bool unix_socket = false;
 };
 
 // Listens on ADDR:PORT; port 0: one that the system picks. `setting` names the address in errors:
@@ -23,4 +24,4 @@ struct Listener {
 // Listens on a socket in the file system, for owner and group; one that is left over there goes.
 [[nodiscard]] base::Result<Listener> listen_unix(const std::filesystem::path& path);
 
-}  // namespace rq::doors
+}  // namespace rq::net

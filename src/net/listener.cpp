@@ -1,4 +1,4 @@
-#include "doors/listen.h"
+#include "net/listener.h"
 
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -14,7 +14,7 @@
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
-namespace rq::doors {
+namespace rq::net {
 namespace {
 
 using base::Code;
@@ -101,7 +101,7 @@ Result<Listener> listen_unix(const std::filesystem::path& path) {
                 fmt::format("cannot listen on {}: {}", path.string(), std::strerror(why)),
                 "check the rights of the directory");
   }
-  return Listener{.fd = fd, .host = path.string()};
+  return Listener{.fd = fd, .host = path.string(), .port = 0, .unix_socket = true};
 }
 
-}  // namespace rq::doors
+}  // namespace rq::net
