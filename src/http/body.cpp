@@ -1,12 +1,6 @@
 #include "http/body.h"
 
-#include <unistd.h>
-
 namespace rq::http {
-
-FileRange::~FileRange() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
 
 bool Budget::Share::grow_to(Budget& budget, std::size_t bytes) {
   if (bytes <= bytes_) return true;

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/fd.h"
+
 namespace rq::http {
 
 // Takes a body piece by piece, of any size.
@@ -43,25 +45,11 @@ class Source {
   virtual Next read(std::string& out, std::size_t bytes) = 0;
 };
 
-// A part of an open file, which is sent without being read. Owns the descriptor.
-class FileRange {
- public:
-  FileRange(int descriptor, std::uint64_t offset, std::uint64_t bytes)
-      : offset(offset), bytes(bytes), descriptor_(descriptor) {}
-  FileRange(FileRange&& other) noexcept
-      : offset(other.offset),
-        bytes(other.bytes),
-        descriptor_(std::exchange(other.descriptor_, -1)) {}
-  FileRange& operator=(FileRange&&) = delete;
-  ~FileRange();
-
-  [[nodiscard]] int descriptor() const { return descriptor_; }
-
-  std::uint64_t offset;  // of what is still to be sent
-  std::uint64_t bytes;
-
- private:
-  int descriptor_;
+// A part of an open file, which is sent without being read.
+struct FileRange {
+  base::Fd file;
+  std::uint64_t offset = 0;  // of what is still to be sent
+  std::uint64_t bytes = 0;
 };
 
 // The memory for large bodies, over all connections of a server.

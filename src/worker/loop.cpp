@@ -221,7 +221,7 @@ void Loop::launch(const AttemptPtr& attempt) {
 void Loop::not_started(const AttemptPtr& attempt, const SpawnFailure& failure) {
   using Step = SpawnFailure::Step;
   Station& station = *attempt->station;
-  const std::string why = text_of_errno(failure.error);
+  const std::string why = base::text_of_errno(failure.error);
   switch (failure.step) {
     case Step::exec:
       if (failure.error == E2BIG) {

@@ -155,7 +155,7 @@ class Loop : private Watcher {
   client::AsyncClient client_;
   Supervisor supervisor_;
   Reporter reporter_;
-  Fd signal_fd_;
+  base::Fd signal_fd_;
   boost::asio::posix::stream_descriptor children_ready_, signals_ready_;
   boost::asio::steady_timer load_timer_, error_timer_, end_timer_;
   bool error_timer_armed_ = false;

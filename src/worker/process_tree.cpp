@@ -19,7 +19,7 @@ namespace rq::worker {
 namespace {
 
 std::string read_small(const std::string& path, std::size_t bytes_max) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const base::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::string text;
   if (!file.is_open()) return text;
   while (text.size() < bytes_max) {

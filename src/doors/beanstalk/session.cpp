@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "core/name.h"
 #include "doors/beanstalk/stats.h"
+#include "doors/beanstalk/words.h"
 
 namespace rq::doors::beanstalk {
 namespace {
@@ -756,10 +757,7 @@ void Session::make_and_pause(std::uint64_t request, Slot& slot) {
 }
 
 void Session::fail(Slot& slot, Code code) {
-  std::string_view word = base::row_of(code).beanstalk;
-  // Foreign states are, to this protocol, as good as absent.
-  if (code == Code::wrong_state || code == Code::lease_lost) word = "NOT_FOUND";
-  reply_of(slot).append(word).append("\r\n");
+  reply_of(slot).append(word_of(code)).append("\r\n");
   answered(slot);
 }
 
