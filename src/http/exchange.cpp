@@ -94,7 +94,10 @@ void Exchange::begin_events() {
 
 void Exchange::write(std::string_view text) { connection_.write_events(slot_, text); }
 
-void Exchange::end() { connection_.finished(slot_); }
+void Exchange::end() {
+  connection_.finished(slot_);
+  server_.links().schedule_flush();
+}
 
 std::size_t Exchange::backlog() const { return connection_.unsent(slot_); }
 

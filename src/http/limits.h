@@ -15,8 +15,9 @@ inline constexpr std::size_t kHeadBytesMax = 16 * kKiB;
 inline constexpr std::size_t kQueryParametersMax = 64;
 inline constexpr std::size_t kPathParametersMax = 2;
 
-inline constexpr std::size_t kReadBytes = 64 * kKiB;  // read at once; the server has one such buffer
-inline constexpr std::size_t kPipelineMax = 1024;     // requests in flight on a connection
+inline constexpr std::size_t kReadBytes =
+    64 * kKiB;                                     // read at once; the server has one such buffer
+inline constexpr std::size_t kPipelineMax = 1024;  // requests in flight on a connection
 inline constexpr std::size_t kOutBytesMax = 1 * kMiB;   // unsent replies, then reading stops
 inline constexpr std::size_t kHeldBytesMax = 8 * kMiB;  // bodies of unanswered requests, likewise
 inline constexpr std::size_t kDroppedBodyBytesMax = 1 * kMiB;  // of a refused request; then close

@@ -26,7 +26,7 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
     body,       // a piece of the body was taken
     done,       // all of the request was taken
     bad_syntax,
-    bad_coding,      // a transfer coding that is not spoken here
+    bad_coding,  // a transfer coding that is not spoken here
     head_too_large,
     body_too_large,  // more than body_at_most()
   };

@@ -87,11 +87,11 @@ void Server::on_budget_free() {
   budget_told_ = true;
   boost::asio::post(loop_.io(), [this] {
     budget_told_ = false;
-    // In the order they came. Who gets none this time asks again.
-    std::vector<std::uint64_t> waiting;
-    waiting.swap(waiting_);
-    for (const std::uint64_t id : waiting) {
-      if (Connection* found = connection(id)) found->on_budget();
+    // In the order they came: a small body does not overtake a large one for ever.
+    while (!waiting_.empty()) {
+      Connection* found = connection(waiting_.front());
+      if (found != nullptr && !found->on_budget()) break;
+      waiting_.pop_front();
     }
     flush();
   });

@@ -5,6 +5,7 @@
 // Thread: the loop's, but for the constructor, listen() and the destructor (the loop stands still).
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -113,7 +114,7 @@ class Server final : private net::LinkMaker {
   net::Links links_;
   boost::asio::steady_timer sweep_timer_;
   std::unique_ptr<char[]> read_buffer_;
-  std::vector<std::uint64_t> waiting_;  // connections, for the budget
+  std::deque<std::uint64_t> waiting_;  // connections, for the budget
   bool budget_told_ = false;
   std::size_t streams_ = 0;
   std::string date_line_;

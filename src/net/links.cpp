@@ -189,6 +189,19 @@ void Links::schedule_flush() {
   });
 }
 
+void Links::flush_later(const Link& link) {
+  later_.push_back(link.id);
+  if (later_.size() > 1) return;
+  boost::asio::post(loop_.io(), [this] {
+    std::vector<std::uint64_t> later;
+    later.swap(later_);
+    for (const std::uint64_t id : later) {
+      if (Link* found = find(id)) mark_dirty(*found);
+    }
+    flush_dirty();
+  });
+}
+
 // --- Links come and go ---
 
 void Links::accept_all(std::size_t listener) {

@@ -52,6 +52,8 @@ class Links {
   void flush_dirty();
   // flush_dirty() when this handler is over.
   void schedule_flush();
+  // `link` has more to flush, when others have had their turn.
+  void flush_later(const Link& link);
 
   [[nodiscard]] std::size_t count() const { return links_.size() - free_.size(); }
   // The connection of this id; null when it has gone.
@@ -98,6 +100,7 @@ class Links {
   std::vector<std::uint64_t> ready_;    // have something to read, and may
   std::vector<std::uint64_t> serving_;  // of this turn
   std::vector<std::uint64_t> dirty_;    // have something to send, or to close
+  std::vector<std::uint64_t> later_;    // have more to send
   bool in_turn_ = false;
   bool turn_posted_ = false;
   bool flush_posted_ = false;

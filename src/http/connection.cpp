@@ -1,0 +1,524 @@
+#include "http/connection.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "http/admission.h"
+#include "http/server.h"
+
+namespace rq::http {
+namespace {
+
+using base::Code;
+using base::fail;
+
+constexpr std::uint32_t sweeps_of(std::chrono::seconds time) {
+  return static_cast<std::uint32_t>(time / kSweepEvery);
+}
+
+base::Error too_large(std::uint64_t bytes_max) {
+  return fail(Code::too_large, "the body of the request is too large",
+              fmt::format("at most {} bytes are taken here", bytes_max));
+}
+
+base::Error too_slow() {
+  return fail(Code::timed_out, "the rest of the request did not come",
+              "send requests in one go, and bodies without long pauses");
+}
+
+}  // namespace
+
+Connection::Connection(Server& server, net::Arrival&& arrival)
+    : Link(std::move(arrival)), server_(server), who_(caller()) {}
+
+Slot* Connection::find(std::uint64_t request) {
+  if (slots_.empty() || stage_ == Stage::closed) return nullptr;
+  const std::uint64_t first = slots_.front().request;
+  if (request < first || request - first >= slots_.size()) return nullptr;
+  Slot& slot = slots_[request - first];
+  return slot.done ? nullptr : &slot;
+}
+
+// --- For Exchange ---
+
+std::string& Connection::out_of(Slot& slot) { return &slot == &slots_.front() ? out_ : slot.bytes; }
+
+std::size_t Connection::unsent(const Slot& slot) const {
+  return &slot == &slots_.front() ? out_.size() - out_sent_ : slot.bytes.size();
+}
+
+void Connection::before_reply(Slot& slot) {
+  if (slot.request != receiving_ || !parser_ || parser_->done()) return;
+  // Whoever waits for a 100 has not sent the body, and may never send it. A large one is not worth
+  // waiting for.
+  const bool large = parser_->length() - parser_->body_bytes() > kDroppedBodyBytesMax;
+  if (head_.expect_continue || large) {
+    slot.close_after = true;
+    give_up_ = true;
+  }
+  parser_->drop_body();
+}
+
+void Connection::finished(Slot& slot) {
+  slot.done = true;
+  slot.extra.reset();
+  slot.source.reset();
+  slot.file.reset();
+  slot.share.give_back();
+  if (slot.events) --events_;
+  held_bytes_ -= slot.held_bytes;
+  slot.held_bytes = 0;
+  watch(slot, false);
+  if (&slot == &slots_.front()) advance();
+  server_.links().mark_dirty(*this);
+}
+
+void Connection::advance() {
+  while (!slots_.empty() && slots_.front().done) {
+    if (slots_.front().close_after) last_request_ = true;
+    slots_.pop_front();
+    if (slots_.empty()) break;
+    // What the next one has ready moves up.
+    if (out_.empty()) {
+      out_.swap(slots_.front().bytes);
+    } else {
+      out_ += slots_.front().bytes;
+      slots_.front().bytes.clear();
+    }
+  }
+}
+
+void Connection::begin_source(Slot& slot) {
+  slot.alone = true;
+  server_.links().mark_dirty(*this);
+}
+
+void Connection::begin_events(Slot& slot) {
+  slot.events = true;
+  ++events_;
+  last_request_ = true;
+  server_.links().mark_dirty(*this);
+}
+
+void Connection::write_events(Slot& slot, std::string_view text) {
+  if (unsent(slot) > kEventBacklogBytesMax) return cut_off();
+  out_of(slot) += text;
+  server_.links().mark_dirty(*this);
+  server_.links().schedule_flush();
+}
+
+// Closed by the next flush: the stream itself may be what calls us here.
+void Connection::cut_off() {
+  cut_ = true;
+  server_.links().mark_dirty(*this);
+  server_.links().schedule_flush();
+}
+
+void Connection::watch(Slot& slot, bool on) {
+  if (slot.watched == on) return;
+  slot.watched = on;
+  watched_ += on ? 1 : -1;
+}
+
+void Connection::go_on(Slot& slot) {
+  if (slot.request == receiving_ && parser_) parser_->sink_goes_on();
+  server_.links().mark_dirty(*this);
+  server_.links().schedule_flush();
+}
+
+// --- Reading ---
+
+bool Connection::may_parse() const {
+  if (stage_ != Stage::open || give_up_ || events_ > 0) return false;
+  if (out_.size() - out_sent_ >= kOutBytesMax) return false;
+  if (receiving_ != 0) return budget_wanted_ == 0 && !parser_->sink_waits();
+  return !last_request_ && slots_.size() < kPipelineMax && held_bytes_ < kHeldBytesMax &&
+         (slots_.empty() || !slots_.back().alone);
+}
+
+void Connection::read() {
+  const std::size_t got = receive(server_.read_buffer(), kReadBytes);
+  if (broken()) return close();
+  if (ended()) return on_end_of_input();
+  if (got == 0) return;
+  quiet_sweeps_ = 0;
+  // What comes after the last reply, or on a stream, is not read.
+  if (stage_ == Stage::lingering || events_ > 0) return;
+  reading_ = false;
+  on_data({server_.read_buffer(), got});
+}
+
+void Connection::on_data(std::string_view data) {
+  in_turn_ = true;
+  if (in_.empty()) {
+    const std::size_t used = parse(data);
+    in_.assign(data.substr(used));
+  } else {
+    in_.append(data);
+    in_.erase(0, parse(in_));
+  }
+  if (in_.empty() && in_.capacity() > kReadBytes) in_.shrink_to_fit();
+  in_turn_ = false;
+  stalled_ = !may_parse();
+  // The end of a stream's client must be seen.
+  if (stage_ == Stage::open && (!stalled_ || events_ > 0)) {
+    reading_ = true;
+    server_.links().make_ready(*this);
+  }
+}
+
+// Back-pressure is over: first what was read already, then more.
+void Connection::resume() {
+  if (in_turn_ || !stalled_ || !may_parse()) return;
+  on_data({});
+}
+
+std::size_t Connection::parse(std::string_view data) {
+  const std::size_t all = data.size();
+  while (!data.empty() && may_parse()) {
+    if (!parser_) {
+      // Empty lines between requests are let pass, as RFC 9112 asks.
+      if (data.starts_with("\r\n")) {
+        data.remove_prefix(2);
+        continue;
+      }
+      if (data == "\r") break;
+      parser_.emplace(head_, body_);
+      span_sweeps_ = 0;
+    }
+    const RequestParser::Step step = parser_->next(data);
+    data.remove_prefix(step.used);
+    if (step.state == RequestParser::State::need_more) break;
+    switch (step.state) {
+      case RequestParser::State::head:
+        on_head();
+        if (parser_->done() && !give_up_) on_request();
+        break;
+      case RequestParser::State::body:
+        break;
+      case RequestParser::State::done:
+        on_request();
+        break;
+      default:
+        on_bad(step);
+        break;
+    }
+    if (give_up_) {
+      parser_.reset();
+      sink_.reset();
+      receiving_ = 0;
+      last_request_ = true;
+    }
+  }
+  // Nothing behind the last request is of interest.
+  if (last_request_ && receiving_ == 0) return all;
+  if (parser_) parser_->keep_body();
+  return all - data.size();
+}
+
+Slot& Connection::add_slot() {
+  Slot& slot = slots_.emplace_back();
+  slot.request = next_request_++;
+  return slot;
+}
+
+Request Connection::request() const {
+  return {.head = head_,
+          .route = route_,
+          .query = head_.query(),
+          .parameters = parameters_,
+          .body = parser_->body(),
+          .sink = sink_.get()};
+}
+
+void Connection::on_head() {
+  Slot& slot = add_slot();
+  slot.head_only = head_.head_only;
+  slot.close_after = !parser_->stays_open();
+  slot.old_http = head_.version < 11;
+  receiving_ = slot.request;
+  span_sweeps_ = 0;
+  span_from_ = 0;
+  parser_->body_at_most(0);
+  Admitted admitted;
+  if (auto refusal =
+          judge(head_, parser_->length(), server_.site(), server_.router(), who_, admitted)) {
+    Exchange(server_, *this, slot).refuse_with(refusal->status, refusal->error, refusal->fields);
+    return;
+  }
+  route_ = admitted.route;
+  parameters_ = std::move(admitted.parameters);
+  begin_body(slot);
+}
+
+void Connection::begin_body(Slot& slot) {
+  Exchange exchange(server_, *this, slot);
+  const Body& body = server_.router().route(route_).body;
+  auto sink = server_.site().open(exchange, request());
+  if (!sink) return exchange.refuse(sink.error());
+  if (slot.done) return;
+  parser_->body_at_most(body.bytes_max);
+  sink_ = *std::move(sink);
+  if (sink_) {
+    parser_->sink_to(*sink_);
+  } else {
+    const std::uint64_t wanted = parser_->chunks() ? body.bytes_max : parser_->length();
+    if (wanted > kFreeBodyBytes) budget_wanted_ = static_cast<std::size_t>(wanted);
+    if (budget_wanted_ > 0 && !on_budget()) server_.wait_for_budget(id);
+  }
+  if (head_.expect_continue && !parser_->done() && budget_wanted_ == 0) {
+    out_of(slot) += "HTTP/1.1 100 Continue\r\n\r\n";
+  }
+}
+
+bool Connection::on_budget() {
+  if (budget_wanted_ == 0) return true;
+  Slot* slot = find(receiving_);
+  if (slot != nullptr && !slot->share.grow_to(server_.budget(), budget_wanted_)) return false;
+  budget_wanted_ = 0;
+  if (slot == nullptr) return true;  // refused meanwhile
+  if (in_turn_) return true;         // it did not have to wait
+  if (head_.expect_continue) out_of(*slot) += "HTTP/1.1 100 Continue\r\n\r\n";
+  server_.links().mark_dirty(*this);
+  return true;
+}
+
+void Connection::on_request() {
+  Slot* slot = find(receiving_);
+  if (slot != nullptr) {
+    slot->held_bytes = static_cast<std::size_t>(parser_->body_bytes());
+    held_bytes_ += slot->held_bytes;
+    if (slot->close_after) last_request_ = true;
+    slot->alone = !server_.router().route(route_).pipelined;
+    Exchange exchange(server_, *this, *slot);
+    receiving_ = 0;
+    server_.site().serve(exchange, request());
+  }
+  receiving_ = 0;
+  parser_.reset();
+  sink_.reset();
+}
+
+void Connection::on_bad(const RequestParser::Step& step) {
+  switch (step.state) {
+    case RequestParser::State::head_too_large:
+      return refuse_rest(413, fail(Code::too_large, "the header of the request is too large",
+                                   fmt::format("at most {} bytes are allowed", kHeadBytesMax)));
+    case RequestParser::State::body_too_large: {
+      const Body& body = server_.router().route(route_).body;
+      if (body.kind == Body::Kind::none) {
+        return refuse_rest(400, fail(Code::bad_request, "this call takes no body", "send none"));
+      }
+      return refuse_rest(413, too_large(body.bytes_max));
+    }
+    case RequestParser::State::bad_coding:
+      return refuse_rest(501, fail(Code::unsupported, "this transfer coding is not spoken here",
+                                   "send Transfer-Encoding: chunked, or a Content-Length"));
+    default:
+      return refuse_rest(
+          400, fail(Code::bad_request, fmt::format("this is not HTTP/1.1: {}", step.error),
+                    "see RFC 9112; this connection is closed"));
+  }
+}
+
+// The rest of the request will not come, or cannot be read.
+void Connection::refuse_rest(int status, const base::Error& error) {
+  give_up_ = true;
+  last_request_ = true;
+  Slot* slot = receiving_ == 0 ? &add_slot() : find(receiving_);
+  if (slot == nullptr) return;  // refused already
+  slot->close_after = true;
+  Exchange(server_, *this, *slot).refuse_with(status, error);
+}
+
+// The other side sends no more. It may still read (a pipe into nc), so what it asked for is
+// answered; but what may be long in coming is not waited for, and a stream has no end to wait for.
+void Connection::on_end_of_input() {
+  reading_ = false;
+  if (stage_ == Stage::lingering || watched_ > 0 || events_ > 0) {
+    close();
+    return;
+  }
+  if (parser_) {
+    refuse_rest(400,
+                fail(Code::bad_request, "the request ended before it was whole", "send all of it"));
+    parser_.reset();
+    sink_.reset();
+    receiving_ = 0;
+  }
+  stage_ = Stage::ended;
+  server_.links().mark_dirty(*this);
+}
+
+// --- Writing ---
+
+Connection::Sent Connection::send_out() {
+  const std::size_t sent = send(std::string_view(out_).substr(out_sent_));
+  if (sent > 0) quiet_sweeps_ = 0;
+  out_sent_ += sent;
+  if (out_sent_ < out_.size()) {
+    // Keeps the rest short to move, without moving it for each small write.
+    if (out_sent_ > kReadBytes) {
+      out_.erase(0, out_sent_);
+      out_sent_ = 0;
+    }
+    return Sent::blocked;
+  }
+  out_.clear();
+  out_sent_ = 0;
+  if (out_.capacity() > kOutBytesMax) out_.shrink_to_fit();
+  return Sent::all;
+}
+
+Connection::Sent Connection::send_range(Slot& slot) {
+  FileRange& range = *slot.file;
+  const auto piece =
+      static_cast<std::size_t>(std::min<std::uint64_t>(range.bytes, kSourceTurnBytes));
+  const std::size_t sent = send_file(range.file.get(), range.offset, piece);
+  if (sent > 0) quiet_sweeps_ = 0;
+  if (sent == 0 && writable()) cut_ = true;  // the file has become shorter
+  range.offset += sent;
+  range.bytes -= sent;
+  if (range.bytes == 0) {
+    finished(slot);
+    return Sent::all;
+  }
+  return writable() ? Sent::later : Sent::blocked;
+}
+
+Connection::Sent Connection::send_source(Slot& slot) {
+  constexpr std::string_view kNoSize = "00000000\r\n";  // of a chunk, in hex
+  const std::size_t start = out_.size();
+  const auto piece = static_cast<std::size_t>(
+      std::min<std::uint64_t>({slot.source_left, kSourceBytes, kSourceTurnBytes}));
+  if (slot.chunks) out_ += kNoSize;
+  const std::size_t from = out_.size();
+  const Source::Next next = slot.source->read(out_, piece);
+  const std::size_t got = out_.size() - from;
+  if (slot.chunks) {
+    if (got > 0) {
+      out_.replace(start, 8, fmt::format("{:08x}", got));
+      out_ += "\r\n";
+    } else {
+      out_.resize(start);
+    }
+  }
+  // More than was promised would be read as the next reply.
+  const bool promised = slot.source_left != UINT64_MAX;
+  if (next == Source::Next::failed || got > slot.source_left ||
+      (promised && next == Source::Next::end && got < slot.source_left)) {
+    cut_ = true;
+    return Sent::blocked;
+  }
+  if (promised) slot.source_left -= got;
+  if (next == Source::Next::end || slot.source_left == 0) {
+    if (slot.chunks) out_ += "0\r\n\r\n";
+    finished(slot);
+    return Sent::all;
+  }
+  return next == Source::Next::wait ? Sent::blocked : Sent::all;
+}
+
+void Connection::flush() {
+  if (stage_ == Stage::closed) return;
+  if (hung_up() && (watched_ > 0 || events_ > 0)) return close();
+  for (std::size_t turn_bytes = 0;;) {
+    if (cut_) return close();
+    const std::size_t before = out_.size() - out_sent_;
+    if (send_out() == Sent::blocked) return broken() ? close() : void();
+    turn_bytes += before;
+    if (slots_.empty()) break;
+    Slot& front = slots_.front();
+    if (!front.source && !front.file) break;
+    if (turn_bytes >= kSourceTurnBytes) return server_.links().flush_later(*this);
+    const Sent sent = front.file ? send_range(front) : send_source(front);
+    if (broken()) return close();
+    if (sent == Sent::later) return server_.links().flush_later(*this);
+    // A source that waits may have given something first.
+    if (sent == Sent::blocked && out_.empty() && !cut_) return;
+  }
+  if (slots_.empty() && (last_request_ || stage_ == Stage::ended)) return linger();
+  if (events_ > 0 && slots_.front().events && slots_.front().extra) {
+    return slots_.front().extra->on_drained();
+  }
+  resume();
+}
+
+// Closing with unread input would reset the connection, and the other side might lose the reply.
+void Connection::linger() {
+  if (stage_ == Stage::ended) return close();
+  if (stage_ != Stage::open || receiving_ != 0) return;
+  stage_ = Stage::lingering;
+  quiet_sweeps_ = 0;
+  span_sweeps_ = 0;
+  end_sending();
+  reading_ = true;
+  server_.links().make_ready(*this);
+}
+
+// --- Times ---
+
+void Connection::sweep() {
+  ++quiet_sweeps_;
+  if (stage_ == Stage::lingering) {
+    ++span_sweeps_;
+    if (quiet_sweeps_ > sweeps_of(kLingerTime) || span_sweeps_ > sweeps_of(kLingerTimeMax)) close();
+    return;
+  }
+  const bool file_waits = !slots_.empty() && slots_.front().file.has_value();
+  if (out_sent_ < out_.size() || file_waits) {
+    if (quiet_sweeps_ > sweeps_of(kWriteTime)) close();
+    return;
+  }
+  if (events_ > 0) {
+    if (quiet_sweeps_ >= sweeps_of(kPingEvery) && slots_.front().events) {
+      out_ += ":\n\n";
+      flush();
+    }
+    return;
+  }
+  if (stage_ == Stage::open && !stalled_) sweep_reading();
+}
+
+void Connection::sweep_reading() {
+  ++span_sweeps_;
+  bool slow = false;
+  if (receiving_ != 0) {
+    if (span_sweeps_ < sweeps_of(kBodySpan)) return;
+    const std::uint64_t least =
+        server_.router().route(route_).body.rate_min * std::uint64_t{kBodySpan.count()};
+    slow = parser_->body_bytes() - span_from_ < least;
+    span_from_ = parser_->body_bytes();
+    span_sweeps_ = 0;
+  } else if (parser_ || !in_.empty()) {
+    slow = span_sweeps_ > sweeps_of(kHeadTime);
+  } else {
+    if (slots_.empty() && quiet_sweeps_ > sweeps_of(kIdleTime)) close();
+    return;
+  }
+  if (!slow) return;
+  refuse_rest(408, too_slow());
+  parser_.reset();
+  sink_.reset();
+  receiving_ = 0;
+  flush();
+}
+
+void Connection::close_when_idle() {
+  last_request_ = true;
+  if (watched_ > 0 || events_ > 0 || (slots_.empty() && out_.empty())) close();
+}
+
+void Connection::close() {
+  if (stage_ == Stage::closed) return;
+  stage_ = Stage::closed;
+  reading_ = false;
+  events_ = 0;
+  watched_ = 0;
+  close_channel();
+  slots_.clear();  // what exchanges keep goes now, not when this object does
+  server_.remove_soon(id);
+}
+
+}  // namespace rq::http
