@@ -228,6 +228,8 @@ Request Connection::request() const {
           .route = route_,
           .query = head_.query(),
           .parameters = parameters_,
+          .length = parser_->chunks() ? std::optional<std::uint64_t>{}
+                                      : std::optional<std::uint64_t>{parser_->length()},
           .body = parser_->body(),
           .sink = sink_.get()};
 }
@@ -255,15 +257,17 @@ void Connection::on_head() {
 void Connection::begin_body(Slot& slot) {
   Exchange exchange(server_, *this, slot);
   const Body& body = server_.router().route(route_).body;
-  auto sink = server_.site().open(exchange, request());
-  if (!sink) return exchange.refuse(sink.error());
-  if (slot.done) return;
-  parser_->body_at_most(body.bytes_max);
-  sink_ = *std::move(sink);
+  if (body.kind == Body::Kind::none) return;
+  auto intake = server_.site().open(exchange, request());
+  if (!intake) return exchange.refuse(intake.error());
+  const std::uint64_t bytes_max = intake->bytes_max.value_or(body.bytes_max);
+  if (parser_->length() > bytes_max) return exchange.refuse(too_large(bytes_max));
+  parser_->body_at_most(bytes_max);
+  sink_ = std::move(intake->sink);
   if (sink_) {
     parser_->sink_to(*sink_);
   } else {
-    const std::uint64_t wanted = parser_->chunks() ? body.bytes_max : parser_->length();
+    const std::uint64_t wanted = parser_->chunks() ? bytes_max : parser_->length();
     if (wanted > kFreeBodyBytes) budget_wanted_ = static_cast<std::size_t>(wanted);
     if (budget_wanted_ > 0 && !on_budget()) server_.wait_for_budget(id);
   }

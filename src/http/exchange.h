@@ -35,8 +35,9 @@ struct Request {
   std::size_t route;  // its place in the table
   std::string_view query;
   std::array<std::string, kPathParametersMax> parameters;  // decoded
-  std::string_view body;                                   // when it was kept whole
-  BodySink* sink;                                          // that took the body, else null
+  std::optional<std::uint64_t> length;  // of the body, as the head says it; absent: in chunks
+  std::string_view body;                // when it was kept whole
+  BodySink* sink;                       // that took the body, else null
 };
 
 // What a site keeps between the steps of an exchange; it goes with the exchange.

@@ -19,9 +19,8 @@ namespace rq::http {
 
 struct Body {
   enum class Kind : std::uint8_t {
-    none,      // refused when there is one
-    whole,     // kept until all of it is there
-    streamed,  // goes to the sink that the site gives; whole when the site gives none
+    none,  // refused when there is one
+    some,  // goes where the site says: into a sink, or it is kept whole
   };
   Kind kind = Kind::none;
   std::uint64_t bytes_max = 0;

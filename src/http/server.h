@@ -26,6 +26,12 @@
 
 namespace rq::http {
 
+// Where the body of a request goes.
+struct Intake {
+  std::unique_ptr<BodySink> sink;          // null: it is kept whole
+  std::optional<std::uint64_t> bytes_max;  // absent: as the route says
+};
+
 // What is served: the routes of a table, by whoever brings the table.
 class Site {
  public:
@@ -33,10 +39,8 @@ class Site {
   // The head of a request is there, before its route is looked for: an error refuses it.
   [[nodiscard]] virtual std::optional<base::Error> admit(const Head& head,
                                                          const net::Caller& caller) = 0;
-  // The same when the route is known, before any of the body is taken. Gives the sink for the body
-  // of a route that streams; null: it is kept whole, as for all others.
-  [[nodiscard]] virtual base::Result<std::unique_ptr<BodySink>> open(Exchange& exchange,
-                                                                     const Request& request) = 0;
+  // The same when the route is known, before any of the body is taken.
+  [[nodiscard]] virtual base::Result<Intake> open(Exchange& exchange, const Request& request) = 0;
   // All of the request is there. Replies now or later.
   virtual void serve(Exchange& exchange, const Request& request) = 0;
 

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/lock_file.h"
-#include "doors/api/http_door.h"
+#include "doors/api/api_door.h"
 #include "doors/beanstalk/door.h"
 #include "net/loop.h"
 #include "pipeline/desk.h"
@@ -107,7 +107,7 @@ Result<int> serve(const ServerConfig& config) {
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   pipeline.on_failure([] { ::kill(::getpid(), SIGTERM); });
   pipeline.on_waste([&janitor] { janitor.wake(); });
-  doors::api::HttpDoor http(desk, readers, events, {.dir = config.dir, .address = config.http});
+  doors::api::ApiDoor http(desk, readers, events, {.dir = config.dir, .address = config.http});
   http.set_boot(boot);
   std::unique_ptr<doors::beanstalk::BeanstalkDoor> beanstalk;
   if (!config.beanstalk.empty()) {

@@ -8,12 +8,20 @@
 #include <string_view>
 
 #include <boost/json/monotonic_resource.hpp>
+#include <boost/json/parse_options.hpp>
 #include <boost/json/parser.hpp>
 #include <boost/json/value.hpp>
 
 #include "base/result.h"
 
 namespace rq::doors::api {
+
+// How all JSON from outside is parsed.
+[[nodiscard]] boost::json::parse_options json_options();
+// What is wrong with a text that is no JSON. `at`: the byte where it was seen.
+[[nodiscard]] base::Error json_error(const boost::system::error_code& error, std::size_t at);
+// The length of the byte order mark that some programs write before UTF-8.
+[[nodiscard]] std::size_t byte_order_mark(std::string_view text);
 
 class JsonReader {
  public:

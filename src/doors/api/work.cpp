@@ -7,10 +7,10 @@
 
 #include "base/limits.h"
 #include "core/json_fields.h"
-#include "doors/api/http_door.h"
+#include "doors/api/api_door.h"
+#include "doors/api/handlers.h"
 #include "doors/api/json_in.h"
 #include "doors/api/json_out.h"
-#include "doors/api/rooms.h"
 
 namespace rq::doors::api {
 namespace {
@@ -29,10 +29,10 @@ struct Gathered : Extra {
 // A reserve of one queue knows the name of what it gets; for one of many the door looks it up.
 // What has been leased and not sent yet goes back when the client goes.
 struct Reserving : Extra {
-  explicit Reserving(HttpDoor& to) : door(to) {}
+  explicit Reserving(ApiDoor& to) : door(to) {}
   ~Reserving() override { door.give_back(held); }
 
-  HttpDoor& door;
+  ApiDoor& door;
   std::string only_queue;
   std::vector<core::Message> held;
 };
@@ -73,7 +73,7 @@ void render_reserved(Exchange& x, core::Reply& reply) {
 template <typename Item>
 bool read_items(Exchange& x, const Request& request, std::vector<Item>& items,
                 Result<Item> (*read)(const json::object&)) {
-  auto body = x.door().json().parse_object(request.body);
+  auto body = x.json(request);
   if (!body) {
     x.refuse(body.error());
     return false;
@@ -202,7 +202,7 @@ void render_duplicate(Exchange& x, core::Reply& reply) {
 }  // namespace
 
 void reserve(Exchange& x, const Request& request) {
-  auto body = x.door().json().parse_object(request.body);
+  auto body = x.json(request);
   if (!body) return x.refuse(body.error());
   auto command = reserve_from_json(**body, x.door().clock().now());
   if (!command) return x.refuse(command.error());

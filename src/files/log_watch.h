@@ -12,7 +12,7 @@
 
 #include "base/result.h"
 
-namespace rq::doors::api {
+namespace rq::files {
 
 class LogListener {
  public:
@@ -42,4 +42,4 @@ class LogWatch {
   alignas(8) std::array<char, kBufferBytes> buffer_;
 };
 
-}  // namespace rq::doors::api
+}  // namespace rq::files

@@ -1,4 +1,4 @@
-#include "doors/api/log_watch.h"
+#include "files/log_watch.h"
 
 #include <sys/inotify.h>
 
@@ -7,7 +7,7 @@
 
 #include <boost/asio/buffer.hpp>
 
-namespace rq::doors::api {
+namespace rq::files {
 
 LogWatch::LogWatch(boost::asio::io_context& io) : descriptor_(io) {
   const int fd = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -80,4 +80,4 @@ void LogWatch::on_events(std::size_t bytes) {
   for (LogListener* listener : told) listener->on_file_changed();
 }
 
-}  // namespace rq::doors::api
+}  // namespace rq::files

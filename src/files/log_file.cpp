@@ -1,4 +1,4 @@
-#include "doors/api/log_file.h"
+#include "files/log_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -7,13 +7,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <iterator>
 
-#include "base/limits.h"
-
-namespace rq::doors::api {
+namespace rq::files {
 namespace {
 
 using base::Code;
@@ -36,13 +33,6 @@ int open_beneath(const std::filesystem::path& dir, const std::filesystem::path& 
   return fd;
 }
 
-std::optional<std::int64_t> number(std::string_view text) {
-  std::int64_t out = 0;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (error != std::errc{} || stop != text.data() + text.size() || out < 0) return std::nullopt;
-  return out;
-}
-
 }  // namespace
 
 std::filesystem::path log_path(const std::filesystem::path& dir, std::string_view folder) {
@@ -51,28 +41,23 @@ std::filesystem::path log_path(const std::filesystem::path& dir, std::string_vie
 
 LogFile::LogFile(const std::filesystem::path& dir, std::string_view folder) {
   if (folder.empty()) return;
-  fd_ = open_beneath(dir, log_path({}, folder));
-  if (fd_ < 0) return;
+  file_.reset(open_beneath(dir, log_path({}, folder)));
+  if (!file_.is_open()) return;
   struct stat info {};
-  if (::fstat(fd_, &info) == 0 && S_ISREG(info.st_mode)) {
+  if (::fstat(file_.get(), &info) == 0 && S_ISREG(info.st_mode)) {
     size_ = info.st_size;
-    return;
+  } else {
+    file_.reset();
   }
-  ::close(fd_);
-  fd_ = -1;
-}
-
-LogFile::~LogFile() {
-  if (fd_ >= 0) ::close(fd_);
 }
 
 base::Result<std::string> LogFile::read(std::int64_t offset, std::int64_t bytes) const {
   std::string out;
-  if (fd_ < 0 || offset >= size_) return out;
+  if (!file_.is_open() || offset >= size_) return out;
   out.resize(static_cast<std::size_t>(std::min(bytes, size_ - offset)));
   std::size_t have = 0;
   while (have < out.size()) {
-    const ssize_t got = ::pread(fd_, out.data() + have, out.size() - have,
+    const ssize_t got = ::pread(file_.get(), out.data() + have, out.size() - have,
                                 offset + static_cast<std::int64_t>(have));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
@@ -88,12 +73,10 @@ base::Result<std::string> LogFile::read(std::int64_t offset, std::int64_t bytes)
 
 base::Result<std::int64_t> LogFile::tail_offset(std::int64_t lines) const {
   if (lines == 0) return size_;
-  constexpr auto kChunk = static_cast<std::int64_t>(base::kLogChunkBytes);
-  const std::int64_t floor =
-      std::max<std::int64_t>(0, size_ - static_cast<std::int64_t>(base::kLogRangeBytesMax));
+  const std::int64_t floor = std::max<std::int64_t>(0, size_ - kTailBytesMax);
   std::int64_t left = lines;
   for (std::int64_t end = size_; end > floor;) {
-    const std::int64_t start = std::max(floor, end - kChunk);
+    const std::int64_t start = std::max(floor, end - kChunkBytes);
     RQ_TRY_ASSIGN(chunk, read(start, end - start));
     for (std::size_t at = chunk.size(); at > 0; --at) {
       const std::int64_t place = start + static_cast<std::int64_t>(at);
@@ -105,31 +88,4 @@ base::Result<std::int64_t> LogFile::tail_offset(std::int64_t lines) const {
   return floor;
 }
 
-std::optional<ByteRange> parse_range(std::string_view text, std::int64_t size) {
-  constexpr std::string_view kUnit = "bytes=";
-  if (!text.starts_with(kUnit)) return std::nullopt;
-  text.remove_prefix(kUnit.size());
-  const std::size_t dash = text.find('-');
-  if (dash == std::string_view::npos) return std::nullopt;
-  const std::string_view from = text.substr(0, dash);
-  const std::string_view to = text.substr(dash + 1);
-  ByteRange range{.first = 0, .last = size - 1};
-  if (from.empty()) {
-    const auto count = number(to);
-    if (!count || *count == 0) return std::nullopt;
-    range.first = std::max<std::int64_t>(0, size - *count);
-  } else {
-    const auto first = number(from);
-    if (!first) return std::nullopt;
-    range.first = *first;
-    if (!to.empty()) {
-      const auto last = number(to);
-      if (!last || *last < *first) return std::nullopt;
-      range.last = std::min(range.last, *last);
-    }
-  }
-  if (range.first >= size) return std::nullopt;
-  return range;
-}
-
-}  // namespace rq::doors::api
+}  // namespace rq::files

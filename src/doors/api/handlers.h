@@ -1,11 +1,12 @@
 #pragma once
-// The rooms: what each route does. One .cpp each; routes.cpp puts them in the table.
-#include <memory>
-#include <string_view>
-
+// The handlers: what each route does. A family in each .cpp; routes.cpp puts them in the table.
 #include "doors/api/exchange.h"
+#include "http/server.h"
 
 namespace rq::doors::api {
+
+// open_json.cpp: for the body of all routes that take one JSON object.
+[[nodiscard]] base::Result<http::Intake> open_json(Exchange& x, const Request& request);
 
 // queues.cpp
 void list_queues(Exchange& x, const Request& request);
@@ -21,8 +22,7 @@ void set_script_error(Exchange& x, const Request& request);
 
 // put.cpp
 void put_messages(Exchange& x, const Request& request);
-// For the body of a put that may be large. `media_type` in lower case, without parameters.
-[[nodiscard]] std::unique_ptr<BodySink> make_put_sink(std::string_view media_type);
+[[nodiscard]] base::Result<http::Intake> open_put(Exchange& x, const Request& request);
 
 // messages.cpp
 void list_messages(Exchange& x, const Request& request);
