@@ -32,6 +32,11 @@ Method method_of(beast::http::verb verb) {
 
 std::string_view view(beast::string_view text) { return {text.data(), text.size()}; }
 
+bool all_digits(std::string_view text) {
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
 // A field that goes on in the next line: some read it as one, some do not.
 bool has_fold(std::string_view lines) {
   for (std::size_t at = lines.find('\n'); at != std::string_view::npos;
@@ -115,6 +120,12 @@ void RequestParser::on_field_impl(beast::http::field name, string_view name_text
       if (!beast::iequals(value, "chunked")) {
         bad_coding_ = true;
         error = beast::http::error::bad_transfer_encoding;
+      }
+      break;
+    case field::content_length:
+      // Beast takes a list, and the same length twice.
+      if (++lengths_ > 1 || !all_digits(view(value))) {
+        error = beast::http::error::bad_content_length;
       }
       break;
     case field::content_encoding:

@@ -3,7 +3,8 @@
 // body fits into one piece of it, and are copied only when it does not.
 //
 // Stricter than Beast where two readings of one message are possible: a transfer coding is
-// `chunked` alone and once, a field is not folded over lines. Trailers are read and ignored.
+// `chunked` alone and once, a length is one number and once, a field is not folded over lines.
+// Trailers are read and ignored.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -87,6 +88,7 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   std::uint64_t body_max_ = 0;
   std::uint64_t body_bytes_ = 0;
   std::size_t head_bytes_ = 0;
+  int lengths_ = 0;  // Content-Length fields seen
   bool head_done_ = false;
   bool stays_open_ = false;
   bool folded_ = false;  // a field goes on in the next line

@@ -78,6 +78,7 @@ TEST_F(ServerTest, ABodyIsReadInOneWayOnly) {  // faults.md D7
            {"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", 400},
            {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400},
            {"Content-Length: 5\r\nContent-Length: 6\r\n", 400},
+           {"Content-Length: 5\r\nContent-Length: 5\r\n", 400},
            {"Content-Length: +5\r\n", 400},
            {"Content-Length: 5, 5\r\n", 400},
            {"Content-Length: 99999999999999999999999\r\n", 400},
@@ -85,7 +86,7 @@ TEST_F(ServerTest, ABodyIsReadInOneWayOnly) {  // faults.md D7
     RigClient client = connect();
     const std::string replies = ask(client, put + fields + "\r\n" + smuggled + smuggled);
     EXPECT_EQ(status_of(replies), status) << fields << replies;
-    EXPECT_EQ(count_of(replies, "HTTP/1.1"), 1U) << "what follows is not read: " << fields;
+    EXPECT_EQ(count_of(replies, "HTTP/1.1 "), 1U) << "what follows is not read: " << fields;
     EXPECT_TRUE(client.closed()) << fields;
   }
   EXPECT_EQ(site.served, 0U);
@@ -279,7 +280,7 @@ TEST_F(ServerTest, AnUnknownLengthComesInChunks) {
   EXPECT_THAT(reply, HasSubstr("Transfer-Encoding: chunked\r\n"));
   EXPECT_THAT(reply, HasSubstr("\r\n\r\n00010000\r\nxxx"));
   EXPECT_THAT(reply, EndsWith("\r\n0\r\n\r\n"));
-  EXPECT_EQ(count_of(reply, "x"), 100'000U + 0U);
+  EXPECT_EQ(count_of(reply, "x"), 100'001U) << "one is in text/plain";
   EXPECT_EQ(status_of(ask(client, kGet)), 200);
   RigClient old = connect();
   const std::string plain = ask(old, "GET /unknown HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -304,7 +305,7 @@ TEST_F(ServerTest, AReplyThatCannotGoOnIsCutAndHasNoSecondHead) {  // faults.md 
   site.big_bytes = 10;
   site.source_fails = true;
   const std::string reply = ask(client, "GET /big HTTP/1.1\r\nHost: x\r\n\r\n" + std::string(kGet));
-  EXPECT_EQ(count_of(reply, "HTTP/1.1"), 0U) << reply;
+  EXPECT_EQ(count_of(reply, "HTTP/1.1"), 1U) << reply;
   EXPECT_TRUE(client.closed());
   RigClient stream = connect();
   EXPECT_EQ(status_of(ask(stream, "GET /events HTTP/1.1\r\nHost: x\r\n\r\n")), 200);
