@@ -59,4 +59,8 @@ struct [[nodiscard]] Error {
   std::string remedy;   // "use letters, digits, . _ - :"; may be empty
 };
 
+[[nodiscard]] inline bool is_fault(const Error& error) {
+  return row_of(error.code).kind == Kind::fault;
+}
+
 }  // namespace rq::base

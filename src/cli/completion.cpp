@@ -68,7 +68,7 @@ std::string bash_values(const std::string& type) {
   if (type == "QUEUE") return R"~(-W "$(rq queue list --names 2>/dev/null)")~";
   if (type == "FILE" || type == "PATH" || type == "DIR" || type == "WHERE") return "-f";
   if (type == "STATE") return R"(-W "prep scheduled que run done relayed err cancelled")";
-  if (type == "MARK") return R"(-W "failed timed_out lost killed buried exhausted")";
+  if (type == "MARK") return R"(-W "failed timed_out lost killed held exhausted")";
   if (type == "CLASS") return R"(-W "always relaxed")";
   if (type == "SHELL") return R"(-W "bash zsh")";
   return "";
@@ -79,7 +79,7 @@ std::string zsh_values(const std::string& type) {
   if (type == "FILE" || type == "PATH" || type == "WHERE") return "_files";
   if (type == "DIR") return "_files -/";
   if (type == "STATE") return "(prep scheduled que run done relayed err cancelled)";
-  if (type == "MARK") return "(failed timed_out lost killed buried exhausted)";
+  if (type == "MARK") return "(failed timed_out lost killed held exhausted)";
   if (type == "CLASS") return "(always relaxed)";
   if (type == "SHELL") return "(bash zsh)";
   return " ";

@@ -31,7 +31,7 @@ void MessageFilter::declare(CLI::App& app) {
   };
   add("--queue", queue, "QUEUE", "Of this queue");
   add("--state", state, "STATE", "prep scheduled que run done relayed err cancelled");
-  add("--mark", mark, "MARK", "failed timed_out lost killed buried exhausted");
+  add("--mark", mark, "MARK", "failed timed_out lost killed held exhausted");
   add("--tag", tag, "TAG", "With this tag");
   add("--key", key, "KEY", "With this client key");
   add("--text", text, "TEXT", "With this in payload, params, progress or result");

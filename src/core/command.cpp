@@ -4,12 +4,11 @@
 #include <array>
 #include <iterator>
 
-#include "base/limits.h"
 
 namespace rq::core {
 namespace {
 constexpr std::array<std::string_view, 9> kOutcomes{
-    "done", "relayed", "err", "failed", "timed_out", "resend", "release", "bury", "stopped"};
+    "done", "relayed", "err", "failed", "timed_out", "resend", "release", "hold", "stopped"};
 constexpr std::array<std::string_view, 10> kActions{"commit", "retry",   "requeue", "run_now",
                                                     "cancel", "kill",    "clone",   "move",
                                                     "remove", "priority"};
@@ -44,10 +43,10 @@ std::size_t messages_of(const Command& command) {
     count = std::ssize(heartbeat->items);
   } else if (const auto* act = std::get_if<Act>(&command)) {
     count = std::ssize(act->messages);
-  } else if (const auto* kick = std::get_if<Kick>(&command)) {
-    count = kick->bound;
+  } else if (const auto* early = std::get_if<RunEarly>(&command)) {
+    count = early->bound;
   } else if (std::holds_alternative<DeleteQueue>(command)) {
-    count = base::kSweepMax;
+    count = kStepMax;
   }
   return static_cast<std::size_t>(std::max<std::int64_t>(count, 1));
 }

@@ -9,10 +9,13 @@
 #include <vector>
 
 #include "base/result.h"
+#include "core/lifecycle.h"
 #include "core/message.h"
 #include "core/queue.h"
 
 namespace rq::core {
+
+using QueueName = std::shared_ptr<const std::string>;
 
 // Who asked: the engine hands it back with the reply and reads only `door` and `connection`.
 struct Ticket {
@@ -22,6 +25,8 @@ struct Ticket {
   // Behind a reserve of its connection that waits, it waits too: commands of this connection are
   // done one after the other.
   bool in_turn = false;
+  // The uid at the other end of a unix socket; -1: nobody says who calls.
+  std::int64_t caller_uid = -1;
 };
 
 // --- Putting ---
@@ -35,7 +40,7 @@ struct Put {
   std::optional<Millis> delay;  // from now; at most one of delay and due
   std::optional<Instant> due;
   bool prep = false;        // wait for Commit
-  bool make_queue = false;  // beanstalkd: a tube is made on first use
+  bool make_queue = false;  // a queue that is not there is made on demand
 };
 struct PutMany {
   std::vector<Put> puts;  // one commit; each refused alone
@@ -55,7 +60,7 @@ struct ReserveQueue {
   std::string queue;
   std::int64_t limit = 0;  // at most so many from this queue; 0: no bound of its own
 };
-// Takes up to `limit` messages, best first (priority, then sequence) over all queues. With none
+// Takes up to `limit` messages, best first (priority, order, number) over all queues. With none
 // there it waits till `wait_until`; waiting reserves are served in the order they came.
 struct Reserve {
   std::shared_ptr<const std::vector<ReserveQueue>> queues;
@@ -70,10 +75,11 @@ struct Reserve {
   LeaseEnd end = LeaseEnd::deadline;
   bool folder = false;  // the worker runs scripts: give the message a folder
   bool make_queue = false;
-  std::optional<Seq> only;  // this very message (beanstalkd's reserve-job)
+  std::optional<Seq> only;  // this very message, if it waits or is held
 };
 struct Reserved {
   std::vector<Message> messages;  // copies, each with its lease; empty when the time is over
+  std::vector<QueueName> queues;  // of each message, the name of its queue
 };
 // The connection is gone: forget its waiting reserves, give back its LeaseEnd::connection leases.
 struct Disconnect {};
@@ -106,7 +112,7 @@ enum class Outcome : std::uint8_t {
   timed_out,  // as failed, stopped at its time limit
   resend,     // RQ's word: count + 1, back after `delay`; err when max_count is reached
   release,    // handed back untouched, after `delay`
-  bury,       // err with the mark buried
+  hold,       // err with the mark held
   stopped,    // ended because of a StopRequest: cancelled, or err with the mark killed
 };
 [[nodiscard]] std::string_view name_of(Outcome outcome);
@@ -122,7 +128,7 @@ struct Finish {
     std::string post_mortem;               // JSON object; may be empty
     Millis delay{0};                       // resend, release
     std::optional<std::int64_t> priority;  // release, bury
-    bool remove = false;  // beanstalkd's delete: the message goes, whatever the retention
+    bool remove = false;  // the message goes, whatever the retention
   };
   std::vector<Item> items;
 };
@@ -167,20 +173,23 @@ struct ActDone {
   };
   std::vector<base::Result<Item>> items;
 };
-// beanstalkd's kick: up to `bound` buried messages, or if there are none, scheduled ones.
-struct Kick {
+// Up to `bound` held messages of the queue, or if there are none scheduled ones, become ready now.
+struct RunEarly {
   std::string queue;
   std::int64_t bound = 1;
+  // The engine's own, while the command goes on over several batches.
+  std::int64_t done = 0;
+  bool held = false;  // it began with held ones
 };
-struct KickDone {
-  std::int64_t kicked = 0;
+struct RunEarlyDone {
+  std::int64_t count = 0;
 };
-struct KickOne {
-  Seq seq = 0;  // buried or scheduled
+struct RunEarlyOne {
+  Seq seq = 0;  // held or scheduled
 };
 
 // --- Looking ---
-enum class PeekWhat : std::uint8_t { message, ready, delayed, buried };
+enum class PeekWhat : std::uint8_t { message, ready, scheduled, held };
 struct Peek {
   PeekWhat what = PeekWhat::message;
   Seq seq = 0;        // what == message
@@ -236,27 +245,25 @@ struct SetScriptError {
   std::string queue;
   std::string error;
 };
-struct ShiftLeases {  // the wall clock was stepped: leases keep their length
-  Millis by{0};
-};
-
 struct ForgetWaste {  // these folders of removed messages are gone from the disk
   std::vector<std::string> folders;
 };
 
 using Command =
     std::variant<Put, PutMany, Reserve, Disconnect, StopWaiting, Heartbeat, Finish, Duplicate, Act,
-                 Kick, KickOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue, SetAdmin,
-                 DeleteQueue, SetScriptError, ShiftLeases, ForgetWaste>;
+                 RunEarly, RunEarlyOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue, SetAdmin,
+                 DeleteQueue, SetScriptError, ForgetWaste>;
+
+// Messages that one command changes in one batch, at most; it goes on in the next.
+inline constexpr std::int64_t kStepMax = 1000;
 
 // How many messages the command puts, takes or changes at most, one at least: so much it costs.
 [[nodiscard]] std::size_t messages_of(const Command& command);
 
 struct Ok {};
-struct Waiting {};  // inside the engine: the reply comes later, or never
 using Reply =
-    std::variant<base::Error, Ok, Waiting, PutDone, PutManyDone, Reserved, HeartbeatDone,
-                 FinishDone, ActDone, KickDone, Peeked, QueueShown, QueuesListed, EngineStatsDone>;
+    std::variant<base::Error, Ok, PutDone, PutManyDone, Reserved, HeartbeatDone,
+                 FinishDone, ActDone, RunEarlyDone, Peeked, QueueShown, QueuesListed, EngineStatsDone>;
 
 struct Envelope {
   Ticket ticket;
@@ -267,10 +274,11 @@ struct Delivery {
   Reply reply;
 };
 
-// What happened, for whoever listens (events over HTTP). Published after the commit.
+// The one record of what happened: whoever counts, shows, follows or tells it reads this. Published
+// after the commit.
 struct Notice {
   enum class What : std::uint8_t {
-    message,   // its state changed (from == to: put)
+    message,   // its state changed (`event` absent: it was put or moved to this queue)
     progress,  // its text changed
     stop,      // a running one shall stop
     removed,
@@ -286,6 +294,16 @@ struct Notice {
   State to = State::que;
   Mark mark = Mark::none;
   std::string text;
+  // How it came to that.
+  std::optional<Event> event;
+  // When it came into the state that it left, as far as the message tells: its due time, the start
+  // of its lease, the time it finished.
+  Instant since{};
+  std::int64_t attempt = 0;  // of the lease that began, ended or is meant; 0: none
+  Boot boot = 0;             // with seq and attempt the token
+  std::string worker;        // likewise
+  std::string outcome;       // of the attempt that ended; empty: none did
+  std::int64_t caller_uid = -1;
 };
 
 struct Outbox {

@@ -25,7 +25,7 @@ TEST(MessagesOf, ACommandAboutManyCountsEach) {
   Reserve reserve;
   reserve.limit = 7;
   EXPECT_EQ(messages_of(std::move(reserve)), 7U);
-  Kick kick;
+  RunEarly kick;
   kick.bound = 8;
   EXPECT_EQ(messages_of(std::move(kick)), 8U);
 }

@@ -15,7 +15,7 @@ enum class Event : std::uint8_t {
   lease,    // a worker takes it
   done,     // the worker says so
   relayed,  // the worker says so
-  err,      // the worker says so for good, or retries are used up, or it was buried
+  err,      // the worker says so for good, or retries are used up, or it is held
   again,    // resend, release, lost lease, failed with retries left; to be had at once
   later,    // the same, with a delay
   retry,    // an operator or client sends a finished message again

@@ -18,9 +18,9 @@ using base::Millis;
 
 using Seq = std::int64_t;      // global sequence number, from 1; order of arrival; never reused
 using QueueId = std::int64_t;  // row id of a queue
-using Boot = std::int64_t;     // how many times the server has started on this store
+using Boot = std::int64_t;     // one for each open() of the store; never used twice
 
-// The states of design.md §2. `buried` is not among them: it is err with a mark.
+// The states of design.md §2. Held is not among them: it is err with a mark.
 enum class State : std::uint8_t {
   prep,       // being put together; not yet work
   scheduled,  // waits for its due time
@@ -44,14 +44,14 @@ inline constexpr int kStateCount = static_cast<int>(State::cancelled) + 1;
   return s == State::scheduled || s == State::throttled || s == State::depends || s == State::que;
 }
 
-// Why the last attempt, or the message, ended; also marks err as buried.
+// Why the last attempt, or the message, ended; also marks err as held.
 enum class Mark : std::uint8_t {
   none,
   failed,     // the script said err, or exited badly
   timed_out,  // stopped at its time limit
   lost,       // leases lost too often
   killed,     // by an operator
-  buried,     // by a beanstalkd client
+  held,       // set aside by its worker, until somebody sends it on
   exhausted,  // max_count or the retry limit is used up
 };
 [[nodiscard]] std::string_view name_of(Mark mark);
@@ -131,6 +131,9 @@ struct Message {
   std::int64_t priority = 0;  // larger first
   Instant created{};
   Instant due{};              // not before; created when it may run at once
+  // Within its priority, smaller first: the due time in ms; 0 in queues made on demand, whose order
+  // is the number alone; minus the time of a run_now.
+  std::int64_t order = 0;
   Instant finished{};         // epoch while not finished
   std::int32_t attempts = 0;  // ended leases
   std::int32_t failures = 0;  // of them, those that count against retries
@@ -138,8 +141,7 @@ struct Message {
   std::int32_t count = 0;     // RQ: resends so far
   std::int32_t max_count = 15;
   std::string payload;
-  // Overrides the queue's lease. Not among the details: every message of a beanstalkd client has
-  // one.
+  // Overrides the queue's lease. Not among the details, since whole classes of clients set it.
   std::optional<Millis> lease_length;
   std::unique_ptr<Details> details;  // null when all are at their defaults
   std::unique_ptr<Lease> lease;      // set exactly in State::run

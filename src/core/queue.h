@@ -84,15 +84,14 @@ struct QueueSettings {
 // jitter, so that the same input gives the same delay.
 [[nodiscard]] Millis delay_after(const Backoff& backoff, std::int64_t failures, std::uint64_t seed);
 
-// beanstalkd calls a ready job urgent whose priority is below 1024; its priorities are ours with
-// the other sign.
-inline constexpr std::int64_t kUrgentPriority = -1024;
+// Ready messages above this priority are counted apart.
+inline constexpr std::int64_t kHighPriority = -1024;
 
 // Kept by the batch, never counted by a scan.
 struct Counters {
   std::array<std::int64_t, kStateCount> in_state{};  // messages now in each state
-  std::int64_t buried = 0;                           // of those in err
-  std::int64_t urgent = 0;                           // of those in que: above kUrgentPriority
+  std::int64_t held = 0;                             // of those in err
+  std::int64_t high = 0;                             // of those in que: above kHighPriority
   // Since the queue was made.
   std::int64_t puts = 0;
   std::int64_t dones = 0;  // done and relayed
@@ -119,7 +118,8 @@ struct Queue {
   QueueSettings settings;
   std::int64_t revision = 0;  // grows with each change of settings or admin state
   Instant created{};
-  bool on_demand = false;  // made by a beanstalkd client; goes when it is empty and unused
+  bool on_demand = false;  // made by its first use; goes when it is empty and unused
+  bool going = false;      // being deleted: takes nothing and gives nothing any more
   // What the worker says of the script: empty when fine, else what is wrong. Clears itself.
   std::string script_error;
   Counters counters;

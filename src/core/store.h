@@ -1,15 +1,22 @@
 #pragma once
-// The contract of a store: transactions over records, one batch at a time.
+// The port between the engine and whoever keeps its truth. One batch at a time:
 //
-// The engine loads records, changes them, and says so; the store works out what that means for its
-// tables when the batch is committed. Nothing is visible to readers, and nothing survives, before
-// commit() has returned. One suite (contract_test) runs on every implementation.
+//   load (once or more) -> looks and changes -> commit or abort
 //
-// Thread: the engine's. Errors: faults only (disk_full, unknown_outcome, internal); after a fault
-// the batch is gone and the store is as before begin(), or, if commit() failed, as before or after.
+// The engine says what it needs before it decides anything, in one request, so that a store over a
+// network answers a whole batch in a few trips. One engine writes a store at a time: each open()
+// takes a new boot, and a commit holds only while that boot is the newest.
+//
+// Thread: whoever has the engine's turn. What Needs points to lives until load() returns. Rows
+// belong to the store and are valid until commit() or abort() returns.
+// Visible: to the looks of the batch, its changes at once; to readers all together, at the latest
+// when commit() returns yes.
+// Errors: faults only; that something is not there is an answer. After a fault nothing may be
+// called but open().
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,90 +29,176 @@ namespace rq::core {
 
 using base::Result;
 
-// A message in the hands of the engine. Owned by the store; valid until the end of the batch.
+// Where a message stands in the line of its queue: the smaller key is leased first.
+struct LineKey {
+  std::int64_t rank = 0;   // minus the priority
+  std::int64_t order = 0;  // Message::order
+  Seq seq = 0;
+  friend auto operator<=>(const LineKey&, const LineKey&) = default;
+};
+inline constexpr LineKey kBeforeAll{INT64_MIN, INT64_MIN, INT64_MIN};
+inline constexpr LineKey kBehindAll{INT64_MAX, INT64_MAX, INT64_MAX};
+[[nodiscard]] inline LineKey line_key(const Message& m) { return {-m.priority, m.order, m.seq}; }
+
+// Where a message is filed: in exactly one place, which follows from its state and mark.
+enum class Place : std::uint8_t {
+  line,       // que
+  scheduled,  // by due time
+  lease,      // run, by the end of its lease
+  kept,       // done, relayed, cancelled, by the time it finished
+  err,        // likewise
+  held,       // err with the mark held, likewise
+  parked,     // prep, throttled, depends
+  any,        // of all these but lease; only to ask for
+};
+[[nodiscard]] Place place_of(const Message& message);
+// What it is sorted by there, ms: due time, end of the lease, time it finished. 0: by number alone.
+[[nodiscard]] std::int64_t time_in_place(const Message& message);
+
+// What one round of a batch looks at. Any list may come back short: known() and more() say so.
+struct Needs {
+  struct Number {
+    Seq seq = 0;
+    bool payload = false;
+  };
+  struct Line {  // the first n of the queue's line
+    QueueId queue = 0;
+    std::int64_t n = 0;
+  };
+  struct First {  // the first n of the queue in that place
+    QueueId queue = 0;
+    Place place = Place::any;
+    std::int64_t n = 0;
+    bool payload = false;
+  };
+  Instant now{};
+  std::vector<Number> numbers;         // messages by number (ids and tokens name them)
+  std::vector<std::string_view> keys;  // messages by client key, with their payloads
+  std::vector<Line> lines;
+  std::vector<First> firsts;
+  std::int64_t due = 0;  // up to so many each: ended leases, due messages, due timers
+  Millis shift{};        // before all else: all leases end so much later
+};
+
+// A message in the hands of the engine. Its payload is there only if it was asked for, or if the
+// message came with a line or was due.
 struct Record {
   Message message;
 };
 
 enum class Change : std::uint8_t {
-  place,  // only state que/run, lease: where it is filed, not what it says
+  place,  // only state, place in the line and lease
   whole,
+};
+
+// A timer wakes, no more: what is to be done is decided with the row that it is about. There is one
+// for a what, queue and seq.
+struct Timer {
+  enum class What : std::uint8_t {
+    keep_done,  // finished messages have been kept for long enough
+    keep_err,
+    resume,  // a pause ends
+    idle,    // a queue made on demand may be unused
+    going,   // a queue is being deleted, in steps
+  };
+  What what = What::keep_done;
+  Instant at{};
+  QueueId queue = 0;
+  Seq seq = 0;
 };
 
 enum class Sync : std::uint8_t {
   none,  // survives a crash of the process, perhaps not one of the machine
+  soon,  // the store syncs it within kSoon, by itself
   disk,  // on disk when commit() returns
+};
+inline constexpr std::chrono::seconds kSoon{1};
+
+struct Committed {
+  enum class What : std::uint8_t {
+    yes,
+    no,       // nothing of it is there
+    unknown,  // all of it or nothing
+    deposed,  // somebody opened the store after us; nothing of it is there
+  };
+  What what = What::yes;
+  base::Error why{};  // unless yes
 };
 
 class Store {
  public:
+  Store() = default;
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
   virtual ~Store() = default;
 
-  // How many times a server has started on this store; 1 for the first. Constant after open.
+  // First of all, and after a fault. Forgets the batch and all that it knew, takes a new boot,
+  // becomes the only writer.
+  [[nodiscard]] virtual Result<void> open() = 0;
+  // In every token and every commit from now on; never used twice.
   [[nodiscard]] virtual Boot boot() const = 0;
+  // Looks may go beyond what was loaded, as the store is in the process: the engine need not list.
+  [[nodiscard]] virtual bool late() const = 0;
+  // Loads of one batch, at most.
+  [[nodiscard]] virtual int rounds_max() const = 0;
+  // After open(), outside a batch: all of them, with their counters.
+  [[nodiscard]] virtual Result<std::vector<Queue>> queues() = 0;
 
   // --- The batch ---
-  [[nodiscard]] virtual Result<void> begin() = 0;
-  [[nodiscard]] virtual Result<void> commit(Sync sync) = 0;
-  virtual void abort() = 0;  // forget all since begin()
-  // Between batches, when the replies have left: what the store has to do for itself, if it has.
-  [[nodiscard]] virtual bool wants_maintenance() const = 0;
-  virtual void maintain() = 0;
+  // One request. The first begins the batch, others add to it.
+  [[nodiscard]] virtual Result<void> load(const Needs& needs) = 0;
+  // Not yes: as abort(), and open() must follow.
+  [[nodiscard]] virtual Committed commit(Sync sync) = 0;
+  virtual void abort() = 0;
 
-  // --- Messages ---
-  // The next sequence number. Never given twice, also not after a crash.
-  [[nodiscard]] virtual Result<Seq> next_seq() = 0;
-  // REQUIRES: message.seq from next_seq() of this batch.
-  virtual Record& insert(Message&& message) = 0;
+  // --- Looks. REQUIRES: asked for in this batch, or made by it, or late(). ---
   // Null when there is none.
   [[nodiscard]] virtual Result<Record*> find(Seq seq) = 0;
   [[nodiscard]] virtual Result<Record*> find_key(std::string_view client_key) = 0;
-  // Says that the engine has changed record.message. The key and seq never change.
+  // The best of the line that was loaded, or made ready by this batch.
+  [[nodiscard]] virtual Result<std::optional<LineKey>> peek(QueueId queue) = 0;
+  // The one that peek told. REQUIRES: it told one.
+  [[nodiscard]] virtual Result<Record*> take(QueueId queue) = 0;
+  // The line is known up to here; kBehindAll: all of it, and always in a late store.
+  [[nodiscard]] virtual LineKey known(QueueId queue) const = 0;
+  // The first of those that were loaded or have come there in this batch. Null when they are used
+  // up; then more() says whether the place has others.
+  [[nodiscard]] virtual Result<Record*> first(QueueId queue, Place place) = 0;
+  [[nodiscard]] virtual Result<bool> more(QueueId queue, Place place) = 0;
+  // Of those that `due` asked for, one after the other; null when they are used up. The caller
+  // moves each one on before it asks for the next.
+  // A lease is over when its end has come, or when it ends with its connection and is of a boot
+  // before the first one of this object.
+  [[nodiscard]] virtual Result<Record*> next_ended() = 0;
+  [[nodiscard]] virtual Result<Record*> next_due() = 0;
+  [[nodiscard]] virtual std::vector<Timer> due_timers() = 0;  // by time; they stay until disarmed
+
+  // --- Changes. They stay in memory; commit() writes them. ---
+  // Grows; gaps are allowed. Numbers are set aside in blocks, and a block is synced before one of
+  // its numbers is told.
+  [[nodiscard]] virtual Seq next_number() = 0;
+  // REQUIRES: message.seq from next_number() of this batch.
+  virtual Record& insert(Message&& message) = 0;
+  // The engine has changed record.message. Key and number never change.
   virtual void changed(Record& record, Change change) = 0;
-  // The record is not valid after it. Attempts and tags go with it; a folder is noted as waste.
+  // Attempts and tags go with it; its folder is noted as waste.
   virtual void erase(Record& record) = 0;
-  virtual void insert(Attempt&& attempt) = 0;
+  virtual QueueId insert(const Queue& queue) = 0;  // gives it its id
+  virtual void changed(const Queue& queue) = 0;    // all but the counters
+  virtual void counted(const Queue& queue) = 0;    // its counters
+  virtual void erase(const Queue& queue) = 0;      // REQUIRES: no messages in it
+  virtual void append(Attempt&& attempt) = 0;
+  virtual void arm(const Timer& timer) = 0;  // instead of the one before, if there is one
+  virtual void disarm(const Timer& timer) = 0;
+  // These folders are gone from the disk.
+  virtual void forget_waste(const std::vector<std::string>& folders) = 0;
 
-  // --- What is next. These see the changes of the batch. Null or empty when there is none ---
-  // State que of the queue: largest priority, then smallest seq.
-  [[nodiscard]] virtual Result<Record*> next_ready(QueueId queue) = 0;
-  // Its key, without loading it: to compare queues.
-  struct ReadyKey {
-    std::int64_t priority = 0;
-    Seq seq = 0;
-  };
-  [[nodiscard]] virtual Result<std::optional<ReadyKey>> peek_ready(QueueId queue) = 0;
-  // State scheduled: smallest due, then seq; of any queue, with due <= now.
-  [[nodiscard]] virtual Result<Record*> next_due(Instant now) = 0;
-  [[nodiscard]] virtual Result<Record*> next_scheduled(
-      QueueId queue) = 0;  // of the queue, at any time
-  // State run: smallest lease.until, with until <= now.
-  [[nodiscard]] virtual Result<Record*> next_expired(Instant now) = 0;
-  // State err with mark buried: smallest finished.
-  [[nodiscard]] virtual Result<Record*> next_buried(QueueId queue) = 0;
-  // A finished message with the smallest finished time: in err, or in done, relayed, cancelled.
-  // As of the last commit: the batch's own changes need not be seen.
-  [[nodiscard]] virtual Result<Record*> oldest_finished(QueueId queue, bool err) = 0;
-  // Any message of the queue that is not running; for deleting a queue with its messages.
-  [[nodiscard]] virtual Result<Record*> any_message(QueueId queue) = 0;
-  // State run, LeaseEnd::connection, of a boot before this one; for the start.
-  [[nodiscard]] virtual Result<Record*> orphan_lease() = 0;
-  // All leases move by `by`.
-  [[nodiscard]] virtual Result<void> shift_leases(base::Millis by) = 0;
-  // The earliest due or lease end there is.
-  [[nodiscard]] virtual Result<std::optional<Instant>> next_deadline() = 0;
-
-  // --- Queues ---
-  // All of them, with counters; at the start.
-  [[nodiscard]] virtual Result<std::vector<Queue>> queues() = 0;
-  // Sets queue.id.
-  [[nodiscard]] virtual Result<void> insert(Queue& queue) = 0;
-  virtual void update(const Queue& queue) = 0;           // all but the counters
-  virtual void update_counters(const Queue& queue) = 0;  // written once, at commit
-  virtual void erase(const Queue& queue) = 0;            // REQUIRES: no messages in it
-
-  // The folders are gone from the disk.
-  [[nodiscard]] virtual Result<void> forget_waste(const std::vector<std::string>& folders) = 0;
+  // When a batch has something to do though nobody asks; never later than the truth.
+  // Instant::max(): never.
+  [[nodiscard]] virtual Instant next_deadline() const = 0;
+  // Between batches, when the replies have left: what the store has to do for itself, if it has.
+  [[nodiscard]] virtual bool wants_maintenance() const = 0;
+  virtual void maintain() = 0;
 };
 
 // --- Reading, beside the engine ---

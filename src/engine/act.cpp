@@ -1,20 +1,21 @@
-// What operators and clients do with messages that they do not hold: retry, cancel, move, kick ...
+#include "engine/act.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
-#include "base/check.h"
-#include "base/limits.h"
-#include "engine/engine.h"
+#include "engine/checks.h"
+#include "engine/finish.h"
+#include "engine/gate.h"
+#include "engine/put.h"
 
 namespace rq::engine {
 
 using base::Code;
 using base::Error;
 using base::fail;
-using base::Kind;
 using base::Result;
-using core::Change;
 
 namespace {
 
@@ -25,115 +26,59 @@ Error wrong_state(const Message& message, Action action, std::string_view remedy
               std::string{remedy});
 }
 
-}  // namespace
-
-Result<Reply> Engine::dispatch(Act& act) {
-  if (act.action == Action::priority &&
-      (act.priority < base::kPriorityMin || act.priority > base::kPriorityMax)) {
-    return fail(Code::bad_value, fmt::format("priority: {} is not allowed", act.priority),
-                fmt::format("give a number from {} to {}", base::kPriorityMin, base::kPriorityMax));
-  }
-  if (act.reason.size() > base::kTextBytesMax) act.reason.resize(base::kTextBytesMax);
-  ActDone done;
-  done.items.reserve(act.messages.size());
-  for (const Seq seq : act.messages) {
-    auto one = act_one(act, seq);
-    if (!one && base::row_of(one.error().code).kind == Kind::fault) return std::move(one).error();
-    done.items.push_back(std::move(one));
-  }
-  return Reply{std::move(done)};
-}
-
-Result<ActDone::Item> Engine::act_one(const Act& act, Seq seq) {
-  RQ_TRY_ASSIGN(record, need_message(seq));
-  Message& message = record->message;
-  const State before = message.state;
-  const Instant created = message.created;
-  switch (act.action) {
-    case Action::commit:
-      if (before != State::prep) return wrong_state(message, act.action, "it is work already");
-      if (message.due > now_) {
-        advance(*record, Event::defer);
-      } else {
-        advance(*record, Event::commit);
-      }
-      store_.changed(*record, Change::whole);
-      break;
-    case Action::retry:
-      if (!is_finished(before)) {
-        return wrong_state(message, act.action, "only a finished message can be retried");
-      }
-      restart(*record);
-      break;
-    case Action::requeue:
-      if (before == State::run) {
-        note(Notice::What::stop, message, before, "requeue");
-        end_attempt(*record, "requeued", std::string{act.reason}, {});
-        static_cast<void>(send_back(*record, Millis{0}));
-      } else if (is_finished(before)) {
-        restart(*record);
-      } else {
-        return wrong_state(message, act.action, "it waits already; to hurry it: run-now");
-      }
-      break;
-    case Action::run_now:
-      if (before != State::scheduled && before != State::que) {
-        return wrong_state(message, act.action, "only a waiting message can be hurried");
-      }
-      // Before all others of its priority would need another order; so it takes the next one up.
-      if (before == State::que && message.priority < base::kPriorityMax) {
-        set_priority(message, message.priority + 1);
-      }
-      message.due = now_;
-      advance(*record, Event::run_now);
-      store_.changed(*record, Change::whole);
-      break;
-    case Action::cancel:
-    case Action::kill:
-      return stop_one(act, *record);
-    case Action::clone:
-      return clone_one(act, *record);
-    case Action::move:
-      RQ_TRY(move_one(act, *record));
-      break;
-    case Action::remove:
-      if (before == State::run) {
-        return wrong_state(message, act.action, fmt::format("first: rq cancel {}", seq));
-      }
-      sync(entry_of(message));
-      remove(*record);
-      return ActDone::Item{.seq = seq, .created = created, .state = before};
-    case Action::priority:
-      if (is_finished(before)) {
-        return wrong_state(message, act.action,
-                           "only an unfinished message has a turn to wait for");
-      }
-      set_priority(message, act.priority);
-      store_.changed(*record, Change::whole);
-      break;
-  }
-  sync(entry_of(message));
-  return ActDone::Item{.seq = seq, .created = created, .state = message.state};
-}
-
 // Finished: again, from the start. Attempts keep their numbers, which fence.
-void Engine::restart(Record& record) {
+void restart(Desk& desk, Record& record) {
   Message& message = record.message;
   message.failures = 0;
   message.losses = 0;
   message.count = 0;
-  message.due = now_;
-  message.finished = Instant{};
   if (message.details) {
     message.details->progress.clear();
     message.details->result.clear();
   }
-  ++entry_of(message).queue.counters.retries;
-  advance(record, Event::retry);
-  store_.changed(record, Change::whole);
+  ++desk.ledger.of(message).queue.counters.retries;
+  message.due = desk.batch.now;
+  desk.ledger.line_up(message);
+  desk.ledger.advance(record, Event::retry);
+  message.finished = Instant{};
+  desk.store.changed(record, Change::whole);
 }
 
-Result<ActDone::Item> Engine::stop_one(const Act& act, Record& record) {
+void commit(Desk& desk, Record& record) {
+  const bool early = record.message.due > desk.batch.now;
+  desk.ledger.advance(record, early ? Event::defer : Event::commit);
+  desk.store.changed(record, Change::whole);
+}
+
+Result<void> requeue(Desk& desk, const Act& act, Record& record) {
+  const Message& message = record.message;
+  if (message.state == State::run) {
+    desk.ledger.note(Notice::What::stop, message, State::run, "requeue");
+    end_attempt(desk, record, "requeued", std::string{act.reason}, {});
+    static_cast<void>(send_back(desk, record, Millis{0}, "requeued"));
+    return {};
+  }
+  if (is_finished(message.state)) {
+    restart(desk, record);
+    return {};
+  }
+  return wrong_state(message, act.action, "it waits already; to run it early: run-now");
+}
+
+Result<void> run_now(Desk& desk, const Act& act, Record& record) {
+  Message& message = record.message;
+  if (message.state != State::scheduled && message.state != State::que) {
+    return wrong_state(message, act.action, "only a waiting message can be run early");
+  }
+  message.due = std::min(message.due, desk.batch.now);
+  message.order = -base::to_ms(desk.batch.now);  // before all that is due; the last one first
+  desk.ledger.advance(record, Event::run_now);
+  desk.store.changed(record, Change::whole);
+  return {};
+}
+
+// Cancel, and kill: a running message is asked to stop.
+Result<State> stop(Desk& desk, const Act& act, Record& record) {
   Message& message = record.message;
   const bool kill = act.action == Action::kill;
   if (message.state == State::run) {
@@ -142,32 +87,28 @@ Result<ActDone::Item> Engine::stop_one(const Act& act, Record& record) {
     if (lease.stop == StopRequest::none) {
       lease.stop = kill ? StopRequest::kill : StopRequest::cancel;
       if (!act.reason.empty()) lease.progress = act.reason;
-      store_.changed(record, Change::place);
+      desk.store.changed(record, Change::place);
     }
-    sync(entry_of(message));
-    note(Notice::What::stop, message, State::run, name_of(act.action));
-    return ActDone::Item{.seq = message.seq, .created = message.created, .state = message.state};
+    desk.ledger.note(Notice::What::stop, message, State::run, name_of(act.action));
+    return message.state;
   }
   if (kill) return wrong_state(message, act.action, "only a running message can be killed");
   if (!next(message.state, Event::cancel)) {
     return wrong_state(message, act.action, "it is finished already");
   }
   if (!act.reason.empty()) message.detail().progress = act.reason;
-  sync(entry_of(message));
-  const ActDone::Item item{
-      .seq = message.seq, .created = message.created, .state = State::cancelled};
-  static_cast<void>(finish_as(record, Event::cancel, Mark::none));
-  return item;
+  static_cast<void>(finish_as(desk, record, Event::cancel, Mark::none));
+  return State::cancelled;
 }
 
 // A new message like a finished one; the count starts anew and it may run at once.
-Result<ActDone::Item> Engine::clone_one(const Act& act, const Record& record) {
+Result<ActDone::Item> clone(Desk& desk, const Act& act, const Record& record) {
   const Message& from = record.message;
   if (!is_finished(from.state)) {
     return wrong_state(from, act.action, "only a finished message can be cloned");
   }
   Put put;
-  put.queue = act.queue.empty() ? entry_of(from).queue.name : act.queue;
+  put.queue = act.queue.empty() ? desk.ledger.of(from).queue.name : act.queue;
   put.message = from.copy();
   put.message.attempts = put.message.failures = put.message.losses = put.message.count = 0;
   put.message.finished = Instant{};
@@ -182,102 +123,227 @@ Result<ActDone::Item> Engine::clone_one(const Act& act, const Record& record) {
   details.dup_of.clear();
   details.cloned_from = format_id(from);
   if (details.orig_id.empty()) details.orig_id = format_id(from);
-  RQ_TRY_ASSIGN(done, put_one(put));
+  RQ_TRY_ASSIGN(done, put_one(desk, put));
   return ActDone::Item{.seq = done.seq, .created = done.created, .state = done.state};
 }
 
-Result<void> Engine::move_one(const Act& act, Record& record) {
-  Message& message = record.message;
-  if (message.state == State::run) {
-    return wrong_state(message, act.action, "take it from its worker first: rq requeue");
+Result<void> move(Desk& desk, const Act& act, Record& record) {
+  if (record.message.state == State::run) {
+    return wrong_state(record.message, act.action, "take it from its worker first: rq requeue");
   }
-  RQ_TRY_ASSIGN(to, need_queue(act.queue));
-  if (to->queue.admin == Admin::drain || to->queue.admin == Admin::down) {
-    return fail(Code::queue_down,
-                fmt::format("queue '{}' takes no messages: its admin state is {}", to->queue.name,
-                            name_of(to->queue.admin)),
-                fmt::format("rq queue resume {}", to->queue.name));
-  }
-  Entry& from = entry_of(message);
-  if (&from == to) return {};
-  sync(from);
-  tally(from, message, -1);
-  message.queue = to->queue.id;
-  tally(*to, message, 1);
-  clear_timer(*to, QueueTimer::idle);
-  store_.changed(record, Change::whole);
-  note(Notice::What::message, message, message.state);
-  if (message.state == State::que) offer(*to);
-  if (is_finished(message.state)) {
-    set_timer(*to, message.state == State::err ? QueueTimer::keep_err : QueueTimer::keep_done,
-              now_);
-  }
-  if (from.queue.on_demand) set_timer(from, QueueTimer::idle, now_ + base::kOnDemandIdle);
+  RQ_TRY_ASSIGN(to, desk.ledger.need(act.queue));
+  RQ_TRY(check_takes(*to));
+  if (&desk.ledger.of(record.message) != to) desk.ledger.move(record, *to);
   return {};
 }
 
-// --- beanstalkd's kick ---
-
-void Engine::kick_one(Record& record) {
-  if (record.message.state == State::err) {
-    restart(record);
-  } else {
-    record.message.due = now_;
-    advance(record, Event::run_now);
-    store_.changed(record, Change::whole);
+Result<void> set_priority(Desk& desk, const Act& act, Record& record) {
+  if (is_finished(record.message.state)) {
+    return wrong_state(record.message, act.action,
+                       "only an unfinished message has a turn to wait for");
   }
+  desk.ledger.set_priority(record, act.priority);
+  desk.store.changed(record, Change::whole);
+  return {};
 }
 
-Result<Reply> Engine::dispatch(Kick& kick) {
-  KickDone done;
-  Entry* entry = find_queue(kick.queue);
-  if (entry == nullptr) return Reply{done};
-  sync(*entry);
-  const bool buried = entry->queue.counters.buried > 0;
-  while (done.kicked < std::min(kick.bound, base::kSweepMax)) {
-    auto next =
-        buried ? store_.next_buried(entry->queue.id) : store_.next_scheduled(entry->queue.id);
-    if (!next) return std::move(next).error();
-    if (*next == nullptr) break;
-    kick_one(**next);
-    ++done.kicked;
+Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
+  RQ_TRY_ASSIGN(record, need_message(desk, seq));
+  Message& message = record->message;
+  const Entry& entry = desk.ledger.of(message);
+  ActDone::Item item{.seq = seq, .created = message.created, .state = message.state};
+  switch (act.action) {
+    case Action::commit:
+      if (message.state != State::prep) {
+        return wrong_state(message, act.action, "it is work already");
+      }
+      commit(desk, *record);
+      break;
+    case Action::retry:
+      if (!is_finished(message.state)) {
+        return wrong_state(message, act.action, "only a finished message can be retried");
+      }
+      restart(desk, *record);
+      break;
+    case Action::requeue:
+      RQ_TRY(requeue(desk, act, *record));
+      break;
+    case Action::run_now:
+      RQ_TRY(run_now(desk, act, *record));
+      break;
+    case Action::cancel:
+    case Action::kill: {
+      desk.ledger.sync(entry);
+      RQ_TRY_ASSIGN(state, stop(desk, act, *record));  // it may be gone now
+      item.state = state;
+      return item;
+    }
+    case Action::clone:
+      return clone(desk, act, *record);
+    case Action::move:
+      RQ_TRY(move(desk, act, *record));
+      break;
+    case Action::remove:
+      if (message.state == State::run) {
+        return wrong_state(message, act.action, fmt::format("first: rq cancel {}", seq));
+      }
+      desk.ledger.sync(entry);
+      desk.ledger.remove(*record);
+      return item;
+    case Action::priority:
+      RQ_TRY(set_priority(desk, act, *record));
+      break;
   }
-  return Reply{done};
+  desk.ledger.sync(desk.ledger.of(message));
+  item.state = message.state;
+  return item;
 }
 
-Result<Reply> Engine::dispatch(KickOne& kick) {
-  RQ_TRY_ASSIGN(record, need_message(kick.seq));
+// Held, or scheduled: it is to be had now.
+void make_ready(Desk& desk, Record& record) {
+  if (record.message.state == State::err) return restart(desk, record);
+  record.message.due = desk.batch.now;
+  desk.ledger.line_up(record.message);
+  desk.ledger.advance(record, Event::run_now);
+  desk.store.changed(record, Change::whole);
+}
+
+Place place_of(PeekWhat what) { return what == PeekWhat::held ? Place::held : Place::scheduled; }
+
+// Null: the queue holds none. Nothing: it was not loaded.
+Result<std::optional<Record*>> peek_first(Desk& desk, const Peek& peek, Entry& entry) {
+  if (peek.what == PeekWhat::ready) {
+    if (entry.queue.counters.in(State::que) == 0) return std::optional<Record*>{nullptr};
+    if (!may_look(desk, entry)) return std::optional<Record*>{};
+    RQ_TRY_ASSIGN(key, desk.store.peek(entry.queue.id));
+    if (!key || *key > known_of(desk, entry)) return std::optional<Record*>{};
+    RQ_TRY_ASSIGN(record, desk.store.take(entry.queue.id));
+    return std::optional{record};
+  }
+  RQ_TRY_ASSIGN(record, desk.store.first(entry.queue.id, place_of(peek.what)));
+  if (record != nullptr) return std::optional{record};
+  RQ_TRY_ASSIGN(more, desk.store.more(entry.queue.id, place_of(peek.what)));
+  return more ? std::optional<Record*>{} : std::optional<Record*>{nullptr};
+}
+
+}  // namespace
+
+// --- Acting ---
+
+void needs(Desk& /*desk*/, const Act& act, Needs& out) {
+  const bool payload = act.action == Action::commit || act.action == Action::retry ||
+                       act.action == Action::requeue || act.action == Action::run_now ||
+                       act.action == Action::clone || act.action == Action::move;
+  for (const Seq seq : act.messages) out.numbers.push_back({seq, payload});
+}
+
+Result<Step> decide(Desk& desk, Act& act) {
+  if (act.action == Action::priority) RQ_TRY(check_priority(act.priority));
+  cut_text(act.reason);
+  ActDone done;
+  done.items.reserve(act.messages.size());
+  for (const Seq seq : act.messages) {
+    auto one = act_one(desk, act, seq);
+    if (!one && base::is_fault(one.error())) return std::move(one).error();
+    done.items.push_back(std::move(one));
+  }
+  desk.answer(std::move(done));
+  return Step::done;
+}
+
+// --- Running early ---
+
+void needs(Desk& desk, const RunEarly& early, Needs& out) {
+  const Entry* entry = desk.ledger.find(early.queue);
+  if (entry == nullptr) return;
+  const std::int64_t n = std::min(early.bound - early.done, kStepMax);
+  out.firsts.push_back({entry->queue.id, Place::held, n, true});
+  out.firsts.push_back({entry->queue.id, Place::scheduled, n, true});
+}
+
+Result<Step> decide(Desk& desk, RunEarly& early) {
+  Entry* entry = desk.ledger.find(early.queue);
+  if (entry == nullptr) {
+    desk.answer(RunEarlyDone{});
+    return Step::done;
+  }
+  desk.ledger.sync(*entry);
+  if (early.done == 0) early.held = entry->queue.counters.held > 0;
+  const Place place = early.held ? Place::held : Place::scheduled;
+  const std::int64_t step_ends = std::min(early.bound, early.done + kStepMax);
+  bool all = false;
+  while (early.done < step_ends && !all) {
+    RQ_TRY_ASSIGN(record, desk.store.first(entry->queue.id, place));
+    if (record == nullptr) {
+      RQ_TRY_ASSIGN(more, desk.store.more(entry->queue.id, place));
+      if (more) return Step::goes_on;
+      all = true;
+    } else {
+      make_ready(desk, *record);
+      ++early.done;
+    }
+  }
+  if (!all && early.done < early.bound) return Step::goes_on;
+  desk.answer(RunEarlyDone{.count = early.done});
+  return Step::done;
+}
+
+void needs(Desk& /*desk*/, const RunEarlyOne& early, Needs& out) {
+  out.numbers.push_back({early.seq, true});
+}
+
+Result<Step> decide(Desk& desk, RunEarlyOne& early) {
+  RQ_TRY_ASSIGN(record, need_message(desk, early.seq));
   const Message& message = record->message;
-  const bool buried = message.state == State::err && message.mark == Mark::buried;
-  if (!buried && message.state != State::scheduled) {
+  const bool held = message.state == State::err && message.mark == Mark::held;
+  if (!held && message.state != State::scheduled) {
     return fail(Code::wrong_state,
                 fmt::format("message {} is {}", message.seq, name_of(message.state)),
-                "only a buried or scheduled message can be kicked");
+                "only a held or scheduled message can be run early");
   }
-  sync(entry_of(message));
-  kick_one(*record);
-  return Reply{Ok{}};
+  desk.ledger.sync(desk.ledger.of(message));
+  make_ready(desk, *record);
+  desk.answer(Ok{});
+  return Step::done;
 }
 
-Result<Reply> Engine::dispatch(Peek& peek) {
+// --- Looking ---
+
+void needs(Desk& desk, const Peek& peek, Needs& out) {
+  if (peek.what == PeekWhat::message) {
+    out.numbers.push_back({peek.seq, true});
+    return;
+  }
+  const Entry* entry = desk.ledger.find(peek.queue);
+  if (entry == nullptr) return;
+  if (peek.what == PeekWhat::ready) {
+    out.lines.push_back({entry->queue.id, 1});
+  } else {
+    out.firsts.push_back({entry->queue.id, place_of(peek.what), 1, true});
+  }
+}
+
+Result<Step> decide(Desk& desk, Peek& peek) {
   Record* record = nullptr;
   if (peek.what == PeekWhat::message) {
-    RQ_TRY_ASSIGN(found, need_message(peek.seq));
+    RQ_TRY_ASSIGN(found, need_message(desk, peek.seq));
     record = found;
   } else {
-    RQ_TRY_ASSIGN(entry, need_queue(peek.queue));
-    auto next = peek.what == PeekWhat::ready     ? store_.next_ready(entry->queue.id)
-                : peek.what == PeekWhat::delayed ? store_.next_scheduled(entry->queue.id)
-                                                 : store_.next_buried(entry->queue.id);
-    if (!next) return std::move(next).error();
-    record = *next;
+    RQ_TRY_ASSIGN(entry, desk.ledger.need(peek.queue));
+    RQ_TRY_ASSIGN(first, peek_first(desk, peek, *entry));
+    if (!first) {
+      needs(desk, peek, desk.batch.wanted);
+      return Step::lacks;
+    }
+    record = *first;
     if (record == nullptr) {
       return fail(Code::not_found,
                   fmt::format("queue '{}' holds no such message", entry->queue.name));
     }
   }
-  return Reply{
-      Peeked{.message = record->message.copy(), .queue = entry_of(record->message).queue.name}};
+  desk.answer(Peeked{.message = record->message.copy(),
+                     .queue = desk.ledger.of(record->message).queue.name});
+  return Step::done;
 }
 
 }  // namespace rq::engine

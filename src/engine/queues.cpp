@@ -1,13 +1,14 @@
-// Queues: made, changed, paused, deleted, shown.
+#include "engine/queues.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
+#include <utility>
 
-#include "base/check.h"
 #include "base/limits.h"
 #include "core/name.h"
-#include "engine/engine.h"
+#include "engine/checks.h"
+#include "engine/gate.h"
 
 namespace rq::engine {
 
@@ -17,228 +18,241 @@ using base::Result;
 
 namespace {
 
-void add(Counters& sum, const Counters& more) {
-  for (std::size_t i = 0; i < sum.in_state.size(); ++i) sum.in_state[i] += more.in_state[i];
-  sum.buried += more.buried;
-  sum.urgent += more.urgent;
-  sum.puts += more.puts;
-  sum.dones += more.dones;
-  sum.errs += more.errs;
-  sum.retries += more.retries;
-  sum.losses += more.losses;
-  sum.cancels += more.cancels;
-  sum.deletes += more.deletes;
+QueueShown shown(const Desk& desk, const Entry& entry) {
+  return {.queue = entry.queue, .waiting_reserves = desk.waiters.waiting_in(entry.queue.id)};
 }
 
-}  // namespace
-
-Result<Engine::Entry*> Engine::insert_queue(Queue&& queue) {
-  if (queues_.size() >= base::kQueuesMax) {
-    return fail(Code::too_many, fmt::format("there are {} queues already", queues_.size()),
-                "delete some, or use tags to tell messages apart");
-  }
-  queue.created = now_;
-  queue.revision = 1;
-  RQ_TRY(store_.insert(queue));
-  auto entry = std::make_unique<Entry>();
-  entry->queue = std::move(queue);
-  Entry* made = entry.get();
-  by_name_.emplace(made->queue.name, made);
-  queues_.emplace(made->queue.id, std::move(entry));
-  needs_disk_ = true;
-  note_queue(Notice::What::queue, made->queue);
-  return made;
+// Those who wait there will want the front of its line when it opens.
+void needs_of_opening(Desk& desk, std::string_view name, Needs& out) {
+  const Entry* entry = desk.ledger.find(name);
+  if (entry == nullptr || entry->queue.counters.in(State::que) == 0) return;
+  const std::int64_t n = std::min(desk.waiters.waiting_in(entry->queue.id), kStepMax);
+  if (n > 0) out.lines.push_back({entry->queue.id, n});
 }
 
-Result<Engine::Entry*> Engine::make_on_demand(std::string_view name) {
-  RQ_TRY(check_queue_name(name));
+std::int64_t held(const Counters& counters) {
+  std::int64_t sum = 0;
+  for (const std::int64_t n : counters.in_state) sum += n;
+  return sum;
+}
+
+Result<Entry*> create(Desk& desk, DefineQueue& define) {
+  if (define.mode == DefineQueue::Mode::change) return desk.ledger.need(define.queue).error();
+  RQ_TRY(check_queue_name(define.queue));
+  if (define.on_demand) return desk.ledger.make_on_demand(define.queue);
   Queue queue;
-  queue.name = std::string{name};
-  queue.on_demand = true;
-  queue.settings.keep_done.count = 0;  // deleted when done, as its clients expect
-  queue.settings.losses = 0;           // a reservation may time out for ever
-  RQ_TRY_ASSIGN(made, insert_queue(std::move(queue)));
-  set_timer(*made, QueueTimer::idle, now_ + base::kOnDemandIdle);
-  return made;
+  queue.name = define.queue;
+  queue.settings = std::move(define.settings);
+  return desk.ledger.make(std::move(queue));
 }
 
-Result<void> Engine::remove_queue(Entry& entry) {
-  while (Waiters::Waiter* waiter = waiters_.first(entry.queue.id)) {
-    const Waiters::Waiter gone = waiters_.take(*waiter);
-    out_->deliveries.push_back(
-        {gone.ticket,
-         fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name))});
-  }
-  for (const QueueTimer timer :
-       {QueueTimer::keep_done, QueueTimer::keep_err, QueueTimer::resume, QueueTimer::idle}) {
-    clear_timer(entry, timer);
-  }
-  add(gone_, entry.queue.counters);
-  gone_.in_state = {};
-  gone_.buried = 0;
-  gone_.urgent = 0;
-  store_.erase(entry.queue);
-  note_queue(Notice::What::queue_removed, entry.queue);
-  needs_disk_ = true;
-  const QueueId id = entry.queue.id;
-  by_name_.erase(by_name_.find(std::string_view{entry.queue.name}));
-  queues_.erase(id);
-  return {};
-}
-
-Result<Reply> Engine::dispatch(ShowQueue& show) {
-  RQ_TRY_ASSIGN(entry, need_queue(show.queue));
-  return Reply{
-      QueueShown{.queue = entry->queue, .waiting_reserves = waiters_.waiting_in(entry->queue.id)}};
-}
-
-Result<Reply> Engine::dispatch(ListQueues& /*list*/) {
-  QueuesListed listed;
-  listed.queues.reserve(queues_.size());
-  for (const auto& [id, entry] : queues_) {
-    listed.queues.push_back({.queue = entry->queue, .waiting_reserves = waiters_.waiting_in(id)});
-  }
-  std::sort(listed.queues.begin(), listed.queues.end(),
-            [](const QueueShown& a, const QueueShown& b) { return a.queue.name < b.queue.name; });
-  return Reply{std::move(listed)};
-}
-
-Result<Reply> Engine::dispatch(EngineStats& /*stats*/) {
-  EngineStatsDone done;
-  done.boot = store_.boot();
-  done.queues = static_cast<std::int64_t>(queues_.size());
-  done.totals = gone_;
-  for (const auto& [id, entry] : queues_) add(done.totals, entry->queue.counters);
-  done.commands = commands_;
-  done.batches = batches_;
-  done.syncs = syncs_;
-  done.waiting_reserves = waiters_.size();
-  done.last_seq = last_seq_;
-  return Reply{done};
-}
-
-Result<Reply> Engine::dispatch(DefineQueue& define) {
-  RQ_TRY(check(define.settings));
-  Entry* entry = find_queue(define.queue);
-  if (entry == nullptr) {
-    if (define.mode == DefineQueue::Mode::change) return need_queue(define.queue).error();
-    RQ_TRY(check_queue_name(define.queue));
-    Queue queue;
-    queue.name = define.queue;
-    queue.on_demand = define.on_demand;
-    queue.settings = std::move(define.settings);
-    RQ_TRY_ASSIGN(made, insert_queue(std::move(queue)));
-    if (define.on_demand) set_timer(*made, QueueTimer::idle, now_ + base::kOnDemandIdle);
-    return Reply{QueueShown{.queue = made->queue, .waiting_reserves = 0}};
-  }
-  if (define.revision && *define.revision != entry->queue.revision) {
+Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
+  Queue& queue = entry.queue;
+  if (define.revision && *define.revision != queue.revision) {
     return fail(Code::wrong_state,
                 fmt::format("queue '{}' has changed since: it is at revision {}, not {}",
-                            define.queue, entry->queue.revision, *define.revision),
-                "read it again and repeat the change");
+                            define.queue, queue.revision, *define.revision),
+                "read it again, and repeat the change on what it is now");
   }
-  const bool same = entry->queue.settings == define.settings;
+  const bool same = queue.settings == define.settings;
   if (define.mode == DefineQueue::Mode::create && !same) {
     return fail(Code::exists, fmt::format("queue '{}' exists with other settings", define.queue),
                 fmt::format("change it: rq queue set {} …", define.queue));
   }
   // Whoever sets its settings by hand wants to keep it.
-  const bool kept = entry->queue.on_demand && !define.on_demand;
-  if (!same || kept) {
-    entry->queue.settings = std::move(define.settings);
-    if (kept) entry->queue.on_demand = false;
-    settings_changed(*entry);
+  const bool kept = queue.on_demand && !define.on_demand;
+  if (same && !kept) return {};
+  queue.settings = std::move(define.settings);
+  if (kept) {
+    queue.on_demand = false;
+    desk.ledger.disarm(entry, Timer::What::idle);
   }
-  return Reply{
-      QueueShown{.queue = entry->queue, .waiting_reserves = waiters_.waiting_in(entry->queue.id)}};
+  desk.ledger.changed(entry);
+  return {};
 }
 
-void Engine::settings_changed(Entry& entry) {
-  ++entry.queue.revision;
-  store_.update(entry.queue);
-  needs_disk_ = true;
-  // A shorter retention takes effect at once; a longer one finds nothing to do.
-  const Counters& counters = entry.queue.counters;
-  if (counters.in(State::done) + counters.in(State::relayed) + counters.in(State::cancelled) > 0) {
-    set_timer(entry, QueueTimer::keep_done, now_);
-  }
-  if (counters.in(State::err) > 0) set_timer(entry, QueueTimer::keep_err, now_);
-  if (!entry.queue.on_demand) clear_timer(entry, QueueTimer::idle);
-  note_queue(Notice::What::queue, entry.queue);
-  offer(entry);
+}  // namespace
+
+// --- Made and changed ---
+
+void needs(Desk& desk, const DefineQueue& define, Needs& out) {
+  needs_of_opening(desk, define.queue, out);
 }
 
-Result<Reply> Engine::dispatch(SetAdmin& set) {
-  RQ_TRY_ASSIGN(entry, need_queue(set.queue));
+Result<Step> decide(Desk& desk, DefineQueue& define) {
+  RQ_TRY(check(define.settings));
+  Entry* entry = desk.ledger.find(define.queue);
+  if (entry == nullptr) {
+    RQ_TRY_ASSIGN(made, create(desk, define));
+    entry = made;
+  } else {
+    RQ_TRY(change(desk, define, *entry));
+  }
+  desk.answer(shown(desk, *entry));
+  return Step::done;
+}
+
+void needs(Desk& desk, const SetAdmin& set, Needs& out) { needs_of_opening(desk, set.queue, out); }
+
+Result<Step> decide(Desk& desk, SetAdmin& set) {
+  RQ_TRY_ASSIGN(entry, desk.ledger.need(set.queue));
   if (set.lasts && (*set.lasts <= Millis{0} || *set.lasts > base::kLeaseMax)) {
     return fail(Code::bad_value, "for_s is out of bounds",
                 fmt::format("give seconds up to {}",
                             std::chrono::duration<double>{base::kLeaseMax}.count()));
   }
-  const Instant until = set.lasts ? now_ + *set.lasts : Instant{};
-  if (entry->queue.admin != set.admin || entry->queue.paused_until != until) {
-    entry->queue.admin = set.admin;
-    entry->queue.paused_until = until;
-    clear_timer(*entry, QueueTimer::resume);
-    if (until != Instant{}) set_timer(*entry, QueueTimer::resume, until);
-    settings_changed(*entry);
+  Queue& queue = entry->queue;
+  const Instant until = set.lasts ? desk.batch.now + *set.lasts : Instant{};
+  if (queue.admin != set.admin || queue.paused_until != until) {
+    queue.admin = set.admin;
+    queue.paused_until = until;
+    if (until == Instant{}) {
+      desk.ledger.disarm(*entry, Timer::What::resume);
+    } else {
+      desk.ledger.arm(*entry, Timer::What::resume, until);
+    }
+    desk.ledger.changed(*entry);
   }
-  return Reply{
-      QueueShown{.queue = entry->queue, .waiting_reserves = waiters_.waiting_in(entry->queue.id)}};
+  desk.answer(shown(desk, *entry));
+  return Step::done;
 }
 
-Result<Reply> Engine::dispatch(DeleteQueue& remove_command) {
-  RQ_TRY_ASSIGN(entry, need_queue(remove_command.queue));
-  const Counters& counters = entry->queue.counters;
+void resume(Desk& desk, Entry& entry) {
+  entry.queue.admin = Admin::up;
+  entry.queue.paused_until = Instant{};
+  desk.ledger.disarm(entry, Timer::What::resume);
+  desk.ledger.changed(entry);
+}
+
+void needs(Desk& desk, const SetScriptError& set, Needs& out) {
+  needs_of_opening(desk, set.queue, out);
+}
+
+Result<Step> decide(Desk& desk, SetScriptError& set) {
+  RQ_TRY_ASSIGN(entry, desk.ledger.need(set.queue));
+  cut_text(set.error);
+  if (entry->queue.script_error != set.error) {
+    entry->queue.script_error = std::move(set.error);
+    desk.ledger.changed(*entry);
+  }
+  desk.answer(Ok{});
+  return Step::done;
+}
+
+// --- Deleted ---
+
+void needs_of_going(const Entry& entry, Needs& out) {
+  out.firsts.push_back({entry.queue.id, Place::any, kStepMax});
+}
+
+void needs(Desk& desk, const DeleteQueue& remove, Needs& out) {
+  const Entry* entry = desk.ledger.find(remove.queue);
+  if (entry != nullptr && held(entry->queue.counters) > 0) needs_of_going(*entry, out);
+}
+
+Result<Step> decide(Desk& desk, DeleteQueue& remove) {
+  RQ_TRY_ASSIGN(entry, desk.ledger.need(remove.queue));
+  Queue& queue = entry->queue;
+  const Counters& counters = queue.counters;
   if (counters.in(State::run) > 0) {
     return fail(Code::wrong_state,
-                fmt::format("queue '{}' has {} running messages", entry->queue.name,
+                fmt::format("queue '{}' has {} running messages", queue.name,
                             counters.in(State::run)),
                 "wait for them, or cancel them first");
   }
-  if (counters.unfinished() > 0 && !remove_command.force) {
+  if (counters.unfinished() > 0 && !remove.force && !queue.going) {
     return fail(Code::wrong_state,
-                fmt::format("queue '{}' has {} unfinished messages", entry->queue.name,
+                fmt::format("queue '{}' has {} unfinished messages", queue.name,
                             counters.unfinished()),
                 "drain it first, or force it to delete them too");
   }
-  // By the counters: to find out that a queue is empty the store would look at every message.
-  const auto held = [&] {
-    return std::accumulate(counters.in_state.begin(), counters.in_state.end(), std::int64_t{0});
-  };
-  if (held() > base::kSweepMax) {
-    return fail(Code::too_many,
-                fmt::format("queue '{}' holds {} messages, more than one command may delete",
-                            entry->queue.name, held()),
-                fmt::format("first: rq remove --queue {}", entry->queue.name));
-  }
-  while (held() > 0) {
-    RQ_TRY_ASSIGN(record, store_.any_message(entry->queue.id));
-    if (record == nullptr) break;
-    remove(*record);
-  }
-  RQ_TRY(remove_queue(*entry));
-  return Reply{Ok{}};
+  desk.goings.push_back({queue.id, desk.ticket});
+  RQ_TRY(go_on_deleting(desk, *entry));
+  return Step::done;
 }
 
-Result<Reply> Engine::dispatch(SetScriptError& set) {
-  RQ_TRY_ASSIGN(entry, need_queue(set.queue));
-  if (set.error.size() > base::kTextBytesMax) set.error.resize(base::kTextBytesMax);
-  if (entry->queue.script_error != set.error) {
-    entry->queue.script_error = std::move(set.error);
-    settings_changed(*entry);
+Result<void> go_on_deleting(Desk& desk, Entry& entry) {
+  for (std::int64_t i = 0; i < kStepMax && held(entry.queue.counters) > 0; ++i) {
+    RQ_TRY_ASSIGN(record, desk.store.first(entry.queue.id, Place::any));
+    if (record == nullptr) {
+      RQ_TRY_ASSIGN(more, desk.store.more(entry.queue.id, Place::any));
+      if (more) break;
+      // The counters say more than the tables hold (doctor will tell).
+      entry.queue.counters.in_state = {};
+    } else {
+      desk.ledger.remove(*record);
+    }
   }
-  return Reply{Ok{}};
+  if (held(entry.queue.counters) == 0) {
+    remove_queue(desk, entry);
+  } else if (!entry.queue.going) {
+    // It takes a while, and goes on after a crash.
+    entry.queue.going = true;
+    desk.ledger.arm(entry, Timer::What::going, desk.batch.now);
+    desk.ledger.changed(entry);
+  }
+  return {};
 }
 
-Result<Reply> Engine::dispatch(ShiftLeases& shift) {
-  RQ_TRY(store_.shift_leases(shift.by));
-  return Reply{Ok{}};
+void remove_queue(Desk& desk, Entry& entry) {
+  while (Waiters::Waiter* waiter = desk.waiters.first(entry.queue.id)) {
+    const Waiters::Waiter gone = desk.waiters.take(*waiter);
+    desk.answer(gone.ticket,
+                fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name)));
+    desk.turns.release(connection_of(gone.ticket));
+  }
+  std::erase_if(desk.goings, [&](const Desk::Going& going) {
+    if (going.queue != entry.queue.id) return false;
+    desk.answer(going.ticket, Ok{});
+    return true;
+  });
+  desk.ledger.remove(entry);
 }
 
-Result<Reply> Engine::dispatch(ForgetWaste& forget) {
-  RQ_TRY(store_.forget_waste(forget.folders));
-  return Reply{Ok{}};
+// --- Shown ---
+
+void needs(Desk& /*desk*/, const ShowQueue& /*show*/, Needs& /*out*/) {}
+
+Result<Step> decide(Desk& desk, ShowQueue& show) {
+  RQ_TRY_ASSIGN(entry, desk.ledger.need(show.queue));
+  desk.answer(shown(desk, *entry));
+  return Step::done;
+}
+
+void needs(Desk& /*desk*/, const ListQueues& /*list*/, Needs& /*out*/) {}
+
+Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
+  QueuesListed listed;
+  listed.queues.reserve(desk.ledger.all().size());
+  for (const auto& [id, entry] : desk.ledger.all()) listed.queues.push_back(shown(desk, *entry));
+  std::sort(listed.queues.begin(), listed.queues.end(),
+            [](const QueueShown& a, const QueueShown& b) { return a.queue.name < b.queue.name; });
+  desk.answer(std::move(listed));
+  return Step::done;
+}
+
+void needs(Desk& /*desk*/, const EngineStats& /*stats*/, Needs& /*out*/) {}
+
+Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
+  EngineStatsDone done;
+  done.boot = desk.store.boot();
+  done.queues = std::ssize(desk.ledger.all());
+  done.totals = desk.ledger.totals();
+  done.commands = desk.commands;
+  done.batches = desk.batches;
+  done.syncs = desk.syncs;
+  done.waiting_reserves = desk.waiters.size();
+  done.last_seq = desk.last_seq;
+  desk.answer(done);
+  return Step::done;
+}
+
+void needs(Desk& /*desk*/, const ForgetWaste& /*forget*/, Needs& /*out*/) {}
+
+Result<Step> decide(Desk& desk, ForgetWaste& forget) {
+  desk.store.forget_waste(forget.folders);
+  desk.answer(Ok{});
+  return Step::done;
 }
 
 }  // namespace rq::engine

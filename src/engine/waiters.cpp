@@ -135,6 +135,13 @@ std::vector<Waiters::Waiter> Waiters::take_after(std::uint64_t arrivals) {
   return taken;
 }
 
+void Waiters::shift(Millis by) {
+  for (Waiter& waiter : slots_) {
+    if (waiter.arrival != 0 && has_timeout(waiter.reserve)) *waiter.reserve.wait_until += by;
+  }
+  for (Timeout& timeout : timeouts_) timeout.at += by;
+}
+
 std::size_t Waiters::places_held() const {
   std::size_t n = timeouts_.size();
   for (const auto& [queue, line] : lines_) n += line.places.size();

@@ -40,6 +40,9 @@ class Waiters {
   // Takes all that came after the first `arrivals`.
   std::vector<Waiter> take_after(std::uint64_t arrivals);
 
+  // The clock was stepped: everybody waits for as long as before.
+  void shift(Millis by);
+
   [[nodiscard]] bool waits(std::uint32_t door, std::uint64_t connection) const {
     return by_connection_.contains({door, connection});
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "engine/engine.h"
 
@@ -19,8 +20,8 @@ namespace {
 
 // The longest sleep: the wall clock may be stepped, and sleep is measured by another one.
 constexpr std::chrono::seconds kSleepMax{1};
-// Up to this a batch is small, and its time tells how quick the disk is. 150 connections with one
-// command each: 40,200 lives a second, 33,600 with 64; HTTP puts on 64: 83,000, 67,000 with 8.
+// Up to this a batch is small, and its time tells how quick the disk is (ARCHITECTURE.md has the
+// figures).
 constexpr std::size_t kSmallBatchMessages = 256;
 // A disk that lets the loop go on soon. On a slower one the loop reads and writes while the engine
 // thread waits.
@@ -45,7 +46,7 @@ struct Pipeline::Impl {
       : store(std::move(opened)), engine(*store), clock(server_clock) {}
 
   void run();
-  void run_batch(std::span<Envelope> batch, const std::function<void()>& answer = {});
+  void run_batch(std::span<Envelope> batch);
   [[nodiscard]] std::chrono::steady_clock::time_point sleep_until();
   void deliver(std::vector<Delivery>& deliveries);
   void finish_advances();
@@ -72,11 +73,12 @@ struct Pipeline::Impl {
   // Whoever has the turn of the mailbox's reader:
   std::chrono::steady_clock::time_point sleeps_until;  // the engine thread, at most
   std::chrono::steady_clock::duration small_batch{};   // how long one takes, a moving mean
-  bool broken = false;                                 // the store wants to be opened again
+  bool broken = false;   // the store wants to be opened again
+  bool deposed = false;  // somebody else has opened it: this engine is at its end
   core::Outbox outbox;
   std::vector<std::vector<Delivery>> by_door;
   std::vector<Advance> advancing;
-  const std::function<void()> answer_first{[this] { deliver(outbox.deliveries); }};
+  std::atomic<bool> running{false};  // somebody has the turn and runs a batch
 };
 
 Pipeline::Pipeline(std::unique_ptr<core::Store> store, Clock& clock)
@@ -95,11 +97,14 @@ void Pipeline::on_failure(std::function<void()> call) { impl_->failure = std::mo
 
 void Pipeline::on_waste(std::function<void()> call) { impl_->waste = std::move(call); }
 
-Result<void> Pipeline::start() {
-  RQ_TRY(impl_->engine.open(clock_.read().now));
+Result<core::Boot> Pipeline::open() {
+  RQ_TRY(impl_->engine.open());
+  return impl_->store->boot();
+}
+
+void Pipeline::start() {
   impl_->by_door.resize(impl_->doors.size());
   impl_->thread = std::thread([this] { impl_->run(); });
-  return {};
 }
 
 void Pipeline::stop() {
@@ -116,8 +121,7 @@ bool Pipeline::run_here(std::vector<Envelope>& commands) {
   if (!is_small(commands) || !impl.mailbox.borrow()) return false;
   const bool here = !impl.broken && impl.small_batch <= kSmallBatchTime;
   if (here) {
-    // The loop commits while the client reads; whoever asks through the loop sees no difference.
-    impl.run_batch(commands, impl.answer_first);
+    impl.run_batch(commands);
     commands.clear();
     // What only the engine thread does, or has to know.
     if (impl.broken || impl.store->wants_maintenance() || impl.sleep_until() < impl.sleeps_until) {
@@ -138,9 +142,9 @@ void Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done)
 // When the engine has something to do though no command comes.
 std::chrono::steady_clock::time_point Pipeline::Impl::sleep_until() {
   const auto now = std::chrono::steady_clock::now();
-  const auto wake = engine.next_wake();
-  if (!wake) return now + kSleepMax;
-  const base::Millis wait = *wake - clock.now();
+  const Instant wake = engine.next_wake();
+  if (wake == Instant::max()) return now + kSleepMax;
+  const base::Millis wait = wake - clock.now();
   // A manual clock does not come nearer by itself.
   if (clock.manual() && wait > base::Millis{0}) return now + kSleepMax;
   return now + std::clamp<base::Millis>(wait, base::Millis{0}, kSleepMax);
@@ -176,28 +180,28 @@ void Pipeline::Impl::finish_advances() {
     for (;;) {
       run_batch({});
       mend();
-      const auto wake = engine.next_wake();
-      if (!wake || *wake > now) break;
+      if (failed || engine.next_wake() > now) break;
     }
     advance.done(now);
   }
 }
 
-void Pipeline::Impl::run_batch(std::span<Envelope> batch, const std::function<void()>& answer) {
+void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
+  // Two with the turn at once would tear the engine apart.
+  RQ_CHECK(!running.exchange(true, std::memory_order_acquire));
   const Clock::Reading reading = clock.read();
   if (reading.step) {
-    spdlog::warn("the wall clock was stepped by {} ms: leases keep their length",
+    spdlog::warn("the wall clock was stepped by {} ms: leases and waits keep their length",
                  reading.step->count());
-    Envelope shift{.ticket = {.door = UINT32_MAX, .connection = 0, .request = 0},
-                   .command = core::ShiftLeases{.by = *reading.step}};
-    static_cast<void>(engine.run({&shift, 1}, reading.now, false, outbox));
-    outbox.deliveries.clear();
   }
   const bool wanted =
       std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });
   const bool timed = !batch.empty() && is_small(batch);
   const auto start = std::chrono::steady_clock::now();
-  const auto ran = engine.run(batch, reading.now, wanted, outbox, answer);
+  const core::Committed ran = engine.run(
+      batch,
+      {.now = reading.now, .shift = reading.step.value_or(base::Millis{0}), .want_notices = wanted},
+      outbox);
   if (timed) small_batch += (std::chrono::steady_clock::now() - start - small_batch) / 8;
   deliver(outbox.deliveries);
   if (!outbox.notices.empty()) {
@@ -206,12 +210,13 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch, const std::function<vo
     for (NoticeSink* sink : sinks) sink->publish(notices);
     outbox.notices.clear();
   }
-  if (outbox.waste && waste && ran) waste();
-  outbox.waste = false;
-  if (!ran) {
-    spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.error().message);
+  if (outbox.waste && waste) waste();
+  if (ran.what != core::Committed::What::yes) {
+    spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.why.message);
     broken = true;
+    deposed = ran.what == core::Committed::What::deposed;
   }
+  running.store(false, std::memory_order_release);
 }
 
 void Pipeline::Impl::deliver(std::vector<Delivery>& deliveries) {
@@ -230,8 +235,9 @@ void Pipeline::Impl::deliver(std::vector<Delivery>& deliveries) {
 
 // The engine's own thread: it may take its time.
 void Pipeline::Impl::mend() {
-  if (!broken || reopen()) return;
-  spdlog::critical("the store cannot be used any more; the server ends");
+  if (failed || !broken || (!deposed && reopen())) return;
+  spdlog::critical(deposed ? "another server has opened the store; this one ends"
+                           : "the store cannot be used any more; the server ends");
   failed = true;
   if (failure) failure();
 }
@@ -239,7 +245,7 @@ void Pipeline::Impl::mend() {
 // The store has gone back to its last commit; the engine reads what it knows from there.
 bool Pipeline::Impl::reopen() {
   for (int i = 0; i < kReopenTries; ++i) {
-    const auto opened = engine.open(clock.read().now);
+    const auto opened = engine.open();
     if (opened) {
       failed = false;
       broken = false;

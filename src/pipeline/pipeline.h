@@ -3,7 +3,9 @@
 // their loops and get the replies of a whole batch in one call.
 //
 // "Engine thread" below, and in all that the engine owns, is whoever has the turn: the engine's own
-// thread, or for a small batch the loop that has the commands (run_here).
+// thread, or the loop that has the commands (run_here). The rule of the turn: it belongs to the
+// reader of the mailbox, who lends it while it sleeps with nothing to read, for one small batch, on
+// a disk that is quick. Two never have it at once, and every batch checks that.
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -40,22 +42,24 @@ class NoticeSink {
 
 class Pipeline {
  public:
-  // The store is open; the engine thread starts with start().
+  // The store is not open yet.
   Pipeline(std::unique_ptr<core::Store> store, Clock& clock);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
 
+  // First: opens the store, before anybody reads beside it. Gives the boot of this start.
+  [[nodiscard]] base::Result<core::Boot> open();
   // Before start(). The number goes into Ticket::door.
   [[nodiscard]] std::uint32_t add_door(Door& door);
   void add_sink(NoticeSink& sink);
-  // Called on the engine thread when the store has failed for good: the process should end, and a
-  // new start recovers what the disk holds.
+  // Called on the engine thread when the store has failed for good, or somebody else has opened it:
+  // the process should end, and a new start recovers what the disk holds.
   void on_failure(std::function<void()> call);
   // Called on the engine thread when a committed batch left folders to be deleted.
   void on_waste(std::function<void()> call);
 
-  [[nodiscard]] base::Result<void> start();
+  void start();
   // Refuses new commands, finishes those it has, stops the thread. Waiting reserves get no reply.
   void stop();
 

@@ -83,22 +83,22 @@ void raise_open_files() {
 
 Result<int> serve(const ServerConfig& config) {
   const fs::path file = config.dir / "db" / "rq.db";
-  RQ_TRY_ASSIGN(store, store::sqlite::open_store(file, {.wal_bytes = config.wal_bytes,
-                                                        .threads = true,
-                                                        .cache_bytes = config.cache_bytes}));
-  const core::Boot boot = store->boot();
+  // A manual clock starts at a round time, so that tests know it.
+  pipeline::Clock clock(
+      config.manual_clock ? pipeline::Clock::Mode::manual : pipeline::Clock::Mode::wall,
+      base::from_ms(1'800'000'000'000));
+  pipeline::Pipeline pipeline(
+      store::sqlite::make_store(
+          file,
+          {.wal_bytes = config.wal_bytes, .threads = true, .cache_bytes = config.cache_bytes}),
+      clock);
+  RQ_TRY_ASSIGN(boot, pipeline.open());
   std::vector<std::unique_ptr<core::Reader>> views;
   for (int i = 0; i < kReaderThreads; ++i) {
     RQ_TRY_ASSIGN(reader, store::sqlite::open_reader(file));
     views.push_back(std::move(reader));
   }
   RQ_TRY_ASSIGN(janitor_view, store::sqlite::open_reader(file));
-
-  // A manual clock starts at a round time, so that tests know it.
-  pipeline::Clock clock(
-      config.manual_clock ? pipeline::Clock::Mode::manual : pipeline::Clock::Mode::wall,
-      base::from_ms(1'800'000'000'000));
-  pipeline::Pipeline pipeline(std::move(store), clock);
   pipeline::Readers readers(std::move(views));
   net::Loop loop;
   pipeline::Desk desk(loop, pipeline);
@@ -117,7 +117,7 @@ Result<int> serve(const ServerConfig& config) {
     RQ_TRY(beanstalk->listen(config.beanstalk));
   }
   RQ_TRY(http.listen());
-  RQ_TRY(pipeline.start());
+  pipeline.start();
   janitor.start();
   WorkerKeeper keeper(loop.io(), config.dir);
   if (config.worker) boost::asio::post(loop.io(), [&keeper] { keeper.start(); });

@@ -33,7 +33,7 @@ void read(Source& source, core::Filter& out) {
     out.mark = core::mark_of(name);
     if (!out.mark) {
       source.refuse(fail(Code::bad_value, fmt::format("mark: '{}' is not allowed", name),
-                         "give none, failed, timed_out, lost, killed, buried or exhausted"));
+                         "give none, failed, timed_out, lost, killed, held or exhausted"));
     }
   }
   source.text("tag", out.tag, base::kTagBytesMax);

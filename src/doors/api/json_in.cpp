@@ -534,7 +534,7 @@ Result<core::Finish::Item> finish_from_json(const json::object& object) {
     item.outcome = *known;
   } else {
     fields.refuse(fail(Code::bad_value, fmt::format("outcome: '{}' is not allowed", outcome),
-                       "give done, relayed, err, failed, timed_out, resend, release, bury or "
+                       "give done, relayed, err, failed, timed_out, resend, release, hold or "
                        "stopped"));
   }
   return finished(fields, std::move(item));

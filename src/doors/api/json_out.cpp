@@ -206,7 +206,7 @@ void append_counts(std::string& out, const Counters& counters) {
     const auto state = static_cast<State>(i);
     object.number(name_of(state), counters.in(state));
   }
-  object.number("buried", counters.buried);
+  object.number("held", counters.held);
   object.close();
 }
 

@@ -267,7 +267,7 @@ void Session::finish(const Request& request) {
   if (request.verb == Verb::remove) {
     item.remove = true;
   } else {
-    item.outcome = request.verb == Verb::bury ? core::Outcome::bury : core::Outcome::release;
+    item.outcome = request.verb == Verb::bury ? core::Outcome::hold : core::Outcome::release;
     item.delay = delay_of(request.delay_s);
     item.priority = priority_of(request.priority);
   }
@@ -296,17 +296,17 @@ void Session::look(const Request& request) {
       command = core::Peek{core::PeekWhat::ready, 0, used_->queue};
       break;
     case Verb::peek_delayed:
-      command = core::Peek{core::PeekWhat::delayed, 0, used_->queue};
+      command = core::Peek{core::PeekWhat::scheduled, 0, used_->queue};
       break;
     case Verb::peek_buried:
-      command = core::Peek{core::PeekWhat::buried, 0, used_->queue};
+      command = core::Peek{core::PeekWhat::held, 0, used_->queue};
       break;
     case Verb::kick:
-      command = core::Kick{used_->queue, static_cast<std::int64_t>(std::min<std::uint64_t>(
+      command = core::RunEarly{used_->queue, static_cast<std::int64_t>(std::min<std::uint64_t>(
                                              request.bound, base::kBulkActionMax))};
       break;
     case Verb::kick_job:
-      command = core::KickOne{seq};
+      command = core::RunEarlyOne{seq};
       break;
     case Verb::stats:
       command = core::EngineStats{};
@@ -650,10 +650,10 @@ void Session::on(std::uint64_t request, core::ActDone& reply) {
   answered(*slot);
 }
 
-void Session::on(std::uint64_t request, core::KickDone& reply) {
+void Session::on(std::uint64_t request, core::RunEarlyDone& reply) {
   Slot* slot = slot_of(request);
   if (slot == nullptr) return;
-  append_kicked(reply_of(*slot), static_cast<std::uint64_t>(reply.kicked));
+  append_kicked(reply_of(*slot), static_cast<std::uint64_t>(reply.count));
   answered(*slot);
 }
 

@@ -132,7 +132,7 @@ class Session {
   void on(std::uint64_t request, base::Error& reply);
   void on(std::uint64_t request, core::Ok& reply);
   void on(std::uint64_t request, core::ActDone& reply);
-  void on(std::uint64_t request, core::KickDone& reply);
+  void on(std::uint64_t request, core::RunEarlyDone& reply);
   void on(std::uint64_t request, core::Peeked& reply);
   void on(std::uint64_t request, core::QueueShown& reply);
   void on(std::uint64_t request, core::QueuesListed& reply);

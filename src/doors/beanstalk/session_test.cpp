@@ -308,7 +308,7 @@ TEST_F(Sessions, FinishedMessagesAreNoJobs) {
   core::Peeked buried;
   buried.message.seq = 2;
   buried.message.state = core::State::err;
-  buried.message.mark = core::Mark::buried;
+  buried.message.mark = core::Mark::held;
   buried.message.payload = "b";
   answer(1, std::move(buried));
   EXPECT_EQ(heard(), "NOT_FOUND\r\nFOUND 2 1\r\nb\r\n");

@@ -29,7 +29,7 @@ std::int64_t whole_seconds(Millis length) {
 }
 
 bool is_buried(const core::Message& message) {
-  return message.state == State::err && message.mark == core::Mark::buried;
+  return message.state == State::err && message.mark == core::Mark::held;
 }
 
 std::string_view state_word(const core::Message& message) {
@@ -101,11 +101,11 @@ std::string stats_of_tube(const std::string& name, const Tube* tube, const core:
   }
   Yaml yaml;
   yaml.quoted("name", name)
-      .entry("current-jobs-urgent", counters.urgent)
+      .entry("current-jobs-urgent", counters.high)
       .entry("current-jobs-ready", counters.in(State::que))
       .entry("current-jobs-reserved", counters.in(State::run))
       .entry("current-jobs-delayed", delayed(counters))
-      .entry("current-jobs-buried", counters.buried)
+      .entry("current-jobs-buried", counters.held)
       .entry("total-jobs", counters.puts)
       .entry("current-using", tube != nullptr ? tube->users : 0)
       .entry("current-watching", tube != nullptr ? tube->watchers : 0)
@@ -146,11 +146,11 @@ std::string stats_of_server(const core::EngineStatsDone& engine, const Totals& t
 
   const core::Counters& counters = engine.totals;
   Yaml yaml;
-  yaml.entry("current-jobs-urgent", counters.urgent)
+  yaml.entry("current-jobs-urgent", counters.high)
       .entry("current-jobs-ready", counters.in(State::que))
       .entry("current-jobs-reserved", counters.in(State::run))
       .entry("current-jobs-delayed", delayed(counters))
-      .entry("current-jobs-buried", counters.buried)
+      .entry("current-jobs-buried", counters.held)
       .entry("cmd-put", commands(Verb::put))
       .entry("cmd-peek", commands(Verb::peek))
       .entry("cmd-peek-ready", commands(Verb::peek_ready))

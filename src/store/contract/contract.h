@@ -3,34 +3,13 @@
 // folder names its factory in an INSTANTIATE_TEST_SUITE_P(..., StoreContract, ...).
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <memory>
-#include <ostream>
 #include <string>
 #include <vector>
 
-#include "core/store.h"
+#include "store/contract/home.h"
 
 namespace rq::store::contract {
-
-// One place where a store lives, empty at first; gone with the object.
-class Home {
- public:
-  virtual ~Home() = default;
-  // Opens it (makes it, the first time). The one before must be gone, unless crash() was called.
-  virtual std::unique_ptr<Store> open() = 0;
-  virtual std::unique_ptr<Reader> reader() = 0;
-  // From now on open() and reader() see what a death of the process at this moment leaves.
-  virtual void crash() = 0;
-  // What its own checker says is wrong.
-  virtual std::vector<std::string> findings() = 0;
-};
-
-struct Factory {
-  std::string name;
-  std::function<std::unique_ptr<Home>()> make;
-};
-inline void PrintTo(const Factory& factory, std::ostream* out) { *out << factory.name; }
 
 class StoreContract : public testing::TestWithParam<Factory> {
  protected:

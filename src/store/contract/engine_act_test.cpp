@@ -4,8 +4,23 @@
 #include "base/limits.h"
 #include "store/contract/engine_rig.h"
 
-namespace rq::store::sqlite::test {
+namespace rq::store::contract {
 namespace {
+
+class Act : public EngineSuite {};
+class Cancel : public EngineSuite {};
+class Kill : public EngineSuite {};
+class Stop : public EngineSuite {};
+class Requeue : public EngineSuite {};
+class Retry : public EngineSuite {};
+class RunNow : public EngineSuite {};
+class Clone : public EngineSuite {};
+class Move : public EngineSuite {};
+class Priority : public EngineSuite {};
+class RunEarly : public EngineSuite {};
+class RunEarlyOne : public EngineSuite {};
+class Peek : public EngineSuite {};
+class Urgent : public EngineSuite {};
 
 using core::Action;
 using core::Mark;
@@ -15,7 +30,7 @@ using core::StopRequest;
 
 // A message in every state that an operator may meet, in queue "q".
 struct Zoo {
-  Rig rig;
+  Rig rig{GetParam()};
   core::Seq prep = 0, scheduled = 0, que = 0, run = 0, done = 0, relayed = 0, err = 0,
             cancelled = 0;
   Message running;
@@ -49,7 +64,7 @@ struct Zoo {
 };
 
 // Every action on every state: where it leads, or that it is refused.
-TEST(Act, LeadsWhereTheTableSays) {
+TEST_P(Act, LeadsWhereTheTableSays) {
   using enum State;
   using Row = std::array<std::optional<State>, 8>;
   constexpr std::nullopt_t kNo = std::nullopt;
@@ -97,8 +112,8 @@ TEST(Act, LeadsWhereTheTableSays) {
   }
 }
 
-TEST(Act, OnManyAnswersEachAlone) {
-  Rig rig;
+TEST_P(Act, OnManyAnswersEachAlone) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto a = rig.put("q");
   const auto b = rig.put("q");
@@ -111,7 +126,7 @@ TEST(Act, OnManyAnswersEachAlone) {
   EXPECT_EQ(done.items[3].error().code, Code::wrong_state) << "it is cancelled already";
 }
 
-TEST(Cancel, OfARunningMessageAsksItsWorkerToStop) {
+TEST_P(Cancel, OfARunningMessageAsksItsWorkerToStop) {
   Zoo zoo;
   Rig& rig = zoo.rig;
   rig.notices.clear();
@@ -125,7 +140,7 @@ TEST(Cancel, OfARunningMessageAsksItsWorkerToStop) {
   EXPECT_EQ(rig.attempts(zoo.run).at(0).outcome, "cancelled");
 }
 
-TEST(Kill, EndsInErrWithItsMark) {
+TEST_P(Kill, EndsInErrWithItsMark) {
   Zoo zoo;
   Rig& rig = zoo.rig;
   ASSERT_TRUE(rig.act(Action::kill, zoo.run));
@@ -137,13 +152,13 @@ TEST(Kill, EndsInErrWithItsMark) {
   EXPECT_EQ(rig.attempts(zoo.run).at(0).outcome, "killed");
 }
 
-TEST(Kill, AWorkerThatWasQuickerIsBelieved) {
+TEST_P(Kill, AWorkerThatWasQuickerIsBelieved) {
   Zoo zoo;
   ASSERT_TRUE(zoo.rig.act(Action::kill, zoo.run));
   EXPECT_EQ(*zoo.rig.finish(zoo.running, Outcome::done), State::done);
 }
 
-TEST(Stop, ThatNobodyAnswersTakesEffectWhenTheLeaseEnds) {
+TEST_P(Stop, ThatNobodyAnswersTakesEffectWhenTheLeaseEnds) {
   for (const Action action : {Action::cancel, Action::kill}) {
     Zoo zoo;
     Rig& rig = zoo.rig;
@@ -156,7 +171,7 @@ TEST(Stop, ThatNobodyAnswersTakesEffectWhenTheLeaseEnds) {
   }
 }
 
-TEST(Requeue, TakesTheLeaseAway) {
+TEST_P(Requeue, TakesTheLeaseAway) {
   Zoo zoo;
   Rig& rig = zoo.rig;
   rig.notices.clear();
@@ -169,8 +184,8 @@ TEST(Requeue, TakesTheLeaseAway) {
   EXPECT_EQ(again.lease->attempt, 2);
 }
 
-TEST(Retry, StartsAnewButAttemptsKeepTheirNumbers) {
-  Rig rig;
+TEST_P(Retry, StartsAnewButAttemptsKeepTheirNumbers) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
   Message m = rig.take_one("q");
@@ -185,15 +200,15 @@ TEST(Retry, StartsAnewButAttemptsKeepTheirNumbers) {
   EXPECT_EQ(rig.take_one("q").lease->attempt, 2);
 }
 
-TEST(RunNow, AScheduledMessageIsHadAtOnce) {
+TEST_P(RunNow, AScheduledMessageIsHadAtOnce) {
   Zoo zoo;
   ASSERT_TRUE(zoo.rig.act(Action::run_now, zoo.scheduled));
   zoo.rig.take_one("q");
   EXPECT_EQ(zoo.rig.take_one("q").seq, zoo.scheduled);
 }
 
-TEST(RunNow, AWaitingMessageGoesBeforeOthersOfItsPriority) {
-  Rig rig;
+TEST_P(RunNow, AWaitingMessageGoesBeforeOthersOfItsPriority) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
   rig.put("q");
@@ -202,8 +217,8 @@ TEST(RunNow, AWaitingMessageGoesBeforeOthersOfItsPriority) {
   EXPECT_EQ(rig.take_one("q").seq, last);
 }
 
-TEST(Clone, IsANewMessageThatKnowsWhereItCameFrom) {
-  Rig rig;
+TEST_P(Clone, IsANewMessageThatKnowsWhereItCameFrom) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.define("other");
   core::Put p = Rig::put_of("q", "body");
@@ -229,7 +244,7 @@ TEST(Clone, IsANewMessageThatKnowsWhereItCameFrom) {
   EXPECT_EQ(rig.act(Action::clone, m.seq, "nowhere").error().code, Code::not_found);
 }
 
-TEST(Move, TakesItsCountsAlongAndServesWhoWaitsThere) {
+TEST_P(Move, TakesItsCountsAlongAndServesWhoWaitsThere) {
   Zoo zoo;
   Rig& rig = zoo.rig;
   const auto waiting = rig.submit(rig.waiting_reserve({{.queue = "other"}}));
@@ -250,7 +265,7 @@ TEST(Move, TakesItsCountsAlongAndServesWhoWaitsThere) {
   rig.expect_sound();
 }
 
-TEST(Move, IsRefusedWhereNothingIsTaken) {
+TEST_P(Move, IsRefusedWhereNothingIsTaken) {
   Zoo zoo;
   Rig& rig = zoo.rig;
   EXPECT_EQ(rig.act(Action::move, zoo.que, "nowhere").error().code, Code::not_found);
@@ -259,8 +274,8 @@ TEST(Move, IsRefusedWhereNothingIsTaken) {
   EXPECT_TRUE(rig.act(Action::move, zoo.que, "q")) << "to where it is";
 }
 
-TEST(Priority, ReordersTheLine) {
-  Rig rig;
+TEST_P(Priority, ReordersTheLine) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto a = rig.put("q");
   const auto b = rig.put("q");
@@ -274,37 +289,37 @@ TEST(Priority, ReordersTheLine) {
   EXPECT_EQ(e.code, Code::bad_value);
 }
 
-TEST(Kick, TakesTheBuriedFirstAndThenTheDelayed) {
-  Rig rig;
+TEST_P(RunEarly, TakesTheBuriedFirstAndThenTheDelayed) {
+  Rig rig{GetParam()};
   rig.define("q");
   std::vector<core::Seq> buried;
   for (int i = 0; i < 3; ++i) {
     buried.push_back(rig.put("q"));
-    ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::bury));
+    ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::hold));
     rig.now += seconds{1};
   }
   core::Put p = Rig::put_of("q");
   p.delay = seconds{100};
   const auto delayed = rig.ask<core::PutDone>(std::move(p)).seq;
   const auto kick = [&](std::int64_t bound) {
-    return rig.ask<core::KickDone>(core::Kick{.queue = "q", .bound = bound}).kicked;
+    return rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "q", .bound = bound}).count;
   };
   EXPECT_EQ(kick(2), 2);
   EXPECT_EQ(rig.state(buried[0]), State::que) << "the one that was buried first";
   EXPECT_EQ(rig.state(buried[1]), State::que);
   EXPECT_EQ(rig.state(buried[2]), State::err);
-  EXPECT_EQ(kick(10), 1) << "delayed ones are kicked only when none is buried";
+  EXPECT_EQ(kick(10), 1) << "delayed ones are count only when none is buried";
   EXPECT_EQ(rig.state(delayed), State::scheduled);
   EXPECT_EQ(kick(10), 1);
   EXPECT_EQ(rig.state(delayed), State::que);
   EXPECT_EQ(kick(10), 0);
-  EXPECT_EQ(rig.ask<core::KickDone>(core::Kick{.queue = "nowhere", .bound = 1}).kicked, 0);
+  EXPECT_EQ(rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "nowhere", .bound = 1}).count, 0);
   EXPECT_EQ(rig.counters("q").buried, 0);
   rig.expect_sound();
 }
 
-TEST(Kick, IsBoundedWhateverTheBoundSays) {
-  Rig rig;
+TEST_P(RunEarly, IsBoundedWhateverTheBoundSays) {
+  Rig rig{GetParam()};
   rig.define("q");
   for (std::int64_t i = 0; i <= base::kSweepMax; ++i) {
     core::Put put = Rig::put_of("q", "");
@@ -313,25 +328,25 @@ TEST(Kick, IsBoundedWhateverTheBoundSays) {
   }
   rig.run();
   const auto kick = [&] {
-    return rig.ask<core::KickDone>(core::Kick{.queue = "q", .bound = INT64_MAX}).kicked;
+    return rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "q", .bound = INT64_MAX}).count;
   };
   EXPECT_EQ(kick(), base::kSweepMax);
   EXPECT_EQ(kick(), 1);
   EXPECT_EQ(kick(), 0);
 }
 
-TEST(KickOne, OnlyWhatIsBuriedOrDelayed) {
+TEST_P(RunEarlyOne, OnlyWhatIsBuriedOrDelayed) {
   Zoo zoo;
   Rig& rig = zoo.rig;
-  rig.ask<core::Ok>(core::KickOne{.seq = zoo.scheduled});
+  rig.ask<core::Ok>(core::RunEarlyOne{.seq = zoo.scheduled});
   EXPECT_EQ(rig.state(zoo.scheduled), State::que);
-  EXPECT_EQ(rig.refused(core::KickOne{.seq = zoo.que}).code, Code::wrong_state);
-  EXPECT_EQ(rig.refused(core::KickOne{.seq = zoo.err}).code, Code::wrong_state)
+  EXPECT_EQ(rig.refused(core::RunEarlyOne{.seq = zoo.que}).code, Code::wrong_state);
+  EXPECT_EQ(rig.refused(core::RunEarlyOne{.seq = zoo.err}).code, Code::wrong_state)
       << "in err, but not buried";
-  EXPECT_EQ(rig.refused(core::KickOne{.seq = 999}).code, Code::not_found);
+  EXPECT_EQ(rig.refused(core::RunEarlyOne{.seq = 999}).code, Code::not_found);
 }
 
-TEST(Peek, ShowsTheNextOfEachKindAndTakesNothing) {
+TEST_P(Peek, ShowsTheNextOfEachKindAndTakesNothing) {
   Zoo zoo;
   Rig& rig = zoo.rig;
   const auto peek = [&](core::PeekWhat what) {
@@ -339,11 +354,11 @@ TEST(Peek, ShowsTheNextOfEachKindAndTakesNothing) {
   };
   EXPECT_EQ(peek(core::PeekWhat::ready).message.seq, zoo.que);
   EXPECT_EQ(peek(core::PeekWhat::ready).queue, "q");
-  EXPECT_EQ(peek(core::PeekWhat::delayed).message.seq, zoo.scheduled);
-  EXPECT_EQ(rig.refused(core::Peek{.what = core::PeekWhat::buried, .queue = "q"}).code,
+  EXPECT_EQ(peek(core::PeekWhat::scheduled).message.seq, zoo.scheduled);
+  EXPECT_EQ(rig.refused(core::Peek{.what = core::PeekWhat::held, .queue = "q"}).code,
             Code::not_found);
-  ASSERT_TRUE(rig.finish(zoo.running, Outcome::bury));
-  EXPECT_EQ(peek(core::PeekWhat::buried).message.seq, zoo.run);
+  ASSERT_TRUE(rig.finish(zoo.running, Outcome::hold));
+  EXPECT_EQ(peek(core::PeekWhat::held).message.seq, zoo.run);
   EXPECT_EQ(rig.refused(core::Peek{.what = core::PeekWhat::ready, .queue = "nowhere"}).code,
             Code::not_found);
   EXPECT_EQ(rig.refused(core::Peek{.what = core::PeekWhat::message, .seq = 999}).code,
@@ -352,8 +367,8 @@ TEST(Peek, ShowsTheNextOfEachKindAndTakesNothing) {
 }
 
 // What is in que with a priority above -1024: beanstalkd's urgent jobs, with one below 1024.
-TEST(Urgent, FollowsStateAndPriority) {
-  Rig rig;
+TEST_P(Urgent, FollowsStateAndPriority) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.define("other");
   const auto urgent = [&rig] { return rig.counters("q").urgent; };
@@ -390,5 +405,20 @@ TEST(Urgent, FollowsStateAndPriority) {
   rig.expect_sound();
 }
 
+INSTANTIATE_TEST_SUITE_P(Stores, Act, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Cancel, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Kill, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Stop, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Requeue, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Retry, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, RunNow, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Clone, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Move, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Priority, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, RunEarly, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, RunEarlyOne, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Peek, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Urgent, testing::ValuesIn(all_stores()), factory_name);
+
 }  // namespace
-}  // namespace rq::store::sqlite::test
+}  // namespace rq::store::contract

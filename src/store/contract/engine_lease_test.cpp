@@ -4,8 +4,17 @@
 #include "base/limits.h"
 #include "store/contract/engine_rig.h"
 
-namespace rq::store::sqlite::test {
+namespace rq::store::contract {
 namespace {
+
+class Reserve : public EngineSuite {};
+class Lease : public EngineSuite {};
+class Token : public EngineSuite {};
+class Heartbeat : public EngineSuite {};
+class Finish : public EngineSuite {};
+class Duplicate : public EngineSuite {};
+class ConnectionLease : public EngineSuite {};
+class ShiftLeases : public EngineSuite {};
 
 using core::Action;
 using core::Mark;
@@ -19,8 +28,8 @@ core::QueueSettings settings(auto change) {
   return s;
 }
 
-TEST(Reserve, GivesByPriorityAndThenByArrival) {
-  Rig rig;
+TEST_P(Reserve, GivesByPriorityAndThenByArrival) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto low = rig.put("q", std::int64_t{-1});
   const auto first = rig.put("q", std::int64_t{0});
@@ -31,8 +40,8 @@ TEST(Reserve, GivesByPriorityAndThenByArrival) {
   EXPECT_EQ(got, (std::vector<core::Seq>{high, first, second, low}));
 }
 
-TEST(Reserve, TakesTheBestOverAllQueuesWithinTheirLimits) {
-  Rig rig;
+TEST_P(Reserve, TakesTheBestOverAllQueuesWithinTheirLimits) {
+  Rig rig{GetParam()};
   for (const char* name : {"a", "b", "c"}) rig.define(name);
   const auto a1 = rig.put("a", std::int64_t{0});
   const auto b1 = rig.put("b", std::int64_t{0});
@@ -48,8 +57,8 @@ TEST(Reserve, TakesTheBestOverAllQueuesWithinTheirLimits) {
 }
 
 // The second mention once kept the key of a message that the first had taken.
-TEST(Reserve, AQueueNamedTwiceIsOneQueue) {
-  Rig rig;
+TEST_P(Reserve, AQueueNamedTwiceIsOneQueue) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
   const auto got = rig.ask<Reserved>(Rig::reserve_of({{.queue = "q"}, {.queue = "q"}}, 5));
@@ -61,8 +70,8 @@ TEST(Reserve, AQueueNamedTwiceIsOneQueue) {
   EXPECT_EQ(rig.reply<Reserved>(request).messages.size(), 1U);
 }
 
-TEST(Reserve, OfNothingIsRefusedAndBlocksNobody) {
-  Rig rig;
+TEST_P(Reserve, OfNothingIsRefusedAndBlocksNobody) {
+  Rig rig{GetParam()};
   rig.define("q");
   for (const std::int64_t limit : {std::int64_t{0}, std::int64_t{-1}}) {
     core::Reserve none = rig.waiting_reserve({{.queue = "q"}});
@@ -74,21 +83,21 @@ TEST(Reserve, OfNothingIsRefusedAndBlocksNobody) {
   EXPECT_EQ(rig.refused(std::move(too_short)).code, Code::bad_value);
 }
 
-TEST(Reserve, OfAQueueThatIsNotThereIsRefused) {
-  Rig rig;
+TEST_P(Reserve, OfAQueueThatIsNotThereIsRefused) {
+  Rig rig{GetParam()};
   EXPECT_EQ(rig.refused(Rig::reserve_of({{.queue = "nowhere"}})).code, Code::not_found);
 }
 
-TEST(Reserve, AnswersEmptyAtOnceWhenItDoesNotWait) {
-  Rig rig;
+TEST_P(Reserve, AnswersEmptyAtOnceWhenItDoesNotWait) {
+  Rig rig{GetParam()};
   rig.define("q");
   EXPECT_TRUE(rig.take("q").empty());
   core::Reserve past = rig.waiting_reserve({{.queue = "q"}}, rig.now);
   EXPECT_TRUE(rig.ask<Reserved>(std::move(past)).messages.empty());
 }
 
-TEST(Reserve, WaitsInOrderOfArrivalOverAllItsQueues) {
-  Rig rig;
+TEST_P(Reserve, WaitsInOrderOfArrivalOverAllItsQueues) {
+  Rig rig{GetParam()};
   rig.define("a");
   rig.define("b");
   const auto first = rig.submit(rig.waiting_reserve({{.queue = "a"}, {.queue = "b"}}));
@@ -106,8 +115,8 @@ TEST(Reserve, WaitsInOrderOfArrivalOverAllItsQueues) {
   EXPECT_TRUE(rig.answered(second));
 }
 
-TEST(Reserve, ManyThatWaitAreServedFirstComeFirstByOneBatch) {
-  Rig rig;
+TEST_P(Reserve, ManyThatWaitAreServedFirstComeFirstByOneBatch) {
+  Rig rig{GetParam()};
   rig.define("q");
   std::vector<std::uint64_t> waiting;
   for (int i = 0; i < 20; ++i) {
@@ -129,8 +138,8 @@ TEST(Reserve, ManyThatWaitAreServedFirstComeFirstByOneBatch) {
 
 // When several queues got something at once, the queue that was looked at first once decided who
 // was served, and with what.
-TEST(Reserve, ThatCameFirstIsServedFirstAlsoWhenManyQueuesFillAtOnce) {
-  Rig rig;
+TEST_P(Reserve, ThatCameFirstIsServedFirstAlsoWhenManyQueuesFillAtOnce) {
+  Rig rig{GetParam()};
   rig.define("a");
   rig.define("b");
   const auto first = rig.submit(rig.waiting_reserve({{.queue = "b"}}));
@@ -146,8 +155,8 @@ TEST(Reserve, ThatCameFirstIsServedFirstAlsoWhenManyQueuesFillAtOnce) {
   EXPECT_EQ(rig.reply<Reserved>(second).messages.at(0).priority, 0);
 }
 
-TEST(Reserve, WaitsNoLongerThanItSaid) {
-  Rig rig;
+TEST_P(Reserve, WaitsNoLongerThanItSaid) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto request = rig.submit(rig.waiting_reserve({{.queue = "q"}}, rig.now + seconds{5}));
   rig.run();
@@ -158,8 +167,8 @@ TEST(Reserve, WaitsNoLongerThanItSaid) {
   EXPECT_EQ(rig.queue("q").waiting_reserves, 0);
 }
 
-TEST(Reserve, WhatIsDueWhenTheWaitEndsIsStillGiven) {
-  Rig rig;
+TEST_P(Reserve, WhatIsDueWhenTheWaitEndsIsStillGiven) {
+  Rig rig{GetParam()};
   rig.define("q");
   core::Put p = Rig::put_of("q");
   p.delay = seconds{5};
@@ -170,8 +179,8 @@ TEST(Reserve, WhatIsDueWhenTheWaitEndsIsStillGiven) {
   EXPECT_EQ(rig.reply<Reserved>(request).messages.size(), 1U);
 }
 
-TEST(Reserve, ThatWaitsIsForgottenWithItsConnection) {
-  Rig rig;
+TEST_P(Reserve, ThatWaitsIsForgottenWithItsConnection) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto gone = rig.submit(rig.waiting_reserve({{.queue = "q"}}), 5);
   rig.run();
@@ -183,8 +192,8 @@ TEST(Reserve, ThatWaitsIsForgottenWithItsConnection) {
   EXPECT_EQ(rig.state(seq), State::que);
 }
 
-TEST(Reserve, LeaseLengthComesFromTheCallThenTheMessageThenTheQueue) {
-  Rig rig;
+TEST_P(Reserve, LeaseLengthComesFromTheCallThenTheMessageThenTheQueue) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{30}; }));
   rig.put("q");
   core::Put own = Rig::put_of("q");
@@ -200,8 +209,8 @@ TEST(Reserve, LeaseLengthComesFromTheCallThenTheMessageThenTheQueue) {
   EXPECT_EQ(rig.ask<Reserved>(std::move(r)).messages.at(0).lease->until, rig.now + seconds{10});
 }
 
-TEST(Reserve, AFolderIsNamedOnceAndKept) {
-  Rig rig;
+TEST_P(Reserve, AFolderIsNamedOnceAndKept) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
   core::Reserve r = Rig::reserve_of({{.queue = "q"}});
@@ -219,8 +228,8 @@ TEST(Reserve, AFolderIsNamedOnceAndKept) {
   EXPECT_TRUE((*reader)->waste(10)->empty());
 }
 
-TEST(Reserve, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
-  Rig rig;
+TEST_P(Reserve, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto only = [&](core::Seq seq) {
     core::Reserve r;
@@ -244,7 +253,7 @@ TEST(Reserve, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
   rig.run();
   EXPECT_EQ(rig.reply<Reserved>(request).messages.size(), 1U);
 
-  ASSERT_TRUE(rig.finish(m, Outcome::bury));
+  ASSERT_TRUE(rig.finish(m, Outcome::hold));
   request = only(second);
   rig.run();
   const auto again = std::move(rig.reply<Reserved>(request).messages.at(0));
@@ -259,8 +268,8 @@ TEST(Reserve, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
 
 // A buried message that is leased by its number was once still filed as finished, and retention
 // took it away from its worker.
-TEST(Reserve, OfABuriedMessageTakesItOutOfRetention) {
-  Rig rig;
+TEST_P(Reserve, OfABuriedMessageTakesItOutOfRetention) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.keep_done.age = seconds{10};
                s.keep_err.age = seconds{10};
@@ -269,7 +278,7 @@ TEST(Reserve, OfABuriedMessageTakesItOutOfRetention) {
   const auto other = rig.put("q");
   ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::done));
   const auto seq = rig.put("q");
-  ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::bury));
+  ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::hold));
   core::Reserve r;
   r.only = seq;
   const auto m = std::move(rig.ask<Reserved>(std::move(r)).messages.at(0));
@@ -281,8 +290,8 @@ TEST(Reserve, OfABuriedMessageTakesItOutOfRetention) {
   rig.expect_sound();
 }
 
-TEST(Lease, LostGoesBackToTheLineWithItsHistory) {
-  Rig rig;
+TEST_P(Lease, LostGoesBackToTheLineWithItsHistory) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{30}; }));
   const auto seq = rig.put("q");
   const Message first = rig.take_one("q");
@@ -304,8 +313,8 @@ TEST(Lease, LostGoesBackToTheLineWithItsHistory) {
   EXPECT_EQ(rig.take_one("q").lease->attempt, 2);
 }
 
-TEST(Lease, LostTooOftenInARowEndsInErr) {
-  Rig rig;
+TEST_P(Lease, LostTooOftenInARowEndsInErr) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.lease = seconds{1};
                s.losses = 3;
@@ -324,8 +333,8 @@ TEST(Lease, LostTooOftenInARowEndsInErr) {
   EXPECT_EQ(rig.counters("q").errs, 1);
 }
 
-TEST(Lease, AnOrderlyEndForgetsTheLosses) {
-  Rig rig;
+TEST_P(Lease, AnOrderlyEndForgetsTheLosses) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.lease = seconds{1};
                s.losses = 2;
@@ -342,8 +351,8 @@ TEST(Lease, AnOrderlyEndForgetsTheLosses) {
   EXPECT_EQ(rig.state(seq), State::que);
 }
 
-TEST(Lease, ZeroLossesMeansAnyNumber) {
-  Rig rig;
+TEST_P(Lease, ZeroLossesMeansAnyNumber) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.lease = seconds{1};
                s.losses = 0;
@@ -357,8 +366,8 @@ TEST(Lease, ZeroLossesMeansAnyNumber) {
   EXPECT_EQ(rig.show(seq).losses, 50);
 }
 
-TEST(Token, OfAnEarlierAttemptIsRefused) {
-  Rig rig;
+TEST_P(Token, OfAnEarlierAttemptIsRefused) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{1}; }));
   const auto seq = rig.put("q");
   const Message old = rig.take_one("q");
@@ -375,8 +384,8 @@ TEST(Token, OfAnEarlierAttemptIsRefused) {
   EXPECT_EQ(*rig.finish(live, Outcome::done), State::done);
 }
 
-TEST(Token, StaysGoodOverARestartOfTheServer) {
-  Rig rig;
+TEST_P(Token, StaysGoodOverARestartOfTheServer) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
   const Message m = rig.take_one("q");
@@ -388,8 +397,8 @@ TEST(Token, StaysGoodOverARestartOfTheServer) {
 
 // The lease was never synced: after a loss of power the message waits again, and its attempt number
 // is given a second time, by a server with another boot number.
-TEST(Token, OfAnEarlierBootDoesNotFitALaterLeaseOfTheSameNumber) {
-  Rig rig;
+TEST_P(Token, OfAnEarlierBootDoesNotFitALaterLeaseOfTheSameNumber) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
   Message m = rig.take_one("q");
@@ -401,14 +410,14 @@ TEST(Token, OfAnEarlierBootDoesNotFitALaterLeaseOfTheSameNumber) {
   EXPECT_EQ(rig.finish({.token = forged}).error().code, Code::lease_lost);
 }
 
-TEST(Token, OfAMessageThatIsGoneIsRefused) {
-  Rig rig;
+TEST_P(Token, OfAMessageThatIsGoneIsRefused) {
+  Rig rig{GetParam()};
   EXPECT_EQ(rig.finish({.token = {.seq = 77, .attempt = 1, .boot = 1}}).error().code,
             Code::lease_lost);
 }
 
-TEST(Heartbeat, ExtendsButNeverShortens) {
-  Rig rig;
+TEST_P(Heartbeat, ExtendsButNeverShortens) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{100}; }));
   rig.put("q");
   const Message m = rig.take_one("q");
@@ -424,8 +433,8 @@ TEST(Heartbeat, ExtendsButNeverShortens) {
   EXPECT_EQ(bad.error().code, Code::bad_value);
 }
 
-TEST(Heartbeat, WithProgressOnlyDoesNotExtend) {
-  Rig rig;
+TEST_P(Heartbeat, WithProgressOnlyDoesNotExtend) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{100}; }));
   const auto seq = rig.put("q");
   const Message m = rig.take_one("q");
@@ -443,8 +452,8 @@ TEST(Heartbeat, WithProgressOnlyDoesNotExtend) {
       << "the last word of a lost attempt stays with the message";
 }
 
-TEST(Finish, DoneKeepsResultReasonAndPostMortem) {
-  Rig rig;
+TEST_P(Finish, DoneKeepsResultReasonAndPostMortem) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
   const Message m = rig.take_one("q");
@@ -467,8 +476,8 @@ TEST(Finish, DoneKeepsResultReasonAndPostMortem) {
   EXPECT_EQ(rig.finish(m, Outcome::done).error().code, Code::lease_lost) << "once is enough";
 }
 
-TEST(Finish, RelayedCountsAsDone) {
-  Rig rig;
+TEST_P(Finish, RelayedCountsAsDone) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
   EXPECT_EQ(*rig.finish(rig.take_one("q"), Outcome::relayed), State::relayed);
@@ -476,8 +485,8 @@ TEST(Finish, RelayedCountsAsDone) {
   EXPECT_EQ(rig.counters("q").in(State::relayed), 1);
 }
 
-TEST(Finish, ErrIsFinalWhateverTheRetries) {
-  Rig rig;
+TEST_P(Finish, ErrIsFinalWhateverTheRetries) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.retries = 5; }));
   const auto seq = rig.put("q");
   EXPECT_EQ(*rig.finish(rig.take_one("q"), Outcome::err, "no such file"), State::err);
@@ -485,8 +494,8 @@ TEST(Finish, ErrIsFinalWhateverTheRetries) {
   EXPECT_EQ(rig.show(seq).details->progress, "no such file");
 }
 
-TEST(Finish, FailedRetriesWithBackoffAndThenIsExhausted) {
-  Rig rig;
+TEST_P(Finish, FailedRetriesWithBackoffAndThenIsExhausted) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.retries = 2;
                s.backoff = {.kind = core::BackoffKind::exponential,
@@ -510,8 +519,8 @@ TEST(Finish, FailedRetriesWithBackoffAndThenIsExhausted) {
   EXPECT_EQ(rig.attempts(seq).size(), 3U);
 }
 
-TEST(Finish, FailedWithoutRetriesSaysHowItFailed) {
-  Rig rig;
+TEST_P(Finish, FailedWithoutRetriesSaysHowItFailed) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto a = rig.put("q");
   EXPECT_EQ(*rig.finish(rig.take_one("q"), Outcome::failed), State::err);
@@ -521,8 +530,8 @@ TEST(Finish, FailedWithoutRetriesSaysHowItFailed) {
   EXPECT_EQ(rig.show(b).mark, Mark::timed_out);
 }
 
-TEST(Finish, AMessageOverridesRetriesAndBackoffOfItsQueue) {
-  Rig rig;
+TEST_P(Finish, AMessageOverridesRetriesAndBackoffOfItsQueue) {
+  Rig rig{GetParam()};
   rig.define("q");
   core::Put p = Rig::put_of("q");
   p.message.detail().retries = 1;
@@ -533,8 +542,8 @@ TEST(Finish, AMessageOverridesRetriesAndBackoffOfItsQueue) {
   EXPECT_EQ(rig.show(seq).due, rig.now + seconds{7});
 }
 
-TEST(Finish, ResendComesBackAfterItsDelayUntilMaxCount) {
-  Rig rig;
+TEST_P(Finish, ResendComesBackAfterItsDelayUntilMaxCount) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.max_count = 3; }));
   const auto seq = rig.put("q");
   for (int count = 1; count < 3; ++count) {
@@ -552,8 +561,8 @@ TEST(Finish, ResendComesBackAfterItsDelayUntilMaxCount) {
   EXPECT_EQ(m.details->progress, "HIT MAX RESEND COUNT - MOVING TO ERR");
 }
 
-TEST(Finish, ReleaseGivesItBackUntouchedWithAnotherPriority) {
-  Rig rig;
+TEST_P(Finish, ReleaseGivesItBackUntouchedWithAnotherPriority) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
   const Message m = rig.take_one("q");
@@ -567,19 +576,19 @@ TEST(Finish, ReleaseGivesItBackUntouchedWithAnotherPriority) {
             State::scheduled);
 }
 
-TEST(Finish, BuryIsErrUntilItIsKicked) {
-  Rig rig;
+TEST_P(Finish, BuryIsErrUntilItIsKicked) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.keep_err.count = 0; }));
   const auto seq = rig.put("q");
-  EXPECT_EQ(*rig.finish(rig.take_one("q"), Outcome::bury), State::err);
-  EXPECT_EQ(rig.show(seq).mark, Mark::buried);
+  EXPECT_EQ(*rig.finish(rig.take_one("q"), Outcome::hold), State::err);
+  EXPECT_EQ(rig.show(seq).mark, Mark::held);
   EXPECT_EQ(rig.counters("q").buried, 1);
   rig.pass(std::chrono::hours{24 * 365});
   EXPECT_TRUE(rig.exists(seq)) << "it waits for its client, whatever the retention";
 }
 
-TEST(Finish, WithRemoveLeavesNothing) {
-  Rig rig;
+TEST_P(Finish, WithRemoveLeavesNothing) {
+  Rig rig{GetParam()};
   rig.define("q");
   core::Put p = Rig::put_of("q");
   p.message.detail().tags = {"t"};
@@ -594,8 +603,8 @@ TEST(Finish, WithRemoveLeavesNothing) {
   EXPECT_EQ(rig.counters("q").deletes, 1);
 }
 
-TEST(Finish, RefusesWhatIsOutOfBoundsAndKeepsTheLease) {
-  Rig rig;
+TEST_P(Finish, RefusesWhatIsOutOfBoundsAndKeepsTheLease) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
   const Message m = rig.take_one("q");
@@ -615,8 +624,8 @@ TEST(Finish, RefusesWhatIsOutOfBoundsAndKeepsTheLease) {
   EXPECT_EQ(*rig.finish(m, Outcome::done), State::done);
 }
 
-TEST(Duplicate, CopiesWhatTheWorkIsAndNotWhatHappenedToIt) {
-  Rig rig;
+TEST_P(Duplicate, CopiesWhatTheWorkIsAndNotWhatHappenedToIt) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.define("other");
   core::Put p = Rig::put_of("q", "body");
@@ -640,8 +649,8 @@ TEST(Duplicate, CopiesWhatTheWorkIsAndNotWhatHappenedToIt) {
             Code::not_found);
 }
 
-TEST(ConnectionLease, IsGivenBackWhenTheConnectionEnds) {
-  Rig rig;
+TEST_P(ConnectionLease, IsGivenBackWhenTheConnectionEnds) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
   rig.put("q");
@@ -656,8 +665,8 @@ TEST(ConnectionLease, IsGivenBackWhenTheConnectionEnds) {
   EXPECT_EQ(rig.counters("q").losses, 0) << "released, not lost";
 }
 
-TEST(ConnectionLease, IsGivenBackWhenTheServerStartsAgain) {
-  Rig rig;
+TEST_P(ConnectionLease, IsGivenBackWhenTheServerStartsAgain) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
   const auto kept = rig.put("q");
@@ -671,8 +680,8 @@ TEST(ConnectionLease, IsGivenBackWhenTheServerStartsAgain) {
   rig.expect_sound();
 }
 
-TEST(ConnectionLease, ThatHasMovedOnIsNotTakenFromItsNewHolder) {
-  Rig rig;
+TEST_P(ConnectionLease, ThatHasMovedOnIsNotTakenFromItsNewHolder) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{10}; }));
   const auto seq = rig.put("q");
   core::Reserve r = Rig::reserve_of({{.queue = "q"}});
@@ -685,8 +694,8 @@ TEST(ConnectionLease, ThatHasMovedOnIsNotTakenFromItsNewHolder) {
   EXPECT_EQ(rig.state(seq), State::run);
 }
 
-TEST(ShiftLeases, KeepsTheirLengthWhenTheClockIsStepped) {
-  Rig rig;
+TEST_P(ShiftLeases, KeepsTheirLengthWhenTheClockIsStepped) {
+  Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{10}; }));
   const auto seq = rig.put("q");
   const Message m = rig.take_one("q");
@@ -703,5 +712,14 @@ TEST(ShiftLeases, KeepsTheirLengthWhenTheClockIsStepped) {
   EXPECT_EQ(rig.state(seq), State::que);
 }
 
+INSTANTIATE_TEST_SUITE_P(Stores, Reserve, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Lease, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Token, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Heartbeat, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Finish, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Duplicate, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, ConnectionLease, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, ShiftLeases, testing::ValuesIn(all_stores()), factory_name);
+
 }  // namespace
-}  // namespace rq::store::sqlite::test
+}  // namespace rq::store::contract

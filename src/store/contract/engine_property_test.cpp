@@ -180,11 +180,11 @@ class Player {
       for (const auto& [seq, item] : model_.items) {
         if (item.queue != i) continue;
         ++expected.in(item.state);
-        if (item.mark == core::Mark::buried) ++expected.buried;
+        if (item.mark == core::Mark::held) ++expected.buried;
       }
       const auto shown = rig_.queue(name_of_queue(i));
       RC_ASSERT(shown.queue.counters.in_state == expected.in_state);
-      RC_ASSERT(shown.queue.counters.buried == expected.buried);
+      RC_ASSERT(shown.queue.counters.held == expected.buried);
       const auto waiting =
           std::count_if(model_.waiting.begin(), model_.waiting.end(), [&](const Model::Waiting& w) {
             return std::find(w.queues.begin(), w.queues.end(), i) != w.queues.end();
@@ -304,7 +304,7 @@ class Player {
     if (seq == 0) return;
     Item& item = model_.items.at(seq);
     const auto outcome = *rc::gen::element(Outcome::done, Outcome::failed, Outcome::release,
-                                           Outcome::bury, Outcome::err);
+                                           Outcome::hold, Outcome::err);
     core::Finish command;
     command.items.push_back({.token = std::exchange(item.token, {}), .outcome = outcome});
     ++item.attempts;
@@ -316,8 +316,8 @@ class Player {
       case Outcome::err:
         model_.end(seq, State::err, core::Mark::failed);
         break;
-      case Outcome::bury:
-        model_.end(seq, State::err, core::Mark::buried);
+      case Outcome::hold:
+        model_.end(seq, State::err, core::Mark::held);
         break;
       case Outcome::failed:
         model_.fail(seq);

@@ -4,8 +4,14 @@
 #include "base/limits.h"
 #include "store/contract/engine_rig.h"
 
-namespace rq::store::sqlite::test {
+namespace rq::store::contract {
 namespace {
+
+class Put : public EngineSuite {};
+class PutMany : public EngineSuite {};
+class Notices : public EngineSuite {};
+class Timers : public EngineSuite {};
+class SyncClass : public EngineSuite {};
 
 using core::Action;
 using core::Admin;
@@ -14,8 +20,8 @@ using core::Outcome;
 using core::Put;
 using core::PutDone;
 
-TEST(Put, IsThereAfterTheServerDies) {
-  Rig rig;
+TEST_P(Put, IsThereAfterTheServerDies) {
+  Rig rig{GetParam()};
   rig.define("q");
   Put put = Rig::put_of("q", std::string("a\0b", 3));
   put.priority = 7;
@@ -41,8 +47,8 @@ TEST(Put, IsThereAfterTheServerDies) {
   rig.expect_sound();
 }
 
-TEST(Put, TakesPriorityAndMaxCountOfTheQueueWhenItHasNone) {
-  Rig rig;
+TEST_P(Put, TakesPriorityAndMaxCountOfTheQueueWhenItHasNone) {
+  Rig rig{GetParam()};
   core::QueueSettings s;
   s.priority = -3;
   s.max_count = 4;
@@ -52,8 +58,8 @@ TEST(Put, TakesPriorityAndMaxCountOfTheQueueWhenItHasNone) {
   EXPECT_EQ(m.max_count, 4);
 }
 
-TEST(Put, OfTheSameKeyAnswersWithTheFirst) {
-  Rig rig;
+TEST_P(Put, OfTheSameKeyAnswersWithTheFirst) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.define("other");
   Put put = Rig::put_of("q", "first");
@@ -80,8 +86,8 @@ TEST(Put, OfTheSameKeyAnswersWithTheFirst) {
   rig.expect_sound();
 }
 
-TEST(Put, OfTheSameKeyTwiceInOneBatchIsOneMessage) {
-  Rig rig;
+TEST_P(Put, OfTheSameKeyTwiceInOneBatchIsOneMessage) {
+  Rig rig{GetParam()};
   rig.define("q");
   std::vector<std::uint64_t> requests;
   for (int i = 0; i < 3; ++i) {
@@ -100,8 +106,8 @@ TEST(Put, OfTheSameKeyTwiceInOneBatchIsOneMessage) {
   EXPECT_EQ(rig.counters("q").in(State::que), 1);
 }
 
-TEST(Put, AKeyCanChangeHandsWithinOneBatch) {
-  Rig rig;
+TEST_P(Put, AKeyCanChangeHandsWithinOneBatch) {
+  Rig rig{GetParam()};
   rig.define("q");
   Put p = Rig::put_of("q", "old");
   p.message.detail().key = "k";
@@ -119,16 +125,16 @@ TEST(Put, AKeyCanChangeHandsWithinOneBatch) {
   rig.expect_sound();
 }
 
-TEST(Put, IntoAQueueThatIsNotThereIsRefused) {
-  Rig rig;
+TEST_P(Put, IntoAQueueThatIsNotThereIsRefused) {
+  Rig rig{GetParam()};
   const Error e = rig.refused(Rig::put_of("nowhere"));
   EXPECT_EQ(e.code, Code::not_found);
   EXPECT_NE(e.message.find("'nowhere'"), std::string::npos);
   EXPECT_FALSE(e.remedy.empty());
 }
 
-TEST(Put, IsTakenOnlyWhereTheAdminStateAllowsIt) {
-  Rig rig;
+TEST_P(Put, IsTakenOnlyWhereTheAdminStateAllowsIt) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto set = [&](Admin admin) {
     rig.ask<core::QueueShown>(core::SetAdmin{.queue = "q", .admin = admin});
@@ -145,8 +151,8 @@ TEST(Put, IsTakenOnlyWhereTheAdminStateAllowsIt) {
   }
 }
 
-TEST(Put, IntoAFullQueueIsRefusedUntilOneIsFinished) {
-  Rig rig;
+TEST_P(Put, IntoAFullQueueIsRefusedUntilOneIsFinished) {
+  Rig rig{GetParam()};
   core::QueueSettings s;
   s.messages_max = 2;
   rig.define("q", s);
@@ -157,8 +163,8 @@ TEST(Put, IntoAFullQueueIsRefusedUntilOneIsFinished) {
   EXPECT_GT(rig.put("q"), 0);
 }
 
-TEST(Put, RefusesWhatIsOutOfBoundsAndKeepsNothingOfIt) {
-  Rig rig;
+TEST_P(Put, RefusesWhatIsOutOfBoundsAndKeepsNothingOfIt) {
+  Rig rig{GetParam()};
   core::QueueSettings s;
   s.payload_bytes_max = 10;
   rig.define("q", s);
@@ -191,8 +197,8 @@ TEST(Put, RefusesWhatIsOutOfBoundsAndKeepsNothingOfIt) {
   EXPECT_EQ(rig.counters("q"), core::Counters{});
 }
 
-TEST(Put, WithADelayWaitsForItAndNotAMillisecondLess) {
-  Rig rig;
+TEST_P(Put, WithADelayWaitsForItAndNotAMillisecondLess) {
+  Rig rig{GetParam()};
   rig.define("q");
   Put p = Rig::put_of("q");
   p.delay = seconds{10};
@@ -209,16 +215,16 @@ TEST(Put, WithADelayWaitsForItAndNotAMillisecondLess) {
   EXPECT_EQ(rig.take_one("q").seq, done.seq);
 }
 
-TEST(Put, WithADueTimeInThePastRunsAtOnce) {
-  Rig rig;
+TEST_P(Put, WithADueTimeInThePastRunsAtOnce) {
+  Rig rig{GetParam()};
   rig.define("q");
   Put p = Rig::put_of("q");
   p.due = rig.now - seconds{100};
   EXPECT_EQ(rig.ask<PutDone>(std::move(p)).state, State::que);
 }
 
-TEST(Put, DueMessagesComeByTheirTimesAndThenByTheOrderOfTheLine) {
-  Rig rig;
+TEST_P(Put, DueMessagesComeByTheirTimesAndThenByTheOrderOfTheLine) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto later = [&](int s) {
     Put p = Rig::put_of("q");
@@ -235,8 +241,8 @@ TEST(Put, DueMessagesComeByTheirTimesAndThenByTheOrderOfTheLine) {
   EXPECT_EQ(rig.take_one("q").seq, c);
 }
 
-TEST(Put, ADueTimeOutlivesTheServer) {
-  Rig rig;
+TEST_P(Put, ADueTimeOutlivesTheServer) {
+  Rig rig{GetParam()};
   rig.define("q");
   Put p = Rig::put_of("q");
   p.delay = seconds{10};
@@ -247,8 +253,8 @@ TEST(Put, ADueTimeOutlivesTheServer) {
   EXPECT_EQ(rig.take_one("q").seq, seq);
 }
 
-TEST(Put, InPrepIsNoWorkBeforeItsCommit) {
-  Rig rig;
+TEST_P(Put, InPrepIsNoWorkBeforeItsCommit) {
+  Rig rig{GetParam()};
   rig.define("q");
   Put p = Rig::put_of("q");
   p.prep = true;
@@ -264,8 +270,8 @@ TEST(Put, InPrepIsNoWorkBeforeItsCommit) {
   EXPECT_EQ(rig.take_one("q").seq, done.seq);
 }
 
-TEST(Put, InPrepWithADelayIsScheduledByItsCommit) {
-  Rig rig;
+TEST_P(Put, InPrepWithADelayIsScheduledByItsCommit) {
+  Rig rig{GetParam()};
   rig.define("q");
   Put p = Rig::put_of("q");
   p.prep = true;
@@ -277,8 +283,8 @@ TEST(Put, InPrepWithADelayIsScheduledByItsCommit) {
   EXPECT_EQ(rig.state(done.seq), State::que);
 }
 
-TEST(PutMany, RefusesEachAlone) {
-  Rig rig;
+TEST_P(PutMany, RefusesEachAlone) {
+  Rig rig{GetParam()};
   rig.define("q");
   core::PutMany many;
   many.puts.push_back(Rig::put_of("q", "a"));
@@ -296,8 +302,8 @@ TEST(PutMany, RefusesEachAlone) {
   EXPECT_EQ(rig.counters("q").in(State::que), 2);
 }
 
-TEST(Put, MakesAQueueOnDemandWithAnAllowedNameOnly) {
-  Rig rig;
+TEST_P(Put, MakesAQueueOnDemandWithAnAllowedNameOnly) {
+  Rig rig{GetParam()};
   Put p = Rig::put_of("tube");
   p.make_queue = true;
   rig.ask<PutDone>(std::move(p));
@@ -307,8 +313,8 @@ TEST(Put, MakesAQueueOnDemandWithAnAllowedNameOnly) {
   EXPECT_EQ(rig.refused(std::move(bad)).code, Code::bad_name);
 }
 
-TEST(Notices, TellOfEachMoveOnceItIsCommitted) {
-  Rig rig;
+TEST_P(Notices, TellOfEachMoveOnceItIsCommitted) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.notices.clear();
   const auto seq = rig.put("q");
@@ -327,8 +333,8 @@ TEST(Notices, TellOfEachMoveOnceItIsCommitted) {
   }
 }
 
-TEST(Timers, AreBoundedInOneBatchAndStillAllHandled) {
-  Rig rig;
+TEST_P(Timers, AreBoundedInOneBatchAndStillAllHandled) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto n = static_cast<std::int64_t>(base::kTimersPerBatchMax) + 500;
   core::PutMany many;
@@ -345,8 +351,8 @@ TEST(Timers, AreBoundedInOneBatchAndStillAllHandled) {
   EXPECT_GT(*wake, rig.now);
 }
 
-TEST(SyncClass, RelaxedPutsAreSyncedTogetherWithinASecond) {
-  Rig rig;
+TEST_P(SyncClass, RelaxedPutsAreSyncedTogetherWithinASecond) {
+  Rig rig{GetParam()};
   core::QueueSettings s;
   s.sync = core::SyncClass::relaxed;
   rig.define("q", s);
@@ -364,8 +370,8 @@ TEST(SyncClass, RelaxedPutsAreSyncedTogetherWithinASecond) {
   EXPECT_EQ(rig.counters("q").in(State::que), 5);
 }
 
-TEST(SyncClass, ALeaseIsNotSyncedAndAPutIs) {
-  Rig rig;
+TEST_P(SyncClass, ALeaseIsNotSyncedAndAPutIs) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto syncs = [&] { return rig.ask<core::EngineStatsDone>(core::EngineStats{}).syncs; };
   const auto before = syncs();
@@ -378,5 +384,11 @@ TEST(SyncClass, ALeaseIsNotSyncedAndAPutIs) {
   EXPECT_EQ(syncs(), before + 2);
 }
 
+INSTANTIATE_TEST_SUITE_P(Stores, Put, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, PutMany, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Notices, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Timers, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, SyncClass, testing::ValuesIn(all_stores()), factory_name);
+
 }  // namespace
-}  // namespace rq::store::sqlite::test
+}  // namespace rq::store::contract

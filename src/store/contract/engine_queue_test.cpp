@@ -4,8 +4,20 @@
 #include "base/limits.h"
 #include "store/contract/engine_rig.h"
 
-namespace rq::store::sqlite::test {
+namespace rq::store::contract {
 namespace {
+
+class DefineQueue : public EngineSuite {};
+class Queues : public EngineSuite {};
+class Pause : public EngineSuite {};
+class Drain : public EngineSuite {};
+class Down : public EngineSuite {};
+class ScriptError : public EngineSuite {};
+class DeleteQueue : public EngineSuite {};
+class OnDemand : public EngineSuite {};
+class Retention : public EngineSuite {};
+class Stats : public EngineSuite {};
+class Engine : public EngineSuite {};
 
 using core::Action;
 using core::Admin;
@@ -13,8 +25,8 @@ using core::DefineQueue;
 using core::Outcome;
 using core::QueueShown;
 
-TEST(DefineQueue, OutlivesTheServerWithAllItsSettings) {
-  Rig rig;
+TEST_P(DefineQueue, OutlivesTheServerWithAllItsSettings) {
+  Rig rig{GetParam()};
   core::QueueSettings s;
   s.script = "/bin/true";
   s.retries = 3;
@@ -31,8 +43,8 @@ TEST(DefineQueue, OutlivesTheServerWithAllItsSettings) {
   EXPECT_EQ(after.created, before.created);
 }
 
-TEST(DefineQueue, ModesDifferInWhatTheyExpectToBeThere) {
-  Rig rig;
+TEST_P(DefineQueue, ModesDifferInWhatTheyExpectToBeThere) {
+  Rig rig{GetParam()};
   core::QueueSettings other;
   other.nice = 5;
   const auto define = [](DefineQueue::Mode mode, core::QueueSettings s = {}) {
@@ -47,8 +59,8 @@ TEST(DefineQueue, ModesDifferInWhatTheyExpectToBeThere) {
   EXPECT_EQ(rig.ask<QueueShown>(define(DefineQueue::Mode::change)).queue.revision, 3);
 }
 
-TEST(DefineQueue, ARevisionThatHasMovedOnIsRefused) {
-  Rig rig;
+TEST_P(DefineQueue, ARevisionThatHasMovedOnIsRefused) {
+  Rig rig{GetParam()};
   rig.define("q");
   core::QueueSettings s;
   s.nice = 5;
@@ -58,8 +70,8 @@ TEST(DefineQueue, ARevisionThatHasMovedOnIsRefused) {
   EXPECT_EQ(rig.ask<QueueShown>(change).queue.revision, 2);
 }
 
-TEST(DefineQueue, BadNamesAndSettingsAreRefused) {
-  Rig rig;
+TEST_P(DefineQueue, BadNamesAndSettingsAreRefused) {
+  Rig rig{GetParam()};
   for (const bool on_demand : {false, true}) {
     EXPECT_EQ(rig.refused(DefineQueue{.queue = "../x", .on_demand = on_demand}).code,
               Code::bad_name)
@@ -71,8 +83,8 @@ TEST(DefineQueue, BadNamesAndSettingsAreRefused) {
   EXPECT_TRUE(rig.ask<core::QueuesListed>(core::ListQueues{}).queues.empty());
 }
 
-TEST(DefineQueue, OnDemandNeverTakesPermanenceAway) {
-  Rig rig;
+TEST_P(DefineQueue, OnDemandNeverTakesPermanenceAway) {
+  Rig rig{GetParam()};
   rig.define("q");
   core::QueueSettings s;
   s.nice = 1;
@@ -81,8 +93,8 @@ TEST(DefineQueue, OnDemandNeverTakesPermanenceAway) {
   EXPECT_FALSE(shown.queue.on_demand);
 }
 
-TEST(Queues, AreListedByName) {
-  Rig rig;
+TEST_P(Queues, AreListedByName) {
+  Rig rig{GetParam()};
   for (const char* name : {"b", "c", "a"}) rig.define(name);
   const auto listed = rig.ask<core::QueuesListed>(core::ListQueues{});
   ASSERT_EQ(listed.queues.size(), 3U);
@@ -91,8 +103,8 @@ TEST(Queues, AreListedByName) {
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "x"}).code, Code::not_found);
 }
 
-TEST(Pause, AcceptsButStartsNothingUntilResumed) {
-  Rig rig;
+TEST_P(Pause, AcceptsButStartsNothingUntilResumed) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::pause});
   rig.put("q");
@@ -104,8 +116,8 @@ TEST(Pause, AcceptsButStartsNothingUntilResumed) {
   EXPECT_EQ(rig.reply<core::Reserved>(waiting).messages.size(), 1U);
 }
 
-TEST(Pause, WithATimeResumesByItselfAlsoOverARestart) {
-  Rig rig;
+TEST_P(Pause, WithATimeResumesByItselfAlsoOverARestart) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
   rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = seconds{60}});
@@ -123,8 +135,8 @@ TEST(Pause, WithATimeResumesByItselfAlsoOverARestart) {
   EXPECT_EQ(rig.refused(core::SetAdmin{.queue = "nowhere"}).code, Code::not_found);
 }
 
-TEST(Drain, WorksOffWhatIsThere) {
-  Rig rig;
+TEST_P(Drain, WorksOffWhatIsThere) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
   rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::drain});
@@ -132,16 +144,16 @@ TEST(Drain, WorksOffWhatIsThere) {
   EXPECT_EQ(rig.refused(Rig::put_of("q")).code, Code::queue_down);
 }
 
-TEST(Down, StartsNothing) {
-  Rig rig;
+TEST_P(Down, StartsNothing) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
   rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::down});
   EXPECT_TRUE(rig.take("q").empty());
 }
 
-TEST(ScriptError, StopsLeasingAndMendingStartsIt) {
-  Rig rig;
+TEST_P(ScriptError, StopsLeasingAndMendingStartsIt) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.ask<core::Ok>(core::SetScriptError{.queue = "q", .error = "not executable"});
   rig.put("q");
@@ -152,8 +164,8 @@ TEST(ScriptError, StopsLeasingAndMendingStartsIt) {
   EXPECT_EQ(rig.reply<core::Reserved>(waiting).messages.size(), 1U);
 }
 
-TEST(DeleteQueue, WithUnfinishedMessagesWantsForceAndWithRunningOnesNeverGoes) {
-  Rig rig;
+TEST_P(DeleteQueue, WithUnfinishedMessagesWantsForceAndWithRunningOnesNeverGoes) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
   rig.put("q");
@@ -177,8 +189,8 @@ TEST(DeleteQueue, WithUnfinishedMessagesWantsForceAndWithRunningOnesNeverGoes) {
   EXPECT_EQ(rig.refused(core::DeleteQueue{.queue = "q"}).code, Code::not_found);
 }
 
-TEST(DeleteQueue, TellsThoseWhoWaitThere) {
-  Rig rig;
+TEST_P(DeleteQueue, TellsThoseWhoWaitThere) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.define("other");
   const auto waiting = rig.submit(rig.waiting_reserve({{.queue = "q"}, {.queue = "other"}}));
@@ -190,8 +202,8 @@ TEST(DeleteQueue, TellsThoseWhoWaitThere) {
 
 // The row of the old queue was once deleted only at the commit, after the new one had been
 // inserted.
-TEST(DeleteQueue, RefusesMoreThanOneBatchShouldDelete) {
-  Rig rig;
+TEST_P(DeleteQueue, RefusesMoreThanOneBatchShouldDelete) {
+  Rig rig{GetParam()};
   rig.define("q");
   for (std::int64_t i = 0; i <= base::kSweepMax; ++i) rig.submit(Rig::put_of("q", ""));
   rig.run();
@@ -203,8 +215,8 @@ TEST(DeleteQueue, RefusesMoreThanOneBatchShouldDelete) {
   rig.ask<core::Ok>(core::DeleteQueue{.queue = "q", .force = true});
 }
 
-TEST(DeleteQueue, AndMakingItAgainFitInOneBatch) {
-  Rig rig;
+TEST_P(DeleteQueue, AndMakingItAgainFitInOneBatch) {
+  Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
   rig.submit(core::DeleteQueue{.queue = "q", .force = true});
@@ -218,8 +230,8 @@ TEST(DeleteQueue, AndMakingItAgainFitInOneBatch) {
   rig.expect_sound();
 }
 
-TEST(OnDemand, AnEmptyQueueGoesWhenNobodyUsesIt) {
-  Rig rig;
+TEST_P(OnDemand, AnEmptyQueueGoesWhenNobodyUsesIt) {
+  Rig rig{GetParam()};
   core::Put p = Rig::put_of("tube");
   p.make_queue = true;
   rig.ask<core::PutDone>(std::move(p));
@@ -235,8 +247,8 @@ TEST(OnDemand, AnEmptyQueueGoesWhenNobodyUsesIt) {
   rig.expect_sound();
 }
 
-TEST(OnDemand, OneThatIsWaitedForStays) {
-  Rig rig;
+TEST_P(OnDemand, OneThatIsWaitedForStays) {
+  Rig rig{GetParam()};
   core::Reserve r = rig.waiting_reserve({{.queue = "tube"}});
   r.make_queue = true;
   rig.submit(std::move(r), 5);
@@ -249,15 +261,15 @@ TEST(OnDemand, OneThatIsWaitedForStays) {
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
 }
 
-TEST(OnDemand, OneThatWasDefinedButNeverUsedGoesToo) {
-  Rig rig;
+TEST_P(OnDemand, OneThatWasDefinedButNeverUsedGoesToo) {
+  Rig rig{GetParam()};
   rig.ask<QueueShown>(DefineQueue{.queue = "tube", .on_demand = true});
   rig.pass(base::kOnDemandIdle);
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
 }
 
-TEST(OnDemand, OneThatIsDefinedByHandStays) {
-  Rig rig;
+TEST_P(OnDemand, OneThatIsDefinedByHandStays) {
+  Rig rig{GetParam()};
   core::Put p = Rig::put_of("tube");
   p.make_queue = true;
   rig.ask<core::PutDone>(std::move(p));
@@ -268,8 +280,8 @@ TEST(OnDemand, OneThatIsDefinedByHandStays) {
   EXPECT_FALSE(rig.queue("tube").queue.on_demand);
 }
 
-TEST(Retention, ByCountKeepsTheNewest) {
-  Rig rig;
+TEST_P(Retention, ByCountKeepsTheNewest) {
+  Rig rig{GetParam()};
   core::QueueSettings s;
   s.keep_done.count = 3;
   rig.define("q", s);
@@ -287,8 +299,8 @@ TEST(Retention, ByCountKeepsTheNewest) {
   rig.expect_sound();
 }
 
-TEST(Retention, ByAgeWithNobodyLookingAndOverARestart) {
-  Rig rig;
+TEST_P(Retention, ByAgeWithNobodyLookingAndOverARestart) {
+  Rig rig{GetParam()};
   core::QueueSettings s;
   s.keep_done.age = seconds{100};
   s.keep_err.age = seconds{200};
@@ -308,8 +320,8 @@ TEST(Retention, ByAgeWithNobodyLookingAndOverARestart) {
   rig.expect_sound();
 }
 
-TEST(Retention, OfCountZeroDeletesAtOnce) {
-  Rig rig;
+TEST_P(Retention, OfCountZeroDeletesAtOnce) {
+  Rig rig{GetParam()};
   core::QueueSettings s;
   s.keep_done.count = 0;
   rig.define("q", s);
@@ -319,8 +331,8 @@ TEST(Retention, OfCountZeroDeletesAtOnce) {
   EXPECT_TRUE(rows_of(rig.file(), "SELECT * FROM attempt").empty());
 }
 
-TEST(Retention, ThatIsShortenedTakesEffectAtOnce) {
-  Rig rig;
+TEST_P(Retention, ThatIsShortenedTakesEffectAtOnce) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
   ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::done));
@@ -332,8 +344,8 @@ TEST(Retention, ThatIsShortenedTakesEffectAtOnce) {
   EXPECT_FALSE(rig.exists(seq));
 }
 
-TEST(Retention, SweepsABoundedNumberABatchAndAllInTheEnd) {
-  Rig rig;
+TEST_P(Retention, SweepsABoundedNumberABatchAndAllInTheEnd) {
+  Rig rig{GetParam()};
   rig.define("q");
   const auto n = base::kRetentionPerBatchMax * 2 + 100;
   core::PutMany many;
@@ -354,8 +366,8 @@ TEST(Retention, SweepsABoundedNumberABatchAndAllInTheEnd) {
   rig.expect_sound();
 }
 
-TEST(Stats, CountOverAllQueuesAlsoDeletedOnes) {
-  Rig rig;
+TEST_P(Stats, CountOverAllQueuesAlsoDeletedOnes) {
+  Rig rig{GetParam()};
   rig.define("a");
   rig.define("b");
   rig.put("a");
@@ -375,9 +387,9 @@ TEST(Stats, CountOverAllQueuesAlsoDeletedOnes) {
 }
 
 // The same script twice gives the same bytes.
-TEST(Engine, IsDeterministic) {
+TEST_P(Engine, IsDeterministic) {
   const auto play = [] {
-    Rig rig;
+    Rig rig{GetParam()};
     core::QueueSettings s;
     s.retries = 3;
     s.lease = seconds{20};
@@ -412,5 +424,17 @@ TEST(Engine, IsDeterministic) {
   EXPECT_EQ(first, play());
 }
 
+INSTANTIATE_TEST_SUITE_P(Stores, DefineQueue, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Queues, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Pause, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Drain, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Down, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, ScriptError, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, DeleteQueue, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, OnDemand, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Retention, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Stats, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, Engine, testing::ValuesIn(all_stores()), factory_name);
+
 }  // namespace
-}  // namespace rq::store::sqlite::test
+}  // namespace rq::store::contract

@@ -1,10 +1,8 @@
 #pragma once
-// For tests: the engine over a real SQLite store in a folder of its own, with made-up time.
+// For tests: the engine over a store of any kind, with made-up time.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -14,12 +12,10 @@
 
 #include "base/check.h"
 #include "engine/engine.h"
-#include "store/sqlite/db.h"
-#include "store/sqlite/open.h"
+#include "store/contract/home.h"
 
-namespace rq::store::sqlite::test {
+namespace rq::store::contract {
 
-namespace fs = std::filesystem;
 using base::Code;
 using base::Error;
 using base::Millis;
@@ -29,73 +25,12 @@ using core::State;
 using core::Token;
 using std::chrono::seconds;
 
-class TempDir {
- public:
-  TempDir() {
-    std::string name = (fs::temp_directory_path() / "rq-test-XXXXXX").string();
-    RQ_CHECK(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-// What a crash of the process leaves: the files as they are, without a close.
-inline void copy_as_after_a_crash(const fs::path& from, const fs::path& to) {
-  fs::copy_file(from, to, fs::copy_options::overwrite_existing);
-  const fs::path log = from.string() + "-wal";
-  if (fs::exists(log)) {
-    fs::copy_file(log, to.string() + "-wal", fs::copy_options::overwrite_existing);
-  }
-}
-
-// Rows of `sql`, columns joined by '|', one row a string.
-inline std::vector<std::string> rows_of(const fs::path& file, const std::string& sql) {
-  std::vector<std::string> rows;
-  Db db;
-  Statement statement;
-  auto ready = db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX);
-  if (ready) ready = statement.prepare(db.handle(), sql.c_str(), false);
-  if (!ready) {
-    ADD_FAILURE() << ready.error().message;
-    return rows;
-  }
-  for (;;) {
-    const auto found = statement.step();
-    if (!found) ADD_FAILURE() << found.error().message;
-    if (!found || !*found) return rows;
-    std::string row;
-    for (int i = 0; i < statement.columns(); ++i) {
-      if (i > 0) row += '|';
-      row += statement.text(i);
-    }
-    rows.push_back(std::move(row));
-  }
-}
-
-// Every row of every table, as text.
-inline std::string dump_of(const fs::path& file) {
-  std::string out;
-  for (const std::string& table :
-       rows_of(file, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")) {
-    out += "== " + table + "\n";
-    for (const std::string& row : rows_of(file, "SELECT * FROM " + table)) out += row + "\n";
-  }
-  return out;
-}
+// A suite of engine tests: each runs on every store.
+class EngineSuite : public testing::TestWithParam<Factory> {};
 
 class Rig {
  public:
-  Rig() { open(); }
-  explicit Rig(Options options) : options_(options) { open(); }
+  explicit Rig(const Factory& factory) : home_(factory.make()) { open(); }
 
   // Ends the server and starts it again: a new boot.
   void reopen() {
@@ -104,10 +39,8 @@ class Rig {
   }
   // The same after kill -9: nothing is closed, a copy of the files is opened.
   void crash() {
-    const fs::path copy = dir_.path() / fmt::format("crash-{}.db", ++crashes_);
-    copy_as_after_a_crash(file_, copy);
+    home_->crash();
     close();
-    file_ = copy;
     open();
   }
 
@@ -115,8 +48,10 @@ class Rig {
   // Into the next batch. The number finds the reply.
   std::uint64_t submit(Command command, std::uint64_t connection = 1) {
     const std::uint64_t request = ++requests_;
-    batch_.push_back({.ticket = {.door = 0, .connection = connection, .request = request},
-                      .command = std::move(command)});
+    core::Ticket ticket;
+    ticket.connection = connection;
+    ticket.request = request;
+    batch_.push_back({.ticket = ticket, .command = std::move(command)});
     return request;
   }
   std::uint64_t submit_in_turn(Command command, std::uint64_t connection) {
@@ -126,9 +61,10 @@ class Rig {
   }
   // As if `n` more had been submitted: the numbers of a Reserve::each.
   void skip_requests(std::uint64_t n) { requests_ += n; }
-  base::Result<void> try_run() {
+  Committed try_run() {
     core::Outbox out;
-    auto ran = engine_->run(batch_, now, true, out);
+    const Committed ran = engine_->run(
+        batch_, {.now = now, .shift = std::exchange(shift, Millis{0}), .want_notices = true}, out);
     batch_.clear();
     for (core::Delivery& delivery : out.deliveries) {
       served.push_back(delivery.ticket.request);
@@ -137,21 +73,19 @@ class Rig {
       EXPECT_TRUE(first) << "request " << delivery.ticket.request << " was answered twice";
     }
     for (core::Notice& notice : out.notices) notices.push_back(std::move(notice));
-    if (ran) store_->maintain();
+    if (ran.what == Committed::What::yes) store_->maintain();
     return ran;
   }
   void run() {
     const auto ran = try_run();
-    ASSERT_TRUE(ran) << ran.error().message;
+    ASSERT_EQ(ran.what, Committed::What::yes) << ran.why.message;
   }
   // Time passes; what falls due is done, in as many batches as that takes.
   void pass(Millis by) {
     now += by;
     for (int i = 0; i < 1000; ++i) {
       run();
-      const auto wake = engine_->next_wake();
-      ASSERT_TRUE(wake);
-      if (*wake > now) return;
+      if (engine_->next_wake() > now) return;
     }
     FAIL() << "the engine never comes to rest";
   }
@@ -270,37 +204,29 @@ class Rig {
   }
   core::Counters counters(const std::string& name) { return queue(name).queue.counters; }
   std::vector<core::Attempt> attempts(core::Seq seq) {
-    auto reader = open_reader(file_);
-    RQ_CHECK(reader.has_value());
-    auto out = (*reader)->attempts(seq);
+    auto out = home_->reader()->attempts(seq);
     RQ_CHECK(out.has_value());
     return std::move(*out);
   }
   // Nothing that doctor would complain of.
   void expect_sound() {
-    const auto findings = check_store(file_);
-    ASSERT_TRUE(findings) << findings.error().message;
-    for (const std::string& finding : *findings) ADD_FAILURE() << finding;
+    for (const std::string& finding : home_->findings()) ADD_FAILURE() << finding;
   }
 
-  [[nodiscard]] const fs::path& file() const { return file_; }
+  [[nodiscard]] Home& home() { return *home_; }
   [[nodiscard]] engine::Engine& engine() { return *engine_; }
   [[nodiscard]] Store& store() { return *store_; }
 
   base::Instant now = base::from_ms(1'700'000'000'000);
+  Millis shift{};  // a step of the clock, told with the next batch
   std::vector<core::Notice> notices;
   std::vector<std::uint64_t> served;  // requests, in the order of their answers
 
  private:
   void open() {
-    auto opened = open_store(file_, options_);
-    if (!opened) {
-      ADD_FAILURE() << opened.error().message;
-      std::abort();
-    }
-    store_ = std::move(*opened);
+    store_ = home_->make();
     engine_ = std::make_unique<engine::Engine>(*store_);
-    const auto started = engine_->open(now);
+    const auto started = engine_->open();
     if (!started) {
       ADD_FAILURE() << started.error().message;
       std::abort();
@@ -311,15 +237,12 @@ class Rig {
     store_.reset();
   }
 
-  TempDir dir_;
-  fs::path file_ = dir_.path() / "rq.db";
-  Options options_;
+  std::unique_ptr<Home> home_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<engine::Engine> engine_;
   std::vector<core::Envelope> batch_;
   std::map<std::uint64_t, Reply> replies_;
   std::uint64_t requests_ = 0;
-  int crashes_ = 0;
 };
 
-}  // namespace rq::store::sqlite::test
+}  // namespace rq::store::contract

@@ -8,13 +8,15 @@
 
 #include "store/contract/engine_rig.h"
 
-namespace rq::store::sqlite::test {
+namespace rq::store::contract {
 namespace {
+
+class AnswerFirst : public EngineSuite {};
 
 using core::Command;
 using std::chrono::seconds;
 
-class InTurn : public ::testing::Test {
+class InTurn : public EngineSuite {
  protected:
   void SetUp() override { rig.define("q"); }
   static core::Reserve reserve(std::int64_t limit = 1, base::Instant until = base::Instant::max()) {
@@ -35,10 +37,10 @@ class InTurn : public ::testing::Test {
     return seqs;
   }
 
-  Rig rig;
+  Rig rig{GetParam()};
 };
 
-TEST_F(InTurn, WhatFollowsAReserveThatWaitsIsDoneAfterIt) {
+TEST_P(InTurn, WhatFollowsAReserveThatWaitsIsDoneAfterIt) {
   const auto waits = submit(reserve());
   const auto put = submit(Rig::put_of("q"));
   const auto other = submit(Rig::put_of("q"), 6);
@@ -49,7 +51,7 @@ TEST_F(InTurn, WhatFollowsAReserveThatWaitsIsDoneAfterIt) {
   EXPECT_GT(rig.reply<core::PutDone>(put).seq, theirs);
 }
 
-TEST_F(InTurn, ALaterBatchIsHeldToo) {
+TEST_P(InTurn, ALaterBatchIsHeldToo) {
   const auto first = submit(reserve());
   rig.run();
   const auto second = submit(reserve());
@@ -64,7 +66,7 @@ TEST_F(InTurn, ALaterBatchIsHeldToo) {
   EXPECT_TRUE(rig.answered(put));
 }
 
-TEST_F(InTurn, ManyReservesAreAnsweredAsTheyGetSomething) {
+TEST_P(InTurn, ManyReservesAreAnsweredAsTheyGetSomething) {
   const auto many = submit(reserve(3));
   rig.skip_requests(2);
   const auto put = submit(Rig::put_of("q"));
@@ -78,7 +80,7 @@ TEST_F(InTurn, ManyReservesAreAnsweredAsTheyGetSomething) {
   EXPECT_TRUE(rig.answered(put));
 }
 
-TEST_F(InTurn, ATimeToWaitBeginsWhenItsTurnHasCome) {
+TEST_P(InTurn, ATimeToWaitBeginsWhenItsTurnHasCome) {
   const auto first = submit(reserve());
   const auto second = submit(reserve(1, rig.now + seconds{5}));
   rig.run();
@@ -92,7 +94,7 @@ TEST_F(InTurn, ATimeToWaitBeginsWhenItsTurnHasCome) {
   EXPECT_TRUE(got(second).empty());
 }
 
-TEST_F(InTurn, AWaitEndsBeforeALeaseOfTheConnectionDoes) {
+TEST_P(InTurn, AWaitEndsBeforeALeaseOfTheConnectionDoes) {
   core::Put put = Rig::put_of("q");
   put.message.lease_length = seconds{10};
   rig.ask<core::PutDone>(std::move(put));
@@ -110,7 +112,7 @@ TEST_F(InTurn, AWaitEndsBeforeALeaseOfTheConnectionDoes) {
   EXPECT_TRUE(rig.answered(behind));
 }
 
-TEST_F(InTurn, WhoStopsWaitingGetsWhatIsBehind) {
+TEST_P(InTurn, WhoStopsWaitingGetsWhatIsBehind) {
   const auto first = submit(reserve());
   const auto second = submit(reserve());
   const auto put = submit(Rig::put_of("q"));
@@ -123,7 +125,7 @@ TEST_F(InTurn, WhoStopsWaitingGetsWhatIsBehind) {
   EXPECT_EQ(got(third), std::vector{rig.reply<core::PutDone>(put).seq});
 }
 
-TEST_F(InTurn, WithItsConnectionAllIsGone) {
+TEST_P(InTurn, WithItsConnectionAllIsGone) {
   submit(reserve());
   const auto put = submit(Rig::put_of("q"));
   rig.run();
@@ -136,8 +138,8 @@ TEST_F(InTurn, WithItsConnectionAllIsGone) {
 
 // --- Answered before the commit ---
 
-TEST(AnswerFirst, OnlyWhatPromisesNothing) {
-  Rig rig;
+TEST_P(AnswerFirst, OnlyWhatPromisesNothing) {
+  Rig rig{GetParam()};
   rig.define("q");
   for (int i = 0; i < 4; ++i) rig.put("q");
   const auto reserve = [](core::LeaseEnd end) {
@@ -177,5 +179,8 @@ TEST(AnswerFirst, OnlyWhatPromisesNothing) {
   rig.expect_sound();
 }
 
+INSTANTIATE_TEST_SUITE_P(Stores, AnswerFirst, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, InTurn, testing::ValuesIn(all_stores()), factory_name);
+
 }  // namespace
-}  // namespace rq::store::sqlite::test
+}  // namespace rq::store::contract

@@ -583,8 +583,8 @@ TEST_P(StoreContract, BuriedIsByTheTimeItWasBuried) {
   batch([&] {
     a = put().message.seq;
     b = put().message.seq;
-    finish(need(a), State::err, 20, Mark::buried);
-    finish(need(b), State::err, 10, Mark::buried);
+    finish(need(a), State::err, 20, Mark::held);
+    finish(need(b), State::err, 10, Mark::held);
     finish(put(), State::err, 5, Mark::failed);
     EXPECT_EQ(seq_of(store->next_buried(queue)), b) << "sees the batch";
   });
@@ -602,7 +602,7 @@ TEST_P(StoreContract, BuriedIsByTheTimeItWasBuried) {
 TEST_P(StoreContract, TheOldestFinishedIsOfItsKindAndNeverBuried) {
   Seq done = 0, cancelled = 0, err = 0;
   batch([&] {
-    finish(put(), State::err, 1, Mark::buried);
+    finish(put(), State::err, 1, Mark::held);
     done = put().message.seq;
     finish(need(done), State::done, 30);
     cancelled = put().message.seq;
@@ -635,7 +635,7 @@ TEST_P(StoreContract, AnyMessageEmptiesAQueueOfEveryKind) {
     store->insert(std::move(prep));
     finish(put(), State::done, 1);
     finish(put(), State::err, 1, Mark::failed);
-    finish(put(), State::err, 1, Mark::buried);
+    finish(put(), State::err, 1, Mark::held);
   });
   batch([&] {
     put();
@@ -730,7 +730,7 @@ TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   q.revision = 5;
   q.settings.nice = 3;
   for (int s = 0; s < core::kStateCount; ++s) q.counters.in(static_cast<State>(s)) = s + 1;
-  q.counters.buried = 20;
+  q.counters.held = 20;
   q.counters.puts = 21;
   q.counters.dones = 22;
   q.counters.errs = 23;

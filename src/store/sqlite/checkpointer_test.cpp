@@ -1,5 +1,5 @@
 // The log is copied into the database beside the engine, and stays small while it is.
-#include "store/contract/engine_rig.h"
+#include "store/sqlite/sqlite_rig.h"
 
 namespace rq::store::sqlite::test {
 namespace {
@@ -20,7 +20,7 @@ std::int64_t bytes_of(const fs::path& file) {
 }
 
 TEST(Checkpointer, CopiesWhileTheEngineWritesAndBoundsTheLog) {
-  Rig rig(beside());
+  SqliteRig rig(beside());
   rig.define("q");
   constexpr int kBatches = 3000;
   std::int64_t longest = 0;
@@ -39,7 +39,7 @@ TEST(Checkpointer, CopiesWhileTheEngineWritesAndBoundsTheLog) {
 
 TEST(Checkpointer, ACrashInTheMiddleLosesNothing) {
   for (int round = 1; round <= 10; ++round) {
-    Rig rig(beside());
+    SqliteRig rig(beside());
     rig.define("q");
     int batches = 0;
     // So long that the log is being copied, each time at another moment of that.

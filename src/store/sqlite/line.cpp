@@ -9,9 +9,9 @@ namespace rq::store::sqlite {
 base::Result<void> LineQuery::prepare(Db& db) {
   const std::string rows = fmt::format(
       "SELECT {} FROM ready r CROSS JOIN message m ON m.seq BETWEEN "
-      "max(r.first_seq, iif(r.rank = ?2, ?3 + 1, 0)) AND r.last_seq "
-      "WHERE r.queue = ?1 AND (r.rank, r.last_seq) > (?2, ?3) "
-      "ORDER BY r.rank, r.last_seq, m.seq LIMIT ?4",
+      "max(r.first_seq, iif(r.rank = ?2 AND r.ord = ?3, ?4 + 1, 0)) AND r.last_seq "
+      "WHERE r.queue = ?1 AND (r.rank, r.ord, r.last_seq) > (?2, ?3, ?4) "
+      "ORDER BY r.rank, r.ord, r.last_seq, m.seq LIMIT ?5",
       kPlainColumns);
   RQ_TRY(rows_.prepare(db.handle(), rows.c_str()));
   const std::string whole =
@@ -23,8 +23,8 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
   LineRows out;
   out.messages.reserve(part.rows);
   std::size_t bytes = 0;
-  rows_.bind(1, part.queue).bind(2, part.after.rank).bind(3, part.after.seq);
-  rows_.bind(4, static_cast<std::int64_t>(part.rows));
+  rows_.bind(1, part.queue).bind(2, part.after.rank).bind(3, part.after.order);
+  rows_.bind(4, part.after.seq).bind(5, static_cast<std::int64_t>(part.rows));
   const auto read_row = [this]() -> base::Result<core::Message> {
     if (!is_detailed(rows_)) return read_plain_message(rows_);
     RQ_TRY_ASSIGN(found, whole_.bind(1, seq_of(rows_)).step());

@@ -7,13 +7,13 @@
 
 #include "store/sqlite/aside.h"
 #include "store/sqlite/db.h"
-#include "store/sqlite/ready_windows.h"
+#include "store/sqlite/line_windows.h"
 
 namespace rq::store::sqlite {
 
 struct LinePart {
   core::QueueId queue = 0;
-  ReadyKey after;  // where to read on
+  LineKey after;  // where to read on
   std::size_t rows = 0;
 };
 struct LineRows {

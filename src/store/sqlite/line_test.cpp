@@ -3,8 +3,8 @@
 
 #include <set>
 
-#include "store/contract/engine_rig.h"
-#include "store/sqlite/ready_windows.h"
+#include "store/sqlite/sqlite_rig.h"
+#include "store/sqlite/line_windows.h"
 
 namespace rq::store::sqlite::test {
 namespace {
@@ -41,7 +41,7 @@ class Line : public ::testing::Test {
     return out;
   }
 
-  Rig rig;
+  SqliteRig rig;
 };
 
 TEST_F(Line, GrowsAtItsEndAndShrinksAtItsHead) {
@@ -115,7 +115,7 @@ TEST_F(Line, IsReadWhereTheWindowEnds) {
 
 // What is read ahead is older than what happens meanwhile to the messages there.
 TEST(LineAhead, GivesWhatIsThereNow) {
-  Rig rig({.threads = true, .line_max = 32, .line_read = 8, .line_ahead = 16});
+  SqliteRig rig({.threads = true, .line_max = 32, .line_read = 8, .line_ahead = 16});
   rig.define("q");
   constexpr int kMessages = 2000;
   std::set<std::pair<std::int64_t, Seq>> line;  // minus the priority, and the number
@@ -154,8 +154,8 @@ TEST(LineAhead, GivesWhatIsThereNow) {
   rig.expect_sound();
 }
 
-TEST(ReadyWindows, TellsTheLastChangeOfEachPlace) {
-  ReadyWindows windows;
+TEST(LineWindows, TellsTheLastChangeOfEachPlace) {
+  LineWindows windows;
   windows.insert(1, {.rank = 0, .seq = 5});
   windows.insert(1, {.rank = 0, .seq = 3});
   windows.insert(2, {.rank = 0, .seq = 4});

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "store/contract/engine_rig.h"
+#include "store/sqlite/sqlite_rig.h"
 #include "store/sqlite/schema.h"
 
 namespace rq::store::sqlite::test {
@@ -156,7 +156,7 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
       {"DELETE FROM scheduled", "scheduled"},
   };
   for (const auto& c : cases) {
-    Rig rig;
+    SqliteRig rig;
     rig.define("q");
     rig.put("q");
     rig.take_one("q");

@@ -21,12 +21,10 @@ void configure_once() {
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> open_store(const std::filesystem::path& file,
+std::unique_ptr<Store> make_store(const std::filesystem::path& file,
                                           const Options& options) {
   configure_once();
-  auto store = std::make_unique<SqliteStore>();
-  RQ_TRY(store->open(file, options));
-  return std::unique_ptr<Store>{std::move(store)};
+  return std::make_unique<SqliteStore>(file, options);
 }
 
 Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file) {
@@ -43,9 +41,9 @@ constexpr std::array<const char*, 10> kRules{
     "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id) FROM "
     "queue q JOIN counter c ON c.queue = q.id WHERE c.que <> (SELECT coalesce(sum(last_seq - "
     "first_seq + 1), 0) FROM ready r WHERE r.queue = q.id)",
-    "SELECT 'counter of queue ' || q.name || ': ' || c.urgent || ' urgent, the line has ' || "
+    "SELECT 'counter of queue ' || q.name || ': ' || c.high || ' high, the line has ' || "
     "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id AND "
-    "r.rank < 1024) FROM queue q JOIN counter c ON c.queue = q.id WHERE c.urgent <> (SELECT "
+    "r.rank < 1024) FROM queue q JOIN counter c ON c.queue = q.id WHERE c.high <> (SELECT "
     "coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id AND r.rank < "
     "1024)",
     "SELECT 'counter of queue ' || q.name || ': ' || c.run || ' in run, there are leases: ' || "
@@ -60,23 +58,23 @@ constexpr std::array<const char*, 10> kRules{
     "(SELECT count(*) FROM finished f WHERE f.queue = q.id)",
     "SELECT 'message ' || m.seq || ' is finished, but not filed so' FROM message m WHERE "
     "m.finished IS NOT NULL AND NOT EXISTS (SELECT 1 FROM finished f WHERE f.queue = m.queue AND "
-    "f.kind = CASE WHEN m.rest_state <> 'err' THEN 'kept' WHEN m.mark = 'buried' THEN 'buried' "
+    "f.kind = CASE WHEN m.rest_state <> 'err' THEN 'kept' WHEN m.mark = 'held' THEN 'held' "
     "ELSE 'err' END AND f.at = m.finished AND f.seq = m.seq)",
     "SELECT 'message ' || m.seq || ' rests in que, but is in no line and has no lease' FROM "
     "message m WHERE m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.seq = "
     "m.seq) AND NOT EXISTS (SELECT 1 FROM ready r WHERE r.queue = m.queue AND r.rank = -m.priority "
-    "AND r.last_seq >= m.seq AND r.first_seq <= m.seq)",
+    "AND r.ord = coalesce(m.ord, m.due, m.created) AND r.last_seq >= m.seq AND r.first_seq <= m.seq)",
     "SELECT 'lease of message ' || l.seq || ', which is not there' FROM lease l WHERE NOT EXISTS "
     "(SELECT 1 FROM message m WHERE m.seq = l.seq)",
     "SELECT 'the line has messages ' || r.first_seq || ' to ' || r.last_seq || ', of which some "
     "are not there or not in que' FROM ready r WHERE r.first_seq > r.last_seq OR r.last_seq - "
     "r.first_seq + 1 <> (SELECT "
     "count(*) FROM message m WHERE m.seq BETWEEN r.first_seq AND r.last_seq AND m.queue = r.queue "
-    "AND m.priority = -r.rank AND m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE "
+    "AND m.priority = -r.rank AND coalesce(m.ord, m.due, m.created) = r.ord AND m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE "
     "l.seq = m.seq))",
     "SELECT 'the line has messages ' || r.first_seq || ' to ' || r.last_seq || ' twice in part' "
     "FROM ready r WHERE r.first_seq <= (SELECT p.last_seq FROM ready p WHERE p.queue = r.queue AND "
-    "p.rank = r.rank AND p.last_seq < r.last_seq ORDER BY p.last_seq DESC LIMIT 1)",
+    "p.rank = r.rank AND p.ord = r.ord AND p.last_seq < r.last_seq ORDER BY p.last_seq DESC LIMIT 1)",
 };
 constexpr std::size_t kFindingsMax = 100;
 

@@ -25,10 +25,10 @@ struct Options {
   std::int64_t cache_bytes = 48LL * 1024 * 1024;
 };
 
-// Opens or creates the store; migrates an older schema; counts the boot. One process at a time.
+// Store::open() opens or creates the file, and migrates an older schema. One process at a time.
 // Faults: internal with SQLite's words; disk_full. A newer schema is refused.
-[[nodiscard]] base::Result<std::unique_ptr<Store>> open_store(const std::filesystem::path& file,
-                                                              const Options& options = {});
+[[nodiscard]] std::unique_ptr<Store> make_store(const std::filesystem::path& file,
+                                                const Options& options = {});
 
 // A read-only view beside it. The store must have been opened before.
 [[nodiscard]] base::Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file);

@@ -29,10 +29,10 @@ Result<void> SqliteReader::open(const std::filesystem::path& file) {
   RQ_TRY(ahead_.prepare(db_.handle(),
                         // The runs before it, and what is before it in its own.
                         "SELECT coalesce(sum(n), 0) FROM (SELECT * FROM (SELECT last_seq - "
-                        "first_seq + 1 AS n FROM ready WHERE queue = ?1 AND (rank, last_seq) < "
-                        "(?2, ?3) LIMIT ?4) UNION ALL SELECT * FROM (SELECT max(0, ?3 - "
-                        "first_seq) FROM ready WHERE queue = ?1 AND rank = ?2 AND last_seq >= ?3 "
-                        "ORDER BY last_seq LIMIT 1))"));
+                        "first_seq + 1 AS n FROM ready WHERE queue = ?1 AND (rank, ord, last_seq) "
+                        "< (?2, ?5, ?3) LIMIT ?4) UNION ALL SELECT * FROM (SELECT max(0, ?3 - "
+                        "first_seq) FROM ready WHERE queue = ?1 AND rank = ?2 AND ord = ?5 AND "
+                        "last_seq >= ?3 ORDER BY last_seq LIMIT 1))"));
   RQ_TRY(oldest_.prepare(db_.handle(),
                          // The first of each priority; from one to the next by the index.
                          "WITH RECURSIVE line(rank) AS (SELECT min(rank) FROM ready WHERE queue = "
@@ -40,7 +40,7 @@ Result<void> SqliteReader::open(const std::filesystem::path& file) {
                          "rank > line.rank) FROM line WHERE line.rank IS NOT NULL LIMIT 1000) "
                          "SELECT m.created FROM message m WHERE m.seq = (SELECT min((SELECT "
                          "first_seq FROM ready WHERE queue = ?1 AND rank = line.rank ORDER BY "
-                         "last_seq LIMIT 1)) FROM line WHERE line.rank IS NOT NULL)"));
+                         "ord, last_seq LIMIT 1)) FROM line WHERE line.rank IS NOT NULL)"));
   RQ_TRY(queue_id_.prepare(db_.handle(), "SELECT id FROM queue WHERE name = ?1"));
   return waste_.prepare(db_.handle(), "SELECT folder FROM waste LIMIT ?1");
 }
@@ -76,7 +76,7 @@ Result<std::vector<Attempt>> SqliteReader::attempts(Seq seq) {
 
 Result<std::int64_t> SqliteReader::ahead_of(const MessageRow& row, std::int64_t bound) {
   const core::Message& m = row.message;
-  ahead_.bind(1, m.queue).bind(2, -m.priority).bind(3, m.seq).bind(4, bound);
+  ahead_.bind(1, m.queue).bind(2, -m.priority).bind(3, m.seq).bind(4, bound).bind(5, m.order);
   RQ_TRY_ASSIGN(found, ahead_.step());
   const std::int64_t ahead = found ? std::min(ahead_.integer(0), bound) : 0;
   ahead_.reset();
@@ -218,7 +218,7 @@ std::string source_of(State state) {
     case State::run:
       return "SELECT seq FROM lease WHERE queue = {0}";
     case State::err:
-      return "SELECT seq FROM finished WHERE queue = {0} AND kind IN ('err', 'buried')";
+      return "SELECT seq FROM finished WHERE queue = {0} AND kind IN ('err', 'held')";
     case State::done:
     case State::relayed:
     case State::cancelled:
@@ -226,7 +226,7 @@ std::string source_of(State state) {
     case State::prep:
     case State::throttled:
     case State::depends:
-      return {};
+      return "SELECT seq FROM parked WHERE queue = {0}";
   }
   return {};
 }

@@ -33,6 +33,7 @@ enum : int {
   kPriority,
   kCreated,
   kDue,
+  kOrd,
   kFinished,
   kAttempts,
   kFailures,
@@ -199,6 +200,7 @@ Result<Message> read_plain_message(const Statement& row) {
   m.priority = row.integer(kPriority);
   m.created = row.instant(kCreated);
   m.due = row.is_null(kDue) ? m.created : row.instant(kDue);
+  m.order = row.is_null(kOrd) ? base::to_ms(m.due) : row.integer(kOrd);
   if (!row.is_null(kFinished)) m.finished = row.instant(kFinished);
   m.attempts = small(row, kAttempts);
   m.failures = small(row, kFailures);
@@ -240,24 +242,27 @@ void message_column(sqlite3_context* out, const void* row, int column) {
       return m.due == m.created ? sqlite3_result_null(out)
                                 : sqlite3_result_int64(out, base::to_ms(m.due));
     case 7:
+      return m.order == base::to_ms(m.due) ? sqlite3_result_null(out)
+                                           : sqlite3_result_int64(out, m.order);
+    case 8:
       return m.finished == core::Instant{} ? sqlite3_result_null(out)
                                            : sqlite3_result_int64(out, base::to_ms(m.finished));
-    case 8:
-      return sqlite3_result_int(out, m.attempts);
     case 9:
-      return sqlite3_result_int(out, m.failures);
+      return sqlite3_result_int(out, m.attempts);
     case 10:
-      return sqlite3_result_int(out, m.losses);
+      return sqlite3_result_int(out, m.failures);
     case 11:
-      return sqlite3_result_int(out, m.count);
+      return sqlite3_result_int(out, m.losses);
     case 12:
-      return sqlite3_result_int(out, m.max_count);
+      return sqlite3_result_int(out, m.count);
     case 13:
-      return sqlite3_result_int(out, m.details ? 1 : 0);
+      return sqlite3_result_int(out, m.max_count);
     case 14:
+      return sqlite3_result_int(out, m.details ? 1 : 0);
+    case 15:
       return m.lease_length ? sqlite3_result_int64(out, m.lease_length->count())
                             : sqlite3_result_null(out);
-    case 15:
+    case 16:
       return sqlite3_result_blob(out, m.payload.data(), static_cast<int>(m.payload.size()),
                                  SQLITE_STATIC);
     default:
@@ -306,7 +311,9 @@ void bind_update(Statement& update, const Message& m) {
   m.due == m.created ? update.bind_null(5) : update.bind(5, base::to_ms(m.due));
   m.finished == core::Instant{} ? update.bind_null(6) : update.bind(6, base::to_ms(m.finished));
   update.bind(7, m.attempts).bind(8, m.failures).bind(9, m.losses).bind(10, m.count);
-  update.bind(11, m.max_count).bind(12, m.details ? 1 : 0).bind(13, m.seq);
+  update.bind(11, m.max_count).bind(12, m.details ? 1 : 0);
+  m.order == base::to_ms(m.due) ? update.bind_null(13) : update.bind(13, m.order);
+  update.bind(14, m.seq);
 }
 
 void bind_detail(Statement& insert, core::Seq seq, const Details& d, DetailTexts& texts) {
@@ -351,11 +358,12 @@ Result<core::Queue> read_queue(const Statement& row) {
   if (error || !settings.is_object()) return damaged("the settings", text);
   RQ_TRY_ASSIGN(merged, core::merge_settings(core::QueueSettings{}, settings.get_object()));
   q.settings = std::move(merged);
-  int column = 9;
+  q.going = row.integer(9) != 0;
+  int column = 10;
   for (std::int64_t& n : q.counters.in_state) n = row.integer(column++);
   core::Counters& c = q.counters;
-  for (std::int64_t* n : {&c.buried, &c.puts, &c.dones, &c.errs, &c.retries, &c.losses, &c.cancels,
-                          &c.deletes, &c.urgent}) {
+  for (std::int64_t* n : {&c.held, &c.puts, &c.dones, &c.errs, &c.retries, &c.losses, &c.cancels,
+                          &c.deletes, &c.high}) {
     *n = row.integer(column++);
   }
   return q;

@@ -10,7 +10,8 @@ namespace rq::store::sqlite {
 // What a SELECT of messages lists, in the order read_message takes. The tables are named m
 // (message), d (detail) and l (lease); d and l may be outer-joined.
 inline constexpr const char* kMessageColumns =
-    "m.seq, m.queue, m.rest_state, m.mark, m.priority, m.created, m.due, m.finished, m.attempts, "
+    "m.seq, m.queue, m.rest_state, m.mark, m.priority, m.created, m.due, m.ord, m.finished, "
+    "m.attempts, "
     "m.failures, m.losses, m.count, m.max_count, m.detailed, m.lease, m.payload, "
     "l.seq, l.until, l.attempt, l.boot, l.since, l.length, l.ends, l.stop, l.worker, l.progress, "
     "d.key, d.dest, d.src, d.orig_id, d.cloned_from, d.dup_of, d.param1, d.param2, d.param3, "
@@ -18,7 +19,7 @@ inline constexpr const char* kMessageColumns =
     "d.backoff, d.timeout, d.progress, d.result, d.folder";
 inline constexpr const char* kMessageJoins =
     " LEFT JOIN lease l ON l.seq = m.seq LEFT JOIN detail d ON d.seq = m.seq AND m.detailed = 1 ";
-inline constexpr int kMessageColumnCount = 47;  // further columns of a SELECT start here
+inline constexpr int kMessageColumnCount = 48;  // further columns of a SELECT start here
 
 // The row under the statement. A value that rq did not write is a fault.
 [[nodiscard]] base::Result<core::Message> read_message(const Statement& row);
@@ -26,23 +27,24 @@ inline constexpr int kMessageColumnCount = 47;  // further columns of a SELECT s
 // The columns of m alone, for rows that have no lease; those that have details are to be read as
 // above.
 inline constexpr const char* kPlainColumns =
-    "m.seq, m.queue, m.rest_state, m.mark, m.priority, m.created, m.due, m.finished, m.attempts, "
+    "m.seq, m.queue, m.rest_state, m.mark, m.priority, m.created, m.due, m.ord, m.finished, "
+    "m.attempts, "
     "m.failures, m.losses, m.count, m.max_count, m.detailed, m.lease, m.payload";
 [[nodiscard]] core::Seq seq_of(const Statement& row);
 [[nodiscard]] bool is_detailed(const Statement& row);
 [[nodiscard]] base::Result<core::Message> read_plain_message(const Statement& row);
 
 // A row of message, column by column, for BatchRows; `row` is a core::Message.
-inline constexpr int kMessageTableColumns = 16;
+inline constexpr int kMessageTableColumns = 17;
 void message_column(sqlite3_context* out, const void* row, int column);
 // A row of lease; `row` is a core::Message with a lease.
 inline constexpr int kLeaseTableColumns = 11;
 void lease_column(sqlite3_context* out, const void* row, int column);
-// What can change after the put: 12 values, then seq.
+// What can change after the put: 13 values, then seq.
 inline constexpr const char* kUpdateMessage =
     "UPDATE message SET queue = ?1, rest_state = ?2, mark = ?3, priority = ?4, due = ?5, "
     "finished = ?6, attempts = ?7, failures = ?8, losses = ?9, count = ?10, max_count = ?11, "
-    "detailed = ?12 WHERE seq = ?13";
+    "detailed = ?12, ord = ?13 WHERE seq = ?14";
 void bind_update(Statement& update, const core::Message& message);
 
 // The JSON texts of a detail row; they must live as long as the bind.

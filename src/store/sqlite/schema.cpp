@@ -184,14 +184,104 @@ SELECT queue, rank, max(seq), min(seq)
 DROP TABLE ready_1;
 )sql";
 
-// Of those in que the ones that beanstalkd calls urgent: a priority above -1024.
+// Of those in que the ones with a priority above -1024.
 constexpr const char* kVersion3 = R"sql(
 ALTER TABLE counter ADD COLUMN urgent INTEGER NOT NULL DEFAULT 0;
 UPDATE counter SET urgent = (SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready
                               WHERE ready.queue = counter.queue AND rank < 1024);
 )sql";
 
-constexpr std::array<const char*, 3> kMigrations{kVersion1, kVersion2, kVersion3};
+// Order in the line besides the number; timers as rows; messages that are neither in a line nor
+// due nor finished have a place as well. What waits in a line when the store is brought forward
+// stays before all that comes after, in its order.
+constexpr const char* kVersion4 = R"sql(
+DROP VIEW messages;
+CREATE TABLE message_4 (
+  seq        INTEGER PRIMARY KEY,
+  queue      INTEGER NOT NULL,
+  rest_state TEXT NOT NULL,                -- its state when no lease says run
+  mark       TEXT,
+  priority   INTEGER NOT NULL,
+  created    INTEGER NOT NULL,
+  due        INTEGER,                      -- NULL: created
+  ord        INTEGER,                      -- its order in the line within its priority; NULL: due
+  finished   INTEGER,
+  attempts   INTEGER NOT NULL,
+  failures   INTEGER NOT NULL,
+  losses     INTEGER NOT NULL,
+  count      INTEGER NOT NULL,
+  max_count  INTEGER NOT NULL,
+  detailed   INTEGER NOT NULL,             -- 1: it has a row in detail
+  lease      INTEGER,                      -- overrides that of the queue
+  payload    BLOB NOT NULL
+) STRICT;
+INSERT INTO message_4
+SELECT m.seq, m.queue, m.rest_state, CASE m.mark WHEN 'buried' THEN 'held' ELSE m.mark END,
+       m.priority, m.created, m.due,
+       CASE WHEN q.on_demand OR m.rest_state = 'que' THEN 0 END,
+       m.finished, m.attempts, m.failures, m.losses, m.count, m.max_count, m.detailed, m.lease,
+       m.payload
+  FROM message m LEFT JOIN queue q ON q.id = m.queue
+ ORDER BY m.seq;
+DROP TABLE message;
+ALTER TABLE message_4 RENAME TO message;
+
+CREATE TABLE ready_4 (                     -- messages in que, in the order of leasing: all of the
+  queue     INTEGER NOT NULL,              -- numbers from first_seq to last_seq
+  rank      INTEGER NOT NULL,              -- minus the priority
+  ord       INTEGER NOT NULL,
+  last_seq  INTEGER NOT NULL,
+  first_seq INTEGER NOT NULL,
+  PRIMARY KEY (queue, rank, ord, last_seq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO ready_4 SELECT queue, rank, 0, last_seq, first_seq FROM ready;
+DROP TABLE ready;
+ALTER TABLE ready_4 RENAME TO ready;
+
+CREATE TABLE parked (                      -- messages in prep, throttled or depends
+  queue INTEGER NOT NULL,
+  seq   INTEGER NOT NULL,
+  PRIMARY KEY (queue, seq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO parked SELECT queue, seq FROM message
+ WHERE rest_state IN ('prep', 'throttled', 'depends');
+
+UPDATE finished SET kind = 'held' WHERE kind = 'buried';
+ALTER TABLE counter RENAME COLUMN buried TO held;
+ALTER TABLE counter RENAME COLUMN urgent TO high;
+ALTER TABLE queue ADD COLUMN going INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE timer (                       -- what is to be looked at, and when
+  what  TEXT NOT NULL,                     -- keep_done keep_err resume idle going
+  queue INTEGER NOT NULL,
+  seq   INTEGER NOT NULL,
+  at    INTEGER NOT NULL,
+  PRIMARY KEY (what, queue, seq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO timer SELECT 'keep_done', queue, 0, 0 FROM counter WHERE done + relayed + cancelled > 0;
+INSERT INTO timer SELECT 'keep_err', queue, 0, 0 FROM counter WHERE err > held;
+INSERT INTO timer SELECT 'resume', id, 0, paused_until FROM queue WHERE paused_until IS NOT NULL;
+INSERT INTO timer SELECT 'idle', id, 0, 0 FROM queue WHERE on_demand;
+
+-- Who this store is: a copy of it is another one.
+INSERT INTO meta VALUES ('identity', abs(random() / 2) + 1);
+
+CREATE VIEW messages AS
+SELECT strftime('%Y%m%d.%H%M.%S.', m.created / 1000, 'unixepoch') || printf('%03d.%d', m.created % 1000, m.seq) AS id,
+       q.name AS queue, CASE WHEN l.seq IS NULL THEN m.rest_state ELSE 'run' END AS state, m.mark,
+       m.priority, datetime(m.created / 1000, 'unixepoch') AS created,
+       datetime(coalesce(m.due, m.created) / 1000, 'unixepoch') AS due,
+       datetime(m.finished / 1000, 'unixepoch') AS finished,
+       m.attempts, m.failures, m.losses, m.count, m.max_count,
+       l.worker, datetime(l.until / 1000, 'unixepoch') AS lease_until,
+       coalesce(l.progress, d.progress) AS progress,
+       d.key, d.dest, d.src, d.param1, d.param2, d.param3, d.param4, d.tags, d.result, d.folder,
+       d.content_type, m.payload, m.seq
+  FROM message m JOIN queue q ON q.id = m.queue
+  LEFT JOIN lease l ON l.seq = m.seq LEFT JOIN detail d ON d.seq = m.seq;
+)sql";
+
+constexpr std::array<const char*, 4> kMigrations{kVersion1, kVersion2, kVersion3, kVersion4};
 
 }  // namespace
 

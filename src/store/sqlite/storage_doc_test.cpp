@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "core/lifecycle.h"
-#include "store/contract/engine_rig.h"
+#include "store/sqlite/sqlite_rig.h"
 
 namespace rq::store::sqlite::test {
 namespace {
@@ -70,7 +70,7 @@ void furnish(Rig& rig) {
 }
 
 TEST(StoragePage, EveryQueryRunsAndFindsSomething) {
-  Rig rig;
+  SqliteRig rig;
   furnish(rig);
   const std::string doc = page();
   const std::string fence = "```sql\n";
@@ -88,7 +88,7 @@ TEST(StoragePage, EveryQueryRunsAndFindsSomething) {
 }
 
 TEST(StoragePage, NamesEveryTableAndNoOther) {
-  Rig rig;
+  SqliteRig rig;
   std::set<std::string> tables;
   for (const std::string& name :
        rows_of(rig.file(), "SELECT name FROM sqlite_schema WHERE type = 'table'")) {
@@ -105,7 +105,7 @@ TEST(StoragePage, NamesEveryTableAndNoOther) {
 }
 
 TEST(StoragePage, TheViewTellsTheWholeStory) {
-  Rig rig;
+  SqliteRig rig;
   furnish(rig);
   const auto one = [&](const char* sql) { return rows_of(rig.file(), sql).at(0); };
   EXPECT_EQ(one("SELECT queue, state, mark, progress FROM messages WHERE seq = 1"),

@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "base/check.h"
-#include "store/contract/engine_rig.h"
+#include "store/sqlite/sqlite_rig.h"
 
 namespace rq::store::sqlite::test {
 

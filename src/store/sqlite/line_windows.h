@@ -6,29 +6,22 @@
 // Thread: engine.
 #include <cstdint>
 #include <deque>
-#include <limits>
 #include <unordered_map>
 #include <vector>
 
-#include "core/message.h"
+#include "core/store.h"
 
 namespace rq::store::sqlite {
 
-struct ReadyKey {
-  std::int64_t rank = 0;  // minus the priority: smaller first
-  core::Seq seq = 0;
-  friend auto operator<=>(const ReadyKey&, const ReadyKey&) = default;
-};
-
-class ReadyWindows {
+class LineWindows {
  public:
   // Invariant: `keys` are exactly the ready keys up to and including `bound` (all of them when
   // complete), in order.
   struct Window {
-    std::deque<ReadyKey> keys;
+    std::deque<LineKey> keys;
     bool loaded = false;
     bool complete = false;
-    ReadyKey bound{};
+    LineKey bound{};
   };
 
   // Keys kept of one queue. Before all else.
@@ -37,28 +30,28 @@ class ReadyWindows {
   [[nodiscard]] Window& of(core::QueueId queue) { return windows_[queue]; }
   // A queue that has just been made: nothing is ready in it.
   void start_empty(core::QueueId queue);
-  void insert(core::QueueId queue, const ReadyKey& key);
-  void erase(core::QueueId queue, const ReadyKey& key);
+  void insert(core::QueueId queue, const LineKey& key);
+  void erase(core::QueueId queue, const LineKey& key);
   // It stays where it is, but what was read of it before is out of date.
-  void touch(core::QueueId queue, const ReadyKey& key) { changes_.push_back({queue, key, true}); }
+  void touch(core::QueueId queue, const LineKey& key) { changes_.push_back({queue, key, true}); }
 
   struct Change {
     core::QueueId queue;
-    ReadyKey key;
+    LineKey key;
     bool ready;  // it stands in the line
   };
   // In (after, last] of the queue, since forget_changes(): the last one of each key, in order.
-  [[nodiscard]] std::vector<Change> changes(core::QueueId queue, const ReadyKey& after,
-                                            const ReadyKey& last) const;
+  [[nodiscard]] std::vector<Change> changes(core::QueueId queue, const LineKey& after,
+                                            const LineKey& last) const;
   [[nodiscard]] std::size_t change_count() const { return changes_.size(); }
   void forget_changes() { changes_.clear(); }
 
   // Whether the window has the key, if that is ready.
-  [[nodiscard]] bool covers(core::QueueId queue, const ReadyKey& key) const;
+  [[nodiscard]] bool covers(core::QueueId queue, const LineKey& key) const;
   // True when no key of the window lies in [from, to], and the window reaches that far: then all
   // rows there are gone or going.
-  [[nodiscard]] bool clear_between(core::QueueId queue, const ReadyKey& from,
-                                   const ReadyKey& to) const;
+  [[nodiscard]] bool clear_between(core::QueueId queue, const LineKey& from,
+                                   const LineKey& to) const;
   void forget(core::QueueId queue) { windows_.erase(queue); }
   void clear() {
     windows_.clear();
@@ -72,11 +65,6 @@ class ReadyWindows {
   std::vector<Change> changes_;
   std::size_t max_ = 4096;
 };
-
-// Stand before and behind every place of a line.
-inline constexpr ReadyKey kBeforeAll{.rank = std::numeric_limits<std::int64_t>::min(), .seq = 0};
-inline constexpr ReadyKey kBehindAll{.rank = std::numeric_limits<std::int64_t>::max(),
-                                     .seq = std::numeric_limits<core::Seq>::max()};
 
 // Queues with a window; some 70 KiB at the most each.
 inline constexpr std::size_t kWindowsMax = 20'000;

@@ -1,16 +1,16 @@
-#include "store/sqlite/ready_windows.h"
+#include "store/sqlite/line_windows.h"
 
 #include <algorithm>
 
 namespace rq::store::sqlite {
 
-void ReadyWindows::start_empty(core::QueueId queue) {
+void LineWindows::start_empty(core::QueueId queue) {
   Window& window = windows_[queue];
   window.loaded = true;
   window.complete = true;
 }
 
-void ReadyWindows::insert(core::QueueId queue, const ReadyKey& key) {
+void LineWindows::insert(core::QueueId queue, const LineKey& key) {
   changes_.push_back({queue, key, true});
   const auto found = windows_.find(queue);
   if (found == windows_.end() || !found->second.loaded) return;
@@ -29,7 +29,7 @@ void ReadyWindows::insert(core::QueueId queue, const ReadyKey& key) {
   }
 }
 
-void ReadyWindows::erase(core::QueueId queue, const ReadyKey& key) {
+void LineWindows::erase(core::QueueId queue, const LineKey& key) {
   changes_.push_back({queue, key, false});
   const auto found = windows_.find(queue);
   if (found == windows_.end() || !found->second.loaded) return;
@@ -42,22 +42,22 @@ void ReadyWindows::erase(core::QueueId queue, const ReadyKey& key) {
   if (at != keys.end() && *at == key) keys.erase(at);
 }
 
-bool ReadyWindows::covers(core::QueueId queue, const ReadyKey& key) const {
+bool LineWindows::covers(core::QueueId queue, const LineKey& key) const {
   const auto found = windows_.find(queue);
   if (found == windows_.end() || !found->second.loaded) return false;
   return found->second.complete || key <= found->second.bound;
 }
 
-bool ReadyWindows::clear_between(core::QueueId queue, const ReadyKey& from,
-                                 const ReadyKey& to) const {
+bool LineWindows::clear_between(core::QueueId queue, const LineKey& from,
+                                 const LineKey& to) const {
   if (!covers(queue, to)) return false;
   const Window& window = windows_.at(queue);
   const auto at = std::lower_bound(window.keys.begin(), window.keys.end(), from);
   return at == window.keys.end() || *at > to;
 }
 
-std::vector<ReadyWindows::Change> ReadyWindows::changes(core::QueueId queue, const ReadyKey& after,
-                                                        const ReadyKey& last) const {
+std::vector<LineWindows::Change> LineWindows::changes(core::QueueId queue, const LineKey& after,
+                                                        const LineKey& last) const {
   std::vector<Change> out;
   for (const Change& change : changes_) {
     if (change.queue == queue && change.key > after && change.key <= last) out.push_back(change);
@@ -72,7 +72,7 @@ std::vector<ReadyWindows::Change> ReadyWindows::changes(core::QueueId queue, con
   return out;
 }
 
-void ReadyWindows::trim() {
+void LineWindows::trim() {
   if (windows_.size() > kWindowsMax) windows_.clear();
 }
 

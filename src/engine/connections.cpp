@@ -1,0 +1,72 @@
+#include "engine/connections.h"
+
+#include <algorithm>
+
+namespace rq::engine {
+
+void Connections::hold(const Connection& connection, const Held& held) {
+  const Seq seq = held.token.seq;
+  const auto found = by_seq_.find(seq);
+  undo_.push_back({seq, found == by_seq_.end() ? std::nullopt : std::optional{found->second}});
+  set(seq, Place{connection, held});
+}
+
+void Connections::extended(Seq seq, Instant until) {
+  const auto found = by_seq_.find(seq);
+  if (found == by_seq_.end()) return;
+  undo_.push_back({seq, found->second});
+  found->second.held.until = until;
+}
+
+void Connections::ended(Seq seq) {
+  const auto found = by_seq_.find(seq);
+  if (found == by_seq_.end()) return;
+  undo_.push_back({seq, found->second});
+  set(seq, std::nullopt);
+}
+
+Instant Connections::first_end(const Connection& connection) const {
+  Instant first = Instant::max();
+  const auto found = by_connection_.find(connection);
+  if (found == by_connection_.end()) return first;
+  for (const Seq seq : found->second) first = std::min(first, by_seq_.at(seq).held.until);
+  return first;
+}
+
+std::vector<Token> Connections::some(const Connection& connection, std::int64_t n) const {
+  std::vector<Token> out;
+  const auto found = by_connection_.find(connection);
+  if (found == by_connection_.end()) return out;
+  out.reserve(found->second.size());
+  for (const Seq seq : found->second) out.push_back(by_seq_.at(seq).held.token);
+  std::sort(out.begin(), out.end(), [](const Token& a, const Token& b) { return a.seq < b.seq; });
+  if (std::ssize(out) > n) out.resize(static_cast<std::size_t>(n));
+  return out;
+}
+
+void Connections::shift(Millis by) {
+  for (auto& [seq, place] : by_seq_) place.held.until += by;
+}
+
+void Connections::roll_back() {
+  while (!undo_.empty()) {
+    set(undo_.back().seq, undo_.back().before);
+    undo_.pop_back();
+  }
+}
+
+void Connections::set(Seq seq, const std::optional<Place>& place) {
+  if (const auto found = by_seq_.find(seq); found != by_seq_.end()) {
+    const auto list = by_connection_.find(found->second.connection);
+    // The newest is most often the one that goes.
+    const auto at = std::find(list->second.rbegin(), list->second.rend(), seq);
+    list->second.erase(std::next(at).base());
+    if (list->second.empty()) by_connection_.erase(list);
+    by_seq_.erase(found);
+  }
+  if (!place) return;
+  by_seq_.emplace(seq, *place);
+  by_connection_[place->connection].push_back(seq);
+}
+
+}  // namespace rq::engine

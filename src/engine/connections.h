@@ -1,0 +1,67 @@
+#pragma once
+// The leases that end with their connection: token and end of each, by connection. In memory only:
+// those of an earlier start of the server are found as due when the store is opened.
+// Thread: whoever has the engine's turn.
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/command.h"
+
+namespace rq::engine {
+
+using namespace core;
+
+using Connection = std::pair<std::uint32_t, std::uint64_t>;  // (door, connection)
+[[nodiscard]] inline Connection connection_of(const Ticket& ticket) {
+  return {ticket.door, ticket.connection};
+}
+struct ConnectionHash {
+  std::size_t operator()(const Connection& c) const {
+    return std::hash<std::uint64_t>{}(c.second * 31 + c.first);
+  }
+};
+
+class Connections {
+ public:
+  struct Held {
+    Token token;
+    Instant until{};
+  };
+
+  // The connection holds this lease now; also when its end has moved.
+  void hold(const Connection& connection, const Held& held);
+  // The lease has a new end, if a connection holds it.
+  void extended(Seq seq, Instant until);
+  // The lease of the message has ended.
+  void ended(Seq seq);
+  // When the first of its leases ends; Instant::max(): it has none.
+  [[nodiscard]] Instant first_end(const Connection& connection) const;
+  // Up to n leases of the connection, by number.
+  [[nodiscard]] std::vector<Token> some(const Connection& connection, std::int64_t n) const;
+
+  void shift(Millis by);
+
+  // All since the last begin() is undone: the commit has failed.
+  void begin() { undo_.clear(); }
+  void roll_back();
+
+ private:
+  struct Place {
+    Connection connection;
+    Held held;
+  };
+  struct Undo {
+    Seq seq = 0;
+    std::optional<Place> before;
+  };
+  void set(Seq seq, const std::optional<Place>& place);
+
+  std::unordered_map<Seq, Place> by_seq_;
+  std::unordered_map<Connection, std::vector<Seq>, ConnectionHash> by_connection_;
+  std::vector<Undo> undo_;
+};
+
+}  // namespace rq::engine

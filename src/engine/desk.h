@@ -1,0 +1,78 @@
+#pragma once
+// What the families of commands share: the store, the queues, those who wait, and the batch that
+// runs.
+//
+// A family is a file with two functions for each of its commands:
+//
+//   void needs(Desk&, const Command&, Needs&)      what it will look at, before anything is decided
+//   Result<Step> decide(Desk&, Command&)           the rule: looks, changes, answers
+//
+// A refusal is returned as an error and changes nothing. Thread: whoever has the engine's turn.
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "core/command.h"
+#include "core/store.h"
+#include "engine/connections.h"
+#include "engine/ledger.h"
+#include "engine/turns.h"
+#include "engine/waiters.h"
+
+namespace rq::engine {
+
+// What a command came to.
+enum class Step : std::uint8_t {
+  done,     // it is answered, waits in memory, or wants no answer
+  lacks,    // it has done nothing: what it lacks is in Batch::wanted, for the next round
+  goes_on,  // it has done its share of this batch, and goes on in the next one
+};
+
+// Messages whose leases end, which fall due, or timers handled in one batch, at most of each.
+inline constexpr std::int64_t kDueMax = 1000;
+
+struct Desk {
+  explicit Desk(Store& the_store) : store(the_store), ledger(the_store, batch) {}
+  Desk(const Desk&) = delete;
+  Desk& operator=(const Desk&) = delete;
+
+  void answer(const Ticket& to, Reply&& reply) {
+    batch.replies.push_back({to, std::move(reply)});
+  }
+  // To whoever asked the command that runs.
+  void answer(Reply&& reply) { answer(ticket, std::move(reply)); }
+
+  Store& store;
+  Batch batch;
+  Ledger ledger;
+  Waiters waiters;
+  Turns turns;
+  Connections connections;
+
+  Ticket ticket{};           // of the command that runs
+  std::uint64_t rounds = 0;  // walks over the queues of a reserve, to see each queue once
+
+  // Who wants to hear that a queue is deleted.
+  struct Going {
+    QueueId queue = 0;
+    Ticket ticket;
+  };
+  std::vector<Going> goings;
+
+  // Since the start.
+  std::int64_t commands = 0;
+  std::int64_t batches = 0;
+  std::int64_t syncs = 0;
+  Seq last_seq = 0;  // of the last message put
+};
+
+// The message, or a refusal that says it is not there.
+[[nodiscard]] base::Result<Record*> need_message(Desk& desk, Seq seq);
+
+// The handed reserves are answered by what has become ready: in the order they came, over all the
+// queues in which something has. What it lacks for that is in Batch::wanted.
+[[nodiscard]] base::Result<void> serve_offered(Desk& desk);
+
+}  // namespace rq::engine

@@ -1,0 +1,284 @@
+#include "engine/finish.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/limits.h"
+#include "engine/checks.h"
+
+namespace rq::engine {
+
+using base::Code;
+using base::fail;
+using base::Result;
+
+namespace {
+
+State fail_attempt(Desk& desk, Record& record, Mark mark, std::string_view outcome) {
+  Message& message = record.message;
+  const QueueSettings& settings = desk.ledger.of(message).queue.settings;
+  const Details& details = message.detail_or_default();
+  ++message.failures;
+  const std::int64_t retries = details.retries ? *details.retries : settings.retries;
+  if (message.failures > retries) {
+    return finish_as(desk, record, Event::err, retries > 0 ? Mark::exhausted : mark, outcome);
+  }
+  const Backoff& backoff = details.backoff ? *details.backoff : settings.backoff;
+  const auto seed = static_cast<std::uint64_t>(message.seq) * 1'000'003U +
+                    static_cast<std::uint64_t>(message.failures);
+  return send_back(desk, record, delay_after(backoff, message.failures, seed), outcome);
+}
+
+std::string_view outcome_of(StopRequest stop) {
+  return stop == StopRequest::kill ? "killed" : "cancelled";
+}
+
+State stop_attempt(Desk& desk, Record& record) {
+  desk.ledger.sync(desk.ledger.of(record.message));
+  const StopRequest stop = record.message.lease->stop;
+  if (stop == StopRequest::kill) {
+    return finish_as(desk, record, Event::err, Mark::killed, outcome_of(stop));
+  }
+  return finish_as(desk, record, Event::cancel, Mark::none, outcome_of(stop));
+}
+
+State resend(Desk& desk, Record& record, Millis delay) {
+  Message& message = record.message;
+  if (++message.count < message.max_count) return send_back(desk, record, delay, "resend");
+  message.detail().progress = "HIT MAX RESEND COUNT - MOVING TO ERR";
+  return finish_as(desk, record, Event::err, Mark::exhausted, "resend");
+}
+
+// The attempt has ended with this outcome: where the message goes.
+State end_as(Desk& desk, Record& record, const Finish::Item& item) {
+  const std::string_view outcome = name_of(item.outcome);
+  switch (item.outcome) {
+    case Outcome::done:
+      return finish_as(desk, record, Event::done, Mark::none, outcome);
+    case Outcome::relayed:
+      return finish_as(desk, record, Event::relayed, Mark::none, outcome);
+    case Outcome::err:
+      return finish_as(desk, record, Event::err, Mark::failed, outcome);
+    case Outcome::failed:
+      return fail_attempt(desk, record, Mark::failed, outcome);
+    case Outcome::timed_out:
+      return fail_attempt(desk, record, Mark::timed_out, outcome);
+    case Outcome::hold:
+      return finish_as(desk, record, Event::err, Mark::held, outcome);
+    case Outcome::resend:
+      return resend(desk, record, item.delay);
+    case Outcome::release:
+      return send_back(desk, record, item.delay, outcome);
+    case Outcome::stopped:
+      return stop_attempt(desk, record);
+  }
+  return stop_attempt(desk, record);
+}
+
+Result<HeartbeatDone::Item> heartbeat_one(Desk& desk, Heartbeat::Item& item) {
+  if (item.progress) cut_text(*item.progress);
+  if (item.lease) RQ_TRY(check_lease(*item.lease));
+  RQ_TRY_ASSIGN(record, need_leased(desk, item.token));
+  Lease& lease = *record->message.lease;
+  if (item.lease) lease.length = *item.lease;
+  if (item.extend) lease.until = std::max(lease.until, desk.batch.now + lease.length);
+  if (lease.end == LeaseEnd::connection) desk.connections.extended(item.token.seq, lease.until);
+  if (item.progress) {
+    lease.progress = std::move(*item.progress);
+    desk.ledger.note(Notice::What::progress, record->message, State::run, lease.progress);
+  }
+  desk.store.changed(*record, Change::place);
+  return HeartbeatDone::Item{.until = lease.until, .stop = lease.stop};
+}
+
+Result<void> check_item(const Finish::Item& item) {
+  if (item.result && item.result->size() > base::kResultBytesMax) {
+    return fail(Code::too_large, fmt::format("result has {} bytes", item.result->size()),
+                fmt::format("at most {} bytes are allowed", base::kResultBytesMax));
+  }
+  RQ_TRY(check_delay(item.delay));
+  return item.priority ? check_priority(*item.priority) : Result<void>{};
+}
+
+Result<State> finish_one(Desk& desk, Finish::Item& item) {
+  RQ_TRY(check_item(item));
+  RQ_TRY_ASSIGN(record, need_leased(desk, item.token));
+  Message& message = record->message;
+  Entry& entry = desk.ledger.of(message);
+  cut_text(item.reason);
+
+  if (item.remove) {
+    desk.ledger.sync(entry);
+    ++entry.queue.counters.dones;
+    end_attempt(desk, *record, name_of(item.outcome), {}, {});
+    desk.ledger.remove(*record);
+    return State::done;
+  }
+  if (item.outcome == Outcome::stopped) {
+    const StopRequest stop = message.lease->stop;
+    if (stop == StopRequest::none) {
+      return fail(Code::wrong_state, fmt::format("nobody asked to stop message {}", message.seq),
+                  "end the attempt as failed or release");
+    }
+    end_attempt(desk, *record, outcome_of(stop), std::move(item.reason),
+                std::move(item.post_mortem));
+    return stop_attempt(desk, *record);
+  }
+  if (item.result) message.detail().result = std::move(*item.result);
+  if (item.priority) desk.ledger.set_priority(*record, *item.priority);
+  end_attempt(desk, *record, name_of(item.outcome), std::move(item.reason),
+              std::move(item.post_mortem));
+  if (item.outcome != Outcome::release) {
+    message.losses = 0;
+    desk.ledger.sync(entry);
+  }
+  return end_as(desk, *record, item);
+}
+
+// Whether the message may be ready again in this batch, and so be given away with its payload.
+bool may_come_back(const Finish::Item& item) {
+  switch (item.outcome) {
+    case Outcome::failed:
+    case Outcome::timed_out:
+    case Outcome::resend:
+    case Outcome::release:
+      return !item.remove;
+    case Outcome::done:
+    case Outcome::relayed:
+    case Outcome::err:
+    case Outcome::hold:
+    case Outcome::stopped:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+// --- Commands ---
+
+void needs(Desk& /*desk*/, const Heartbeat& heartbeat, Needs& out) {
+  for (const Heartbeat::Item& item : heartbeat.items) out.numbers.push_back({item.token.seq});
+}
+
+Result<Step> decide(Desk& desk, Heartbeat& heartbeat) {
+  HeartbeatDone done;
+  done.items.reserve(heartbeat.items.size());
+  for (Heartbeat::Item& item : heartbeat.items) {
+    auto one = heartbeat_one(desk, item);
+    if (!one && base::is_fault(one.error())) return std::move(one).error();
+    done.items.push_back(std::move(one));
+  }
+  desk.answer(std::move(done));
+  return Step::done;
+}
+
+void needs(Desk& /*desk*/, const Finish& finish, Needs& out) {
+  for (const Finish::Item& item : finish.items) {
+    out.numbers.push_back({item.token.seq, may_come_back(item)});
+  }
+}
+
+Result<Step> decide(Desk& desk, Finish& finish) {
+  FinishDone done;
+  done.items.reserve(finish.items.size());
+  for (Finish::Item& item : finish.items) {
+    auto one = finish_one(desk, item);
+    if (!one && base::is_fault(one.error())) return std::move(one).error();
+    done.items.push_back(std::move(one));
+  }
+  desk.answer(std::move(done));
+  return Step::done;
+}
+
+// --- For the other families ---
+
+bool is_live(const Record& record, const Token& token) {
+  if (record.message.state != State::run) return false;
+  const Lease& lease = *record.message.lease;
+  return lease.attempt == token.attempt && lease.boot == token.boot;
+}
+
+Result<Record*> need_leased(Desk& desk, const Token& token) {
+  RQ_TRY_ASSIGN(record, desk.store.find(token.seq));
+  if (record != nullptr && is_live(*record, token)) return record;
+  return fail(
+      Code::lease_lost,
+      fmt::format("token {} is not the live lease of message {}", to_string(token), token.seq),
+      "stop working on it: the message is gone or somebody else has it");
+}
+
+void end_attempt(Desk& desk, Record& record, std::string_view outcome, std::string&& reason,
+                 std::string&& post_mortem) {
+  Message& message = record.message;
+  Lease& lease = *message.lease;
+  if (lease.end == LeaseEnd::connection) desk.connections.ended(message.seq);
+  ++message.attempts;
+  std::string& text = reason.empty() ? lease.progress : reason;
+  // Queues made on demand keep no history of their attempts.
+  if (desk.ledger.of(message).queue.on_demand) return;
+  desk.store.append(Attempt{.seq = message.seq,
+                            .number = lease.attempt,
+                            .worker = lease.worker,
+                            .started = lease.since,
+                            .ended = desk.batch.now,
+                            .outcome = std::string{outcome},
+                            .reason = text,
+                            .post_mortem = std::move(post_mortem)});
+  if (!text.empty()) message.detail().progress = std::move(text);
+}
+
+void release_lease(Desk& desk, Record& record, std::string&& reason) {
+  end_attempt(desk, record, "released", std::move(reason), {});
+  static_cast<void>(send_back(desk, record, Millis{0}, "released"));
+}
+
+void lose_lease(Desk& desk, Record& record) {
+  Message& message = record.message;
+  Entry& entry = desk.ledger.of(message);
+  if (const StopRequest stop = message.lease->stop; stop != StopRequest::none) {
+    end_attempt(desk, record, outcome_of(stop), "its worker did not answer", {});
+    static_cast<void>(stop_attempt(desk, record));
+    return;
+  }
+  ++entry.queue.counters.losses;
+  ++message.losses;
+  end_attempt(desk, record, "lost", {}, {});
+  if (entry.queue.settings.losses > 0 && message.losses >= entry.queue.settings.losses) {
+    desk.ledger.sync(entry);
+    message.detail().progress = fmt::format("lease lost {} times in a row", message.losses);
+    static_cast<void>(finish_as(desk, record, Event::err, Mark::lost, "lost"));
+    return;
+  }
+  static_cast<void>(send_back(desk, record, Millis{0}, "lost"));
+}
+
+State send_back(Desk& desk, Record& record, Millis delay, std::string_view outcome) {
+  Message& message = record.message;
+  ++desk.ledger.of(message).queue.counters.retries;
+  if (delay > Millis{0}) {
+    message.due = desk.batch.now + delay;
+    desk.ledger.line_up(message);
+  }
+  desk.ledger.advance(record, delay > Millis{0} ? Event::later : Event::again, Mark::none, outcome);
+  desk.store.changed(record, Change::whole);
+  return message.state;
+}
+
+State finish_as(Desk& desk, Record& record, Event event, Mark mark, std::string_view outcome) {
+  Message& message = record.message;
+  Counters& counters = desk.ledger.of(message).queue.counters;
+  if (event == Event::done || event == Event::relayed) ++counters.dones;
+  if (event == Event::err) ++counters.errs;
+  if (event == Event::cancel) ++counters.cancels;
+  desk.ledger.advance(record, event, mark, outcome);
+  message.finished = desk.batch.now;
+  desk.store.changed(record, Change::whole);
+  const State state = message.state;
+  desk.ledger.keep_or_remove(record);
+  return state;
+}
+
+}  // namespace rq::engine

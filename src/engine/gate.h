@@ -1,0 +1,34 @@
+#pragma once
+// The gate: every lease passes here. It says what may start, in which order, and makes the lease.
+#include <vector>
+
+#include "base/result.h"
+#include "engine/desk.h"
+
+namespace rq::engine {
+
+// Whether messages of the queue may be leased.
+[[nodiscard]] bool is_open(const Entry& entry);
+
+// Whether the store may be asked for the front of this line in this batch, and how far it is known.
+[[nodiscard]] bool may_look(const Desk& desk, const Entry& entry);
+[[nodiscard]] LineKey known_of(const Desk& desk, const Entry& entry);
+
+struct Taken {
+  std::vector<Message> messages;  // copies, each with its lease
+  std::vector<QueueName> names;
+  // It could not go on, as not enough of a line is loaded; what it lacks is in Batch::wanted.
+  bool lacks = false;
+};
+// The best messages over all queues of the reserve, priority, order and number being compared over
+// all of them. A message is given only if every better one that there may be is known.
+[[nodiscard]] base::Result<Taken> take_best(Desk& desk, const Ticket& ticket,
+                                            const Reserve& reserve);
+
+// What take_best will look at.
+void needs_of_lines(Desk& desk, const Reserve& reserve, Needs& out);
+
+// Leases this message, which is ready. The only way into State::run.
+void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& reserve, Taken& out);
+
+}  // namespace rq::engine

@@ -1,0 +1,131 @@
+#pragma once
+// The queues with their counters, and how a message moves: its state, its place in the line, the
+// counters, the notices, the retention and the sync class change together, here and nowhere else.
+// Thread: whoever has the engine's turn.
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "core/command.h"
+#include "core/lifecycle.h"
+#include "core/store.h"
+
+namespace rq::engine {
+
+using namespace core;  // the engine speaks of the words that core defines
+
+// An empty queue that was made on demand goes when nobody has used it for so long.
+inline constexpr std::chrono::minutes kOnDemandIdle{10};
+// Queues there may be: all are in memory, some 2 KiB each.
+inline constexpr std::size_t kQueuesMax = 100'000;
+
+// The batch that runs. Nothing of it leaves the engine before the commit.
+struct Batch {
+  std::uint64_t number = 0;
+  Instant now{};
+  Sync sync = Sync::none;
+  bool want_notices = false;
+  std::vector<Delivery> replies;
+  std::vector<Notice> notices;
+  bool waste = false;
+  std::vector<QueueId> offered;  // something has become ready in them
+  Needs wanted;                  // of the next round
+  std::int64_t caller_uid = -1;  // of the command that runs
+};
+
+struct Entry {
+  Queue queue;
+  QueueName name;  // shared with replies
+
+  // In memory only:
+  Instant used{};                  // a queue made on demand: when it was last of use
+  std::array<Instant, 2> armed{};  // keep_done, keep_err; epoch: not known
+  std::uint64_t round = 0;         // the last reserve that visited this queue; skips duplicates
+  bool counters_changed = false;   // in this batch
+  bool offered = false;            // it is in Batch::offered
+  std::uint64_t touched = 0;       // the batch that first changed its counters
+  std::int64_t ready_before = 0;   // of that batch: in que before it
+  std::uint64_t asked = 0;         // the batch that loaded the front of its line
+  std::int64_t asked_n = 0;        // of that batch: so many of it
+};
+
+class Ledger {
+ public:
+  Ledger(Store& store, Batch& batch) : store_(store), batch_(batch) {}
+
+  // --- Queues ---
+  // Reads all of them from the store, which has just been opened.
+  [[nodiscard]] base::Result<void> open();
+  [[nodiscard]] Entry* find(std::string_view name);
+  [[nodiscard]] Entry* find(QueueId id);
+  // Refuses when there is none.
+  [[nodiscard]] base::Result<Entry*> need(std::string_view name);
+  [[nodiscard]] Entry& of(const Message& message);
+  [[nodiscard]] const std::unordered_map<QueueId, std::unique_ptr<Entry>>& all() const {
+    return queues_;
+  }
+  [[nodiscard]] base::Result<Entry*> make(Queue&& queue);
+  // The one way in which a queue is made by its first use.
+  [[nodiscard]] base::Result<Entry*> make_on_demand(std::string_view name);
+  // Settings, admin state or script error are other ones now.
+  void changed(Entry& entry);
+  // REQUIRES: no messages in it. The entry is gone after it.
+  void remove(Entry& entry);
+  // All that there are and that were deleted since the start.
+  [[nodiscard]] Counters totals() const;
+
+  // --- Messages ---
+  void arrive(Record& record);
+  // REQUIRES: the move is legal. `how`: of the attempt that the move ends or begins.
+  void advance(Record& record, Event event, Mark mark = Mark::none, std::string_view outcome = {});
+  void move(Record& record, Entry& to);
+  void remove(Record& record);
+  // It has just finished: its retention begins, or it goes.
+  void keep_or_remove(Record& record);
+  void set_priority(Record& record, std::int64_t priority);
+  // Where it will stand in the line when it is ready: by its due time.
+  void line_up(Message& message);
+  void note(Notice::What what, const Message& message, State from, std::string_view text = {});
+
+  // --- The batch ---
+  // Its sync class decides what a commit must do before anybody hears of it.
+  void sync(const Entry& entry);
+  void sync_disk() { batch_.sync = Sync::disk; }
+  void offer(Entry& entry);  // something is ready in it, and may start
+  void forget_offers();
+  void save_counters();
+  // Ready messages before the first change of this batch.
+  [[nodiscard]] std::int64_t ready_before(const Entry& entry) const;
+  void arm(Entry& entry, Timer::What what, Instant at);
+  void disarm(Entry& entry, Timer::What what);
+  // Finished messages that retention is about, of the kind of this timer.
+  [[nodiscard]] static std::int64_t kept(const Entry& entry, Timer::What what);
+  void use(Entry& entry) { entry.used = batch_.now; }
+  // The wall clock was stepped: a pause keeps its length.
+  void shift_pauses(Millis by);
+
+ private:
+  struct NameHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+  };
+
+  // Counts it in (1) or out (-1), as it is now: before and after each change of what is counted.
+  void tally(Entry& entry, const Message& message, std::int64_t by);
+  void note(const Entry& entry, Notice::What what);
+
+  Store& store_;
+  Batch& batch_;
+  std::unordered_map<QueueId, std::unique_ptr<Entry>> queues_;
+  std::unordered_map<std::string_view, Entry*, NameHash, std::equal_to<>> by_name_;
+  std::vector<QueueId> counted_;  // in this batch
+  Counters gone_;                 // of queues that were deleted since the start
+};
+
+}  // namespace rq::engine

@@ -1,0 +1,168 @@
+#include "engine/put.h"
+
+#include <fmt/format.h>
+
+#include <string_view>
+#include <utility>
+
+#include "core/message_check.h"
+#include "engine/finish.h"
+
+namespace rq::engine {
+
+using base::Code;
+using base::fail;
+using base::Result;
+
+namespace {
+
+// What differs between a message and a repeat of its put; empty: nothing that its sender said.
+std::string_view difference(const Message& first, const Message& repeat) {
+  if (first.payload != repeat.payload) return "payload";
+  const Details& a = first.detail_or_default();
+  const Details& b = repeat.detail_or_default();
+  if (std::tie(a.param1, a.param2, a.param3, a.param4) !=
+      std::tie(b.param1, b.param2, b.param3, b.param4)) {
+    return "params";
+  }
+  if (a.content_type != b.content_type) return "content_type";
+  if (a.headers != b.headers) return "headers";
+  if (a.tags != b.tags) return "tags";
+  if (a.dest != b.dest) return "dest";
+  return {};
+}
+
+Result<PutDone> repeat_of(Desk& desk, const Message& first, const Put& put, const Entry& entry) {
+  const Entry& home = desk.ledger.of(first);
+  const bool elsewhere = &home != &entry;
+  if (elsewhere || !difference(first, put.message).empty()) {
+    return fail(Code::exists,
+                elsewhere ? fmt::format("key '{}' is that of message {} in queue '{}'",
+                                        first.details->key, format_id(first), home.queue.name)
+                          : fmt::format("key '{}' is that of message {}, whose {} differs",
+                                        first.details->key, format_id(first),
+                                        difference(first, put.message)),
+                "a key names one message until it is gone: give another key, or remove that one");
+  }
+  return PutDone{
+      .seq = first.seq, .created = first.created, .state = first.state, .repeated = true};
+}
+
+}  // namespace
+
+Result<void> check_takes(const Entry& entry) {
+  const Queue& queue = entry.queue;
+  if (queue.going) {
+    return fail(Code::queue_down, fmt::format("queue '{}' is being deleted", queue.name),
+                "put elsewhere, or repeat the request when it is gone");
+  }
+  if (queue.admin != Admin::drain && queue.admin != Admin::down) return {};
+  return fail(Code::queue_down,
+              fmt::format("queue '{}' takes no messages: its admin state is {}", queue.name,
+                          name_of(queue.admin)),
+              fmt::format("put elsewhere, or: rq queue resume {}", queue.name));
+}
+
+Result<PutDone> put_one(Desk& desk, Put& put) {
+  const Instant now = desk.batch.now;
+  Entry* entry = desk.ledger.find(put.queue);
+  if (entry == nullptr) {
+    if (!put.make_queue) return desk.ledger.need(put.queue).error();
+    RQ_TRY_ASSIGN(made, desk.ledger.make_on_demand(put.queue));
+    entry = made;
+  }
+  const Queue& queue = entry->queue;
+  RQ_TRY(check_takes(*entry));
+  RQ_TRY(check_put(put, queue, now));
+  Message& message = put.message;
+  if (message.details && !message.details->key.empty()) {
+    RQ_TRY_ASSIGN(first, desk.store.find_key(message.details->key));
+    if (first != nullptr) return repeat_of(desk, first->message, put, *entry);
+  }
+  if (queue.settings.messages_max > 0 &&
+      queue.counters.unfinished() >= queue.settings.messages_max) {
+    return fail(Code::queue_full,
+                fmt::format("queue '{}' holds {} unfinished messages, all it may", queue.name,
+                            queue.counters.unfinished()),
+                "come back later, or raise messages_max of the queue");
+  }
+
+  message.seq = desk.store.next_number();
+  message.queue = queue.id;
+  message.created = now;
+  message.priority = put.priority.value_or(queue.settings.priority);
+  message.max_count = put.max_count.value_or(static_cast<std::int32_t>(queue.settings.max_count));
+  message.due = put.due ? *put.due : put.delay ? now + *put.delay : now;
+  message.state = put.prep ? State::prep : message.due > now ? State::scheduled : State::que;
+  desk.ledger.line_up(message);
+  const Seq seq = message.seq;
+  desk.last_seq = seq;
+  const State state = message.state;
+  desk.ledger.arrive(desk.store.insert(std::move(message)));
+  return PutDone{.seq = seq, .created = now, .state = state, .repeated = false};
+}
+
+// --- Commands ---
+
+void needs(Desk& /*desk*/, const Put& put, Needs& out) {
+  const auto& details = put.message.details;
+  if (details && !details->key.empty()) out.keys.push_back(details->key);
+}
+
+Result<Step> decide(Desk& desk, Put& put) {
+  RQ_TRY_ASSIGN(done, put_one(desk, put));
+  desk.answer(done);
+  return Step::done;
+}
+
+void needs(Desk& desk, const PutMany& many, Needs& out) {
+  for (const Put& put : many.puts) needs(desk, put, out);
+}
+
+Result<Step> decide(Desk& desk, PutMany& many) {
+  PutManyDone done;
+  done.puts.reserve(many.puts.size());
+  for (Put& put : many.puts) {
+    auto one = put_one(desk, put);
+    if (!one && base::is_fault(one.error())) return std::move(one).error();
+    done.puts.push_back(std::move(one));
+  }
+  desk.answer(std::move(done));
+  return Step::done;
+}
+
+void needs(Desk& /*desk*/, const Duplicate& duplicate, Needs& out) {
+  out.numbers.push_back({duplicate.token.seq, true});
+}
+
+// RQ's dup.
+Result<Step> decide(Desk& desk, Duplicate& duplicate) {
+  RQ_TRY_ASSIGN(record, need_leased(desk, duplicate.token));
+  Put put;
+  put.queue = std::move(duplicate.queue);
+  put.delay = duplicate.delay;
+  const Message& message = record->message;
+  put.message.payload = message.payload;
+  put.priority = message.priority;
+  put.max_count = message.max_count;
+  if (message.details) {
+    const Details& from = *message.details;
+    Details& to = put.message.detail();
+    to.dest = put.queue;
+    to.src = from.src;
+    to.orig_id = from.orig_id.empty() ? format_id(message) : from.orig_id;
+    to.param1 = from.param1;
+    to.param2 = from.param2;
+    to.param3 = from.param3;
+    to.param4 = from.param4;
+    to.content_type = from.content_type;
+    to.tags = from.tags;
+    to.headers = from.headers;
+    to.webhooks = from.webhooks;
+  }
+  RQ_TRY_ASSIGN(done, put_one(desk, put));
+  desk.answer(done);
+  return Step::done;
+}
+
+}  // namespace rq::engine

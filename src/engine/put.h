@@ -1,0 +1,20 @@
+#pragma once
+// New messages: put by a client, or copied from one that is there.
+#include "engine/desk.h"
+
+namespace rq::engine {
+
+void needs(Desk& desk, const Put& put, Needs& out);
+[[nodiscard]] base::Result<Step> decide(Desk& desk, Put& put);
+void needs(Desk& desk, const PutMany& many, Needs& out);
+[[nodiscard]] base::Result<Step> decide(Desk& desk, PutMany& many);
+void needs(Desk& desk, const Duplicate& duplicate, Needs& out);
+[[nodiscard]] base::Result<Step> decide(Desk& desk, Duplicate& duplicate);
+
+// --- For the other families ---
+// Files one new message. A client key that is there already finds the first one, if it is alike.
+[[nodiscard]] base::Result<PutDone> put_one(Desk& desk, Put& put);
+// Refuses what a queue does not take in its admin state.
+[[nodiscard]] base::Result<void> check_takes(const Entry& entry);
+
+}  // namespace rq::engine

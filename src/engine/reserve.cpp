@@ -1,0 +1,213 @@
+#include "engine/reserve.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/checks.h"
+#include "engine/finish.h"
+#include "engine/gate.h"
+
+namespace rq::engine {
+
+using base::Code;
+using base::fail;
+using base::Result;
+
+namespace {
+
+Reserved reserved_of(Taken&& taken) {
+  return {.messages = std::move(taken.messages), .queues = std::move(taken.names)};
+}
+
+// Whether the reserve goes on with nothing: `taken` is empty, or the first part of the answer, which
+// is told here; then `ticket` and `reserve` become those of the rest.
+bool tell_part(Desk& desk, Ticket& ticket, Reserve& reserve, Taken& taken) {
+  const std::int64_t got = std::ssize(taken.messages);
+  if (got == 0) return true;
+  if (!reserve.each || got >= reserve.limit) return false;
+  desk.answer(ticket, reserved_of(std::exchange(taken, {.lacks = taken.lacks})));
+  ticket.request += static_cast<std::uint64_t>(got);
+  reserve.limit -= got;
+  return true;
+}
+
+// False: its time is over already.
+bool wait(Desk& desk, const Ticket& ticket, Reserve&& reserve, std::vector<QueueId>&& queues) {
+  if (!reserve.wait_until) return false;
+  if (reserve.margin > Millis{0}) {
+    const Instant end = desk.connections.first_end(connection_of(ticket));
+    if (end != Instant::max()) {
+      reserve.wait_until = std::min(*reserve.wait_until, end - reserve.margin);
+    }
+  }
+  if (*reserve.wait_until <= desk.batch.now) return false;
+  desk.waiters.add(ticket, std::move(reserve), std::move(queues));
+  return true;
+}
+
+// Paused or not: who names a message may have it, unless its queue is on its way out.
+Result<void> check_gives(const Entry& entry) {
+  if (!entry.queue.going) return {};
+  return fail(Code::not_found, fmt::format("queue '{}' is being deleted", entry.queue.name));
+}
+
+Result<Step> reserve_one(Desk& desk, const Reserve& reserve) {
+  RQ_TRY_ASSIGN(record, need_message(desk, *reserve.only));
+  Message& message = record->message;
+  const bool held = message.state == State::err && message.mark == Mark::held;
+  RQ_TRY(check_gives(desk.ledger.of(message)));
+  if (message.state != State::que && message.state != State::scheduled && !held) {
+    return fail(Code::wrong_state,
+                fmt::format("message {} is {}", message.seq, name_of(message.state)),
+                "only a waiting message can be reserved");
+  }
+  if (held) {
+    desk.ledger.advance(*record, Event::retry);
+    message.finished = Instant{};
+  }
+  if (message.state == State::scheduled) desk.ledger.advance(*record, Event::ready);
+  desk.store.changed(*record, Change::whole);
+  Taken taken;
+  lease(desk, *record, desk.ticket, reserve, taken);
+  desk.answer(reserved_of(std::move(taken)));
+  return Step::done;
+}
+
+}  // namespace
+
+// --- Reserve ---
+
+void needs(Desk& desk, const Reserve& reserve, Needs& out) {
+  if (reserve.only) {
+    out.numbers.push_back({*reserve.only, true});
+  } else if (reserve.limit > 0) {
+    needs_of_lines(desk, reserve, out);
+  }
+}
+
+Result<Step> decide(Desk& desk, Reserve& reserve) {
+  if (reserve.lease) RQ_TRY(check_lease(*reserve.lease));
+  if (reserve.only) return reserve_one(desk, reserve);
+  // One that can take nothing would wait at the head of the line and stop all behind it.
+  if (reserve.limit < 1) {
+    return fail(Code::bad_value, fmt::format("limit: {} is not allowed", reserve.limit),
+                "ask for one message or more");
+  }
+  std::vector<QueueId> watched;
+  watched.reserve(reserve.queues->size());
+  const std::uint64_t round = ++desk.rounds;
+  for (const ReserveQueue& wanted : *reserve.queues) {
+    Entry* entry = desk.ledger.find(wanted.queue);
+    if (entry == nullptr) {
+      if (!reserve.make_queue) return desk.ledger.need(wanted.queue).error();
+      RQ_TRY_ASSIGN(made, desk.ledger.make_on_demand(wanted.queue));
+      entry = made;
+    }
+    if (std::exchange(entry->round, round) == round) continue;
+    desk.ledger.use(*entry);
+    watched.push_back(entry->queue.id);
+  }
+  RQ_TRY_ASSIGN(taken, take_best(desk, desk.ticket, reserve));
+  if (!tell_part(desk, desk.ticket, reserve, taken)) {
+    desk.answer(reserved_of(std::move(taken)));
+    return Step::done;
+  }
+  if (taken.lacks) return Step::lacks;
+  if (!wait(desk, desk.ticket, std::move(reserve), std::move(watched))) desk.answer(Reserved{});
+  return Step::done;
+}
+
+// --- Those who wait ---
+
+void needs_of_offers(Desk& desk, Needs& out) {
+  for (const QueueId id : desk.batch.offered) {
+    Waiters::Waiter* waiter = desk.waiters.first(id);
+    if (waiter != nullptr) needs_of_lines(desk, waiter->reserve, out);
+  }
+}
+
+Result<void> serve_offered(Desk& desk) {
+  auto& offered = desk.batch.offered;
+  while (!offered.empty()) {
+    Waiters::Waiter* longest = nullptr;
+    std::erase_if(offered, [&](QueueId id) {
+      Entry* entry = desk.ledger.find(id);
+      if (entry == nullptr) return true;
+      Waiters::Waiter* waiter = nullptr;
+      if (is_open(*entry) && entry->queue.counters.in(State::que) > 0) {
+        waiter = desk.waiters.first(id);
+      }
+      if (waiter == nullptr) {
+        entry->offered = false;
+        return true;
+      }
+      if (longest == nullptr || waiter->arrival < longest->arrival) longest = waiter;
+      return false;
+    });
+    if (longest == nullptr) break;
+    RQ_TRY_ASSIGN(taken, take_best(desk, longest->ticket, longest->reserve));
+    if (taken.messages.empty()) {
+      if (taken.lacks) break;
+      // The counters say more than the line holds (doctor will tell): nobody can be served.
+      desk.ledger.forget_offers();
+      break;
+    }
+    Waiters::Waiter served = desk.waiters.take(*longest);
+    if (!tell_part(desk, served.ticket, served.reserve, taken)) {
+      desk.answer(served.ticket, reserved_of(std::move(taken)));
+    } else {
+      if (wait(desk, served.ticket, std::move(served.reserve), std::move(served.queues))) continue;
+      desk.answer(served.ticket, Reserved{});
+    }
+    desk.turns.release(connection_of(served.ticket));
+  }
+  return {};
+}
+
+void end_waits(Desk& desk) {
+  while (auto waiter = desk.waiters.take_timed_out(desk.batch.now)) {
+    desk.answer(waiter->ticket, Reserved{});
+    desk.turns.release(connection_of(waiter->ticket));
+  }
+}
+
+// --- The end of a connection, or of its waiting ---
+
+void needs(Desk& desk, const Disconnect& /*disconnect*/, Needs& out) {
+  for (const Token& token : desk.connections.some(connection_of(desk.ticket), kStepMax)) {
+    out.numbers.push_back({token.seq, true});
+  }
+}
+
+Result<Step> decide(Desk& desk, Disconnect& /*disconnect*/) {
+  const Connection connection = connection_of(desk.ticket);
+  static_cast<void>(desk.waiters.take_all(connection.first, connection.second));
+  desk.turns.drop(connection);
+  const std::vector<Token> leases = desk.connections.some(connection, kStepMax);
+  for (const Token& token : leases) {
+    RQ_TRY_ASSIGN(record, desk.store.find(token.seq));
+    desk.connections.ended(token.seq);
+    if (record == nullptr || !is_live(*record, token)) continue;
+    release_lease(desk, *record, "the connection ended");
+  }
+  return std::ssize(leases) < kStepMax ? Step::done : Step::goes_on;
+}
+
+void needs(Desk& /*desk*/, const StopWaiting& /*stop*/, Needs& /*out*/) {}
+
+Result<Step> decide(Desk& desk, StopWaiting& /*stop*/) {
+  const Connection connection = connection_of(desk.ticket);
+  desk.turns.for_each_of(connection, [](Command& command) {
+    if (auto* reserve = std::get_if<Reserve>(&command)) reserve->wait_until.reset();
+  });
+  for (const Waiters::Waiter& waiter :
+       desk.waiters.take_all(connection.first, connection.second)) {
+    desk.answer(waiter.ticket, Reserved{});
+  }
+  desk.turns.release(connection);
+  return Step::done;
+}
+
+}  // namespace rq::engine

@@ -1,0 +1,50 @@
+#pragma once
+// The fronts of the lines: what is leased next, in memory, read on from the table as it is used up.
+// A long line is read ahead by a thread of its own.
+// Thread: engine.
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "base/result.h"
+#include "store/sqlite/line.h"
+#include "store/sqlite/line_windows.h"
+#include "store/sqlite/open.h"
+#include "store/sqlite/records.h"
+
+namespace rq::store::sqlite {
+
+class Lines {
+ public:
+  explicit Lines(Records& records) : records_(records) {}
+
+  [[nodiscard]] base::Result<void> open(Db& db, const std::filesystem::path& file,
+                                        const Options& options);
+  // The best of the line, with what the batch has done.
+  [[nodiscard]] base::Result<std::optional<LineKey>> peek(QueueId queue);
+  // The engine has taken from this line.
+  void used(QueueId queue) { used_ = queue; }
+
+  [[nodiscard]] LineWindows& windows() { return windows_; }
+  // After a commit: has the next part of the line that the batch has used read, if it will soon be
+  // wanted. `quiet`: not now.
+  void end_batch(bool quiet);
+  void clear();
+  // Nobody reads after it.
+  void wait_for_reader();
+
+ private:
+  [[nodiscard]] base::Result<void> read_on(QueueId queue);
+  [[nodiscard]] base::Result<LineRows> rows_behind(QueueId queue, const LineKey& after);
+  void look_ahead(bool quiet);
+
+  Records& records_;
+  Options options_;
+  LineWindows windows_;
+  LineQuery query_;
+  std::unique_ptr<LineAhead> ahead_;  // null without threads
+  std::optional<LinePart> part_;      // what ahead_ reads or has read, if that is still wanted
+  std::optional<QueueId> used_;       // in this batch
+};
+
+}  // namespace rq::store::sqlite

@@ -1,0 +1,76 @@
+#include "store/sqlite/records.h"
+
+#include <utility>
+
+namespace rq::store::sqlite {
+
+Filed filed(const Message& m) {
+  const Place place = place_of(m);
+  if (place == Place::line) {
+    return {.anywhere = true, .place = place, .queue = m.queue, .rank = -m.priority, .time = m.order};
+  }
+  return {.anywhere = true, .place = place, .queue = m.queue, .rank = 0, .time = time_in_place(m)};
+}
+
+Records::Records() : slots_(kSlots) {}
+
+Held* Records::find(Seq seq) {
+  Held* found = slot_of(seq).get();
+  if (found == nullptr || found->message.seq != seq) {
+    if (overflow_.empty()) return nullptr;
+    const auto at = overflow_.find(seq);
+    if (at == overflow_.end()) return nullptr;
+    found = at->second.get();
+  }
+  found->batch = batch_;
+  return found;
+}
+
+Held& Records::hold(Message&& message) {
+  const Seq seq = message.seq;
+  auto& slot = slot_of(seq);
+  Held* held = nullptr;
+  if (slot && (slot->batch == batch_ || slot->dirty)) {
+    auto& place = overflow_[seq];
+    place = std::make_unique<Held>();
+    held = place.get();
+  } else {
+    if (slot) {
+      bytes_ -= slot->message.payload.size();
+      *slot = Held{};
+    } else {
+      slot = std::make_unique<Held>();
+    }
+    held = slot.get();
+  }
+  held->message = std::move(message);
+  held->batch = batch_;
+  bytes_ += held->message.payload.size();
+  return *held;
+}
+
+Held& Records::hold_stored(Message&& message) {
+  Held& loaded = hold(std::move(message));
+  loaded.in_table = true;
+  loaded.has_detail = loaded.message.details != nullptr;
+  loaded.tagged = true;
+  loaded.attempted = loaded.message.attempts > 0;
+  loaded.stored = filed(loaded.message);
+  loaded.now = loaded.stored;
+  return loaded;
+}
+
+void Records::free(const Held& held) {
+  auto& slot = slot_of(held.message.seq);
+  if (slot.get() != &held) return;  // in overflow_, which goes with the batch
+  bytes_ -= slot->message.payload.size();
+  slot.reset();
+}
+
+void Records::clear() {
+  for (auto& slot : slots_) slot.reset();
+  overflow_.clear();
+  bytes_ = 0;
+}
+
+}  // namespace rq::store::sqlite
