@@ -22,6 +22,30 @@ base::Error too_large(std::uint64_t bytes_max) {
               fmt::format("at most {} bytes are taken here", bytes_max));
 }
 
+// Of a request that cannot be read.
+Refusal refusal_of(const RequestParser::Step& step, const Body& body) {
+  switch (step.state) {
+    case RequestParser::State::head_too_large:
+      return {.status = 413,
+              .error = fail(Code::too_large, "the header of the request is too large",
+                            fmt::format("at most {} bytes are allowed", kHeadBytesMax))};
+    case RequestParser::State::body_too_large:
+      if (body.kind == Body::Kind::none) {
+        return {.status = 400,
+                .error = fail(Code::bad_request, "this call takes no body", "send none")};
+      }
+      return {.status = 413, .error = too_large(body.bytes_max)};
+    case RequestParser::State::bad_coding:
+      return {.status = 501,
+              .error = fail(Code::unsupported, "this transfer coding is not spoken here",
+                            "send Transfer-Encoding: chunked, or a Content-Length")};
+    default:
+      return {.status = 400,
+              .error = fail(Code::bad_request, fmt::format("this is not HTTP/1.1: {}", step.error),
+                            "see RFC 9112; this connection is closed")};
+  }
+}
+
 base::Error too_slow() {
   return fail(Code::timed_out, "the rest of the request did not come",
               "send requests in one go, and bodies without long pauses");
@@ -32,21 +56,7 @@ base::Error too_slow() {
 Connection::Connection(Server& server, net::Arrival&& arrival)
     : Link(std::move(arrival)), server_(server), who_(caller()) {}
 
-Slot* Connection::find(std::uint64_t request) {
-  if (slots_.empty() || stage_ == Stage::closed) return nullptr;
-  const std::uint64_t first = slots_.front().request;
-  if (request < first || request - first >= slots_.size()) return nullptr;
-  Slot& slot = slots_[request - first];
-  return slot.done ? nullptr : &slot;
-}
-
 // --- For Exchange ---
-
-std::string& Connection::out_of(Slot& slot) { return &slot == &slots_.front() ? out_ : slot.bytes; }
-
-std::size_t Connection::unsent(const Slot& slot) const {
-  return &slot == &slots_.front() ? out_.size() - out_sent_ : slot.bytes.size();
-}
 
 void Connection::before_reply(Slot& slot) {
   if (slot.request != receiving_ || !parser_ || parser_->done()) return;
@@ -70,27 +80,7 @@ void Connection::finished(Slot& slot) {
   held_bytes_ -= slot.held_bytes;
   slot.held_bytes = 0;
   watch(slot, false);
-  if (&slot == &slots_.front()) advance();
-  server_.links().mark_dirty(*this);
-}
-
-void Connection::advance() {
-  while (!slots_.empty() && slots_.front().done) {
-    if (slots_.front().close_after) last_request_ = true;
-    slots_.pop_front();
-    if (slots_.empty()) break;
-    // What the next one has ready moves up.
-    if (out_.empty()) {
-      out_.swap(slots_.front().bytes);
-    } else {
-      out_ += slots_.front().bytes;
-      slots_.front().bytes.clear();
-    }
-  }
-}
-
-void Connection::begin_source(Slot& slot) {
-  slot.alone = true;
+  if (line_.advance()) last_request_ = true;
   server_.links().mark_dirty(*this);
 }
 
@@ -102,8 +92,8 @@ void Connection::begin_events(Slot& slot) {
 }
 
 void Connection::write_events(Slot& slot, std::string_view text) {
-  if (unsent(slot) > kEventBacklogBytesMax) return cut_off();
-  out_of(slot) += text;
+  if (line_.unsent(slot) > kEventBacklogBytesMax) return cut_off();
+  line_.out_of(slot) += text;
   server_.links().mark_dirty(*this);
   server_.links().schedule_flush();
 }
@@ -131,10 +121,10 @@ void Connection::go_on(Slot& slot) {
 
 bool Connection::may_parse() const {
   if (stage_ != Stage::open || give_up_ || events_ > 0) return false;
-  if (out_.size() - out_sent_ >= kOutBytesMax) return false;
+  if (line_.unsent().size() >= kOutBytesMax) return false;
   if (receiving_ != 0) return budget_wanted_ == 0 && !parser_->sink_waits();
-  return !last_request_ && slots_.size() < kPipelineMax && held_bytes_ < kHeldBytesMax &&
-         (slots_.empty() || !slots_.back().alone);
+  return !last_request_ && line_.size() < kPipelineMax && held_bytes_ < kHeldBytesMax &&
+         (line_.empty() || !line_.back().alone);
 }
 
 void Connection::read() {
@@ -168,12 +158,6 @@ void Connection::on_data(std::string_view data) {
   }
 }
 
-// Back-pressure is over: first what was read already, then more.
-void Connection::resume() {
-  if (in_turn_ || !stalled_ || !may_parse()) return;
-  on_data({});
-}
-
 std::size_t Connection::parse(std::string_view data) {
   const std::size_t all = data.size();
   while (!data.empty() && may_parse()) {
@@ -200,9 +184,11 @@ std::size_t Connection::parse(std::string_view data) {
       case RequestParser::State::done:
         on_request();
         break;
-      default:
-        on_bad(step);
+      default: {
+        const Refusal refusal = refusal_of(step, server_.router().route(route_).body);
+        refuse_rest(refusal.status, refusal.error);
         break;
+      }
     }
     if (give_up_) {
       parser_.reset();
@@ -217,12 +203,6 @@ std::size_t Connection::parse(std::string_view data) {
   return all - data.size();
 }
 
-Slot& Connection::add_slot() {
-  Slot& slot = slots_.emplace_back();
-  slot.request = next_request_++;
-  return slot;
-}
-
 Request Connection::request() const {
   return {.head = head_,
           .route = route_,
@@ -235,7 +215,7 @@ Request Connection::request() const {
 }
 
 void Connection::on_head() {
-  Slot& slot = add_slot();
+  Slot& slot = line_.add();
   slot.head_only = head_.head_only;
   slot.close_after = !parser_->stays_open();
   slot.old_http = head_.version < 11;
@@ -272,24 +252,24 @@ void Connection::begin_body(Slot& slot) {
     if (budget_wanted_ > 0 && !on_budget()) server_.wait_for_budget(id);
   }
   if (head_.expect_continue && !parser_->done() && budget_wanted_ == 0) {
-    out_of(slot) += "HTTP/1.1 100 Continue\r\n\r\n";
+    line_.out_of(slot) += "HTTP/1.1 100 Continue\r\n\r\n";
   }
 }
 
 bool Connection::on_budget() {
   if (budget_wanted_ == 0) return true;
-  Slot* slot = find(receiving_);
+  Slot* slot = line_.find(receiving_);
   if (slot != nullptr && !slot->share.grow_to(server_.budget(), budget_wanted_)) return false;
   budget_wanted_ = 0;
   if (slot == nullptr) return true;  // refused meanwhile
   if (in_turn_) return true;         // it did not have to wait
-  if (head_.expect_continue) out_of(*slot) += "HTTP/1.1 100 Continue\r\n\r\n";
+  if (head_.expect_continue) line_.out_of(*slot) += "HTTP/1.1 100 Continue\r\n\r\n";
   server_.links().mark_dirty(*this);
   return true;
 }
 
 void Connection::on_request() {
-  Slot* slot = find(receiving_);
+  Slot* slot = line_.find(receiving_);
   if (slot != nullptr) {
     slot->held_bytes = static_cast<std::size_t>(parser_->body_bytes());
     held_bytes_ += slot->held_bytes;
@@ -304,33 +284,11 @@ void Connection::on_request() {
   sink_.reset();
 }
 
-void Connection::on_bad(const RequestParser::Step& step) {
-  switch (step.state) {
-    case RequestParser::State::head_too_large:
-      return refuse_rest(413, fail(Code::too_large, "the header of the request is too large",
-                                   fmt::format("at most {} bytes are allowed", kHeadBytesMax)));
-    case RequestParser::State::body_too_large: {
-      const Body& body = server_.router().route(route_).body;
-      if (body.kind == Body::Kind::none) {
-        return refuse_rest(400, fail(Code::bad_request, "this call takes no body", "send none"));
-      }
-      return refuse_rest(413, too_large(body.bytes_max));
-    }
-    case RequestParser::State::bad_coding:
-      return refuse_rest(501, fail(Code::unsupported, "this transfer coding is not spoken here",
-                                   "send Transfer-Encoding: chunked, or a Content-Length"));
-    default:
-      return refuse_rest(
-          400, fail(Code::bad_request, fmt::format("this is not HTTP/1.1: {}", step.error),
-                    "see RFC 9112; this connection is closed"));
-  }
-}
-
 // The rest of the request will not come, or cannot be read.
 void Connection::refuse_rest(int status, const base::Error& error) {
   give_up_ = true;
   last_request_ = true;
-  Slot* slot = receiving_ == 0 ? &add_slot() : find(receiving_);
+  Slot* slot = receiving_ == 0 ? &line_.add() : line_.find(receiving_);
   if (slot == nullptr) return;  // refused already
   slot->close_after = true;
   Exchange(server_, *this, *slot).refuse_with(status, error);
@@ -358,21 +316,10 @@ void Connection::on_end_of_input() {
 // --- Writing ---
 
 Connection::Sent Connection::send_out() {
-  const std::size_t sent = send(std::string_view(out_).substr(out_sent_));
+  const std::size_t sent = send(line_.unsent());
   if (sent > 0) quiet_sweeps_ = 0;
-  out_sent_ += sent;
-  if (out_sent_ < out_.size()) {
-    // Keeps the rest short to move, without moving it for each small write.
-    if (out_sent_ > kReadBytes) {
-      out_.erase(0, out_sent_);
-      out_sent_ = 0;
-    }
-    return Sent::blocked;
-  }
-  out_.clear();
-  out_sent_ = 0;
-  if (out_.capacity() > kOutBytesMax) out_.shrink_to_fit();
-  return Sent::all;
+  line_.sent(sent);
+  return line_.unsent().empty() ? Sent::all : Sent::blocked;
 }
 
 Connection::Sent Connection::send_range(Slot& slot) {
@@ -393,19 +340,20 @@ Connection::Sent Connection::send_range(Slot& slot) {
 
 Connection::Sent Connection::send_source(Slot& slot) {
   constexpr std::string_view kNoSize = "00000000\r\n";  // of a chunk, in hex
-  const std::size_t start = out_.size();
+  std::string& out = line_.out();
+  const std::size_t start = out.size();
   const auto piece = static_cast<std::size_t>(
       std::min<std::uint64_t>({slot.source_left, kSourceBytes, kSourceTurnBytes}));
-  if (slot.chunks) out_ += kNoSize;
-  const std::size_t from = out_.size();
-  const Source::Next next = slot.source->read(out_, piece);
-  const std::size_t got = out_.size() - from;
+  if (slot.chunks) out += kNoSize;
+  const std::size_t from = out.size();
+  const Source::Next next = slot.source->read(out, piece);
+  const std::size_t got = out.size() - from;
   if (slot.chunks) {
     if (got > 0) {
-      out_.replace(start, 8, fmt::format("{:08x}", got));
-      out_ += "\r\n";
+      out.replace(start, 8, fmt::format("{:08x}", got));
+      out += "\r\n";
     } else {
-      out_.resize(start);
+      out.resize(start);
     }
   }
   // More than was promised would be read as the next reply.
@@ -417,7 +365,7 @@ Connection::Sent Connection::send_source(Slot& slot) {
   }
   if (promised) slot.source_left -= got;
   if (next == Source::Next::end || slot.source_left == 0) {
-    if (slot.chunks) out_ += "0\r\n\r\n";
+    if (slot.chunks) out += "0\r\n\r\n";
     finished(slot);
     return Sent::all;
   }
@@ -429,24 +377,25 @@ void Connection::flush() {
   if (hung_up() && (watched_ > 0 || events_ > 0)) return close();
   for (std::size_t turn_bytes = 0;;) {
     if (cut_) return close();
-    const std::size_t before = out_.size() - out_sent_;
+    const std::size_t before = line_.unsent().size();
     if (send_out() == Sent::blocked) return broken() ? close() : void();
     turn_bytes += before;
-    if (slots_.empty()) break;
-    Slot& front = slots_.front();
+    if (line_.empty()) break;
+    Slot& front = line_.front();
     if (!front.source && !front.file) break;
     if (turn_bytes >= kSourceTurnBytes) return server_.links().flush_later(*this);
     const Sent sent = front.file ? send_range(front) : send_source(front);
     if (broken()) return close();
     if (sent == Sent::later) return server_.links().flush_later(*this);
     // A source that waits may have given something first.
-    if (sent == Sent::blocked && out_.empty() && !cut_) return;
+    if (sent == Sent::blocked && line_.out().empty() && !cut_) return;
   }
-  if (slots_.empty() && (last_request_ || stage_ == Stage::ended)) return linger();
-  if (events_ > 0 && slots_.front().events && slots_.front().extra) {
-    return slots_.front().extra->on_drained();
+  if (line_.empty() && (last_request_ || stage_ == Stage::ended)) return linger();
+  if (events_ > 0 && line_.front().events && line_.front().extra) {
+    return line_.front().extra->on_drained();
   }
-  resume();
+  // Back-pressure is over: first what was read already, then more.
+  if (stalled_ && !in_turn_ && may_parse()) on_data({});
 }
 
 // Closing with unread input would reset the connection, and the other side might lose the reply.
@@ -470,14 +419,14 @@ void Connection::sweep() {
     if (quiet_sweeps_ > sweeps_of(kLingerTime) || span_sweeps_ > sweeps_of(kLingerTimeMax)) close();
     return;
   }
-  const bool file_waits = !slots_.empty() && slots_.front().file.has_value();
-  if (out_sent_ < out_.size() || file_waits) {
+  const bool file_waits = !line_.empty() && line_.front().file.has_value();
+  if (!line_.unsent().empty() || file_waits) {
     if (quiet_sweeps_ > sweeps_of(kWriteTime)) close();
     return;
   }
   if (events_ > 0) {
-    if (quiet_sweeps_ >= sweeps_of(kPingEvery) && slots_.front().events) {
-      out_ += ":\n\n";
+    if (quiet_sweeps_ >= sweeps_of(kPingEvery) && line_.front().events) {
+      line_.out() += ":\n\n";
       flush();
     }
     return;
@@ -498,7 +447,7 @@ void Connection::sweep_reading() {
   } else if (parser_ || !in_.empty()) {
     slow = span_sweeps_ > sweeps_of(kHeadTime);
   } else {
-    if (slots_.empty() && quiet_sweeps_ > sweeps_of(kIdleTime)) close();
+    if (line_.empty() && quiet_sweeps_ > sweeps_of(kIdleTime)) close();
     return;
   }
   if (!slow) return;
@@ -511,7 +460,7 @@ void Connection::sweep_reading() {
 
 void Connection::close_when_idle() {
   last_request_ = true;
-  if (watched_ > 0 || events_ > 0 || (slots_.empty() && out_.empty())) close();
+  if (watched_ > 0 || events_ > 0 || (line_.empty() && line_.out().empty())) close();
 }
 
 void Connection::close() {
@@ -521,7 +470,7 @@ void Connection::close() {
   events_ = 0;
   watched_ = 0;
   close_channel();
-  slots_.clear();  // what exchanges keep goes now, not when this object does
+  line_.clear();  // what exchanges keep goes now, not when this object does
   server_.remove_soon(id);
 }
 

@@ -6,7 +6,6 @@
 //
 // Thread: loop. When it is closed the server deletes it, once the handler that runs now is over.
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +13,7 @@
 
 #include "http/exchange.h"
 #include "http/parser.h"
+#include "http/reply_line.h"
 #include "http/router.h"
 #include "net/link.h"
 
@@ -24,18 +24,14 @@ class Connection final : public net::Link {
   Connection(Server& server, net::Arrival&& arrival);
 
   [[nodiscard]] const net::Caller& who() const { return who_; }
-  // The slot of a request that is not answered yet; null when it is.
-  [[nodiscard]] Slot* find(std::uint64_t request);
+  [[nodiscard]] ReplyLine& line() { return line_; }
 
   // --- For Exchange ---
   // Decides what becomes of the body when its reply comes before it.
   void before_reply(Slot& slot);
-  [[nodiscard]] std::string& out_of(Slot& slot);  // where the bytes of its reply go
-  void finished(Slot& slot);                      // its reply is complete
-  void begin_source(Slot& slot);
+  void finished(Slot& slot);  // its reply is complete
   void begin_events(Slot& slot);
   void write_events(Slot& slot, std::string_view text);
-  [[nodiscard]] std::size_t unsent(const Slot& slot) const;
   void watch(Slot& slot, bool on);
   void go_on(Slot& slot);
   // The reply cannot go on: closes at the next flush.
@@ -62,15 +58,12 @@ class Connection final : public net::Link {
   void read() override;
   [[nodiscard]] bool may_parse() const;
   void on_data(std::string_view data);
-  void resume();
   [[nodiscard]] std::size_t parse(std::string_view data);
   void on_head();
   void begin_body(Slot& slot);
   void on_request();
-  void on_bad(const RequestParser::Step& step);
   void refuse_rest(int status, const base::Error& error);
   void on_end_of_input();
-  [[nodiscard]] Slot& add_slot();
   [[nodiscard]] Request request() const;
 
   // --- Writing ---
@@ -80,7 +73,6 @@ class Connection final : public net::Link {
   [[nodiscard]] Sent send_out();
   [[nodiscard]] Sent send_source(Slot& slot);
   [[nodiscard]] Sent send_range(Slot& slot);
-  void advance();
   void linger();
   void close();
   void sweep_reading();
@@ -112,10 +104,7 @@ class Connection final : public net::Link {
   std::size_t budget_wanted_ = 0;  // waits for so much
 
   std::string in_;  // bytes that are not parsed yet
-  std::string out_;
-  std::size_t out_sent_ = 0;
-  std::deque<Slot> slots_;
-  std::uint64_t next_request_ = 1;
+  ReplyLine line_;
   std::size_t held_bytes_ = 0;
 };
 

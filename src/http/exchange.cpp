@@ -15,7 +15,7 @@ std::string& Exchange::begin_reply(int status, std::string_view content_type,
   RQ_CHECK(!slot_.begun);
   connection_.before_reply(slot_);
   slot_.begun = true;
-  std::string& out = connection_.out_of(slot_);
+  std::string& out = connection_.line().out_of(slot_);
   append_status_line(out, status);
   out += server_.date_line();
   if (!content_type.empty()) {
@@ -71,7 +71,8 @@ void Exchange::reply_file(int status, std::string_view content_type, FileRange f
   begin_reply(status, content_type, file.bytes, fields);
   if (slot_.head_only || file.bytes == 0) return connection_.finished(slot_);
   slot_.file.emplace(std::move(file));
-  connection_.begin_source(slot_);
+  slot_.alone = true;
+  server_.links().mark_dirty(connection_);
 }
 
 void Exchange::reply_source(int status, std::string_view content_type,
@@ -83,7 +84,8 @@ void Exchange::reply_source(int status, std::string_view content_type,
   if (slot_.head_only || (length && *length == 0)) return connection_.finished(slot_);
   slot_.source_left = length.value_or(UINT64_MAX);
   slot_.source = std::move(source);
-  connection_.begin_source(slot_);
+  slot_.alone = true;
+  server_.links().mark_dirty(connection_);
 }
 
 void Exchange::begin_events() {
@@ -99,7 +101,7 @@ void Exchange::end() {
   server_.links().schedule_flush();
 }
 
-std::size_t Exchange::backlog() const { return connection_.unsent(slot_); }
+std::size_t Exchange::backlog() const { return connection_.line().unsent(slot_); }
 
 void Exchange::watch_peer() { connection_.watch(slot_, true); }
 

@@ -71,7 +71,7 @@ class Server final : private net::LinkMaker {
   void with(const ExchangeId& id, Then&& then) {
     Connection* found = connection(id.connection);
     if (found == nullptr) return;
-    Slot* slot = found->find(id.request);
+    Slot* slot = found->line().find(id.request);
     if (slot == nullptr) return;
     Exchange exchange(*this, *found, *slot);
     std::forward<Then>(then)(exchange);

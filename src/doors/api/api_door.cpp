@@ -144,16 +144,4 @@ void ApiDoor::give_back(const std::vector<core::Message>& messages) {
   desk().submit({.door = door_number(), .connection = 0, .request = 0}, std::move(finish));
 }
 
-const std::string* ApiDoor::queue_name(core::QueueId id) const {
-  const auto found = queue_names_.find(id);
-  return found == queue_names_.end() ? nullptr : &found->second;
-}
-
-void ApiDoor::learn_queues(const core::QueuesListed& listed) {
-  queue_names_.clear();
-  for (const core::QueueShown& shown : listed.queues) {
-    queue_names_.emplace(shown.queue.id, shown.queue.name);
-  }
-}
-
 }  // namespace rq::doors::api

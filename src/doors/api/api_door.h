@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -79,12 +78,6 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
     });
   }
 
-  // Leases whose client is gone go back at once: nothing shall wait for their end.
-  void give_back(const std::vector<core::Message>& messages);
-  // The name of a queue by its id, which is never given twice. Null when it is not known yet.
-  [[nodiscard]] const std::string* queue_name(core::QueueId id) const;
-  void learn_queues(const core::QueuesListed& listed);
-
  private:
   [[nodiscard]] std::optional<base::Error> admit(const http::Head& head,
                                                  const net::Caller& caller) override;
@@ -94,6 +87,7 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   void append_error(std::string& body, const base::Error& error) const override;
   [[nodiscard]] std::string_view error_type() const override { return "application/json"; }
 
+  void give_back(const std::vector<core::Message>& messages);
   [[nodiscard]] base::Result<void> listen_to_address();
   [[nodiscard]] bool host_allowed(std::string_view host) const;
 
@@ -106,7 +100,6 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   core::Boot boot_ = 0;
   std::string bound_address_;
   std::vector<std::string> hosts_;
-  std::unordered_map<core::QueueId, std::string> queue_names_;
   std::string scratch_;
   http::Server server_;  // last: what its exchanges keep uses all of the above
 };

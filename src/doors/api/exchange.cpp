@@ -68,9 +68,10 @@ void Exchange::ask_waiting(core::Command&& command, Renderer render) {
 
 void Exchange::submit(core::Command&& command) {
   const ExchangeId who = id();
-  door_.desk().submit(
-      {.door = door_.door_number(), .connection = who.connection, .request = who.request},
-      std::move(command));
+  core::Ticket ticket{
+      .door = door_.door_number(), .connection = who.connection, .request = who.request};
+  if (caller().uid) ticket.caller_uid = *caller().uid;
+  door_.desk().submit(ticket, std::move(command));
 }
 
 bool Exchange::post_lookup(pipeline::Readers::Lookup lookup) {
