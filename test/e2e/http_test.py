@@ -96,8 +96,10 @@ def test_put_and_show(s):
           ('que', 'none', None, None, None), 'absent values are null')
     equal(s.get(f"/v1/messages/{done['seq']}").json, m, 'by number')
     equal(s.get('/v1/messages/key:order%2F7').json, m, 'by key')
-    r = s.post('/v1/queues/mail/messages', {'payload': 'other', 'key': 'order/7'})
-    equal((r.status, r.json['repeated'], r.json['seq']), (200, True, done['seq']), 'a repeat')
+    r = s.post('/v1/queues/mail/messages', fields)
+    equal((r.status, r.json.get('repeated'), r.json.get('seq')), (200, True, done['seq']), 'a repeat')
+    equal(s.post('/v1/queues/mail/messages', {'payload': 'other', 'key': 'order/7'}).code, 'exists',
+          'another message with that key')
     raw = bytes(range(256))
     r = s.post('/v1/queues/mail/messages?param1=p&priority=-3&tags=a,b&delay_s=5&headers={"h":"v"}',
                raw, headers={'Content-Type': 'application/x-thing; v=1'})
@@ -120,7 +122,7 @@ def test_put_and_show(s):
 def test_many(s):
     s.put('/v1/queues/many')
     r = s.post('/v1/queues/many/messages', [{'payload': str(i)} for i in range(5)]
-               + [{'pay': 1}, {'payload': 'last', 'key': 'k'}, {'key': 'k'}])
+               + [{'pay': 1}, {'payload': 'last', 'key': 'k'}, {'payload': 'last', 'key': 'k'}])
     items = r.json['items']
     equal((r.status, len(items)), (200, 8), 'an array')
     equal([i['error']['code'] for i in items if 'error' in i], ['unknown_field'], 'one refused')
