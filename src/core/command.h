@@ -69,7 +69,7 @@ struct Reserve {
   // there is is told at once, and the others (from its number on) are answered later.
   bool each = false;
   std::optional<Instant> wait_until;  // absent: do not wait. Instant::max(): for ever
-  Millis margin{0};  // above 0: nor longer than this before a lease of the connection ends
+  Millis lease_guard{0};  // above 0: nor longer than till so long before a lease of the connection ends
   std::string worker;
   std::optional<Millis> lease;
   LeaseEnd end = LeaseEnd::deadline;
@@ -127,7 +127,7 @@ struct Finish {
     std::optional<std::string> result;
     std::string post_mortem;               // JSON object; may be empty
     Millis delay{0};                       // resend, release
-    std::optional<std::int64_t> priority;  // release, bury
+    std::optional<std::int64_t> priority;  // release, hold
     bool remove = false;  // the message goes, whatever the retention
   };
   std::vector<Item> items;

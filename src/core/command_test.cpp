@@ -25,9 +25,9 @@ TEST(MessagesOf, ACommandAboutManyCountsEach) {
   Reserve reserve;
   reserve.limit = 7;
   EXPECT_EQ(messages_of(std::move(reserve)), 7U);
-  RunEarly kick;
-  kick.bound = 8;
-  EXPECT_EQ(messages_of(std::move(kick)), 8U);
+  RunEarly early;
+  early.bound = 8;
+  EXPECT_EQ(messages_of(std::move(early)), 8U);
 }
 
 TEST(MessagesOf, AnyOtherCommandCountsOne) {
@@ -41,7 +41,7 @@ TEST(MessagesOf, AnyOtherCommandCountsOne) {
 }
 
 TEST(MessagesOf, AQueueMayTakeAllOfItsMessagesAlong) {
-  EXPECT_EQ(messages_of(DeleteQueue{}), static_cast<std::size_t>(base::kSweepMax));
+  EXPECT_EQ(messages_of(DeleteQueue{}), static_cast<std::size_t>(static_cast<std::size_t>(kStepMax)));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #pragma once
-// The message: the unit of work, with every field that RQ, Resque and qless need.
+// The message: the unit of work, with every field that RQ and its relatives need.
 #include <cstdint>
 #include <memory>
 #include <optional>

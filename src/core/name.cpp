@@ -16,7 +16,7 @@ using base::Code;
 using base::fail;
 using base::kNameBytesMax;
 
-constexpr std::string_view kTubeOnly = "+/;$()";  // allowed in a tube, written %XX in a queue name
+constexpr std::string_view kEscaped = "+/;$()";  // written %XX in a queue name
 
 bool plain(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-' ||
@@ -47,7 +47,7 @@ base::Error bad(std::string_view kind, std::string_view name, std::string_view w
 char unescape(std::string_view name, std::size_t at) {
   if (at + 2 >= name.size()) return 0;
   for (const char c : std::string_view{"+/;$()."}) {
-    if (c == '.' && at != 0) continue;  // allowed as it is: two names must not mean one tube
+    if (c == '.' && at != 0) continue;  // allowed as it is: two names must not mean the same
     if (name.substr(at, 3) == fmt::format("%{:02X}", static_cast<unsigned char>(c))) return c;
   }
   return 0;
@@ -85,37 +85,37 @@ base::Result<void> check_worker_name(std::string_view name) {
   return check("worker", name, "@/", false);
 }
 
-base::Result<std::string> queue_name_of_tube(std::string_view tube) {
+base::Result<std::string> escaped_queue_name(std::string_view text) {
   std::string name;
-  name.reserve(tube.size());
-  for (std::size_t i = 0; i < tube.size(); ++i) {
-    const char c = tube[i];
-    if (kTubeOnly.find(c) != std::string_view::npos || (c == '.' && i == 0)) {
+  name.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (kEscaped.find(c) != std::string_view::npos || (c == '.' && i == 0)) {
       name += fmt::format("%{:02X}", static_cast<unsigned char>(c));
     } else if (plain(c)) {
       name += c;
     } else {
-      return bad("tube", tube, fmt::format("'{}' is not allowed in a name", shown({&c, 1})));
+      return bad("queue", text, fmt::format("'{}' is not allowed in a name", shown({&c, 1})));
     }
   }
-  if (auto ok = check("tube", name, {}, true); !ok) return std::move(ok).error();
+  if (auto ok = check("queue", name, {}, true); !ok) return std::move(ok).error();
   return name;
 }
 
-std::string tube_of_queue_name(std::string_view queue) {
-  std::string tube;
-  tube.reserve(queue.size());
+std::string unescaped_queue_name(std::string_view queue) {
+  std::string text;
+  text.reserve(queue.size());
   for (std::size_t i = 0; i < queue.size(); ++i) {
     if (queue[i] == '%') {
       if (const char c = unescape(queue, i); c != 0) {
-        tube += c;
+        text += c;
         i += 2;
         continue;
       }
     }
-    tube += queue[i];
+    text += queue[i];
   }
-  return tube;
+  return text;
 }
 
 }  // namespace rq::core

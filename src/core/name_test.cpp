@@ -11,33 +11,33 @@
 namespace rq::core {
 namespace {
 
-const std::string kTubeLetters =
+const std::string kLetters =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-+/;.$_()";
 
-rc::Gen<std::string> tubes() {
+rc::Gen<std::string> foreign_names() {
   return rc::gen::suchThat(
-      rc::gen::container<std::string>(rc::gen::elementOf(kTubeLetters)), [](const std::string& t) {
+      rc::gen::container<std::string>(rc::gen::elementOf(kLetters)), [](const std::string& t) {
         return !t.empty() && t.front() != '-' && t.size() <= base::kNameBytesMax;
       });
 }
 
-RC_GTEST_PROP(Tube, BecomesAQueueNameAndComesBack, ()) {
-  const std::string tube = *tubes();
-  const auto queue = queue_name_of_tube(tube);
+RC_GTEST_PROP(EscapedName, IsAQueueNameAndComesBack, ()) {
+  const std::string name = *foreign_names();
+  const auto queue = escaped_queue_name(name);
   RC_ASSERT(queue.has_value());
   RC_ASSERT(check_queue_name(*queue).has_value());
-  RC_ASSERT(tube_of_queue_name(*queue) == tube);
+  RC_ASSERT(unescaped_queue_name(*queue) == name);
   RC_ASSERT(queue->find('/') == std::string::npos);
   RC_ASSERT(queue->front() != '.');
 }
 
-RC_GTEST_PROP(QueueName, OneThatIsAllowedIsOfExactlyOneTube, ()) {
+RC_GTEST_PROP(QueueName, OneThatIsAllowedStandsForExactlyOneName, ()) {
   const auto pieces = *rc::gen::nonEmpty(rc::gen::container<std::vector<std::string>>(
       rc::gen::element<std::string>("a", "Z", "9", ".", "-", "_", "%2E", "%2B", "%2F", "%28")));
   std::string name;
   for (const std::string& piece : pieces) name += piece;
   if (!check_queue_name(name)) return;
-  const auto back = queue_name_of_tube(tube_of_queue_name(name));
+  const auto back = escaped_queue_name(unescaped_queue_name(name));
   RC_ASSERT(back.has_value());
   RC_ASSERT(*back == name);
 }
@@ -85,11 +85,11 @@ TEST(QueueName, EveryByteIsEitherTakenOrNamed) {
   }
 }
 
-TEST(Tube, WhatIsNoTubeIsRefused) {
-  for (const char* tube : {"", "-a", "a b", "a%2Fb", "a\tb", "a,b"}) {
-    const auto refused = queue_name_of_tube(tube);
-    ASSERT_FALSE(refused) << tube;
-    EXPECT_EQ(refused.error().code, base::Code::bad_name) << tube;
+TEST(EscapedName, WhatIsAllowedNowhereIsRefused) {
+  for (const char* name : {"", "-a", "a b", "a%2Fb", "a\tb", "a,b"}) {
+    const auto refused = escaped_queue_name(name);
+    ASSERT_FALSE(refused) << name;
+    EXPECT_EQ(refused.error().code, base::Code::bad_name) << name;
   }
 }
 

@@ -122,7 +122,8 @@ struct Committed {
     deposed,  // somebody opened the store after us; nothing of it is there
   };
   What what = What::yes;
-  base::Error why{};  // unless yes
+  base::Error why{};    // unless yes
+  bool synced = false;  // all that was ever committed is on disk now
 };
 
 class Store {

@@ -40,7 +40,7 @@ Committed Engine::run(std::span<Envelope> batch, const Moment& moment, Outbox& o
   auto decided = opened_ ? decide_all(batch)
                          : Result<void>{base::fail(Code::unknown_outcome, "the store is not open",
                                                    "repeat the request; see the server's log")};
-  Committed committed = decided ? commit() : Committed{Committed::What::no, decided.error()};
+  Committed committed = decided ? commit() : Committed{Committed::What::no, decided.error(), false};
   if (committed.what != Committed::What::yes) {
     if (!decided && opened_) store_.abort();
     opened_ = false;
@@ -192,12 +192,9 @@ Result<void> Engine::fire_timers() {
 
 Committed Engine::commit() {
   desk_.ledger.save_counters();
-  const Sync sync = desk_.batch.sync;
-  Committed committed = store_.commit(sync);
-  if (committed.what == Committed::What::yes) {
-    shift_ = Millis{0};
-    if (sync == Sync::disk) ++desk_.syncs;
-  }
+  Committed committed = store_.commit(desk_.batch.sync);
+  if (committed.what == Committed::What::yes) shift_ = Millis{0};
+  if (committed.synced) ++desk_.syncs;
   return committed;
 }
 

@@ -36,10 +36,10 @@ bool tell_part(Desk& desk, Ticket& ticket, Reserve& reserve, Taken& taken) {
 // False: its time is over already.
 bool wait(Desk& desk, const Ticket& ticket, Reserve&& reserve, std::vector<QueueId>&& queues) {
   if (!reserve.wait_until) return false;
-  if (reserve.margin > Millis{0}) {
+  if (reserve.lease_guard > Millis{0}) {
     const Instant end = desk.connections.first_end(connection_of(ticket));
     if (end != Instant::max()) {
-      reserve.wait_until = std::min(*reserve.wait_until, end - reserve.margin);
+      reserve.wait_until = std::min(*reserve.wait_until, end - reserve.lease_guard);
     }
   }
   if (*reserve.wait_until <= desk.batch.now) return false;

@@ -257,16 +257,18 @@ def test_put(server):
     for args, said in ((('in', '@/no/such'), '/no/such'), (('in', 'a', '--file', str(file)), '--file')):
         ran = rq('put', *args)
         checks.that(ran.code in (2, 3) and said in ran.err, f'put {args}: {ran}')
-    b = put('all', '--priority', '-5', '--key', 'k/ 1', '--tag', 'x', '--tag', 'y', '--param1', 'one',
-            '--param4', 'four', '--header', 'h=v=w', '--src', 'shop', '--delay', '90m',
-            '--retries', '2', '--timeout', '1m', '--content-type', 'text/plain')
+    all_fields = ('all', '--priority', '-5', '--key', 'k/ 1', '--tag', 'x', '--tag', 'y', '--param1',
+                  'one', '--param4', 'four', '--header', 'h=v=w', '--src', 'shop', '--delay', '90m',
+                  '--retries', '2', '--timeout', '1m', '--content-type', 'text/plain')
+    b = put(*all_fields)
     m = message('key:k/ 1')
     wanted = {'id': b, 'state': 'scheduled', 'priority': -5, 'key': 'k/ 1', 'tags': ['x', 'y'],
               'param1': 'one', 'param4': 'four', 'headers': {'h': 'v=w'}, 'src': 'shop',
               'retries': 2, 'timeout_s': 60, 'content_type': 'text/plain'}
     checks.equal({k: m[k] for k in wanted}, wanted, 'all fields')
-    again = ok(rq('put', 'in', 'other', '--key', 'k/ 1', '--json'), 'the key again').json
+    again = ok(rq('put', 'in', *all_fields, '--json'), 'the key again').json
     checks.that(again['id'] == b and again['repeated'] is True, f'finds the first: {again}')
+    refused(rq('put', 'in', 'other', '--key', 'k/ 1'), 'exists', 4, 'the key of another message', 'payload')
     c = put('later', '--at', '2099-01-01T00:00:00Z')
     checks.equal(message(c)['due'], '2099-01-01T00:00:00.000Z', '--at')
     refused(rq('put', 'in', 'x', '--at', '08:00', '--delay', '1s'), 'bad_value', 2, 'both',

@@ -39,8 +39,7 @@ TEST(PutReader, ReadsTheSameInAnyPieces) {
 TEST(PutReader, APayloadOfJsonIsCarriedAsItCame) {
   constexpr std::string_view kJson = R"({"a" :[19.99,123456789012345678901234567890, "x"]})";
   for (std::size_t piece = 1; piece < 20; ++piece) {
-    const auto put =
-        read("{\"payload_json\": " + std::string(kJson) + " ,\"priority\":3}", piece);
+    const auto put = read("{\"payload_json\": " + std::string(kJson) + " ,\"priority\":3}", piece);
     ASSERT_TRUE(put) << put.error().message;
     EXPECT_EQ(put->message.payload, kJson);
     EXPECT_EQ(put->message.detail_or_default().content_type, "application/json");

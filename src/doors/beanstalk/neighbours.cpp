@@ -46,7 +46,7 @@ core::Reserve Neighbours::take_reserves() {
   command.limit = std::exchange(reserves_, 0);
   command.each = true;
   command.wait_until = reserve_until_;
-  command.margin = kSafetyMargin;
+  command.lease_guard = kSafetyMargin;
   command.end = core::LeaseEnd::connection;
   command.make_queue = true;
   return command;

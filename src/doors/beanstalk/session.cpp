@@ -274,7 +274,7 @@ void Session::look(const Request& request) {
       command = core::ListQueues{};
       break;
     case Verb::stats_tube: {
-      auto queue = core::queue_name_of_tube(request.tube);
+      auto queue = core::escaped_queue_name(request.tube);
       if (!queue) return say(line_of(Complaint::bad_format));
       tube = request.tube;
       command = core::ShowQueue{std::move(*queue)};
@@ -290,7 +290,7 @@ void Session::look(const Request& request) {
 }
 
 void Session::pause_tube(const Request& request) {
-  auto queue = core::queue_name_of_tube(request.tube);
+  auto queue = core::escaped_queue_name(request.tube);
   if (!queue) return say(line_of(Complaint::bad_format));
   // A pause of no time still is one; it ends at once.
   const Millis lasts = std::max(delay_of(request.delay_s), Millis{1});

@@ -216,7 +216,7 @@ TEST_F(Sessions, ManyReservesThatGotSomeGoOnWaitingForTheOthers) {
 TEST_F(Sessions, AWaitEndsWhereTheLastSecondOfAJobInHandBegins) {
   reserve_one(1, seconds{10});
   send("reserve\r\n");
-  EXPECT_EQ(desk.command<core::Reserve>(0).margin, seconds{1});
+  EXPECT_EQ(desk.command<core::Reserve>(0).lease_guard, seconds{1});
   desk.time += seconds{9};
   answer(0, core::Reserved{});
   EXPECT_EQ(heard(), "DEADLINE_SOON\r\n");

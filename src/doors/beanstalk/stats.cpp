@@ -71,7 +71,7 @@ std::string stats_of_job(const core::Peeked& peeked, std::optional<Millis> queue
       std::max<std::int64_t>(0, message.attempts - message.losses - buries);
   Yaml yaml;
   yaml.entry("id", message.seq)
-      .quoted("tube", core::tube_of_queue_name(peeked.queue))
+      .quoted("tube", core::unescaped_queue_name(peeked.queue))
       .entry("state", state_word(message))
       .entry("pri", std::max<std::int64_t>(0, -message.priority))
       .entry("age", whole_seconds(now - message.created))
@@ -120,7 +120,7 @@ std::string stats_of_tube(const std::string& name, const Tube* tube, const core:
 std::string list_of_tubes(const core::QueuesListed& queues, const Tubes& tubes) {
   std::vector<std::string> names{"default"};
   for (const core::QueueShown& shown : queues.queues) {
-    names.push_back(core::tube_of_queue_name(shown.queue.name));
+    names.push_back(core::unescaped_queue_name(shown.queue.name));
   }
   tubes.each([&names](const Tube& tube) { names.push_back(tube.name); });
   // beanstalkd's own goes first, the others by name.

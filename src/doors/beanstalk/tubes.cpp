@@ -8,7 +8,7 @@ namespace rq::doors::beanstalk {
 
 base::Result<Tube*> Tubes::get(std::string_view name) {
   if (Tube* there = find(name)) return there;
-  RQ_TRY_ASSIGN(queue, core::queue_name_of_tube(name));
+  RQ_TRY_ASSIGN(queue, core::escaped_queue_name(name));
   auto tube = std::make_unique<Tube>();
   tube->name = name;
   tube->queue = std::move(queue);

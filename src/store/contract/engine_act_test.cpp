@@ -7,20 +7,21 @@
 namespace rq::store::contract {
 namespace {
 
-class Act : public EngineSuite {};
-class Cancel : public EngineSuite {};
-class Kill : public EngineSuite {};
-class Stop : public EngineSuite {};
-class Requeue : public EngineSuite {};
-class Retry : public EngineSuite {};
-class RunNow : public EngineSuite {};
-class Clone : public EngineSuite {};
-class Move : public EngineSuite {};
-class Priority : public EngineSuite {};
-class RunEarly : public EngineSuite {};
-class RunEarlyOne : public EngineSuite {};
-class Peek : public EngineSuite {};
-class Urgent : public EngineSuite {};
+class ActTest : public EngineSuite {};
+class CancelTest : public EngineSuite {};
+class KillTest : public EngineSuite {};
+class StopTest : public EngineSuite {};
+class RequeueTest : public EngineSuite {};
+class RetryTest : public EngineSuite {};
+class RunNowTest : public EngineSuite {};
+class CloneTest : public EngineSuite {};
+class MoveTest : public EngineSuite {};
+class PriorityTest : public EngineSuite {};
+class RunEarlyTest : public EngineSuite {};
+class OrderTest : public EngineSuite {};
+class RunEarlyOneTest : public EngineSuite {};
+class PeekTest : public EngineSuite {};
+class HighTest : public EngineSuite {};
 
 using core::Action;
 using core::Mark;
@@ -30,12 +31,12 @@ using core::StopRequest;
 
 // A message in every state that an operator may meet, in queue "q".
 struct Zoo {
-  Rig rig{GetParam()};
+  Rig rig;
   core::Seq prep = 0, scheduled = 0, que = 0, run = 0, done = 0, relayed = 0, err = 0,
             cancelled = 0;
   Message running;
 
-  Zoo() {
+  explicit Zoo(const Factory& factory) : rig(factory) {
     rig.define("q");
     rig.define("other");
     const auto ended = [&](Outcome outcome) {
@@ -64,7 +65,7 @@ struct Zoo {
 };
 
 // Every action on every state: where it leads, or that it is refused.
-TEST_P(Act, LeadsWhereTheTableSays) {
+TEST_P(ActTest, LeadsWhereTheTableSays) {
   using enum State;
   using Row = std::array<std::optional<State>, 8>;
   constexpr std::nullopt_t kNo = std::nullopt;
@@ -84,7 +85,7 @@ TEST_P(Act, LeadsWhereTheTableSays) {
       {Action::priority, {prep, scheduled, que, run, kNo, kNo, kNo, kNo}},
   };
   for (const auto& row : table) {
-    Zoo zoo;
+    Zoo zoo{GetParam()};
     for (std::size_t i = 0; i < row.to.size(); ++i) {
       const core::Seq seq = zoo.all()[i];
       const State before = zoo.rig.state(seq);
@@ -112,7 +113,7 @@ TEST_P(Act, LeadsWhereTheTableSays) {
   }
 }
 
-TEST_P(Act, OnManyAnswersEachAlone) {
+TEST_P(ActTest, OnManyAnswersEachAlone) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto a = rig.put("q");
@@ -126,8 +127,8 @@ TEST_P(Act, OnManyAnswersEachAlone) {
   EXPECT_EQ(done.items[3].error().code, Code::wrong_state) << "it is cancelled already";
 }
 
-TEST_P(Cancel, OfARunningMessageAsksItsWorkerToStop) {
-  Zoo zoo;
+TEST_P(CancelTest, OfARunningMessageAsksItsWorkerToStop) {
+  Zoo zoo{GetParam()};
   Rig& rig = zoo.rig;
   rig.notices.clear();
   ASSERT_TRUE(rig.act({.action = Action::cancel, .messages = {zoo.run}, .reason = "not wanted"}));
@@ -140,8 +141,8 @@ TEST_P(Cancel, OfARunningMessageAsksItsWorkerToStop) {
   EXPECT_EQ(rig.attempts(zoo.run).at(0).outcome, "cancelled");
 }
 
-TEST_P(Kill, EndsInErrWithItsMark) {
-  Zoo zoo;
+TEST_P(KillTest, EndsInErrWithItsMark) {
+  Zoo zoo{GetParam()};
   Rig& rig = zoo.rig;
   ASSERT_TRUE(rig.act(Action::kill, zoo.run));
   ASSERT_TRUE(rig.act(Action::cancel, zoo.run));
@@ -152,15 +153,15 @@ TEST_P(Kill, EndsInErrWithItsMark) {
   EXPECT_EQ(rig.attempts(zoo.run).at(0).outcome, "killed");
 }
 
-TEST_P(Kill, AWorkerThatWasQuickerIsBelieved) {
-  Zoo zoo;
+TEST_P(KillTest, AWorkerThatWasQuickerIsBelieved) {
+  Zoo zoo{GetParam()};
   ASSERT_TRUE(zoo.rig.act(Action::kill, zoo.run));
   EXPECT_EQ(*zoo.rig.finish(zoo.running, Outcome::done), State::done);
 }
 
-TEST_P(Stop, ThatNobodyAnswersTakesEffectWhenTheLeaseEnds) {
+TEST_P(StopTest, ThatNobodyAnswersTakesEffectWhenTheLeaseEnds) {
   for (const Action action : {Action::cancel, Action::kill}) {
-    Zoo zoo;
+    Zoo zoo{GetParam()};
     Rig& rig = zoo.rig;
     ASSERT_TRUE(rig.act(action, zoo.run));
     rig.crash();
@@ -171,8 +172,8 @@ TEST_P(Stop, ThatNobodyAnswersTakesEffectWhenTheLeaseEnds) {
   }
 }
 
-TEST_P(Requeue, TakesTheLeaseAway) {
-  Zoo zoo;
+TEST_P(RequeueTest, TakesTheLeaseAway) {
+  Zoo zoo{GetParam()};
   Rig& rig = zoo.rig;
   rig.notices.clear();
   ASSERT_TRUE(rig.act(Action::requeue, zoo.run));
@@ -184,7 +185,7 @@ TEST_P(Requeue, TakesTheLeaseAway) {
   EXPECT_EQ(again.lease->attempt, 2);
 }
 
-TEST_P(Retry, StartsAnewButAttemptsKeepTheirNumbers) {
+TEST_P(RetryTest, StartsAnewButAttemptsKeepTheirNumbers) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
@@ -200,14 +201,14 @@ TEST_P(Retry, StartsAnewButAttemptsKeepTheirNumbers) {
   EXPECT_EQ(rig.take_one("q").lease->attempt, 2);
 }
 
-TEST_P(RunNow, AScheduledMessageIsHadAtOnce) {
-  Zoo zoo;
+TEST_P(RunNowTest, AScheduledMessageIsHadAtOnce) {
+  Zoo zoo{GetParam()};
   ASSERT_TRUE(zoo.rig.act(Action::run_now, zoo.scheduled));
-  zoo.rig.take_one("q");
-  EXPECT_EQ(zoo.rig.take_one("q").seq, zoo.scheduled);
+  EXPECT_EQ(zoo.rig.take_one("q").seq, zoo.scheduled) << "before all that is due";
+  EXPECT_EQ(zoo.rig.take_one("q").seq, zoo.que);
 }
 
-TEST_P(RunNow, AWaitingMessageGoesBeforeOthersOfItsPriority) {
+TEST_P(RunNowTest, AWaitingMessageGoesBeforeOthersOfItsPriority) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
@@ -217,7 +218,7 @@ TEST_P(RunNow, AWaitingMessageGoesBeforeOthersOfItsPriority) {
   EXPECT_EQ(rig.take_one("q").seq, last);
 }
 
-TEST_P(Clone, IsANewMessageThatKnowsWhereItCameFrom) {
+TEST_P(CloneTest, IsANewMessageThatKnowsWhereItCameFrom) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.define("other");
@@ -244,8 +245,8 @@ TEST_P(Clone, IsANewMessageThatKnowsWhereItCameFrom) {
   EXPECT_EQ(rig.act(Action::clone, m.seq, "nowhere").error().code, Code::not_found);
 }
 
-TEST_P(Move, TakesItsCountsAlongAndServesWhoWaitsThere) {
-  Zoo zoo;
+TEST_P(MoveTest, TakesItsCountsAlongAndServesWhoWaitsThere) {
+  Zoo zoo{GetParam()};
   Rig& rig = zoo.rig;
   const auto waiting = rig.submit(rig.waiting_reserve({{.queue = "other"}}));
   rig.run();
@@ -265,8 +266,8 @@ TEST_P(Move, TakesItsCountsAlongAndServesWhoWaitsThere) {
   rig.expect_sound();
 }
 
-TEST_P(Move, IsRefusedWhereNothingIsTaken) {
-  Zoo zoo;
+TEST_P(MoveTest, IsRefusedWhereNothingIsTaken) {
+  Zoo zoo{GetParam()};
   Rig& rig = zoo.rig;
   EXPECT_EQ(rig.act(Action::move, zoo.que, "nowhere").error().code, Code::not_found);
   rig.ask<core::QueueShown>(core::SetAdmin{.queue = "other", .admin = core::Admin::drain});
@@ -274,7 +275,7 @@ TEST_P(Move, IsRefusedWhereNothingIsTaken) {
   EXPECT_TRUE(rig.act(Action::move, zoo.que, "q")) << "to where it is";
 }
 
-TEST_P(Priority, ReordersTheLine) {
+TEST_P(PriorityTest, ReordersTheLine) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto a = rig.put("q");
@@ -289,7 +290,7 @@ TEST_P(Priority, ReordersTheLine) {
   EXPECT_EQ(e.code, Code::bad_value);
 }
 
-TEST_P(RunEarly, TakesTheBuriedFirstAndThenTheDelayed) {
+TEST_P(RunEarlyTest, TakesTheHeldFirstAndThenTheScheduled) {
   Rig rig{GetParam()};
   rig.define("q");
   std::vector<core::Seq> buried;
@@ -314,29 +315,87 @@ TEST_P(RunEarly, TakesTheBuriedFirstAndThenTheDelayed) {
   EXPECT_EQ(rig.state(delayed), State::que);
   EXPECT_EQ(kick(10), 0);
   EXPECT_EQ(rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "nowhere", .bound = 1}).count, 0);
-  EXPECT_EQ(rig.counters("q").buried, 0);
+  EXPECT_EQ(rig.counters("q").held, 0);
   rig.expect_sound();
 }
 
-TEST_P(RunEarly, IsBoundedWhateverTheBoundSays) {
+TEST_P(RunEarlyTest, GoesOnOverSeveralBatchesAndTellsTheSum) {
+  constexpr std::int64_t kMessages = 2 * core::kStepMax + 500;
   Rig rig{GetParam()};
   rig.define("q");
-  for (std::int64_t i = 0; i <= base::kSweepMax; ++i) {
+  for (std::int64_t i = 0; i < kMessages; ++i) {
     core::Put put = Rig::put_of("q", "");
     put.delay = seconds{60};
     rig.submit(std::move(put));
   }
   rig.run();
-  const auto kick = [&] {
-    return rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "q", .bound = INT64_MAX}).count;
-  };
-  EXPECT_EQ(kick(), base::kSweepMax);
-  EXPECT_EQ(kick(), 1);
-  EXPECT_EQ(kick(), 0);
+  const auto early = rig.submit(core::RunEarly{.queue = "q", .bound = INT64_MAX}, 5);
+  const auto behind = rig.submit(core::ShowQueue{.queue = "q"}, 5);
+  const auto other = rig.submit(core::ShowQueue{.queue = "q"}, 6);
+  rig.run();
+  EXPECT_FALSE(rig.answered(early));
+  EXPECT_FALSE(rig.answered(behind)) << "its connection stays behind it";
+  EXPECT_EQ(rig.reply<core::QueueShown>(other).queue.counters.in(State::que), core::kStepMax);
+  rig.run();
+  EXPECT_FALSE(rig.answered(early));
+  rig.pass(Millis{0});
+  EXPECT_EQ(rig.reply<core::RunEarlyDone>(early).count, kMessages);
+  EXPECT_EQ(rig.reply<core::QueueShown>(behind).queue.counters.in(State::que), kMessages);
+  EXPECT_EQ(rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "q", .bound = 5}).count, 0);
+  rig.expect_sound();
 }
 
-TEST_P(RunEarlyOne, OnlyWhatIsBuriedOrDelayed) {
-  Zoo zoo;
+// faults.md A5
+TEST_P(OrderTest, TheSmallestDueGoesFirstWithinAPriority) {
+  Rig rig{GetParam()};
+  rig.define("q");
+  rig.ask<core::QueueShown>(core::SetAdmin{.queue = "q", .admin = core::Admin::pause, .lasts = {}});
+  const auto due = [&](Millis before, std::int64_t priority = 0) {
+    core::Put p = Rig::put_of("q");
+    p.due = rig.now - before;
+    p.priority = priority;
+    return rig.ask<core::PutDone>(std::move(p)).seq;
+  };
+  const auto now = due(Millis{0});
+  const auto hundred = due(seconds{100});
+  const auto two_hundred = due(seconds{200});
+  const auto high = due(Millis{0}, 1);
+  const auto last = due(Millis{0});
+  rig.crash();
+  rig.ask<core::QueueShown>(core::SetAdmin{.queue = "q", .admin = core::Admin::up, .lasts = {}});
+  std::vector<core::Seq> got;
+  for (const Message& m : rig.take("q", 10)) got.push_back(m.seq);
+  EXPECT_EQ(got, (std::vector{high, two_hundred, hundred, now, last}));
+}
+
+TEST_P(OrderTest, WhatComesBackAtOnceKeepsItsPlace) {
+  Rig rig{GetParam()};
+  rig.define("q");
+  const auto first = rig.put("q");
+  rig.now += seconds{1};
+  const auto second = rig.put("q");
+  const Message m = rig.take_one("q");
+  ASSERT_EQ(m.seq, first);
+  rig.now += seconds{1};
+  ASSERT_TRUE(rig.finish(m, Outcome::release));
+  EXPECT_EQ(rig.take_one("q").seq, first);
+  EXPECT_EQ(rig.take_one("q").seq, second);
+}
+
+TEST_P(OrderTest, OfAQueueMadeOnDemandIsTheNumberAlone) {
+  Rig rig{GetParam()};
+  core::Put later = Rig::put_of("t");
+  later.make_queue = true;
+  later.delay = seconds{10};
+  const auto first = rig.ask<core::PutDone>(std::move(later)).seq;
+  const auto second = rig.put("t");
+  rig.pass(seconds{10});
+  EXPECT_EQ(rig.take_one("t").seq, first) << "due later, put first";
+  EXPECT_EQ(rig.take_one("t").seq, second);
+}
+
+TEST_P(RunEarlyOneTest, OnlyWhatIsHeldOrScheduled) {
+  Zoo zoo{GetParam()};
   Rig& rig = zoo.rig;
   rig.ask<core::Ok>(core::RunEarlyOne{.seq = zoo.scheduled});
   EXPECT_EQ(rig.state(zoo.scheduled), State::que);
@@ -346,8 +405,8 @@ TEST_P(RunEarlyOne, OnlyWhatIsBuriedOrDelayed) {
   EXPECT_EQ(rig.refused(core::RunEarlyOne{.seq = 999}).code, Code::not_found);
 }
 
-TEST_P(Peek, ShowsTheNextOfEachKindAndTakesNothing) {
-  Zoo zoo;
+TEST_P(PeekTest, ShowsTheNextOfEachKindAndTakesNothing) {
+  Zoo zoo{GetParam()};
   Rig& rig = zoo.rig;
   const auto peek = [&](core::PeekWhat what) {
     return rig.ask<core::Peeked>(core::Peek{.what = what, .queue = "q"});
@@ -366,59 +425,60 @@ TEST_P(Peek, ShowsTheNextOfEachKindAndTakesNothing) {
   EXPECT_EQ(rig.state(zoo.que), State::que);
 }
 
-// What is in que with a priority above -1024: beanstalkd's urgent jobs, with one below 1024.
-TEST_P(Urgent, FollowsStateAndPriority) {
+// What is in que with a priority above -1024: beanstalkd's high jobs, with one below 1024.
+TEST_P(HighTest, FollowsStateAndPriority) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.define("other");
-  const auto urgent = [&rig] { return rig.counters("q").urgent; };
+  const auto high = [&rig] { return rig.counters("q").high; };
   const auto prioritise = [&rig](core::Seq seq, std::int64_t priority) {
     return rig.act({.action = Action::priority, .messages = {seq}, .priority = priority});
   };
   rig.put("q", -1024);
-  EXPECT_EQ(urgent(), 0);
+  EXPECT_EQ(high(), 0);
   const auto seq = rig.put("q", -1023);
   const auto plain = rig.put("q", std::int64_t{0});
-  EXPECT_EQ(urgent(), 2);
+  EXPECT_EQ(high(), 2);
 
   const Message taken = rig.take_one("q");
   ASSERT_EQ(taken.seq, plain);
-  EXPECT_EQ(urgent(), 1);
+  EXPECT_EQ(high(), 1);
   ASSERT_TRUE(
       rig.finish({.token = Rig::token_of(taken), .outcome = Outcome::release, .priority = -5000}));
-  EXPECT_EQ(urgent(), 1) << "released with a low priority";
+  EXPECT_EQ(high(), 1) << "released with a low priority";
   ASSERT_TRUE(prioritise(plain, 7));
-  EXPECT_EQ(urgent(), 2);
+  EXPECT_EQ(high(), 2);
   ASSERT_TRUE(prioritise(plain, -1024));
-  EXPECT_EQ(urgent(), 1);
-  ASSERT_TRUE(rig.act(Action::run_now, plain));
-  EXPECT_EQ(urgent(), 2) << "hurried past the bound";
+  EXPECT_EQ(high(), 1);
+  ASSERT_TRUE(prioritise(plain, -1023));
+  EXPECT_EQ(high(), 2);
   rig.expect_sound();
 
   ASSERT_TRUE(rig.act(Action::move, seq, "other"));
-  EXPECT_EQ(urgent(), 1);
-  EXPECT_EQ(rig.counters("other").urgent, 1);
+  EXPECT_EQ(high(), 1);
+  EXPECT_EQ(rig.counters("other").high, 1);
   ASSERT_TRUE(rig.act(Action::remove, seq));
-  EXPECT_EQ(rig.counters("other").urgent, 0);
+  EXPECT_EQ(rig.counters("other").high, 0);
   rig.crash();
-  EXPECT_EQ(urgent(), 1) << "after a crash";
+  EXPECT_EQ(high(), 1) << "after a crash";
   rig.expect_sound();
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, Act, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Cancel, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Kill, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Stop, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Requeue, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Retry, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, RunNow, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Clone, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Move, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Priority, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, RunEarly, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, RunEarlyOne, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Peek, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Urgent, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, ActTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, CancelTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, KillTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, StopTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, RequeueTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, RetryTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, RunNowTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, CloneTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, MoveTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, PriorityTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, OrderTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, RunEarlyTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, RunEarlyOneTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, PeekTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, HighTest, testing::ValuesIn(all_stores()), factory_name);
 
 }  // namespace
 }  // namespace rq::store::contract

@@ -50,11 +50,9 @@ class Rig {
   Rig(const fs::path& dir, int queues) : dir_(dir) {
     fs::create_directories(dir_);
     const auto start = std::chrono::steady_clock::now();
-    auto store = store::sqlite::open_store(dir_ / "rq.db");
-    RQ_CHECK(store.has_value());
-    store_ = std::move(*store);
+    store_ = store::sqlite::make_store(dir_ / "rq.db");
     engine_ = std::make_unique<engine::Engine>(*store_);
-    RQ_CHECK(engine_->open(now_).has_value());
+    RQ_CHECK(engine_->open().has_value());
     open_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     std::vector<core::ReserveQueue> watched;
     for (int i = 0; i < queues; ++i) {
@@ -69,7 +67,9 @@ class Rig {
   }
 
   void add(core::Command command) {
-    batch_.push_back({.ticket = {.request = ++requests_}, .command = std::move(command)});
+    core::Envelope& envelope = batch_.emplace_back();
+    envelope.ticket.request = ++requests_;
+    envelope.command = std::move(command);
   }
   void add_put(int queue = 0) {
     core::Put put;
@@ -89,7 +89,8 @@ class Rig {
   static std::string queue_name(int i) { return fmt::format("work{}", i); }
   void run() {
     now_ += base::Millis{1};
-    RQ_CHECK(engine_->run(batch_, now_, false, out_).has_value());
+    const auto ran = engine_->run(batch_, {.now = now_}, out_);
+    RQ_CHECK(ran.what == core::Committed::What::yes);
     for (core::Delivery& delivery : out_.deliveries) {
       if (auto* got = std::get_if<core::Reserved>(&delivery.reply)) {
         for (const core::Message& m : got->messages) {

@@ -7,14 +7,14 @@
 namespace rq::store::contract {
 namespace {
 
-class Reserve : public EngineSuite {};
-class Lease : public EngineSuite {};
-class Token : public EngineSuite {};
-class Heartbeat : public EngineSuite {};
-class Finish : public EngineSuite {};
-class Duplicate : public EngineSuite {};
-class ConnectionLease : public EngineSuite {};
-class ShiftLeases : public EngineSuite {};
+class ReserveTest : public EngineSuite {};
+class LeaseTest : public EngineSuite {};
+class TokenTest : public EngineSuite {};
+class HeartbeatTest : public EngineSuite {};
+class FinishTest : public EngineSuite {};
+class DuplicateTest : public EngineSuite {};
+class ConnectionLeaseTest : public EngineSuite {};
+class ClockStepTest : public EngineSuite {};
 
 using core::Action;
 using core::Mark;
@@ -28,7 +28,7 @@ core::QueueSettings settings(auto change) {
   return s;
 }
 
-TEST_P(Reserve, GivesByPriorityAndThenByArrival) {
+TEST_P(ReserveTest, GivesByPriorityAndThenByArrival) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto low = rig.put("q", std::int64_t{-1});
@@ -40,7 +40,7 @@ TEST_P(Reserve, GivesByPriorityAndThenByArrival) {
   EXPECT_EQ(got, (std::vector<core::Seq>{high, first, second, low}));
 }
 
-TEST_P(Reserve, TakesTheBestOverAllQueuesWithinTheirLimits) {
+TEST_P(ReserveTest, TakesTheBestOverAllQueuesWithinTheirLimits) {
   Rig rig{GetParam()};
   for (const char* name : {"a", "b", "c"}) rig.define(name);
   const auto a1 = rig.put("a", std::int64_t{0});
@@ -57,7 +57,7 @@ TEST_P(Reserve, TakesTheBestOverAllQueuesWithinTheirLimits) {
 }
 
 // The second mention once kept the key of a message that the first had taken.
-TEST_P(Reserve, AQueueNamedTwiceIsOneQueue) {
+TEST_P(ReserveTest, AQueueNamedTwiceIsOneQueue) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
@@ -70,7 +70,7 @@ TEST_P(Reserve, AQueueNamedTwiceIsOneQueue) {
   EXPECT_EQ(rig.reply<Reserved>(request).messages.size(), 1U);
 }
 
-TEST_P(Reserve, OfNothingIsRefusedAndBlocksNobody) {
+TEST_P(ReserveTest, OfNothingIsRefusedAndBlocksNobody) {
   Rig rig{GetParam()};
   rig.define("q");
   for (const std::int64_t limit : {std::int64_t{0}, std::int64_t{-1}}) {
@@ -83,12 +83,12 @@ TEST_P(Reserve, OfNothingIsRefusedAndBlocksNobody) {
   EXPECT_EQ(rig.refused(std::move(too_short)).code, Code::bad_value);
 }
 
-TEST_P(Reserve, OfAQueueThatIsNotThereIsRefused) {
+TEST_P(ReserveTest, OfAQueueThatIsNotThereIsRefused) {
   Rig rig{GetParam()};
   EXPECT_EQ(rig.refused(Rig::reserve_of({{.queue = "nowhere"}})).code, Code::not_found);
 }
 
-TEST_P(Reserve, AnswersEmptyAtOnceWhenItDoesNotWait) {
+TEST_P(ReserveTest, AnswersEmptyAtOnceWhenItDoesNotWait) {
   Rig rig{GetParam()};
   rig.define("q");
   EXPECT_TRUE(rig.take("q").empty());
@@ -96,7 +96,7 @@ TEST_P(Reserve, AnswersEmptyAtOnceWhenItDoesNotWait) {
   EXPECT_TRUE(rig.ask<Reserved>(std::move(past)).messages.empty());
 }
 
-TEST_P(Reserve, WaitsInOrderOfArrivalOverAllItsQueues) {
+TEST_P(ReserveTest, WaitsInOrderOfArrivalOverAllItsQueues) {
   Rig rig{GetParam()};
   rig.define("a");
   rig.define("b");
@@ -115,7 +115,7 @@ TEST_P(Reserve, WaitsInOrderOfArrivalOverAllItsQueues) {
   EXPECT_TRUE(rig.answered(second));
 }
 
-TEST_P(Reserve, ManyThatWaitAreServedFirstComeFirstByOneBatch) {
+TEST_P(ReserveTest, ManyThatWaitAreServedFirstComeFirstByOneBatch) {
   Rig rig{GetParam()};
   rig.define("q");
   std::vector<std::uint64_t> waiting;
@@ -138,7 +138,7 @@ TEST_P(Reserve, ManyThatWaitAreServedFirstComeFirstByOneBatch) {
 
 // When several queues got something at once, the queue that was looked at first once decided who
 // was served, and with what.
-TEST_P(Reserve, ThatCameFirstIsServedFirstAlsoWhenManyQueuesFillAtOnce) {
+TEST_P(ReserveTest, ThatCameFirstIsServedFirstAlsoWhenManyQueuesFillAtOnce) {
   Rig rig{GetParam()};
   rig.define("a");
   rig.define("b");
@@ -155,7 +155,7 @@ TEST_P(Reserve, ThatCameFirstIsServedFirstAlsoWhenManyQueuesFillAtOnce) {
   EXPECT_EQ(rig.reply<Reserved>(second).messages.at(0).priority, 0);
 }
 
-TEST_P(Reserve, WaitsNoLongerThanItSaid) {
+TEST_P(ReserveTest, WaitsNoLongerThanItSaid) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto request = rig.submit(rig.waiting_reserve({{.queue = "q"}}, rig.now + seconds{5}));
@@ -167,7 +167,7 @@ TEST_P(Reserve, WaitsNoLongerThanItSaid) {
   EXPECT_EQ(rig.queue("q").waiting_reserves, 0);
 }
 
-TEST_P(Reserve, WhatIsDueWhenTheWaitEndsIsStillGiven) {
+TEST_P(ReserveTest, WhatIsDueWhenTheWaitEndsIsStillGiven) {
   Rig rig{GetParam()};
   rig.define("q");
   core::Put p = Rig::put_of("q");
@@ -179,7 +179,7 @@ TEST_P(Reserve, WhatIsDueWhenTheWaitEndsIsStillGiven) {
   EXPECT_EQ(rig.reply<Reserved>(request).messages.size(), 1U);
 }
 
-TEST_P(Reserve, ThatWaitsIsForgottenWithItsConnection) {
+TEST_P(ReserveTest, ThatWaitsIsForgottenWithItsConnection) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto gone = rig.submit(rig.waiting_reserve({{.queue = "q"}}), 5);
@@ -192,7 +192,7 @@ TEST_P(Reserve, ThatWaitsIsForgottenWithItsConnection) {
   EXPECT_EQ(rig.state(seq), State::que);
 }
 
-TEST_P(Reserve, LeaseLengthComesFromTheCallThenTheMessageThenTheQueue) {
+TEST_P(ReserveTest, LeaseLengthComesFromTheCallThenTheMessageThenTheQueue) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{30}; }));
   rig.put("q");
@@ -209,7 +209,7 @@ TEST_P(Reserve, LeaseLengthComesFromTheCallThenTheMessageThenTheQueue) {
   EXPECT_EQ(rig.ask<Reserved>(std::move(r)).messages.at(0).lease->until, rig.now + seconds{10});
 }
 
-TEST_P(Reserve, AFolderIsNamedOnceAndKept) {
+TEST_P(ReserveTest, AFolderIsNamedOnceAndKept) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
@@ -219,16 +219,15 @@ TEST_P(Reserve, AFolderIsNamedOnceAndKept) {
   EXPECT_EQ(m.details->folder, "queue/q/" + core::format_id(m));
   ASSERT_TRUE(rig.finish(m, Outcome::done));
   ASSERT_TRUE(rig.act(Action::remove, seq));
-  auto reader = open_reader(rig.file());
-  ASSERT_TRUE(reader);
-  auto waste = (*reader)->waste(10);
+  auto reader = rig.home().reader();
+  auto waste = reader->waste(10);
   ASSERT_TRUE(waste);
   EXPECT_EQ(*waste, std::vector<std::string>{m.details->folder});
   rig.ask<core::Ok>(core::ForgetWaste{.folders = *waste});
-  EXPECT_TRUE((*reader)->waste(10)->empty());
+  EXPECT_TRUE(reader->waste(10)->empty());
 }
 
-TEST_P(Reserve, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
+TEST_P(ReserveTest, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto only = [&](core::Seq seq) {
@@ -259,7 +258,7 @@ TEST_P(Reserve, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
   const auto again = std::move(rig.reply<Reserved>(request).messages.at(0));
   EXPECT_EQ(again.mark, Mark::none);
   EXPECT_EQ(again.finished, base::Instant{}) << "it is not finished while it runs";
-  EXPECT_EQ(rig.counters("q").buried, 0);
+  EXPECT_EQ(rig.counters("q").held, 0);
   request = only(999);
   rig.run();
   EXPECT_EQ(rig.reply<Error>(request).code, Code::not_found);
@@ -268,7 +267,7 @@ TEST_P(Reserve, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
 
 // A buried message that is leased by its number was once still filed as finished, and retention
 // took it away from its worker.
-TEST_P(Reserve, OfABuriedMessageTakesItOutOfRetention) {
+TEST_P(ReserveTest, OfABuriedMessageTakesItOutOfRetention) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.keep_done.age = seconds{10};
@@ -290,7 +289,7 @@ TEST_P(Reserve, OfABuriedMessageTakesItOutOfRetention) {
   rig.expect_sound();
 }
 
-TEST_P(Lease, LostGoesBackToTheLineWithItsHistory) {
+TEST_P(LeaseTest, LostGoesBackToTheLineWithItsHistory) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{30}; }));
   const auto seq = rig.put("q");
@@ -313,7 +312,7 @@ TEST_P(Lease, LostGoesBackToTheLineWithItsHistory) {
   EXPECT_EQ(rig.take_one("q").lease->attempt, 2);
 }
 
-TEST_P(Lease, LostTooOftenInARowEndsInErr) {
+TEST_P(LeaseTest, LostTooOftenInARowEndsInErr) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.lease = seconds{1};
@@ -333,7 +332,7 @@ TEST_P(Lease, LostTooOftenInARowEndsInErr) {
   EXPECT_EQ(rig.counters("q").errs, 1);
 }
 
-TEST_P(Lease, AnOrderlyEndForgetsTheLosses) {
+TEST_P(LeaseTest, AnOrderlyEndForgetsTheLosses) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.lease = seconds{1};
@@ -351,7 +350,7 @@ TEST_P(Lease, AnOrderlyEndForgetsTheLosses) {
   EXPECT_EQ(rig.state(seq), State::que);
 }
 
-TEST_P(Lease, ZeroLossesMeansAnyNumber) {
+TEST_P(LeaseTest, ZeroLossesMeansAnyNumber) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.lease = seconds{1};
@@ -366,7 +365,7 @@ TEST_P(Lease, ZeroLossesMeansAnyNumber) {
   EXPECT_EQ(rig.show(seq).losses, 50);
 }
 
-TEST_P(Token, OfAnEarlierAttemptIsRefused) {
+TEST_P(TokenTest, OfAnEarlierAttemptIsRefused) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{1}; }));
   const auto seq = rig.put("q");
@@ -384,7 +383,7 @@ TEST_P(Token, OfAnEarlierAttemptIsRefused) {
   EXPECT_EQ(*rig.finish(live, Outcome::done), State::done);
 }
 
-TEST_P(Token, StaysGoodOverARestartOfTheServer) {
+TEST_P(TokenTest, StaysGoodOverARestartOfTheServer) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
@@ -397,7 +396,7 @@ TEST_P(Token, StaysGoodOverARestartOfTheServer) {
 
 // The lease was never synced: after a loss of power the message waits again, and its attempt number
 // is given a second time, by a server with another boot number.
-TEST_P(Token, OfAnEarlierBootDoesNotFitALaterLeaseOfTheSameNumber) {
+TEST_P(TokenTest, OfAnEarlierBootDoesNotFitALaterLeaseOfTheSameNumber) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
@@ -410,13 +409,13 @@ TEST_P(Token, OfAnEarlierBootDoesNotFitALaterLeaseOfTheSameNumber) {
   EXPECT_EQ(rig.finish({.token = forged}).error().code, Code::lease_lost);
 }
 
-TEST_P(Token, OfAMessageThatIsGoneIsRefused) {
+TEST_P(TokenTest, OfAMessageThatIsGoneIsRefused) {
   Rig rig{GetParam()};
   EXPECT_EQ(rig.finish({.token = {.seq = 77, .attempt = 1, .boot = 1}}).error().code,
             Code::lease_lost);
 }
 
-TEST_P(Heartbeat, ExtendsButNeverShortens) {
+TEST_P(HeartbeatTest, ExtendsButNeverShortens) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{100}; }));
   rig.put("q");
@@ -433,7 +432,7 @@ TEST_P(Heartbeat, ExtendsButNeverShortens) {
   EXPECT_EQ(bad.error().code, Code::bad_value);
 }
 
-TEST_P(Heartbeat, WithProgressOnlyDoesNotExtend) {
+TEST_P(HeartbeatTest, WithProgressOnlyDoesNotExtend) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{100}; }));
   const auto seq = rig.put("q");
@@ -452,7 +451,7 @@ TEST_P(Heartbeat, WithProgressOnlyDoesNotExtend) {
       << "the last word of a lost attempt stays with the message";
 }
 
-TEST_P(Finish, DoneKeepsResultReasonAndPostMortem) {
+TEST_P(FinishTest, DoneKeepsResultReasonAndPostMortem) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
@@ -476,7 +475,7 @@ TEST_P(Finish, DoneKeepsResultReasonAndPostMortem) {
   EXPECT_EQ(rig.finish(m, Outcome::done).error().code, Code::lease_lost) << "once is enough";
 }
 
-TEST_P(Finish, RelayedCountsAsDone) {
+TEST_P(FinishTest, RelayedCountsAsDone) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
@@ -485,7 +484,7 @@ TEST_P(Finish, RelayedCountsAsDone) {
   EXPECT_EQ(rig.counters("q").in(State::relayed), 1);
 }
 
-TEST_P(Finish, ErrIsFinalWhateverTheRetries) {
+TEST_P(FinishTest, ErrIsFinalWhateverTheRetries) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.retries = 5; }));
   const auto seq = rig.put("q");
@@ -494,7 +493,7 @@ TEST_P(Finish, ErrIsFinalWhateverTheRetries) {
   EXPECT_EQ(rig.show(seq).details->progress, "no such file");
 }
 
-TEST_P(Finish, FailedRetriesWithBackoffAndThenIsExhausted) {
+TEST_P(FinishTest, FailedRetriesWithBackoffAndThenIsExhausted) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.retries = 2;
@@ -519,7 +518,7 @@ TEST_P(Finish, FailedRetriesWithBackoffAndThenIsExhausted) {
   EXPECT_EQ(rig.attempts(seq).size(), 3U);
 }
 
-TEST_P(Finish, FailedWithoutRetriesSaysHowItFailed) {
+TEST_P(FinishTest, FailedWithoutRetriesSaysHowItFailed) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto a = rig.put("q");
@@ -530,7 +529,7 @@ TEST_P(Finish, FailedWithoutRetriesSaysHowItFailed) {
   EXPECT_EQ(rig.show(b).mark, Mark::timed_out);
 }
 
-TEST_P(Finish, AMessageOverridesRetriesAndBackoffOfItsQueue) {
+TEST_P(FinishTest, AMessageOverridesRetriesAndBackoffOfItsQueue) {
   Rig rig{GetParam()};
   rig.define("q");
   core::Put p = Rig::put_of("q");
@@ -542,7 +541,7 @@ TEST_P(Finish, AMessageOverridesRetriesAndBackoffOfItsQueue) {
   EXPECT_EQ(rig.show(seq).due, rig.now + seconds{7});
 }
 
-TEST_P(Finish, ResendComesBackAfterItsDelayUntilMaxCount) {
+TEST_P(FinishTest, ResendComesBackAfterItsDelayUntilMaxCount) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.max_count = 3; }));
   const auto seq = rig.put("q");
@@ -561,7 +560,7 @@ TEST_P(Finish, ResendComesBackAfterItsDelayUntilMaxCount) {
   EXPECT_EQ(m.details->progress, "HIT MAX RESEND COUNT - MOVING TO ERR");
 }
 
-TEST_P(Finish, ReleaseGivesItBackUntouchedWithAnotherPriority) {
+TEST_P(FinishTest, ReleaseGivesItBackUntouchedWithAnotherPriority) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
@@ -576,18 +575,18 @@ TEST_P(Finish, ReleaseGivesItBackUntouchedWithAnotherPriority) {
             State::scheduled);
 }
 
-TEST_P(Finish, BuryIsErrUntilItIsKicked) {
+TEST_P(FinishTest, BuryIsErrUntilItIsKicked) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.keep_err.count = 0; }));
   const auto seq = rig.put("q");
   EXPECT_EQ(*rig.finish(rig.take_one("q"), Outcome::hold), State::err);
   EXPECT_EQ(rig.show(seq).mark, Mark::held);
-  EXPECT_EQ(rig.counters("q").buried, 1);
+  EXPECT_EQ(rig.counters("q").held, 1);
   rig.pass(std::chrono::hours{24 * 365});
   EXPECT_TRUE(rig.exists(seq)) << "it waits for its client, whatever the retention";
 }
 
-TEST_P(Finish, WithRemoveLeavesNothing) {
+TEST_P(FinishTest, WithRemoveLeavesNothing) {
   Rig rig{GetParam()};
   rig.define("q");
   core::Put p = Rig::put_of("q");
@@ -596,14 +595,14 @@ TEST_P(Finish, WithRemoveLeavesNothing) {
   const Message m = rig.take_one("q");
   ASSERT_TRUE(rig.finish({.token = Rig::token_of(m), .remove = true}));
   EXPECT_FALSE(rig.exists(seq));
-  for (const char* table : {"message", "detail", "tag", "attempt", "lease", "ready"}) {
-    EXPECT_TRUE(rows_of(rig.file(), fmt::format("SELECT * FROM {}", table)).empty()) << table;
-  }
+  auto reader = rig.home().reader();
+  EXPECT_TRUE(reader->attempts(seq)->empty());
+  EXPECT_TRUE(reader->list({.filter = {.tag = "t"}})->rows.empty());
   EXPECT_EQ(rig.counters("q").dones, 1);
   EXPECT_EQ(rig.counters("q").deletes, 1);
 }
 
-TEST_P(Finish, RefusesWhatIsOutOfBoundsAndKeepsTheLease) {
+TEST_P(FinishTest, RefusesWhatIsOutOfBoundsAndKeepsTheLease) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
@@ -624,7 +623,7 @@ TEST_P(Finish, RefusesWhatIsOutOfBoundsAndKeepsTheLease) {
   EXPECT_EQ(*rig.finish(m, Outcome::done), State::done);
 }
 
-TEST_P(Duplicate, CopiesWhatTheWorkIsAndNotWhatHappenedToIt) {
+TEST_P(DuplicateTest, CopiesWhatTheWorkIsAndNotWhatHappenedToIt) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.define("other");
@@ -649,7 +648,7 @@ TEST_P(Duplicate, CopiesWhatTheWorkIsAndNotWhatHappenedToIt) {
             Code::not_found);
 }
 
-TEST_P(ConnectionLease, IsGivenBackWhenTheConnectionEnds) {
+TEST_P(ConnectionLeaseTest, IsGivenBackWhenTheConnectionEnds) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
@@ -665,7 +664,7 @@ TEST_P(ConnectionLease, IsGivenBackWhenTheConnectionEnds) {
   EXPECT_EQ(rig.counters("q").losses, 0) << "released, not lost";
 }
 
-TEST_P(ConnectionLease, IsGivenBackWhenTheServerStartsAgain) {
+TEST_P(ConnectionLeaseTest, IsGivenBackWhenTheServerStartsAgain) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
@@ -680,7 +679,7 @@ TEST_P(ConnectionLease, IsGivenBackWhenTheServerStartsAgain) {
   rig.expect_sound();
 }
 
-TEST_P(ConnectionLease, ThatHasMovedOnIsNotTakenFromItsNewHolder) {
+TEST_P(ConnectionLeaseTest, ThatHasMovedOnIsNotTakenFromItsNewHolder) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.lease = seconds{10}; }));
   const auto seq = rig.put("q");
@@ -694,32 +693,59 @@ TEST_P(ConnectionLease, ThatHasMovedOnIsNotTakenFromItsNewHolder) {
   EXPECT_EQ(rig.state(seq), State::run);
 }
 
-TEST_P(ShiftLeases, KeepsTheirLengthWhenTheClockIsStepped) {
-  Rig rig{GetParam()};
-  rig.define("q", settings([](auto& s) { s.lease = seconds{10}; }));
-  const auto seq = rig.put("q");
-  const Message m = rig.take_one("q");
-  rig.now += seconds{3600};
-  // The clock says so before anything else happens at the new time.
-  rig.submit(core::ShiftLeases{.by = seconds{3600}});
-  rig.now -= seconds{3600};
-  rig.run();
-  rig.now += seconds{3600};
-  rig.run();
-  EXPECT_EQ(rig.state(seq), State::run);
-  EXPECT_EQ(rig.show(seq).lease->until, m.lease->until + seconds{3600});
-  rig.pass(seconds{10});
-  EXPECT_EQ(rig.state(seq), State::que);
+// faults.md A1: the clock moves, and what lasts keeps its length; nothing runs twice.
+TEST_P(ClockStepTest, LeasesWaitsAndPausesKeepTheirLength) {
+  for (const seconds step : {seconds{90}, seconds{3600}, seconds{-3600}}) {
+    Rig rig{GetParam()};
+    rig.define("q", settings([](auto& s) { s.lease = seconds{60}; }));
+    rig.define("other");
+    const auto seq = rig.put("q");
+    const Message m = rig.take_one("q");
+    core::Reserve for_connection = rig.waiting_reserve({{.queue = "q"}}, rig.now + seconds{30});
+    for_connection.each = true;
+    for_connection.end = core::LeaseEnd::connection;
+    const auto one = rig.submit_in_turn(std::move(for_connection), 5);
+    const auto behind = rig.submit_in_turn(core::EngineStats{}, 5);
+    const auto two =
+        rig.submit(rig.waiting_reserve({{.queue = "q"}}, rig.now + seconds{30}), 6);
+    rig.ask<core::QueueShown>(core::SetAdmin{
+        .queue = "other", .admin = core::Admin::pause, .lasts = seconds{40}});
+    rig.pass(seconds{10});
+
+    // The clock is stepped; the next batch is the first to hear of it.
+    rig.now += step;
+    rig.shift = step;
+    rig.run();
+    EXPECT_EQ(rig.state(seq), State::run) << step.count();
+    EXPECT_FALSE(rig.answered(one));
+    EXPECT_FALSE(rig.answered(two));
+    EXPECT_EQ(rig.show(seq).lease->until, m.lease->until + step);
+    EXPECT_TRUE(rig.heartbeat({.token = Rig::token_of(m), .extend = false}));
+
+    rig.pass(seconds{19});
+    EXPECT_FALSE(rig.answered(one));
+    rig.pass(seconds{1});
+    EXPECT_TRUE(rig.reply<Reserved>(one).messages.empty());
+    EXPECT_TRUE(rig.answered(behind));
+    EXPECT_TRUE(rig.reply<Reserved>(two).messages.empty());
+    rig.pass(seconds{9});
+    EXPECT_EQ(rig.queue("other").queue.admin, core::Admin::pause);
+    rig.pass(seconds{1});
+    EXPECT_EQ(rig.queue("other").queue.admin, core::Admin::up);
+    rig.pass(seconds{20});
+    EXPECT_EQ(rig.state(seq), State::que) << "60 seconds after it was leased";
+    rig.expect_sound();
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, Reserve, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Lease, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Token, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Heartbeat, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Finish, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Duplicate, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, ConnectionLease, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, ShiftLeases, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, ReserveTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, LeaseTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, TokenTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, HeartbeatTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, FinishTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, DuplicateTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, ConnectionLeaseTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, ClockStepTest, testing::ValuesIn(all_stores()), factory_name);
 
 }  // namespace
 }  // namespace rq::store::contract

@@ -7,17 +7,17 @@
 namespace rq::store::contract {
 namespace {
 
-class DefineQueue : public EngineSuite {};
-class Queues : public EngineSuite {};
-class Pause : public EngineSuite {};
-class Drain : public EngineSuite {};
-class Down : public EngineSuite {};
-class ScriptError : public EngineSuite {};
-class DeleteQueue : public EngineSuite {};
-class OnDemand : public EngineSuite {};
-class Retention : public EngineSuite {};
-class Stats : public EngineSuite {};
-class Engine : public EngineSuite {};
+class DefineQueueTest : public EngineSuite {};
+class QueuesTest : public EngineSuite {};
+class PauseTest : public EngineSuite {};
+class DrainTest : public EngineSuite {};
+class DownTest : public EngineSuite {};
+class ScriptErrorTest : public EngineSuite {};
+class DeleteQueueTest : public EngineSuite {};
+class OnDemandTest : public EngineSuite {};
+class RetentionTest : public EngineSuite {};
+class StatsTest : public EngineSuite {};
+class EngineTest : public EngineSuite {};
 
 using core::Action;
 using core::Admin;
@@ -25,7 +25,7 @@ using core::DefineQueue;
 using core::Outcome;
 using core::QueueShown;
 
-TEST_P(DefineQueue, OutlivesTheServerWithAllItsSettings) {
+TEST_P(DefineQueueTest, OutlivesTheServerWithAllItsSettings) {
   Rig rig{GetParam()};
   core::QueueSettings s;
   s.script = "/bin/true";
@@ -43,7 +43,7 @@ TEST_P(DefineQueue, OutlivesTheServerWithAllItsSettings) {
   EXPECT_EQ(after.created, before.created);
 }
 
-TEST_P(DefineQueue, ModesDifferInWhatTheyExpectToBeThere) {
+TEST_P(DefineQueueTest, ModesDifferInWhatTheyExpectToBeThere) {
   Rig rig{GetParam()};
   core::QueueSettings other;
   other.nice = 5;
@@ -59,7 +59,7 @@ TEST_P(DefineQueue, ModesDifferInWhatTheyExpectToBeThere) {
   EXPECT_EQ(rig.ask<QueueShown>(define(DefineQueue::Mode::change)).queue.revision, 3);
 }
 
-TEST_P(DefineQueue, ARevisionThatHasMovedOnIsRefused) {
+TEST_P(DefineQueueTest, ARevisionThatHasMovedOnIsRefused) {
   Rig rig{GetParam()};
   rig.define("q");
   core::QueueSettings s;
@@ -70,7 +70,7 @@ TEST_P(DefineQueue, ARevisionThatHasMovedOnIsRefused) {
   EXPECT_EQ(rig.ask<QueueShown>(change).queue.revision, 2);
 }
 
-TEST_P(DefineQueue, BadNamesAndSettingsAreRefused) {
+TEST_P(DefineQueueTest, BadNamesAndSettingsAreRefused) {
   Rig rig{GetParam()};
   for (const bool on_demand : {false, true}) {
     EXPECT_EQ(rig.refused(DefineQueue{.queue = "../x", .on_demand = on_demand}).code,
@@ -83,7 +83,7 @@ TEST_P(DefineQueue, BadNamesAndSettingsAreRefused) {
   EXPECT_TRUE(rig.ask<core::QueuesListed>(core::ListQueues{}).queues.empty());
 }
 
-TEST_P(DefineQueue, OnDemandNeverTakesPermanenceAway) {
+TEST_P(DefineQueueTest, OnDemandNeverTakesPermanenceAway) {
   Rig rig{GetParam()};
   rig.define("q");
   core::QueueSettings s;
@@ -93,7 +93,7 @@ TEST_P(DefineQueue, OnDemandNeverTakesPermanenceAway) {
   EXPECT_FALSE(shown.queue.on_demand);
 }
 
-TEST_P(Queues, AreListedByName) {
+TEST_P(QueuesTest, AreListedByName) {
   Rig rig{GetParam()};
   for (const char* name : {"b", "c", "a"}) rig.define(name);
   const auto listed = rig.ask<core::QueuesListed>(core::ListQueues{});
@@ -103,7 +103,7 @@ TEST_P(Queues, AreListedByName) {
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "x"}).code, Code::not_found);
 }
 
-TEST_P(Pause, AcceptsButStartsNothingUntilResumed) {
+TEST_P(PauseTest, AcceptsButStartsNothingUntilResumed) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::pause});
@@ -116,7 +116,7 @@ TEST_P(Pause, AcceptsButStartsNothingUntilResumed) {
   EXPECT_EQ(rig.reply<core::Reserved>(waiting).messages.size(), 1U);
 }
 
-TEST_P(Pause, WithATimeResumesByItselfAlsoOverARestart) {
+TEST_P(PauseTest, WithATimeResumesByItselfAlsoOverARestart) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
@@ -135,7 +135,7 @@ TEST_P(Pause, WithATimeResumesByItselfAlsoOverARestart) {
   EXPECT_EQ(rig.refused(core::SetAdmin{.queue = "nowhere"}).code, Code::not_found);
 }
 
-TEST_P(Drain, WorksOffWhatIsThere) {
+TEST_P(DrainTest, WorksOffWhatIsThere) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
@@ -144,7 +144,7 @@ TEST_P(Drain, WorksOffWhatIsThere) {
   EXPECT_EQ(rig.refused(Rig::put_of("q")).code, Code::queue_down);
 }
 
-TEST_P(Down, StartsNothing) {
+TEST_P(DownTest, StartsNothing) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
@@ -152,7 +152,7 @@ TEST_P(Down, StartsNothing) {
   EXPECT_TRUE(rig.take("q").empty());
 }
 
-TEST_P(ScriptError, StopsLeasingAndMendingStartsIt) {
+TEST_P(ScriptErrorTest, StopsLeasingAndMendingStartsIt) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.ask<core::Ok>(core::SetScriptError{.queue = "q", .error = "not executable"});
@@ -164,7 +164,7 @@ TEST_P(ScriptError, StopsLeasingAndMendingStartsIt) {
   EXPECT_EQ(rig.reply<core::Reserved>(waiting).messages.size(), 1U);
 }
 
-TEST_P(DeleteQueue, WithUnfinishedMessagesWantsForceAndWithRunningOnesNeverGoes) {
+TEST_P(DeleteQueueTest, WithUnfinishedMessagesWantsForceAndWithRunningOnesNeverGoes) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
@@ -183,13 +183,11 @@ TEST_P(DeleteQueue, WithUnfinishedMessagesWantsForceAndWithRunningOnesNeverGoes)
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "q"}).code, Code::not_found);
   rig.reopen();
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "q"}).code, Code::not_found);
-  for (const char* table : {"message", "detail", "attempt", "ready", "queue", "counter"}) {
-    EXPECT_TRUE(rows_of(rig.file(), fmt::format("SELECT * FROM {}", table)).empty()) << table;
-  }
+  EXPECT_TRUE(rig.home().reader()->list({})->rows.empty());
   EXPECT_EQ(rig.refused(core::DeleteQueue{.queue = "q"}).code, Code::not_found);
 }
 
-TEST_P(DeleteQueue, TellsThoseWhoWaitThere) {
+TEST_P(DeleteQueueTest, TellsThoseWhoWaitThere) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.define("other");
@@ -202,20 +200,32 @@ TEST_P(DeleteQueue, TellsThoseWhoWaitThere) {
 
 // The row of the old queue was once deleted only at the commit, after the new one had been
 // inserted.
-TEST_P(DeleteQueue, RefusesMoreThanOneBatchShouldDelete) {
+TEST_P(DeleteQueueTest, WithManyMessagesTakesSeveralBatchesAndGoesOnAfterACrash) {
+  constexpr std::int64_t kMessages = 2 * core::kStepMax + 500;
   Rig rig{GetParam()};
   rig.define("q");
-  for (std::int64_t i = 0; i <= base::kSweepMax; ++i) rig.submit(Rig::put_of("q", ""));
+  for (std::int64_t i = 0; i < kMessages; ++i) rig.submit(Rig::put_of("q", ""));
   rig.run();
-  const Error e = rig.refused(core::DeleteQueue{.queue = "q", .force = true});
-  EXPECT_EQ(e.code, Code::too_many);
-  EXPECT_EQ(e.remedy, "first: rq remove --queue q");
-  EXPECT_EQ(rig.counters("q").in(State::que), base::kSweepMax + 1) << "nothing is deleted";
-  rig.ask<core::ActDone>(core::Act{.action = core::Action::remove, .messages = {1}});
-  rig.ask<core::Ok>(core::DeleteQueue{.queue = "q", .force = true});
+  const auto first = rig.submit(core::DeleteQueue{.queue = "q", .force = true});
+  rig.run();
+  EXPECT_FALSE(rig.answered(first));
+  EXPECT_EQ(rig.counters("q").in(State::que), kMessages - core::kStepMax);
+  EXPECT_EQ(rig.refused(Rig::put_of("q")).code, Code::queue_down);
+  rig.crash();
+  rig.pass(Millis{0});
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "q"}).code, Code::not_found);
+
+  rig.define("q");
+  for (std::int64_t i = 0; i < kMessages; ++i) rig.submit(Rig::put_of("q", ""));
+  rig.run();
+  const auto second = rig.submit(core::DeleteQueue{.queue = "q", .force = true});
+  EXPECT_TRUE(rig.take("q").empty()) << "it gives nothing any more";
+  rig.pass(Millis{0});
+  rig.reply<core::Ok>(second);
+  rig.expect_sound();
 }
 
-TEST_P(DeleteQueue, AndMakingItAgainFitInOneBatch) {
+TEST_P(DeleteQueueTest, AndMakingItAgainFitInOneBatch) {
   Rig rig{GetParam()};
   rig.define("q");
   rig.put("q");
@@ -230,7 +240,7 @@ TEST_P(DeleteQueue, AndMakingItAgainFitInOneBatch) {
   rig.expect_sound();
 }
 
-TEST_P(OnDemand, AnEmptyQueueGoesWhenNobodyUsesIt) {
+TEST_P(OnDemandTest, AnEmptyQueueGoesWhenNobodyUsesIt) {
   Rig rig{GetParam()};
   core::Put p = Rig::put_of("tube");
   p.make_queue = true;
@@ -247,7 +257,7 @@ TEST_P(OnDemand, AnEmptyQueueGoesWhenNobodyUsesIt) {
   rig.expect_sound();
 }
 
-TEST_P(OnDemand, OneThatIsWaitedForStays) {
+TEST_P(OnDemandTest, OneThatIsWaitedForStays) {
   Rig rig{GetParam()};
   core::Reserve r = rig.waiting_reserve({{.queue = "tube"}});
   r.make_queue = true;
@@ -261,14 +271,14 @@ TEST_P(OnDemand, OneThatIsWaitedForStays) {
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
 }
 
-TEST_P(OnDemand, OneThatWasDefinedButNeverUsedGoesToo) {
+TEST_P(OnDemandTest, OneThatWasDefinedButNeverUsedGoesToo) {
   Rig rig{GetParam()};
   rig.ask<QueueShown>(DefineQueue{.queue = "tube", .on_demand = true});
   rig.pass(base::kOnDemandIdle);
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
 }
 
-TEST_P(OnDemand, OneThatIsDefinedByHandStays) {
+TEST_P(OnDemandTest, OneThatIsDefinedByHandStays) {
   Rig rig{GetParam()};
   core::Put p = Rig::put_of("tube");
   p.make_queue = true;
@@ -280,7 +290,7 @@ TEST_P(OnDemand, OneThatIsDefinedByHandStays) {
   EXPECT_FALSE(rig.queue("tube").queue.on_demand);
 }
 
-TEST_P(Retention, ByCountKeepsTheNewest) {
+TEST_P(RetentionTest, ByCountKeepsTheNewest) {
   Rig rig{GetParam()};
   core::QueueSettings s;
   s.keep_done.count = 3;
@@ -299,7 +309,7 @@ TEST_P(Retention, ByCountKeepsTheNewest) {
   rig.expect_sound();
 }
 
-TEST_P(Retention, ByAgeWithNobodyLookingAndOverARestart) {
+TEST_P(RetentionTest, ByAgeWithNobodyLookingAndOverARestart) {
   Rig rig{GetParam()};
   core::QueueSettings s;
   s.keep_done.age = seconds{100};
@@ -320,7 +330,7 @@ TEST_P(Retention, ByAgeWithNobodyLookingAndOverARestart) {
   rig.expect_sound();
 }
 
-TEST_P(Retention, OfCountZeroDeletesAtOnce) {
+TEST_P(RetentionTest, OfCountZeroDeletesAtOnce) {
   Rig rig{GetParam()};
   core::QueueSettings s;
   s.keep_done.count = 0;
@@ -328,10 +338,10 @@ TEST_P(Retention, OfCountZeroDeletesAtOnce) {
   const auto seq = rig.put("q");
   EXPECT_EQ(*rig.finish(rig.take_one("q"), Outcome::done), State::done);
   EXPECT_FALSE(rig.exists(seq));
-  EXPECT_TRUE(rows_of(rig.file(), "SELECT * FROM attempt").empty());
+  EXPECT_TRUE(rig.home().reader()->attempts(seq)->empty());
 }
 
-TEST_P(Retention, ThatIsShortenedTakesEffectAtOnce) {
+TEST_P(RetentionTest, ThatIsShortenedTakesEffectAtOnce) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto seq = rig.put("q");
@@ -344,7 +354,7 @@ TEST_P(Retention, ThatIsShortenedTakesEffectAtOnce) {
   EXPECT_FALSE(rig.exists(seq));
 }
 
-TEST_P(Retention, SweepsABoundedNumberABatchAndAllInTheEnd) {
+TEST_P(RetentionTest, SweepsABoundedNumberABatchAndAllInTheEnd) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto n = base::kRetentionPerBatchMax * 2 + 100;
@@ -366,7 +376,7 @@ TEST_P(Retention, SweepsABoundedNumberABatchAndAllInTheEnd) {
   rig.expect_sound();
 }
 
-TEST_P(Stats, CountOverAllQueuesAlsoDeletedOnes) {
+TEST_P(StatsTest, CountOverAllQueuesAlsoDeletedOnes) {
   Rig rig{GetParam()};
   rig.define("a");
   rig.define("b");
@@ -387,7 +397,7 @@ TEST_P(Stats, CountOverAllQueuesAlsoDeletedOnes) {
 }
 
 // The same script twice gives the same bytes.
-TEST_P(Engine, IsDeterministic) {
+TEST_P(EngineTest, IsDeterministic) {
   const auto play = [] {
     Rig rig{GetParam()};
     core::QueueSettings s;
@@ -417,24 +427,24 @@ TEST_P(Engine, IsDeterministic) {
       rig.pass(seconds{7});
     }
     rig.expect_sound();
-    return dump_of(rig.file());
+    return rig.home().dump();
   };
   const std::string first = play();
   EXPECT_GT(first.size(), 10'000U);
   EXPECT_EQ(first, play());
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, DefineQueue, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Queues, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Pause, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Drain, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Down, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, ScriptError, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, DeleteQueue, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, OnDemand, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Retention, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Stats, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, Engine, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, DefineQueueTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, QueuesTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, PauseTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, DrainTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, DownTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, ScriptErrorTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, DeleteQueueTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, OnDemandTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, RetentionTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, StatsTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, EngineTest, testing::ValuesIn(all_stores()), factory_name);
 
 }  // namespace
 }  // namespace rq::store::contract

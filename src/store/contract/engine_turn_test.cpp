@@ -1,5 +1,5 @@
 // The order of one connection's commands and answers: what waits behind a reserve that waits
-// (core::Ticket::in_turn), and what is told before the commit.
+// (core::Ticket::in_turn).
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -11,7 +11,6 @@
 namespace rq::store::contract {
 namespace {
 
-class AnswerFirst : public EngineSuite {};
 
 using core::Command;
 using std::chrono::seconds;
@@ -100,7 +99,7 @@ TEST_P(InTurn, AWaitEndsBeforeALeaseOfTheConnectionDoes) {
   rig.ask<core::PutDone>(std::move(put));
   const auto holds = submit(reserve());
   core::Reserve careful = reserve();
-  careful.margin = seconds{1};
+  careful.lease_guard = seconds{1};
   const auto waits = submit(std::move(careful));
   const auto behind = submit(core::EngineStats{});
   rig.run();
@@ -136,50 +135,6 @@ TEST_P(InTurn, WithItsConnectionAllIsGone) {
   EXPECT_EQ(rig.counters("q").puts, 1);
 }
 
-// --- Answered before the commit ---
-
-TEST_P(AnswerFirst, OnlyWhatPromisesNothing) {
-  Rig rig{GetParam()};
-  rig.define("q");
-  for (int i = 0; i < 4; ++i) rig.put("q");
-  const auto reserve = [](core::LeaseEnd end) {
-    core::Reserve r = Rig::reserve_of({{.queue = "q"}});
-    r.end = end;
-    return r;
-  };
-  std::vector<core::Envelope> batch;
-  const auto add = [&batch](Command command) {
-    const core::Ticket ticket{.door = 0, .connection = 5, .request = 1000 + batch.size()};
-    batch.push_back({ticket, std::move(command)});
-  };
-  // How many replies were given first; all others come after.
-  const auto told_first = [&] {
-    core::Outbox out;
-    std::size_t told = 0;
-    EXPECT_TRUE(rig.engine().run(batch, rig.now, false, out, [&] {
-      told = out.deliveries.size();
-      out.deliveries.clear();
-    }));
-    EXPECT_EQ(told + out.deliveries.size(), batch.size());
-    batch.clear();
-    return told;
-  };
-  add(reserve(core::LeaseEnd::connection));
-  EXPECT_EQ(told_first(), 1U);
-  add(reserve(core::LeaseEnd::connection));
-  add(reserve(core::LeaseEnd::connection));
-  EXPECT_EQ(told_first(), 2U);
-  add(reserve(core::LeaseEnd::deadline));
-  EXPECT_EQ(told_first(), 0U);
-  add(Rig::put_of("q"));
-  add(reserve(core::LeaseEnd::connection));
-  EXPECT_EQ(told_first(), 0U);
-  add(core::ShowQueue{.queue = "q"});
-  EXPECT_EQ(told_first(), 0U);
-  rig.expect_sound();
-}
-
-INSTANTIATE_TEST_SUITE_P(Stores, AnswerFirst, testing::ValuesIn(all_stores()), factory_name);
 INSTANTIATE_TEST_SUITE_P(Stores, InTurn, testing::ValuesIn(all_stores()), factory_name);
 
 }  // namespace

@@ -162,7 +162,7 @@ TEST(LineWindows, TellsTheLastChangeOfEachPlace) {
   windows.erase(1, {.rank = 0, .seq = 5});
   windows.touch(1, {.rank = 0, .seq = 7});
   windows.insert(1, {.rank = 1, .seq = 2});
-  const auto told = [&](const ReadyKey& after, const ReadyKey& last) {
+  const auto told = [&](const LineKey& after, const LineKey& last) {
     std::string out;
     for (const auto& c : windows.changes(1, after, last)) {
       out += fmt::format("{}{}.{} ", c.ready ? '+' : '-', c.key.rank, c.key.seq);

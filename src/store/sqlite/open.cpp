@@ -36,7 +36,7 @@ Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file) {
 namespace {
 
 // Each query lists what should not be: one line a row.
-constexpr std::array<const char*, 10> kRules{
+constexpr std::array<const char*, 11> kRules{
     "SELECT 'counter of queue ' || q.name || ': ' || c.que || ' in que, the line has ' || "
     "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id) FROM "
     "queue q JOIN counter c ON c.queue = q.id WHERE c.que <> (SELECT coalesce(sum(last_seq - "
@@ -64,6 +64,9 @@ constexpr std::array<const char*, 10> kRules{
     "message m WHERE m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.seq = "
     "m.seq) AND NOT EXISTS (SELECT 1 FROM ready r WHERE r.queue = m.queue AND r.rank = -m.priority "
     "AND r.ord = coalesce(m.ord, m.due, m.created) AND r.last_seq >= m.seq AND r.first_seq <= m.seq)",
+    "SELECT 'message ' || m.seq || ' rests in ' || m.rest_state || ', but is not parked' FROM "
+    "message m WHERE m.rest_state IN ('prep', 'throttled', 'depends') AND NOT EXISTS (SELECT 1 FROM "
+    "parked p WHERE p.queue = m.queue AND p.seq = m.seq)",
     "SELECT 'lease of message ' || l.seq || ', which is not there' FROM lease l WHERE NOT EXISTS "
     "(SELECT 1 FROM message m WHERE m.seq = l.seq)",
     "SELECT 'the line has messages ' || r.first_seq || ' to ' || r.last_seq || ', of which some "

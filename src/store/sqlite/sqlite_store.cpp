@@ -222,7 +222,8 @@ void SqliteStore::stop_reading() {
   reading_ = false;
 }
 
-Result<void> SqliteStore::write_and_commit(Sync sync, bool& in_commit) {
+// Whether it was synced.
+Result<bool> SqliteStore::write_and_commit(Sync sync, bool& in_commit) {
   const bool new_block = changes_.block_end.has_value();
   if (!changes_.empty() || timers_.changed()) {
     RQ_TRY(ensure_transaction());
@@ -238,22 +239,24 @@ Result<void> SqliteStore::write_and_commit(Sync sync, bool& in_commit) {
   if (sync == Sync::soon) soon_at_ = std::min(soon_at_, now_ + kSoon);
   // Numbers that have been told must not be given again after a loss of power, whatever the
   // messages' own sync class.
-  if (sync == Sync::disk || new_block || soon_at_ <= now_) {
-    if (log_.unsynced()) RQ_TRY(log_.sync());
-    soon_at_ = Instant::max();
-  }
-  return {};
+  if (sync != Sync::disk && !new_block && soon_at_ > now_) return false;
+  const bool sync_now = log_.unsynced();
+  if (sync_now) RQ_TRY(log_.sync());
+  soon_at_ = Instant::max();
+  return sync_now;
 }
 
 Committed SqliteStore::commit(Sync sync) {
   bool in_commit = false;
-  if (auto done = write_and_commit(sync, in_commit); !done) {
+  auto done = write_and_commit(sync, in_commit);
+  if (!done) {
     const bool full = done.error().code == Code::disk_full;
     // SQLite syncs the head of a new log by itself, so any fault but a full disk may be of a sync.
     if (!full) log_.doubt();
     const bool nothing = in_transaction_ && (full || !in_commit);
     abort();
-    return {nothing ? Committed::What::no : Committed::What::unknown, std::move(done).error()};
+    return {nothing ? Committed::What::no : Committed::What::unknown, std::move(done).error(),
+            false};
   }
   records_.end_batch(changes_.dirty, [this](const Held& held) {
     if (held.now.in(Place::lease)) return true;
@@ -261,7 +264,7 @@ Committed SqliteStore::commit(Sync sync) {
   });
   forget_batch();
   lines_.end_batch(wants_maintenance());
-  return {};
+  return {.synced = *done};
 }
 
 void SqliteStore::forget_batch() {

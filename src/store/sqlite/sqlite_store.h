@@ -88,7 +88,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> ensure_transaction();
   [[nodiscard]] Result<void> keep_reading();
   void stop_reading();
-  [[nodiscard]] Result<void> write_and_commit(Sync sync, bool& in_commit);
+  [[nodiscard]] Result<bool> write_and_commit(Sync sync, bool& in_commit);
 
   const std::filesystem::path file_;
   const Options options_;
