@@ -253,6 +253,7 @@ void Connection::begin_body(Slot& slot) {
   }
   if (head_.expect_continue && !parser_->done() && budget_wanted_ == 0) {
     line_.out_of(slot) += "HTTP/1.1 100 Continue\r\n\r\n";
+    server_.links().mark_dirty(*this);
   }
 }
 

@@ -34,7 +34,7 @@ struct Request {
   const Head& head;
   std::size_t route;  // its place in the table
   std::string_view query;
-  std::array<std::string, kPathParametersMax> parameters;  // decoded
+  const std::array<std::string, kPathParametersMax>& parameters;  // decoded
   std::optional<std::uint64_t> length;  // of the body, as the head says it; absent: in chunks
   std::string_view body;                // when it was kept whole
   BodySink* sink;                       // that took the body, else null

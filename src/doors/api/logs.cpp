@@ -208,7 +208,7 @@ class LogStream final : public Stream, public pipeline::EventListener, public fi
       append_log(out, *text);
     }
     // A large message is written when the one before has been read.
-    if (backlog > http::kEventBacklogBytesMax && !last_) return;
+    if (backlog > http::kEventBacklogBytesMax) return;
     out += std::exchange(news_, {});
     if (last_) out += "event: end\ndata: {}\n\n";
     if (!out.empty()) write(out);
