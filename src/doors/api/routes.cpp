@@ -13,12 +13,12 @@ using enum http::Method;
 using Kind = http::Body::Kind;
 
 // A right, as http knows it: a number.
-constexpr auto enqueue = static_cast<std::uint8_t>(Right::enqueue);
-constexpr auto work = static_cast<std::uint8_t>(Right::work);
-constexpr auto read = static_cast<std::uint8_t>(Right::read);
-constexpr auto manage = static_cast<std::uint8_t>(Right::manage);
-constexpr auto define = static_cast<std::uint8_t>(Right::define);
-constexpr auto admin = static_cast<std::uint8_t>(Right::admin);
+constexpr auto kEnqueue = static_cast<std::uint8_t>(Right::enqueue);
+constexpr auto kWork = static_cast<std::uint8_t>(Right::work);
+constexpr auto kRead = static_cast<std::uint8_t>(Right::read);
+constexpr auto kManage = static_cast<std::uint8_t>(Right::manage);
+constexpr auto kDefine = static_cast<std::uint8_t>(Right::define);
+constexpr auto kAdmin = static_cast<std::uint8_t>(Right::admin);
 
 constexpr http::Body kNone{};
 constexpr http::Body kJson{.kind = Kind::some, .bytes_max = kJsonBodyBytesMax};
@@ -29,54 +29,54 @@ constexpr bool kAlone = false;  // the reply may be large, or long in coming
 
 // clang-format off
 constexpr std::array kRoutes{
-    Route{{get,   "/v1/queues",                            read,    kNone, kAlone}, list_queues},
-    Route{{get,   "/v1/queues/{queue}",                    read,    kNone, kAlone}, show_queue},
-    Route{{put,   "/v1/queues/{queue}",                    define,  kJson, kAlone}, put_queue, open_json},
-    Route{{patch, "/v1/queues/{queue}",                    define,  kJson, kAlone}, patch_queue, open_json},
-    Route{{del,   "/v1/queues/{queue}",                    define,  kNone, kAlone}, delete_queue},
-    Route{{post,  "/v1/queues/{queue}/pause",              manage,  kJson, kAlone}, pause_queue, open_json},
-    Route{{post,  "/v1/queues/{queue}/resume",             manage,  kJson, kAlone}, resume_queue, open_json},
-    Route{{post,  "/v1/queues/{queue}/drain",              manage,  kJson, kAlone}, drain_queue, open_json},
-    Route{{post,  "/v1/queues/{queue}/down",               manage,  kJson, kAlone}, down_queue, open_json},
-    Route{{post,  "/v1/queues/{queue}/script-error",       work,    kJson, kAlone}, set_script_error, open_json},
+    Route{{get,   "/v1/queues",                            kRead,    kNone, kAlone}, list_queues},
+    Route{{get,   "/v1/queues/{queue}",                    kRead,    kNone, kAlone}, show_queue},
+    Route{{put,   "/v1/queues/{queue}",                    kDefine,  kJson, kAlone}, put_queue, open_json},
+    Route{{patch, "/v1/queues/{queue}",                    kDefine,  kJson, kAlone}, patch_queue, open_json},
+    Route{{del,   "/v1/queues/{queue}",                    kDefine,  kNone, kAlone}, delete_queue},
+    Route{{post,  "/v1/queues/{queue}/pause",              kManage,  kJson, kAlone}, pause_queue, open_json},
+    Route{{post,  "/v1/queues/{queue}/resume",             kManage,  kJson, kAlone}, resume_queue, open_json},
+    Route{{post,  "/v1/queues/{queue}/drain",              kManage,  kJson, kAlone}, drain_queue, open_json},
+    Route{{post,  "/v1/queues/{queue}/down",               kManage,  kJson, kAlone}, down_queue, open_json},
+    Route{{post,  "/v1/queues/{queue}/script-error",       kWork,    kJson, kAlone}, set_script_error, open_json},
 
-    Route{{post,  "/v1/queues/{queue}/messages",           enqueue, kPut,  kPiped}, put_messages, open_put},
-    Route{{get,   "/v1/messages",                          read,    kNone, kAlone}, list_messages},
-    Route{{get,   "/v1/messages/{id}",                     read,    kNone, kAlone}, show_message},
-    Route{{get,   "/v1/messages/{id}/payload",             read,    kNone, kAlone}, show_payload},
-    Route{{del,   "/v1/messages/{id}",                     manage,  kNone, kPiped}, delete_message},
-    Route{{post,  "/v1/messages/{id}/commit",              manage,  kJson, kPiped}, commit_message, open_json},
-    Route{{post,  "/v1/messages/{id}/retry",               manage,  kJson, kPiped}, retry_message, open_json},
-    Route{{post,  "/v1/messages/{id}/requeue",             manage,  kJson, kPiped}, requeue_message, open_json},
-    Route{{post,  "/v1/messages/{id}/run_now",             manage,  kJson, kPiped}, run_now_message, open_json},
-    Route{{post,  "/v1/messages/{id}/cancel",              manage,  kJson, kPiped}, cancel_message, open_json},
-    Route{{post,  "/v1/messages/{id}/kill",                manage,  kJson, kPiped}, kill_message, open_json},
-    Route{{post,  "/v1/messages/{id}/clone",               manage,  kJson, kPiped}, clone_message, open_json},
-    Route{{post,  "/v1/messages/{id}/move",                manage,  kJson, kPiped}, move_message, open_json},
-    Route{{post,  "/v1/messages/{id}/priority",            manage,  kJson, kPiped}, set_priority, open_json},
-    Route{{post,  "/v1/messages/bulk",                     manage,  kJson, kAlone}, bulk_action, open_json},
-    Route{{get,   "/v1/messages/{id}/attempts",            read,    kNone, kAlone}, show_attempts},
-    Route{{get,   "/v1/messages/{id}/log",                 read,    kNone, kAlone}, show_log},
-    Route{{get,   "/v1/messages/{id}/log/stream",          read,    kNone, kAlone}, stream_log},
-    Route{{get,   "/v1/messages/{id}/why",                 read,    kNone, kAlone}, show_why},
+    Route{{post,  "/v1/queues/{queue}/messages",           kEnqueue, kPut,  kPiped}, put_messages, open_put},
+    Route{{get,   "/v1/messages",                          kRead,    kNone, kAlone}, list_messages},
+    Route{{get,   "/v1/messages/{id}",                     kRead,    kNone, kAlone}, show_message},
+    Route{{get,   "/v1/messages/{id}/payload",             kRead,    kNone, kAlone}, show_payload},
+    Route{{del,   "/v1/messages/{id}",                     kManage,  kNone, kPiped}, delete_message},
+    Route{{post,  "/v1/messages/{id}/commit",              kManage,  kJson, kPiped}, commit_message, open_json},
+    Route{{post,  "/v1/messages/{id}/retry",               kManage,  kJson, kPiped}, retry_message, open_json},
+    Route{{post,  "/v1/messages/{id}/requeue",             kManage,  kJson, kPiped}, requeue_message, open_json},
+    Route{{post,  "/v1/messages/{id}/run_now",             kManage,  kJson, kPiped}, run_now_message, open_json},
+    Route{{post,  "/v1/messages/{id}/cancel",              kManage,  kJson, kPiped}, cancel_message, open_json},
+    Route{{post,  "/v1/messages/{id}/kill",                kManage,  kJson, kPiped}, kill_message, open_json},
+    Route{{post,  "/v1/messages/{id}/clone",               kManage,  kJson, kPiped}, clone_message, open_json},
+    Route{{post,  "/v1/messages/{id}/move",                kManage,  kJson, kPiped}, move_message, open_json},
+    Route{{post,  "/v1/messages/{id}/priority",            kManage,  kJson, kPiped}, set_priority, open_json},
+    Route{{post,  "/v1/messages/bulk",                     kManage,  kJson, kAlone}, bulk_action, open_json},
+    Route{{get,   "/v1/messages/{id}/attempts",            kRead,    kNone, kAlone}, show_attempts},
+    Route{{get,   "/v1/messages/{id}/log",                 kRead,    kNone, kAlone}, show_log},
+    Route{{get,   "/v1/messages/{id}/log/stream",          kRead,    kNone, kAlone}, stream_log},
+    Route{{get,   "/v1/messages/{id}/why",                 kRead,    kNone, kAlone}, show_why},
 
-    Route{{post,  "/v1/reserve",                           work,    kJson, kAlone}, reserve, open_json},
-    Route{{post,  "/v1/heartbeat",                         work,    kJson, kPiped}, heartbeat, open_json},
-    Route{{post,  "/v1/progress",                          work,    kJson, kPiped}, progress, open_json},
-    Route{{post,  "/v1/done",                              work,    kJson, kPiped}, done, open_json},
-    Route{{post,  "/v1/relayed",                           work,    kJson, kPiped}, relayed, open_json},
-    Route{{post,  "/v1/err",                               work,    kJson, kPiped}, err, open_json},
-    Route{{post,  "/v1/resend",                            work,    kJson, kPiped}, resend, open_json},
-    Route{{post,  "/v1/release",                           work,    kJson, kPiped}, release, open_json},
-    Route{{post,  "/v1/finish",                            work,    kJson, kPiped}, finish, open_json},
-    Route{{post,  "/v1/duplicate",                         work,    kJson, kPiped}, duplicate, open_json},
+    Route{{post,  "/v1/reserve",                           kWork,    kJson, kAlone}, reserve, open_json},
+    Route{{post,  "/v1/heartbeat",                         kWork,    kJson, kPiped}, heartbeat, open_json},
+    Route{{post,  "/v1/progress",                          kWork,    kJson, kPiped}, progress, open_json},
+    Route{{post,  "/v1/done",                              kWork,    kJson, kPiped}, done, open_json},
+    Route{{post,  "/v1/relayed",                           kWork,    kJson, kPiped}, relayed, open_json},
+    Route{{post,  "/v1/err",                               kWork,    kJson, kPiped}, err, open_json},
+    Route{{post,  "/v1/resend",                            kWork,    kJson, kPiped}, resend, open_json},
+    Route{{post,  "/v1/release",                           kWork,    kJson, kPiped}, release, open_json},
+    Route{{post,  "/v1/finish",                            kWork,    kJson, kPiped}, finish, open_json},
+    Route{{post,  "/v1/duplicate",                         kWork,    kJson, kPiped}, duplicate, open_json},
 
-    Route{{get,   "/v1/events",                            read,    kNone, kAlone}, stream_events},
-    Route{{get,   "/v1/stats",                             read,    kNone, kAlone}, show_stats},
-    Route{{get,   "/v1/health",                            read,    kNone, kPiped}, show_health},
-    Route{{get,   "/v1/version",                           read,    kNone, kPiped}, show_version},
-    Route{{get,   "/v1/openapi.json",                      read,    kNone, kAlone}, show_openapi},
-    Route{{post,  "/v1/clock/advance",                     admin,   kJson, kAlone}, advance_clock, open_json},
+    Route{{get,   "/v1/events",                            kRead,    kNone, kAlone}, stream_events},
+    Route{{get,   "/v1/stats",                             kRead,    kNone, kAlone}, show_stats},
+    Route{{get,   "/v1/health",                            kRead,    kNone, kPiped}, show_health},
+    Route{{get,   "/v1/version",                           kRead,    kNone, kPiped}, show_version},
+    Route{{get,   "/v1/openapi.json",                      kRead,    kNone, kAlone}, show_openapi},
+    Route{{post,  "/v1/clock/advance",                     kAdmin,   kJson, kAlone}, advance_clock, open_json},
 };
 // clang-format on
 
