@@ -75,11 +75,12 @@ struct Reserve {
   LeaseEnd end = LeaseEnd::deadline;
   bool folder = false;  // the worker runs scripts: give the message a folder
   bool make_queue = false;
+  bool names = false;         // tell with each message the name of its queue
   std::optional<Seq> only;  // this very message, if it waits or is held
 };
 struct Reserved {
   std::vector<Message> messages;  // copies, each with its lease; empty when the time is over
-  std::vector<QueueName> queues;  // of each message, the name of its queue
+  std::vector<QueueName> queues;  // of each message, the name of its queue; if it was asked for
 };
 // The connection is gone: forget its waiting reserves, give back its LeaseEnd::connection leases.
 struct Disconnect {};

@@ -136,7 +136,7 @@ void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& rese
   }
   desk.store.changed(record, change);
   out.messages.push_back(message.copy());
-  out.names.push_back(entry.name);
+  if (reserve.names) out.names.push_back(entry.name);
 }
 
 }  // namespace rq::engine

@@ -43,6 +43,7 @@ bool is_keep(Timer::What what) {
 // --- Queues ---
 
 Result<void> Ledger::open() {
+  last_ = nullptr;
   by_name_.clear();
   queues_.clear();
   counted_.clear();
@@ -62,9 +63,13 @@ Entry* Ledger::find(std::string_view name) {
   return found == by_name_.end() ? nullptr : found->second;
 }
 
+// Most often it is that of the call before.
 Entry* Ledger::find(QueueId id) {
+  if (last_ != nullptr && last_->queue.id == id) return last_;
   const auto found = queues_.find(id);
-  return found == queues_.end() ? nullptr : found->second.get();
+  if (found == queues_.end()) return nullptr;
+  last_ = found->second.get();
+  return last_;
 }
 
 Result<Entry*> Ledger::need(std::string_view name) {
@@ -136,6 +141,7 @@ void Ledger::remove(Entry& entry) {
   store_.erase(entry.queue);
   note(entry, Notice::What::queue_removed);
   sync_disk();
+  last_ = nullptr;
   by_name_.erase(std::string_view{*entry.name});
   queues_.erase(entry.queue.id);
 }

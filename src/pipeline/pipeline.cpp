@@ -42,8 +42,8 @@ bool is_small(std::span<const Envelope> batch) {
 }  // namespace
 
 struct Pipeline::Impl {
-  Impl(std::unique_ptr<core::Store> opened, Clock& server_clock)
-      : store(std::move(opened)), engine(*store), clock(server_clock) {}
+  Impl(std::unique_ptr<core::Store> opened, Clock& server_clock, std::size_t mailbox_max)
+      : store(std::move(opened)), engine(*store), clock(server_clock), mailbox(mailbox_max) {}
 
   void run();
   void run_batch(std::span<Envelope> batch);
@@ -56,7 +56,7 @@ struct Pipeline::Impl {
   std::unique_ptr<core::Store> store;
   engine::Engine engine;
   Clock& clock;
-  base::Mailbox<Envelope> mailbox{base::kMailboxMax};
+  base::Mailbox<Envelope> mailbox;
   std::vector<Door*> doors;
   std::vector<NoticeSink*> sinks;
   std::function<void()> waste;
@@ -81,8 +81,8 @@ struct Pipeline::Impl {
   std::atomic<bool> running{false};  // somebody has the turn and runs a batch
 };
 
-Pipeline::Pipeline(std::unique_ptr<core::Store> store, Clock& clock)
-    : clock_(clock), impl_(std::make_unique<Impl>(std::move(store), clock)) {}
+Pipeline::Pipeline(std::unique_ptr<core::Store> store, Clock& clock, std::size_t mailbox_max)
+    : clock_(clock), impl_(std::make_unique<Impl>(std::move(store), clock, mailbox_max)) {}
 
 Pipeline::~Pipeline() { stop(); }
 

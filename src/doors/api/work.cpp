@@ -175,6 +175,7 @@ void reserve(Exchange& x, const Request& request) {
   if (!body) return x.refuse(body.error());
   auto command = reserve_from_json(**body, x.door().clock().now());
   if (!command) return x.refuse(command.error());
+  command->names = true;
   const bool waits = command->wait_until.has_value();
   if (waits) {
     x.ask_waiting(*std::move(command), render_reserved);
