@@ -23,16 +23,14 @@ class ItemSplitter {
   // it is whole. Both return false to stop.
   template <typename Part, typename End>
   void feed(std::string_view piece, const Part& part, const End& end) {
-    if (at_start_ && !piece.empty()) {
-      at_start_ = false;
-      piece.remove_prefix(byte_order_mark(piece));
-    }
-    while (!piece.empty() && !stopped_) {
-      const Cut cut = next(piece);
-      if (stopped_) return;
-      if (!cut.text.empty()) stopped_ = !part(cut.text);
-      if (cut.ends && !stopped_) stopped_ = !end();
-    }
+    mark_.feed(piece, [&](std::string_view text) {
+      while (!text.empty() && !stopped_) {
+        const Cut cut = next(text);
+        if (stopped_) return;
+        if (!cut.text.empty()) stopped_ = !part(cut.text);
+        if (cut.ends && !stopped_) stopped_ = !end();
+      }
+    });
   }
   // At the end of the stream: the last line, if it had no end; an error if a list is not closed.
   template <typename End>
@@ -70,7 +68,7 @@ class ItemSplitter {
   std::optional<Form> form_;
   std::size_t item_bytes_ = 0;
   bool blank_ = true;  // nothing but spaces so far in the item
-  bool at_start_ = true;
+  ByteOrderMark mark_;
   std::optional<base::Error> error_;
   bool stopped_ = false;
   Place place_ = Place::before;

@@ -29,15 +29,10 @@ base::Error json_error(const boost::system::error_code& error, std::size_t at) {
               "send JSON in UTF-8");
 }
 
-std::size_t byte_order_mark(std::string_view text) {
-  constexpr std::string_view kMark = "\xEF\xBB\xBF";
-  return text.starts_with(kMark) ? kMark.size() : 0;
-}
-
 JsonReader::JsonReader() : parser_({}, json_options(), temp_memory_.data(), temp_memory_.size()) {}
 
 base::Result<const json::value*> JsonReader::parse(std::string_view text) {
-  text.remove_prefix(byte_order_mark(text));
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   value_.reset();
   resource_.emplace(value_memory_.data(), value_memory_.size());
   parser_.reset(&*resource_);

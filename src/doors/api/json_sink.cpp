@@ -32,26 +32,26 @@ void ValueCounter::feed(std::string_view piece) {
 JsonSink::JsonSink(Exchange& x) : parser_({}, json_options()), memory_(x) {}
 
 http::BodySink::Next JsonSink::take(std::string_view piece) {
-  if (error_) return Next::more;
-  if (bytes_ == 0) piece.remove_prefix(byte_order_mark(piece));
+  mark_.feed(piece, [this](std::string_view text) { write(text); });
+  return Next::more;
+}
+
+void JsonSink::write(std::string_view piece) {
+  if (error_) return;
   values_.feed(piece);
   if (values_.count() > kJsonValuesMax) {
     error_ = fail(Code::too_many, "the JSON of the body has too many values",
                   fmt::format("at most {} are allowed", kJsonValuesMax));
-    parser_.reset();
-    return Next::more;
-  }
-  // Its text, and the tree that is made of it.
-  if (auto good = memory_.cover(2 * (bytes_ + piece.size())); !good) {
+  } else if (auto good = memory_.cover(2 * (bytes_ + piece.size())); !good) {
+    // Its text, and the tree that is made of it.
     error_ = std::move(good).error();
-    parser_.reset();
-    return Next::more;
+  } else {
+    boost::system::error_code error;
+    const std::size_t used = parser_.write(piece.data(), piece.size(), error);
+    if (error) error_ = json_error(error, bytes_ + used);
+    bytes_ += piece.size();
   }
-  boost::system::error_code error;
-  const std::size_t used = parser_.write(piece.data(), piece.size(), error);
-  if (error) error_ = json_error(error, bytes_ + used);
-  bytes_ += piece.size();
-  return Next::more;
+  if (error_) parser_.reset();
 }
 
 base::Result<const boost::json::object*> JsonSink::object() {

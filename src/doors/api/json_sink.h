@@ -11,6 +11,7 @@
 #include <boost/json/value.hpp>
 
 #include "base/result.h"
+#include "doors/api/json_reader.h"
 #include "doors/api/memory.h"
 #include "http/body.h"
 
@@ -37,7 +38,10 @@ class JsonSink final : public http::BodySink {
   [[nodiscard]] base::Result<const boost::json::object*> object();
 
  private:
+  void write(std::string_view piece);
+
   boost::json::stream_parser parser_;
+  ByteOrderMark mark_;
   MemoryShare memory_;
   ValueCounter values_;
   std::size_t bytes_ = 0;

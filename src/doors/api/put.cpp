@@ -212,7 +212,7 @@ void put_messages(Exchange& x, const Request& request) {
     return put_gathered(x, static_cast<PutSink&>(*request.sink), queue);
   }
   std::string_view body = request.body;
-  body.remove_prefix(byte_order_mark(body));
+  if (body.starts_with(kByteOrderMark)) body.remove_prefix(kByteOrderMark.size());
   const std::size_t start = body.find_first_not_of(" \t\r\n");
   if (start != std::string_view::npos && body[start] == '[') {
     PutSink sink(x, ItemSplitter::Form::list);

@@ -39,13 +39,14 @@ void PutReader::refuse_syntax(std::string_view why) {
 }
 
 void PutReader::feed(std::string_view piece) {
-  while (!piece.empty() && !error_) step(piece);
+  mark_.feed(piece, [this](std::string_view text) {
+    while (!text.empty() && !error_) step(text);
+  });
 }
 
 void PutReader::step(std::string_view& piece) {
   if (place_ == Place::in_name) return step_name(piece);
   if (place_ == Place::in_value) return step_value(piece);
-  if (place_ == Place::before) piece.remove_prefix(byte_order_mark(piece));
   skip_space(piece);
   if (piece.empty()) return;
   const char c = piece.front();

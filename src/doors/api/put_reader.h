@@ -14,11 +14,10 @@
 #include "base/result.h"
 #include "core/command.h"
 #include "doors/api/json_check.h"
+#include "doors/api/json_reader.h"
 #include "doors/api/json_sink.h"
 
 namespace rq::doors::api {
-
-class JsonReader;
 
 class PutReader {
  public:
@@ -46,6 +45,7 @@ class PutReader {
   [[nodiscard]] base::Result<void> add_payload(core::Put& put);
 
   std::optional<base::Error> error_;
+  ByteOrderMark mark_;
   Place place_ = Place::before;
   Goal goal_ = Goal::rest;
   std::size_t depth_ = 0;  // inside the value
