@@ -16,7 +16,6 @@ namespace rq::doors::beanstalk {
 namespace {
 
 using namespace wire::beanstalk;  // NOLINT(google-build-using-namespace): its adapter
-using base::Code;
 using base::Instant;
 using base::Millis;
 using std::chrono::seconds;
