@@ -99,6 +99,7 @@ TEST(Message, ACopyIsDeep) {
   Message m;
   m.seq = 5;
   m.payload = "p";
+  m.order = -7;
   m.detail().key = "k";
   m.lease = std::make_unique<Lease>();
   m.lease->worker = "w";
@@ -107,6 +108,7 @@ TEST(Message, ACopyIsDeep) {
   m.lease->worker = "other";
   EXPECT_EQ(copy.seq, 5);
   EXPECT_EQ(copy.payload, "p");
+  EXPECT_EQ(copy.order, -7);
   EXPECT_EQ(copy.details->key, "k");
   EXPECT_EQ(copy.lease->worker, "w");
   EXPECT_EQ(Message{}.detail_or_default(), Details{});

@@ -119,7 +119,8 @@ struct Committed {
     yes,
     no,       // nothing of it is there
     unknown,  // all of it or nothing
-    deposed,  // somebody opened the store after us; nothing of it is there
+    deposed,  // somebody opened the store after us; nothing of it is there. The looks of such a
+              // batch may have found nothing
   };
   What what = What::yes;
   base::Error why{};    // unless yes
@@ -150,6 +151,7 @@ class Store {
   [[nodiscard]] virtual Result<void> load(const Needs& needs) = 0;
   // Not yes: as abort(), and open() must follow.
   [[nodiscard]] virtual Committed commit(Sync sync) = 0;
+  // Forgets the batch; open() must follow.
   virtual void abort() = 0;
 
   // --- Looks. REQUIRES: asked for in this batch, or made by it, or late(). ---
@@ -163,7 +165,8 @@ class Store {
   // The line is known up to here; kBehindAll: all of it, and always in a late store.
   [[nodiscard]] virtual LineKey known(QueueId queue) const = 0;
   // The first of those that were loaded or have come there in this batch. Null when they are used
-  // up; then more() says whether the place has others.
+  // up, or when one that is not loaded may stand before them; then more() says that the place has
+  // others.
   [[nodiscard]] virtual Result<Record*> first(QueueId queue, Place place) = 0;
   [[nodiscard]] virtual Result<bool> more(QueueId queue, Place place) = 0;
   // Of those that `due` asked for, one after the other; null when they are used up. The caller

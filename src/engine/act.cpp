@@ -231,9 +231,9 @@ Result<std::optional<Record*>> peek_first(Desk& desk, const Peek& peek, Entry& e
 // --- Acting ---
 
 void needs(Desk& /*desk*/, const Act& act, Needs& out) {
-  const bool payload = act.action == Action::commit || act.action == Action::retry ||
-                       act.action == Action::requeue || act.action == Action::run_now ||
-                       act.action == Action::clone || act.action == Action::move;
+  // What may be ready after it may be given away in this batch.
+  const bool payload = act.action != Action::cancel && act.action != Action::kill &&
+                       act.action != Action::remove;
   for (const Seq seq : act.messages) out.numbers.push_back({seq, payload});
 }
 

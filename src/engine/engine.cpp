@@ -20,6 +20,7 @@ Engine::Engine(Store& store) : store_(store), desk_(store) {}
 
 Result<void> Engine::open() {
   opened_ = false;
+  left_over_.clear();
   desk_.batch.offered.clear();
   RQ_TRY(store_.open());
   RQ_TRY(desk_.ledger.open());
@@ -57,6 +58,7 @@ Result<void> Engine::decide_all(std::span<Envelope> batch) {
   RQ_TRY(run_due(desk_));
   RQ_TRY(serve_offered(desk_));
   end_waits(desk_);
+  RQ_TRY(fire_left_over());
   RQ_TRY(try_ready());
   for (Envelope& envelope : batch) RQ_TRY(take(envelope));
   const auto unfinished = [this] {
@@ -68,7 +70,7 @@ Result<void> Engine::decide_all(std::span<Envelope> batch) {
     RQ_TRY(serve_offered(desk_));
     RQ_TRY(try_ready());
   }
-  timers_.clear();  // the rest are due again in the next batch
+  left_over_ = std::exchange(timers_, {});
   return {};
 }
 
@@ -101,10 +103,12 @@ Result<void> Engine::load_first(std::span<Envelope> batch) {
   needs.due = kDueMax;
   needs.shift = shift_;
   if (!store_.late()) {
+    for (const Timer& timer : left_over_) engine::needs(desk_, timer, needs);
     needs_of_offers(desk_, needs);
     desk_.turns.for_each_ready([&](const Turns::Held& held) { add_needs(held.envelope, needs); });
     for (const Envelope& envelope : batch) add_needs(envelope, needs);
   }
+  desk_.turns.begin();
   RQ_TRY(load(needs));
   if (shift_ != Millis{0}) desk_.ledger.shift_pauses(shift_);
   timers_ = store_.due_timers();
@@ -120,6 +124,7 @@ Result<void> Engine::load_more() {
     for (const Timer& timer : timers_) engine::needs(desk_, timer, needs);
     desk_.turns.for_each_ready([&](const Turns::Held& held) { add_needs(held.envelope, needs); });
   }
+  desk_.turns.begin();
   return load(needs);
 }
 
@@ -147,14 +152,18 @@ Result<void> Engine::take(Envelope& envelope) {
   }
   RQ_TRY(step(envelope, desk_.batch.now));
   // What stood behind a reserve that was answered may look at anything only in a late store.
-  return store_.late() && desk_.turns.has_more() ? try_ready() : Result<void>{};
+  while (store_.late() && desk_.turns.has_more()) {
+    desk_.turns.begin();
+    RQ_TRY(try_ready());
+  }
+  return {};
 }
 
 Result<void> Engine::step(Envelope& envelope, Instant since) {
   desk_.ticket = envelope.ticket;
   desk_.batch.caller_uid = envelope.ticket.caller_uid;
-  auto step = std::visit([this](auto& command) { return decide(desk_, command); },
-                         envelope.command);
+  auto step =
+      std::visit([this](auto& command) { return decide(desk_, command); }, envelope.command);
   if (std::holds_alternative<Disconnect>(envelope.command)) disconnected_.push_back(desk_.ticket);
   if (!step) {
     desk_.answer(step.error());
@@ -166,22 +175,35 @@ Result<void> Engine::step(Envelope& envelope, Instant since) {
   return serve_offered(desk_);
 }
 
-// Commands that were set aside, and those behind them.
+// Commands that were set aside, and those behind them, as far as their needs are loaded. What comes
+// up meanwhile waits for the next round.
 Result<void> Engine::try_ready() {
-  while (desk_.turns.has_more()) {
-    desk_.turns.begin();
-    while (auto held = desk_.turns.next(desk_.waiters)) {
-      if (auto* reserve = std::get_if<Reserve>(&held->envelope.command)) {
-        // Its time to wait begins now.
-        if (reserve->wait_until && *reserve->wait_until != Instant::max()) {
-          *reserve->wait_until += desk_.batch.now - held->since;
-        }
+  while (auto held = desk_.turns.next(desk_.waiters)) {
+    if (auto* reserve = std::get_if<Reserve>(&held->envelope.command)) {
+      // Its time to wait begins now.
+      if (reserve->wait_until && *reserve->wait_until != Instant::max()) {
+        *reserve->wait_until += desk_.batch.now - held->since;
       }
-      RQ_TRY(step(held->envelope, desk_.batch.now));
     }
-    if (!store_.late()) break;
+    RQ_TRY(step(held->envelope, desk_.batch.now));
   }
   return {};
+}
+
+// Those that the batch before had no round for: this one has loaded what they look at.
+Result<void> Engine::fire_left_over() {
+  const std::vector<Timer> left = std::exchange(left_over_, {});
+  const auto was_left = [&left](const Timer& timer) {
+    return std::any_of(left.begin(), left.end(), [&timer](const Timer& other) {
+      return other.what == timer.what && other.queue == timer.queue && other.seq == timer.seq;
+    });
+  };
+  const auto others = std::stable_partition(timers_.begin(), timers_.end(), was_left);
+  std::vector<Timer> later(others, timers_.end());
+  timers_.erase(others, timers_.end());
+  RQ_TRY(fire_timers());
+  timers_ = std::move(later);
+  return serve_offered(desk_);
 }
 
 Result<void> Engine::fire_timers() {

@@ -55,6 +55,7 @@ class Engine {
   [[nodiscard]] base::Result<void> take(Envelope& envelope);
   [[nodiscard]] base::Result<void> step(Envelope& envelope, Instant since);
   [[nodiscard]] base::Result<void> try_ready();
+  [[nodiscard]] base::Result<void> fire_left_over();
   [[nodiscard]] base::Result<void> fire_timers();
   [[nodiscard]] Committed commit();
   void fail(std::span<Envelope> batch, const base::Error& why);
@@ -62,15 +63,16 @@ class Engine {
 
   Store& store_;
   Desk desk_;
-  bool opened_ = false;  // false: what it knows may not be what the store holds
-  Millis shift_{};       // the store has not committed it yet
+  bool opened_ = false;           // false: what it knows may not be what the store holds
+  Millis shift_{};                // the store has not committed it yet
+  std::vector<Timer> left_over_;  // due in the batch before, which had no round left for them
 
   // Of the batch that runs:
-  std::vector<Timer> timers_;            // fired, and not looked at yet
-  std::size_t taken_ = 0;                // commands of the batch that were taken up
-  std::uint64_t first_arrival_ = 0;      // reserves that waited before
-  std::size_t first_going_ = 0;          // deletes of queues that were begun before
-  std::vector<Ticket> disconnected_;     // they must not be forgotten when the commit fails
+  std::vector<Timer> timers_;         // fired, and not looked at yet
+  std::size_t taken_ = 0;             // commands of the batch that were taken up
+  std::uint64_t first_arrival_ = 0;   // reserves that waited before
+  std::size_t first_going_ = 0;       // deletes of queues that were begun before
+  std::vector<Ticket> disconnected_;  // they must not be forgotten when the commit fails
 };
 
 }  // namespace rq::engine

@@ -144,11 +144,11 @@ bool may_come_back(const Finish::Item& item) {
     case Outcome::timed_out:
     case Outcome::resend:
     case Outcome::release:
+    case Outcome::hold:  // whoever sends held ones on does not name them
       return !item.remove;
     case Outcome::done:
     case Outcome::relayed:
     case Outcome::err:
-    case Outcome::hold:
     case Outcome::stopped:
       return false;
   }

@@ -129,8 +129,8 @@ void Ledger::changed(Entry& entry) {
 }
 
 void Ledger::remove(Entry& entry) {
-  for (const Timer::What what : {Timer::What::keep_done, Timer::What::keep_err,
-                                 Timer::What::resume, Timer::What::idle, Timer::What::going}) {
+  for (const Timer::What what : {Timer::What::keep_done, Timer::What::keep_err, Timer::What::resume,
+                                 Timer::What::idle, Timer::What::going}) {
     disarm(entry, what);
   }
   Counters gone = entry.queue.counters;
@@ -240,6 +240,8 @@ void Ledger::keep_or_remove(Record& record) {
   } else if (armed == Instant{}) {
     // Whether older ones are there the rule finds out, once for each start of the server.
     arm(entry, what, n == 1 ? message.finished + keep.age : batch_.now);
+  } else if (armed > message.finished + keep.age) {
+    arm(entry, what, message.finished + keep.age);  // the clock was stepped back
   }
 }
 
@@ -302,8 +304,7 @@ void Ledger::note(const Entry& entry, Notice::What what) {
 // --- The batch ---
 
 void Ledger::sync(const Entry& entry) {
-  const Sync wanted =
-      entry.queue.settings.sync == SyncClass::always ? Sync::disk : Sync::soon;
+  const Sync wanted = entry.queue.settings.sync == SyncClass::always ? Sync::disk : Sync::soon;
   batch_.sync = std::max(batch_.sync, wanted);
 }
 
@@ -331,8 +332,7 @@ void Ledger::save_counters() {
 }
 
 std::int64_t Ledger::ready_before(const Entry& entry) const {
-  return entry.touched == batch_.number ? entry.ready_before
-                                        : entry.queue.counters.in(State::que);
+  return entry.touched == batch_.number ? entry.ready_before : entry.queue.counters.in(State::que);
 }
 
 void Ledger::arm(Entry& entry, Timer::What what, Instant at) {
@@ -347,7 +347,7 @@ void Ledger::disarm(Entry& entry, Timer::What what) {
 
 std::int64_t Ledger::kept(const Entry& entry, Timer::What what) {
   const Counters& c = entry.queue.counters;
-  if (what == Timer::What::keep_err) return c.in(State::err) - c.held;
+  if (what == Timer::What::keep_err) return c.in(State::err)-c.held;
   return c.in(State::done) + c.in(State::relayed) + c.in(State::cancelled);
 }
 

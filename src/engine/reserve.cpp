@@ -21,8 +21,8 @@ Reserved reserved_of(Taken&& taken) {
   return {.messages = std::move(taken.messages), .queues = std::move(taken.names)};
 }
 
-// Whether the reserve goes on with nothing: `taken` is empty, or the first part of the answer, which
-// is told here; then `ticket` and `reserve` become those of the rest.
+// Whether the reserve goes on with nothing: `taken` is empty, or the first part of the answer,
+// which is told here; then `ticket` and `reserve` become those of the rest.
 bool tell_part(Desk& desk, Ticket& ticket, Reserve& reserve, Taken& taken) {
   const std::int64_t got = std::ssize(taken.messages);
   if (got == 0) return true;
@@ -90,7 +90,7 @@ void needs(Desk& desk, const Reserve& reserve, Needs& out) {
 Result<Step> decide(Desk& desk, Reserve& reserve) {
   if (reserve.lease) RQ_TRY(check_lease(*reserve.lease));
   if (reserve.only) return reserve_one(desk, reserve);
-  // One that can take nothing would wait at the head of the line and stop all behind it.
+  // A reserve that can take nothing would block all who wait behind it.
   if (reserve.limit < 1) {
     return fail(Code::bad_value, fmt::format("limit: {} is not allowed", reserve.limit),
                 "ask for one message or more");
@@ -150,7 +150,7 @@ Result<void> serve_offered(Desk& desk) {
     RQ_TRY_ASSIGN(taken, take_best(desk, longest->ticket, longest->reserve));
     if (taken.messages.empty()) {
       if (taken.lacks) break;
-      // The counters say more than the line holds (doctor will tell): nobody can be served.
+      // The counters are wrong (doctor reports it): the line is empty, so nobody is served.
       desk.ledger.forget_offers();
       break;
     }
@@ -202,8 +202,7 @@ Result<Step> decide(Desk& desk, StopWaiting& /*stop*/) {
   desk.turns.for_each_of(connection, [](Command& command) {
     if (auto* reserve = std::get_if<Reserve>(&command)) reserve->wait_until.reset();
   });
-  for (const Waiters::Waiter& waiter :
-       desk.waiters.take_all(connection.first, connection.second)) {
+  for (const Waiters::Waiter& waiter : desk.waiters.take_all(connection.first, connection.second)) {
     desk.answer(waiter.ticket, Reserved{});
   }
   desk.turns.release(connection);

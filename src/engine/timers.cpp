@@ -21,8 +21,7 @@ Place place_of(Timer::What what) {
 // Finished messages go when they are too old or too many; the timer is set for the next one.
 Result<void> sweep(Desk& desk, Entry& entry, Timer::What what) {
   const QueueSettings& settings = entry.queue.settings;
-  const Retention& keep =
-      what == Timer::What::keep_err ? settings.keep_err : settings.keep_done;
+  const Retention& keep = what == Timer::What::keep_err ? settings.keep_err : settings.keep_done;
   const QueueId queue = entry.queue.id;
   for (std::int64_t i = 0; i < kRetentionStep; ++i) {
     RQ_TRY_ASSIGN(oldest, desk.store.first(queue, place_of(what)));
@@ -97,14 +96,17 @@ Result<void> fire(Desk& desk, const Timer& timer) {
     case Timer::What::keep_done:
     case Timer::What::keep_err:
       return sweep(desk, *entry, timer.what);
-    case Timer::What::resume:
-      resume(desk, *entry);
+    // A command of this batch may have changed what the timer was armed for.
+    case Timer::What::resume: {
+      const Instant until = entry->queue.paused_until;
+      if (until != Instant{} && until <= desk.batch.now) resume(desk, *entry);
       return {};
+    }
     case Timer::What::idle:
-      look_at_idle(desk, *entry);
+      if (entry->queue.on_demand) look_at_idle(desk, *entry);
       return {};
     case Timer::What::going:
-      return go_on_deleting(desk, *entry);
+      return entry->queue.going ? go_on_deleting(desk, *entry) : Result<void>{};
   }
   return {};
 }

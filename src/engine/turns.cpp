@@ -7,8 +7,7 @@ namespace rq::engine {
 bool Turns::stops(const Ticket& ticket, const Waiters& waiters) const {
   if (!lines_.empty()) {
     const auto line = lines_.find(connection_of(ticket));
-    if (line != lines_.end() &&
-        (line->second.when != When::reserve_answered || ticket.in_turn)) {
+    if (line != lines_.end() && (line->second.when != When::reserve_answered || ticket.in_turn)) {
       return true;
     }
   }
@@ -71,6 +70,14 @@ std::optional<Turns::Held> Turns::next(const Waiters& waiters) {
 }
 
 void Turns::begin_batch() {
+  // The batch before failed in the middle of these.
+  for (const Connection& connection : trying_) {
+    const auto line = lines_.find(connection);
+    if (line == lines_.end() || line->second.when != When::now) continue;
+    line->second.when = When::next_round;
+    ready_.push_back(connection);
+  }
+  trying_.clear();
   for (const Connection& connection : later_) {
     if (const auto line = lines_.find(connection); line != lines_.end()) {
       line->second.when = When::next_round;

@@ -39,7 +39,7 @@ class Turns {
   // Whether begin() would find any; in this batch, or in the next one.
   [[nodiscard]] bool has_more() const { return !ready_.empty(); }
   [[nodiscard]] bool has_later() const { return !later_.empty(); }
-  // A new batch: what was kept for it is to be tried.
+  // A new batch: what was kept for it is to be tried, and what a batch that failed did not get to.
   void begin_batch();
 
   // Calls each(held) for all commands that would be tried.

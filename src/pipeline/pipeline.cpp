@@ -73,7 +73,7 @@ struct Pipeline::Impl {
   // Whoever has the turn of the mailbox's reader:
   std::chrono::steady_clock::time_point sleeps_until;  // the engine thread, at most
   std::chrono::steady_clock::duration small_batch{};   // how long one takes, a moving mean
-  bool broken = false;   // the store wants to be opened again
+  bool broken = false;                                 // the store wants to be opened again
   bool deposed = false;  // somebody else has opened it: this engine is at its end
   core::Outbox outbox;
   std::vector<std::vector<Delivery>> by_door;
@@ -139,13 +139,13 @@ void Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done)
   if (impl_->advances.post(std::move(advance))) impl_->mailbox.poke();
 }
 
-// When the engine has something to do though no command comes.
+// When the engine must run next, even if no command arrives.
 std::chrono::steady_clock::time_point Pipeline::Impl::sleep_until() {
   const auto now = std::chrono::steady_clock::now();
   const Instant wake = engine.next_wake();
   if (wake == Instant::max()) return now + kSleepMax;
   const base::Millis wait = wake - clock.now();
-  // A manual clock does not come nearer by itself.
+  // A manual clock does not advance by itself: there is no deadline to wait for.
   if (clock.manual() && wait > base::Millis{0}) return now + kSleepMax;
   return now + std::clamp<base::Millis>(wait, base::Millis{0}, kSleepMax);
 }

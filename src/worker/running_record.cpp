@@ -17,8 +17,8 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/bytes.h"
 #include "base/check.h"
-#include "base/limits.h"
 #include "worker/process_tree.h"
 
 namespace rq::worker {
@@ -28,6 +28,7 @@ using base::Code;
 using base::fail;
 using base::Result;
 
+constexpr std::size_t kRunningRecordsMax = 16'384;  // scripts that one worker can account for
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots
 constexpr int kKillRounds = 50;
@@ -57,7 +58,7 @@ struct RunningRecord::Table {
   std::uint32_t version;
   std::array<char, 40> boot;
   char mark[32];
-  std::array<Entry, base::kRunningRecordsMax> entries;
+  std::array<Entry, kRunningRecordsMax> entries;
 };
 
 Result<std::unique_ptr<RunningRecord>> RunningRecord::open(const std::string& path) {
@@ -100,7 +101,7 @@ void RunningRecord::start_anew() {
   std::memset(table_->mark, 0, sizeof table_->mark);
   mark_.copy(table_->mark, sizeof table_->mark - 1);
   free_.clear();
-  for (int slot = static_cast<int>(base::kRunningRecordsMax) - 1; slot >= 0; --slot) {
+  for (int slot = static_cast<int>(kRunningRecordsMax) - 1; slot >= 0; --slot) {
     free_.push_back(slot);
   }
 }

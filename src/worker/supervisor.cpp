@@ -26,6 +26,10 @@ using std::chrono::duration_cast;
 using std::chrono::microseconds;
 using std::chrono::nanoseconds;
 
+// Of what a script leaves running, before it is killed.
+constexpr base::Millis kLeftoverGrace{500};
+constexpr base::Millis kMemorySampleEvery{250};
+
 // What epoll hands back for the descriptors that are no child's; children count from kChildBase.
 constexpr std::uint64_t kSignals = 0;
 constexpr std::uint64_t kTimer = 1;
@@ -193,7 +197,7 @@ std::optional<SpawnFailure> Supervisor::start(const Launch& launch, Started& out
   child->grace = launch.grace;
   child->started = now;
   if (launch.timeout.count() > 0) child->timeout_at = now + launch.timeout;
-  if (launch.memory_bytes > 0) child->sample_at = now + base::kMemorySampleEvery;
+  if (launch.memory_bytes > 0) child->sample_at = now + kMemorySampleEvery;
   watch(poll_.get(), child->from_script.get(), kChildBase + child->id);
   arm(child->next());
   out.child = child->id;
@@ -360,7 +364,7 @@ void Supervisor::exited(Child& child, int status, const rusage& usage, Look& loo
   if (left) {
     if (child.phase == Phase::running) {
       child.phase = Phase::leaving;
-      child.act_at = now + base::kLeftoverGrace;
+      child.act_at = now + kLeftoverGrace;
     }
     child.check_at = now + kCheckEvery;
     arm(child.next());
@@ -394,7 +398,7 @@ void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
     begin_stop(child, StopCause::timed_out, look);
   }
   if (child.sample_at <= now) {
-    child.sample_at = now + base::kMemorySampleEvery;
+    child.sample_at = now + kMemorySampleEvery;
     std::int64_t bytes = 0;
     for (const Process& p : look.table().tree_of(child.pid, child.reaped, child.cookie)) {
       bytes += p.rss_bytes;

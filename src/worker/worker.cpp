@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <memory>
 
+#include "base/check.h"
 #include "base/lock_file.h"
 #include "core/name.h"
 #include "worker/loop.h"
@@ -55,8 +57,8 @@ Result<int> run_worker(const WorkerOptions& options) {
                 fmt::format("cannot make '{}': {}", run_dir, base::text_of_errno(errno)),
                 "see to the rights of the folder");
   }
-  RQ_TRY_ASSIGN(endpoint, client::Endpoint::parse(options.server.empty() ? root + "/run/rq.sock"
-                                                                         : options.server));
+  RQ_TRY_ASSIGN(server, client::parse_server(options.server.empty() ? root + "/run/rq.sock"
+                                                                    : options.server));
   RQ_TRY_ASSIGN(lock, lock_name(run_dir, options.name));
   RQ_TRY_ASSIGN(record, RunningRecord::open(
                             fmt::format("{}/worker-{}.running", run_dir, file_part(options.name))));
@@ -76,9 +78,13 @@ Result<int> run_worker(const WorkerOptions& options) {
   facts.base_url_fixed = !options.base_url.empty();
   facts.worker.version = RQ_VERSION;
   facts.worker.env = options.env;
-  Loop loop(std::move(facts), std::move(endpoint), *record);
+  boost::asio::io_context io(1);
+  Loop loop(io, std::move(facts), std::move(server), *record);
   loop.hand_back(leftovers.tokens);
-  return loop.run();
+  loop.start();
+  io.run();
+  RQ_CHECK(loop.has_ended());
+  return 0;
 }
 
 }  // namespace rq::worker

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/limits.h"
+#include "doors/beanstalk/limits.h"
 
 namespace rq::doors::beanstalk {
 namespace {
@@ -102,7 +102,7 @@ void ReplySlots::out_sent(std::size_t bytes) {
   if (sent_ == out_.size()) {
     out_.clear();
     sent_ = 0;
-  } else if (sent_ >= base::kBeanstalkOutBytesMax) {
+  } else if (sent_ >= kOutBytesMax) {
     out_.erase(0, sent_);
     sent_ = 0;
   }

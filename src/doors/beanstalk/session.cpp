@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "core/name.h"
 #include "doors/beanstalk/bounds.h"
+#include "doors/beanstalk/limits.h"
 
 namespace rq::doors::beanstalk {
 namespace {
@@ -67,8 +68,7 @@ std::size_t Session::feed(std::string_view in) {
   blocked_ = false;
   std::size_t done = 0;
   while (!ending_ && in.size() - done >= wanted_) {
-    if (slots_.size() >= base::kBeanstalkInFlightMax ||
-        slots_.unsent().size() >= base::kBeanstalkOutBytesMax ||
+    if (slots_.size() >= kInFlightMax || slots_.unsent().size() >= kOutBytesMax ||
         slots_.put_bytes() >= kBodyBytesInFlight) {
       blocked_ = true;
       break;

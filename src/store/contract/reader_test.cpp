@@ -52,7 +52,6 @@ TEST_P(StoreReaders, ListByEachFilter) {
     finish(need(done), State::done, 6);
     count(queue, State::que, 2);
   });
-  using V = std::vector<Seq>;
   EXPECT_EQ(matching({}), (V{plain, tagged, err, running, later, elsewhere, prep, done}));
   EXPECT_EQ(matching({.queue = "q"}), (V{plain, tagged, err, running, later, prep, done}));
   EXPECT_EQ(matching({.queue = "other"}), V{elsewhere});
@@ -100,7 +99,6 @@ TEST_P(StoreReaders, ListByTextAsItIsWritten) {
     result = store->insert(std::move(r)).message.seq;
     with("100 and snakeXcase");
   });
-  using V = std::vector<Seq>;
   EXPECT_EQ(matching({.text = "100%"}), V{percent});
   EXPECT_EQ(matching({.text = "snake_case"}), V{underscore});
   EXPECT_EQ(matching({.text = "c:\\D"}), V{backslash});
@@ -165,7 +163,7 @@ TEST_P(StoreReaders, PayloadsInAListAreCutAndTheirLengthIsTold) {
 TEST_P(StoreReaders, ASearchIsCutAtItsBoundAndGoesOnFromThere) {
   const auto n = static_cast<std::int64_t>(base::kListScanMax) + 5000;
   Seq first = 0, last = 0;
-  ASSERT_TRUE(store->begin());
+  begin();
   for (std::int64_t i = 0; i < n; ++i) {
     Message m = message(queue);
     m.payload = i == 0 || i == n - 1 ? "needle" : "x";
@@ -173,11 +171,11 @@ TEST_P(StoreReaders, ASearchIsCutAtItsBoundAndGoesOnFromThere) {
     if (i == 0) first = seq;
     last = seq;
     if (i % 20'000 == 19'999) {
-      ASSERT_TRUE(store->commit(Sync::none));
-      ASSERT_TRUE(store->begin());
+      commit(Sync::none);
+      begin();
     }
   }
-  ASSERT_TRUE(store->commit(Sync::none));
+  commit(Sync::none);
   for (const bool newest_first : {false, true}) {
     Page page{.filter = {.text = "needle"}, .newest_first = newest_first};
     auto part = reader->list(page);
@@ -234,4 +232,7 @@ TEST_P(StoreReaders, SeeEachCommitAtOnce) {
 }
 
 }  // namespace
+
+INSTANTIATE_TEST_SUITE_P(Stores, StoreReaders, testing::ValuesIn(all_stores()), factory_name);
+
 }  // namespace rq::store::contract

@@ -12,8 +12,6 @@
 namespace rq::store::contract {
 namespace {
 
-using core::Mark;
-
 // --- Batches ---
 
 TEST_P(StoreContract, WhatIsCommittedIsThereAfterReopening) {
@@ -40,10 +38,9 @@ TEST_P(StoreContract, WhatIsCommittedIsThereAfterReopening) {
     d.folder = "queue/q/x";
     seq = store->insert(std::move(m)).message.seq;
   });
-  const Message before = need(seq).message.copy();
+  const Message before = stored(seq);
   reopen();
-  ASSERT_TRUE(store->begin());
-  const Message& after = need(seq).message;
+  const Message after = stored(seq);
   EXPECT_EQ(after.payload, before.payload);
   EXPECT_EQ(after.priority, 3);
   EXPECT_EQ(after.created, before.created);
@@ -51,7 +48,6 @@ TEST_P(StoreContract, WhatIsCommittedIsThereAfterReopening) {
   ASSERT_NE(after.details, nullptr);
   EXPECT_EQ(*after.details, *before.details);
   EXPECT_EQ(after.lease, nullptr);
-  store->abort();
 }
 
 TEST_P(StoreContract, ALeaseComesBackWholeAfterACrash) {
@@ -66,9 +62,9 @@ TEST_P(StoreContract, ALeaseComesBackWholeAfterACrash) {
         store->changed(r, Change::place);
       },
       Sync::none);
-  const core::Lease before = *need(seq).message.lease;
+  const core::Lease before = *stored(seq).lease;
   crash();
-  const Message& after = need(seq).message;
+  const Message after = stored(seq);
   EXPECT_EQ(after.state, State::run);
   ASSERT_NE(after.lease, nullptr);
   EXPECT_EQ(*after.lease, before);
@@ -83,25 +79,26 @@ TEST_P(StoreContract, AnAbortForgetsAll) {
     leased = put().message.seq;
     finish(put(), State::done, 5);
   });
-  ASSERT_TRUE(store->begin());
+  begin();
   gone = put_with_key("gone").message.seq;
   store->erase(need(kept));
   lease(need(leased), 10);
   const auto other = add_queue("other");
-  store->insert(Attempt{.seq = leased, .number = 1, .outcome = "x"});
-  // Also what had to be written before the end of the batch.
-  EXPECT_EQ(seq_of(store->next_scheduled(queue)), 0);
-  store->abort();
+  store->append(Attempt{.seq = leased, .number = 1, .outcome = "x"});
+  store->arm({.what = Timer::What::idle, .at = from_ms(2), .queue = queue});
+  EXPECT_EQ(first(queue, Place::scheduled), 0);
+  abort();
 
-  ASSERT_TRUE(store->begin());
+  EXPECT_EQ(first_ended(100), 0);
+  EXPECT_TRUE(timers_due(100).empty());
+  begin();
   EXPECT_EQ(find(gone), nullptr);
-  EXPECT_EQ(seq_of(store->find_key("gone")), 0);
-  EXPECT_EQ(seq_of(store->find_key("kept")), kept);
+  EXPECT_EQ(find_key("gone"), 0);
+  EXPECT_EQ(find_key("kept"), kept);
   EXPECT_EQ(need(leased).message.state, State::que);
   EXPECT_EQ(need(leased).message.lease, nullptr);
-  EXPECT_EQ(seq_of(store->next_expired(base::from_ms(100))), 0);
-  EXPECT_EQ(take_ready(queue), (std::vector<Seq>{kept, leased}));
-  store->abort();
+  EXPECT_EQ(take_ready(queue), (V{kept, leased}));
+  abort();
   const auto queues = store->queues();
   ASSERT_TRUE(queues);
   EXPECT_EQ(queues->size(), 1U);
@@ -110,11 +107,11 @@ TEST_P(StoreContract, AnAbortForgetsAll) {
 
 TEST_P(StoreContract, NothingIsVisibleBeforeTheCommit) {
   auto reader = home->reader();
-  ASSERT_TRUE(store->begin());
+  begin();
   const Seq seq = put().message.seq;
-  EXPECT_EQ(seq_of(store->next_scheduled(queue)), 0);  // written, not committed
+  EXPECT_EQ(first(queue, Place::scheduled), 0);
   EXPECT_FALSE(reader->message(seq)->has_value());
-  ASSERT_TRUE(store->commit(Sync::none));
+  commit(Sync::none);
   EXPECT_TRUE(reader->message(seq)->has_value());
 }
 
@@ -122,13 +119,32 @@ TEST_P(StoreContract, AnEmptyBatchCostsNothingAndIsAllowed) {
   for (int i = 0; i < 3; ++i) batch([] {}, Sync::disk);
 }
 
-TEST_P(StoreContract, BootsAreCounted) {
-  const core::Boot first = store->boot();
-  EXPECT_EQ(first, 1);
+// --- Boots ---
+
+TEST_P(StoreContract, EachOpenTakesANewBoot) {
+  core::Boot last = store->boot();
+  EXPECT_GE(last, 1);
+  const auto grows = [&] {
+    EXPECT_GT(store->boot(), last);
+    last = store->boot();
+  };
   reopen();
-  EXPECT_EQ(store->boot(), 2);
+  grows();
   crash();
-  EXPECT_EQ(store->boot(), 3);
+  grows();
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_TRUE(store->open()) << "as after a fault";
+    grows();
+  }
+  crash();
+  grows();
+}
+
+TEST_P(StoreContract, AnOpenForgetsTheBatch) {
+  begin();
+  const Seq seq = put().message.seq;
+  ASSERT_TRUE(store->open());
+  look([&] { EXPECT_EQ(find(seq), nullptr); });
 }
 
 // --- Sequence numbers ---
@@ -143,9 +159,9 @@ TEST_P(StoreContract, ASequenceNumberIsNeverGivenTwice) {
     }
   };
   batch([&] { draw(10); });
-  ASSERT_TRUE(store->begin());
+  begin();
   draw(10);
-  store->abort();
+  abort();
   batch([&] { draw(10); });
   crash();
   batch([&] { draw(10); });
@@ -154,13 +170,6 @@ TEST_P(StoreContract, ASequenceNumberIsNeverGivenTwice) {
   batch([&] { draw(25'000); }, Sync::none);
   crash();
   batch([&] { draw(10); });
-}
-
-TEST_P(StoreContract, AnOrderlyEndLeavesNoGapInTheNumbers) {
-  Seq last = 0;
-  batch([&] { last = put().message.seq; });
-  reopen();
-  batch([&] { EXPECT_EQ(put().message.seq, last + 1); });
 }
 
 // --- Finding ---
@@ -187,20 +196,20 @@ TEST_P(StoreContract, FindsByNumberWithinAndAcrossBatches) {
 TEST_P(StoreContract, FindsByKeyWithinAndAcrossBatches) {
   Seq seq = 0;
   batch([&] {
-    EXPECT_EQ(seq_of(store->find_key("k")), 0);
+    EXPECT_EQ(find_key("k"), 0);
     seq = put_with_key("k").message.seq;
-    EXPECT_EQ(seq_of(store->find_key("k")), seq);
-    EXPECT_EQ(seq_of(store->find_key("K")), 0) << "keys are exact";
+    EXPECT_EQ(find_key("k"), seq);
+    EXPECT_EQ(find_key("K"), 0) << "keys are exact";
   });
-  batch([&] { EXPECT_EQ(seq_of(store->find_key("k")), seq); });
+  batch([&] { EXPECT_EQ(find_key("k"), seq); });
   crash();
   batch([&] {
-    EXPECT_EQ(seq_of(store->find_key("k")), seq);
+    EXPECT_EQ(find_key("k"), seq);
     store->erase(need(seq));
-    EXPECT_EQ(seq_of(store->find_key("k")), 0);
+    EXPECT_EQ(find_key("k"), 0);
     EXPECT_EQ(find(seq), nullptr);
   });
-  batch([&] { EXPECT_EQ(seq_of(store->find_key("k")), 0); });
+  batch([&] { EXPECT_EQ(find_key("k"), 0); });
 }
 
 TEST_P(StoreContract, AKeyCanBeErasedAndUsedAgainInOneBatch) {
@@ -216,11 +225,11 @@ TEST_P(StoreContract, AKeyCanBeErasedAndUsedAgainInOneBatch) {
     mid = put_with_key("k").message.seq;
     store->erase(need(mid));
     last = put_with_key("k").message.seq;
-    EXPECT_EQ(seq_of(store->find_key("k")), last);
+    EXPECT_EQ(find_key("k"), last);
   });
   crash();
   batch([&] {
-    EXPECT_EQ(seq_of(store->find_key("k")), last);
+    EXPECT_EQ(find_key("k"), last);
     EXPECT_EQ(find(old_seq), nullptr);
     EXPECT_EQ(find(mid), nullptr);
   });
@@ -233,25 +242,25 @@ TEST_P(StoreContract, ErasedInTheBatchOfItsInsertLeavesNothing) {
     m.detail().tags = {"t"};
     Record& r = store->insert(std::move(m));
     seq = r.message.seq;
-    store->insert(Attempt{.seq = seq, .number = 1, .outcome = "x"});
+    store->append(Attempt{.seq = seq, .number = 1, .outcome = "x"});
     store->erase(r);
     EXPECT_EQ(find(seq), nullptr);
-    EXPECT_EQ(seq_of(store->next_ready(queue)), 0);
+    EXPECT_EQ(best(queue), 0);
   });
   auto reader = home->reader();
   EXPECT_FALSE(reader->message(seq)->has_value());
   EXPECT_TRUE(reader->attempts(seq)->empty());
 }
 
-TEST_P(StoreContract, ErasedAfterItWasWrittenInTheSameBatchLeavesNothing) {
+TEST_P(StoreContract, ErasedAfterALookInTheSameBatchLeavesNothing) {
   Seq seq = 0;
   batch([&] {
     Message m = message(queue);
     m.detail().tags = {"t"};
     m.attempts = 1;
     seq = store->insert(std::move(m)).message.seq;
-    store->insert(Attempt{.seq = seq, .number = 1, .outcome = "x"});
-    EXPECT_EQ(seq_of(store->next_scheduled(queue)), 0);  // makes the store write
+    store->append(Attempt{.seq = seq, .number = 1, .outcome = "x"});
+    EXPECT_EQ(first(queue, Place::scheduled), 0);
     store->erase(need(seq));
   });
   auto reader = home->reader();
@@ -263,7 +272,7 @@ TEST_P(StoreContract, ErasedAfterItWasWrittenInTheSameBatchLeavesNothing) {
 // Records whose numbers fall on the same place in memory, more of them than there are places.
 TEST_P(StoreContract, ManyRecordsOfOneBatchStayApart) {
   constexpr Seq kApart = 32'768;
-  std::vector<Seq> seqs;
+  V seqs;
   batch([&] {
     for (Seq i = 0; i < kApart + 100; ++i) seqs.push_back(put().message.seq);
     for (const std::size_t i : {0U, 50U, 99U}) {
@@ -302,36 +311,81 @@ TEST_P(StoreContract, ReadyIsByPriorityThenNumberAlsoWithinTheBatch) {
     a = put(0).message.seq;
     b = put(5).message.seq;
     c = put(0).message.seq;
-    EXPECT_EQ(seq_of(store->next_ready(queue)), b);
+    EXPECT_EQ(best(queue), b);
   });
   batch([&] {
     const Seq d = put(5).message.seq;
     const Seq e = put(9).message.seq;
     const Seq f = put(-1).message.seq;
-    const auto key = store->peek_ready(queue);
-    ASSERT_TRUE(key && key->has_value());
-    EXPECT_EQ((*key)->seq, e);
-    EXPECT_EQ((*key)->priority, 9);
+    const auto key = peek(queue);
+    ASSERT_TRUE(key);
+    EXPECT_EQ(key->seq, e);
+    EXPECT_EQ(key->rank, -9);
     Record& moved = need(c);
     moved.message.priority = 7;
     store->changed(moved, Change::whole);
-    EXPECT_EQ(take_ready(queue), (std::vector<Seq>{e, c, b, d, a, f}));
-    EXPECT_FALSE(store->peek_ready(queue)->has_value());
+    EXPECT_EQ(take_ready(queue), (V{e, c, b, d, a, f}));
+    EXPECT_FALSE(peek(queue).has_value());
   });
   crash();
   batch([&] { EXPECT_TRUE(take_ready(queue).empty()); });
 }
 
+TEST_P(StoreContract, TheLineIsByPriorityThenOrderThenNumber) {
+  Seq a = 0, b = 0, c = 0, d = 0, e = 0, f = 0;
+  batch([&] {
+    a = put_in_order(50).message.seq;
+    b = put_in_order(20).message.seq;
+    c = put_in_order(50, 1).message.seq;
+    d = put_in_order(20).message.seq;
+    e = put_in_order(-7).message.seq;
+  });
+  crash();
+  begin();
+  {
+    EXPECT_EQ(peek(queue), (LineKey{-1, 50, c}));
+    f = put_in_order(30).message.seq;
+    EXPECT_EQ(take_ready(queue), (V{c, e, b, d, f, a})) << "with what this batch put";
+    EXPECT_EQ(store->known(queue), kBehindAll);
+  }
+  abort();
+  batch([&] {
+    Record& record = need(a);
+    record.message.order = -10;
+    store->changed(record, Change::whole);
+  });
+  crash();
+  batch([&] { EXPECT_EQ(take_ready(queue), (V{c, a, e, b, d})); });
+}
+
+TEST_P(StoreContract, AMessageThatIsReadyAgainInTheSameBatchKeepsItsPlace) {
+  V seqs;
+  batch([&] {
+    for (int i = 0; i < 3; ++i) seqs.push_back(put().message.seq);
+  });
+  batch([&] {
+    Record* record = take(queue);
+    ASSERT_NE(record, nullptr);
+    lease(*record, 100);
+    EXPECT_EQ(best(queue), seqs[1]);
+    ready(*record);
+    EXPECT_EQ(best(queue), seqs[0]);
+    EXPECT_EQ(record->message.payload, "payload");
+  });
+  crash();
+  batch([&] { EXPECT_EQ(take_ready(queue), seqs); });
+}
+
 TEST_P(StoreContract, ReadyOfAQueueThatDoesNotExistIsNothing) {
   batch([&] {
-    EXPECT_EQ(seq_of(store->next_ready(queue + 1000)), 0);
-    EXPECT_FALSE(store->peek_ready(queue + 1000)->has_value());
+    EXPECT_EQ(best(queue + 1000), 0);
+    EXPECT_EQ(first(queue + 1000, Place::any), 0);
   });
 }
 
 TEST_P(StoreContract, AMessageThatChangesInTheLineIsGivenAsItIs) {
   constexpr int kMessages = 60;
-  std::vector<Seq> seqs;
+  V seqs;
   batch([&] {
     for (int i = 0; i < kMessages; ++i) seqs.push_back(put().message.seq);
   });
@@ -352,7 +406,7 @@ TEST_P(StoreContract, AMessageThatChangesInTheLineIsGivenAsItIs) {
     // Changed after each of the takes before it that was as many times five behind.
     int count = 0;
     for (std::size_t took = 0; took + 3 <= i; took += 3) count += (i - took - 3) % 5 == 0 ? 1 : 0;
-    EXPECT_EQ(need(seqs[i]).message.count, count) << i;
+    EXPECT_EQ(stored(seqs[i]).count, count) << i;
   }
 }
 
@@ -371,7 +425,7 @@ TEST_P(StoreContract, ALongLineKeepsItsOrderOverManyBatches) {
   };
   const auto take = [&] {
     const Seq expected = line.empty() ? 0 : line.begin()->second;
-    const Seq got = seq_of(store->next_ready(queue));
+    const Seq got = best(queue);
     ASSERT_EQ(got, expected);
     if (got == 0) return;
     line.erase(line.begin());
@@ -415,7 +469,7 @@ TEST_P(StoreContract, ALongLineKeepsItsOrderOverManyBatches) {
     if (round % 7 == 3) crash();
     const bool aborted = round % 5 == 4;
     const auto before = line;
-    ASSERT_TRUE(store->begin());
+    begin();
     const int steps = static_cast<int>(draw(400));
     for (int i = 0; i < steps && !HasFatalFailure(); ++i) {
       const auto what = draw(10);
@@ -428,228 +482,15 @@ TEST_P(StoreContract, ALongLineKeepsItsOrderOverManyBatches) {
       }
     }
     if (aborted) {
-      store->abort();
+      abort();
       line = before;
     } else {
-      ASSERT_TRUE(store->commit(Sync::none));
+      commit(Sync::none);
     }
   }
   batch([&] {
     while (!line.empty() && !HasFatalFailure()) take();
     take();
-  });
-}
-
-TEST_P(StoreContract, DueIsByTimeThenNumberOverAllQueues) {
-  core::QueueId other = 0;
-  Seq a = 0, b = 0, c = 0;
-  batch([&] {
-    other = add_queue("other");
-    a = put_due(300).message.seq;
-    b = put_due(100, other).message.seq;
-    c = put_due(100).message.seq;
-  });
-  crash();
-  const auto ready = [&](Seq seq) {
-    Record& r = need(seq);
-    r.message.state = State::que;
-    store->changed(r, Change::whole);
-  };
-  batch([&] {
-    EXPECT_EQ(seq_of(store->next_due(base::from_ms(99))), 0);
-    EXPECT_EQ(seq_of(store->next_due(base::from_ms(100))), b);
-    EXPECT_EQ(seq_of(store->next_scheduled(queue)), c);
-    EXPECT_EQ(seq_of(store->next_scheduled(other)), b);
-    ready(b);
-    EXPECT_EQ(seq_of(store->next_due(base::from_ms(100))), c);
-    ready(c);
-    EXPECT_EQ(seq_of(store->next_due(base::from_ms(100))), 0);
-    const Seq sooner = put_due(50).message.seq;
-    EXPECT_EQ(seq_of(store->next_due(base::from_ms(100))), sooner) << "put by this batch";
-    store->erase(need(sooner));
-    EXPECT_EQ(seq_of(store->next_due(base::from_ms(1000))), a);
-    Record& moved = need(a);
-    moved.message.queue = other;
-    store->changed(moved, Change::whole);
-    EXPECT_EQ(seq_of(store->next_scheduled(other)), a);
-    EXPECT_EQ(seq_of(store->next_scheduled(queue)), 0);
-  });
-}
-
-TEST_P(StoreContract, ExpiredIsByTheEndOfTheLease) {
-  Seq a = 0, b = 0;
-  batch([&] {
-    a = put().message.seq;
-    b = put().message.seq;
-    lease(need(a), 300);
-    lease(need(b), 200);
-  });
-  crash();
-  batch([&] {
-    EXPECT_EQ(seq_of(store->next_expired(base::from_ms(199))), 0);
-    EXPECT_EQ(seq_of(store->next_expired(base::from_ms(200))), b);
-    Record& r = need(b);
-    r.message.lease->until = base::from_ms(400);
-    store->changed(r, Change::place);
-    EXPECT_EQ(seq_of(store->next_expired(base::from_ms(300))), a);
-    store->erase(need(a));
-    EXPECT_EQ(seq_of(store->next_expired(base::from_ms(399))), 0);
-    EXPECT_EQ(seq_of(store->next_expired(base::from_ms(400))), b);
-  });
-}
-
-TEST_P(StoreContract, TheNextDeadlineIsNeverLaterThanTheTruth) {
-  const auto settle = [&](std::int64_t now) {
-    EXPECT_EQ(seq_of(store->next_due(base::from_ms(now))), 0);
-    EXPECT_EQ(seq_of(store->next_expired(base::from_ms(now))), 0);
-  };
-  const auto deadline = [&]() -> std::optional<std::int64_t> {
-    const auto at = store->next_deadline();
-    EXPECT_TRUE(at);
-    if (!*at) return {};
-    return base::to_ms(**at);
-  };
-  batch([&] { settle(10); });
-  EXPECT_EQ(deadline(), std::nullopt) << "nothing waits for a time";
-  Seq leased = 0;
-  batch([&] {
-    put_due(500);
-    leased = put().message.seq;
-    lease(need(leased), 300);
-  });
-  EXPECT_LE(deadline(), 300);
-  batch([&] { settle(10); });
-  EXPECT_EQ(deadline(), 300) << "exact once it has been looked for";
-  batch([&] {
-    Record& r = need(leased);
-    r.message.lease->until = base::from_ms(400);
-    store->changed(r, Change::place);
-  });
-  batch([&] { settle(350); });
-  EXPECT_EQ(deadline(), 400);
-  crash();
-  batch([&] { settle(350); });
-  EXPECT_EQ(deadline(), 400);
-  ASSERT_TRUE(store->begin());
-  store->abort();
-  EXPECT_LE(deadline(), 400);
-}
-
-TEST_P(StoreContract, LeasesShiftAllTogether) {
-  Seq stored = 0, fresh = 0;
-  batch([&] {
-    stored = put().message.seq;
-    lease(need(stored), 300);
-  });
-  batch([&] {
-    fresh = put().message.seq;
-    lease(need(fresh), 200);
-    ASSERT_TRUE(store->shift_leases(Millis{1000}));
-    EXPECT_EQ(need(fresh).message.lease->until, base::from_ms(1200));
-    EXPECT_EQ(need(stored).message.lease->until, base::from_ms(1300));
-    EXPECT_EQ(seq_of(store->next_expired(base::from_ms(1199))), 0);
-  });
-  crash();
-  batch([&] {
-    EXPECT_EQ(seq_of(store->next_expired(base::from_ms(1200))), fresh);
-    ASSERT_TRUE(store->shift_leases(Millis{-1000}));
-    EXPECT_EQ(seq_of(store->next_expired(base::from_ms(200))), fresh);
-    EXPECT_EQ(need(stored).message.lease->until, base::from_ms(300));
-  });
-}
-
-TEST_P(StoreContract, OrphansAreConnectionLeasesOfEarlierBoots) {
-  Seq connection = 0, deadline = 0;
-  batch([&] {
-    connection = put().message.seq;
-    deadline = put().message.seq;
-    lease(need(connection), 1'000'000, core::LeaseEnd::connection);
-    lease(need(deadline), 1'000'000, core::LeaseEnd::deadline);
-    EXPECT_EQ(seq_of(store->orphan_lease()), 0) << "of this boot";
-  });
-  crash();
-  batch([&] {
-    EXPECT_EQ(seq_of(store->orphan_lease()), connection);
-    Record& r = need(connection);
-    r.message.state = State::que;
-    r.message.lease.reset();
-    store->changed(r, Change::whole);
-    EXPECT_EQ(seq_of(store->orphan_lease()), 0);
-  });
-}
-
-TEST_P(StoreContract, BuriedIsByTheTimeItWasBuried) {
-  Seq a = 0, b = 0;
-  batch([&] {
-    a = put().message.seq;
-    b = put().message.seq;
-    finish(need(a), State::err, 20, Mark::held);
-    finish(need(b), State::err, 10, Mark::held);
-    finish(put(), State::err, 5, Mark::failed);
-    EXPECT_EQ(seq_of(store->next_buried(queue)), b) << "sees the batch";
-  });
-  batch([&] {
-    Record& r = need(b);
-    r.message.state = State::que;
-    r.message.mark = Mark::none;
-    r.message.finished = {};
-    store->changed(r, Change::whole);
-    EXPECT_EQ(seq_of(store->next_buried(queue)), a);
-    EXPECT_EQ(seq_of(store->next_buried(queue + 1)), 0);
-  });
-}
-
-TEST_P(StoreContract, TheOldestFinishedIsOfItsKindAndNeverBuried) {
-  Seq done = 0, cancelled = 0, err = 0;
-  batch([&] {
-    finish(put(), State::err, 1, Mark::held);
-    done = put().message.seq;
-    finish(need(done), State::done, 30);
-    cancelled = put().message.seq;
-    finish(need(cancelled), State::cancelled, 20);
-    err = put().message.seq;
-    finish(need(err), State::err, 10, Mark::failed);
-    put();
-  });
-  batch([&] {
-    EXPECT_EQ(seq_of(store->oldest_finished(queue, false)), cancelled);
-    EXPECT_EQ(seq_of(store->oldest_finished(queue, true)), err);
-    store->erase(need(cancelled));
-    store->erase(need(err));
-  });
-  batch([&] {
-    EXPECT_EQ(seq_of(store->oldest_finished(queue, false)), done);
-    EXPECT_EQ(seq_of(store->oldest_finished(queue, true)), 0);
-  });
-}
-
-TEST_P(StoreContract, AnyMessageEmptiesAQueueOfEveryKind) {
-  core::QueueId other = 0;
-  batch([&] {
-    other = add_queue("other");
-    store->insert(message(other));
-    put();
-    put_due(100);
-    Message prep = message(queue);
-    prep.state = State::prep;
-    store->insert(std::move(prep));
-    finish(put(), State::done, 1);
-    finish(put(), State::err, 1, Mark::failed);
-    finish(put(), State::err, 1, Mark::held);
-  });
-  batch([&] {
-    put();
-    int n = 0;
-    for (;;) {
-      auto any = store->any_message(queue);
-      ASSERT_TRUE(any);
-      if (*any == nullptr) break;
-      EXPECT_EQ((*any)->message.queue, queue);
-      store->erase(**any);
-      ++n;
-    }
-    EXPECT_EQ(n, 7);
-    EXPECT_NE(seq_of(store->any_message(other)), 0);
   });
 }
 
@@ -665,7 +506,7 @@ TEST_P(StoreContract, AttemptsAreKeptUpToTheirBound) {
           Record& r = need(seq);
           r.message.attempts = static_cast<std::int32_t>(i);
           store->changed(r, Change::whole);
-          store->insert(Attempt{.seq = seq,
+          store->append(Attempt{.seq = seq,
                                 .number = i,
                                 .worker = "w",
                                 .started = base::from_ms(i),
@@ -707,7 +548,7 @@ TEST_P(StoreContract, AFolderIsWasteOnceItsMessageIsGone) {
   crash();
   reader = home->reader();
   EXPECT_EQ(*reader->waste(10), std::vector<std::string>{"queue/q/1"});
-  batch([&] { ASSERT_TRUE(store->forget_waste({"queue/q/1", "never/was"})); });
+  batch([&] { store->forget_waste({"queue/q/1", "never/was"}); });
   EXPECT_TRUE(reader->waste(10)->empty());
 }
 
@@ -724,7 +565,7 @@ TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   q.created = base::from_ms(5);
   q.on_demand = true;
   q.script_error = "broken";
-  batch([&] { ASSERT_TRUE(store->insert(q)); });
+  batch([&] { q.id = store->insert(q); });
   EXPECT_GT(q.id, 0);
   EXPECT_NE(q.id, queue);
   q.revision = 5;
@@ -738,9 +579,11 @@ TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   q.counters.losses = 25;
   q.counters.cancels = 26;
   q.counters.deletes = 27;
+  q.counters.high = 28;
+  q.going = true;
   batch([&] {
-    store->update(q);
-    store->update_counters(q);
+    store->changed(q);
+    store->counted(q);
   });
   crash();
   const auto queues = store->queues();
@@ -755,6 +598,7 @@ TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   EXPECT_EQ(after.revision, 5);
   EXPECT_EQ(after.created, base::from_ms(5));
   EXPECT_TRUE(after.on_demand);
+  EXPECT_TRUE(after.going);
   EXPECT_EQ(after.script_error, "broken");
   EXPECT_EQ(after.counters, q.counters);
   batch([&] { store->erase(q); });
@@ -780,5 +624,20 @@ TEST_P(StoreContract, AQueueCanBeErasedAndMadeAgainInOneBatch) {
   batch([&] { EXPECT_EQ(take_ready(made).size(), 1U); });
 }
 
+TEST_P(StoreContract, AQueueThatIsMadeAndErasedInOneBatchLeavesNothing) {
+  batch([&] {
+    core::Queue q;
+    q.name = "short-lived";
+    q.id = store->insert(q);
+    EXPECT_EQ(best(q.id), 0);
+    store->counted(q);
+    store->erase(q);
+  });
+  EXPECT_EQ(store->queues()->size(), 1U);
+}
+
 }  // namespace
+
+INSTANTIATE_TEST_SUITE_P(Stores, StoreContract, testing::ValuesIn(all_stores()), factory_name);
+
 }  // namespace rq::store::contract

@@ -210,7 +210,7 @@ Result<void> Writer::write_lines(const std::vector<Held*>& dirty) {
   };
   const auto gap = [](const Run& run, Seq next) { return next != run.last + 1; };
   RQ_TRY(for_each_run_of(line_inserts_, gap, [this](const Run& run) { return add_to_line(run); }));
-  // Two that go, with nothing between them that stays, go in one.
+  // Two places that go, with no kept one between them, become one DELETE.
   const auto stays = [this, &gap](const Run& run, Seq next) {
     return gap(run, next) && !windows_.clear_between(run.queue, {run.rank, run.order, run.last},
                                                      {run.rank, run.order, next});

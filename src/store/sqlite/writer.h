@@ -21,7 +21,7 @@ struct Changes {
   struct QueueChange {
     std::optional<Queue> row;  // to be written
     std::optional<Counters> counters;
-    bool made = false;    // not in the table yet
+    bool made = false;  // not in the table yet
     bool erased = false;
   };
 

@@ -1,0 +1,14 @@
+#pragma once
+// Looks things up in a store in memory.
+#include <memory>
+
+#include "store/memory/disk.h"
+
+namespace rq::store::memory {
+
+// Bytes of a payload that a list carries.
+inline constexpr std::size_t kListPayloadBytes = 1024;
+
+[[nodiscard]] std::unique_ptr<Reader> make_reader(std::shared_ptr<const Disk> disk);
+
+}  // namespace rq::store::memory
