@@ -42,7 +42,6 @@ inline constexpr std::int64_t kWorkersMax = 1024;  // scripts of one queue at a 
 static_assert(kNameBytesMax < 255, "a queue name must fit a path component");
 
 // --- Requests ---
-inline constexpr std::size_t kHttpBodyBytesMax = 64 * kMiB;  // a bulk put
 inline constexpr std::size_t kReaderQueueMax = 10'000;  // look-ups that wait for a reader thread
 inline constexpr std::size_t kBulkSampleMax = 10;       // ids and errors that a bulk action shows
 inline constexpr std::size_t kJsonDepthMax = 32;

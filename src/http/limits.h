@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/bytes.h"
+
 namespace rq::http {
 
-inline constexpr std::size_t kKiB = 1024;
-inline constexpr std::size_t kMiB = 1024 * kKiB;
+using base::kKiB;
+using base::kMiB;
 
 inline constexpr std::size_t kTargetBytesMax = 8 * kKiB;
 inline constexpr std::size_t kHeadBytesMax = 16 * kKiB;
