@@ -66,8 +66,11 @@ TEST(Config, FlagsGoBeforeTheFile) {
   ASSERT_TRUE(file);
   EXPECT_EQ(file->http, "127.0.0.1:1");
   EXPECT_TRUE(file->dir.is_absolute());
-  const auto flags = load_config(
-      {.dir = dir.string(), .http = "", .log_level = "debug", .worker = true, .manual_clock = true});
+  const auto flags = load_config({.dir = dir.string(),
+                                  .http = "",
+                                  .log_level = "debug",
+                                  .worker = true,
+                                  .manual_clock = true});
   ASSERT_TRUE(flags);
   EXPECT_EQ(flags->http, "");
   EXPECT_EQ(flags->log_level, "debug");

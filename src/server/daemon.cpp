@@ -87,11 +87,10 @@ Result<int> serve(const ServerConfig& config) {
   pipeline::Clock clock(
       config.manual_clock ? pipeline::Clock::Mode::manual : pipeline::Clock::Mode::wall,
       base::from_ms(1'800'000'000'000));
-  pipeline::Pipeline pipeline(
-      store::sqlite::make_store(
-          file,
-          {.wal_bytes = config.wal_bytes, .threads = true, .cache_bytes = config.cache_bytes}),
-      clock);
+  pipeline::Pipeline pipeline(store::sqlite::make_store(file, {.wal_bytes = config.wal_bytes,
+                                                               .threads = true,
+                                                               .cache_bytes = config.cache_bytes}),
+                              clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());
   std::vector<std::unique_ptr<core::Reader>> views;
   for (int i = 0; i < kReaderThreads; ++i) {
