@@ -42,30 +42,8 @@ inline constexpr std::int64_t kWorkersMax = 1024;  // scripts of one queue at a 
 static_assert(kNameBytesMax < 255, "a queue name must fit a path component");
 
 // --- Requests ---
-inline constexpr std::size_t kHttpLineBytesMax = 8 * kKiB;
-inline constexpr std::size_t kHttpHeaderBytesMax = 16 * kKiB;
-inline constexpr std::size_t kHttpBodyBytesMax = 64 * kMiB;  // a bulk put
-inline constexpr std::size_t kHttpPipelineMax = 1024;        // requests in flight a connection
-inline constexpr std::size_t kHttpSingleBodyBytesMax =
-    32 * kMiB;                                             // one message, every byte escaped
-inline constexpr std::size_t kHttpOutBytesMax = 1 * kMiB;  // unsent replies, then reading stops
-inline constexpr std::size_t kHttpHeldBytesMax =
-    8 * kMiB;  // bodies of unanswered requests, likewise
-inline constexpr std::size_t kHttpReadBytes =
-    64 * kKiB;  // read at once; the loop has one such buffer
-inline constexpr std::chrono::seconds kHttpSweepEvery{5};  // idle connections are looked for
-inline constexpr std::chrono::seconds kHttpRequestTime{
-    30};  // a started request brings a byte within it
-inline constexpr std::chrono::seconds kHttpIdleTime{600};  // between two requests
-inline constexpr std::chrono::seconds kHttpWriteTime{60};  // a reader that takes nothing is cut off
-inline constexpr std::chrono::seconds kHttpLingerTime{
-    5};  // after the last reply, for the peer to read
-inline constexpr std::chrono::seconds kSsePingEvery{
-    15};                                                // keeps proxies from closing a quiet stream
 inline constexpr std::size_t kReaderQueueMax = 10'000;  // look-ups that wait for a reader thread
 inline constexpr std::size_t kBulkSampleMax = 10;       // ids and errors that a bulk action shows
-inline constexpr std::size_t kLogTailLinesMax = 100'000;
-inline constexpr std::size_t kLogChunkBytes = 64 * kKiB;  // of a followed log, read at once
 inline constexpr std::size_t kJsonDepthMax = 32;
 inline constexpr std::size_t kBulkMessagesMax = 100'000;  // messages in one bulk put
 inline constexpr std::size_t kBulkActionMax = 1'000'000;  // messages in one bulk action
@@ -75,10 +53,6 @@ inline constexpr std::size_t kReserveQueuesMax = 1024;    // queues in one reser
 inline constexpr std::size_t kReserveMessagesMax = 1000;  // messages in one reserve
 inline constexpr std::size_t kLeasesPerCallMax = 10'000;  // tokens in one heartbeat, done, ...
 inline constexpr std::chrono::seconds kReserveWaitMax{600};
-inline constexpr std::size_t kConnectionsMax = 20'000;
-inline constexpr std::size_t kSseStreamsMax = 1000;
-inline constexpr std::size_t kSseBacklogBytesMax = 1 * kMiB;  // a slower reader is cut off
-inline constexpr std::size_t kLogRangeBytesMax = 16 * kMiB;   // of one log reply
 
 // --- Engine ---
 inline constexpr std::size_t kMailboxMax = 1'000'000;    // commands waiting for the engine
