@@ -34,7 +34,6 @@ inline constexpr std::chrono::milliseconds kLeaseMin{100};
 inline constexpr std::chrono::hours kRetentionMax{24 * 366 * 100};
 
 // --- Queues ---
-inline constexpr std::size_t kQueuesMax = 100'000;    // all in memory, some 2 KiB each
 inline constexpr std::size_t kScriptBytesMax = 1024;  // RQ's own bound on a script path
 inline constexpr std::size_t kEnvVarsMax = 256;       // per queue
 inline constexpr std::size_t kEnvVarBytesMax = 16 * kKiB;
@@ -42,7 +41,6 @@ inline constexpr std::int64_t kWorkersMax = 1024;  // scripts of one queue at a 
 static_assert(kNameBytesMax < 255, "a queue name must fit a path component");
 
 // --- Requests ---
-inline constexpr std::size_t kReaderQueueMax = 10'000;  // look-ups that wait for a reader thread
 inline constexpr std::size_t kBulkSampleMax = 10;       // ids and errors that a bulk action shows
 inline constexpr std::size_t kJsonDepthMax = 32;
 inline constexpr std::size_t kBulkMessagesMax = 100'000;  // messages in one bulk put
@@ -53,15 +51,6 @@ inline constexpr std::size_t kReserveQueuesMax = 1024;    // queues in one reser
 inline constexpr std::size_t kReserveMessagesMax = 1000;  // messages in one reserve
 inline constexpr std::size_t kLeasesPerCallMax = 10'000;  // tokens in one heartbeat, done, ...
 inline constexpr std::chrono::seconds kReserveWaitMax{600};
-
-// --- Engine ---
-inline constexpr std::size_t kMailboxMax = 1'000'000;    // commands waiting for the engine
-inline constexpr std::size_t kBatchCommandsMax = 1200;   // commands in one commit: measured
-inline constexpr std::size_t kTimersPerBatchMax = 1000;  // due timers handled in one commit
-inline constexpr std::size_t kRetentionPerBatchMax =
-    500;                                                  // finished messages deleted in one commit
-inline constexpr std::int64_t kAttemptsKeptMax = 100;     // rows of attempts kept for a message
-inline constexpr std::chrono::minutes kOnDemandIdle{10};  // an empty on-demand queue goes after it
 
 // --- What a worker or client and the server must agree on ---
 inline constexpr std::size_t kLastOutputBytesMax = 4 * kKiB;  // of a post-mortem

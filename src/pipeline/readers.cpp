@@ -4,12 +4,15 @@
 #include <optional>
 #include <utility>
 
-#include "base/limits.h"
 
 namespace rq::pipeline {
 
+namespace {
+constexpr std::size_t kReaderQueueMax = 10'000;  // look-ups that wait for a reader thread
+}  // namespace
+
 Readers::Place::Place(std::unique_ptr<core::Reader> view)
-    : reader(std::move(view)), mailbox(base::kReaderQueueMax) {}
+    : reader(std::move(view)), mailbox(kReaderQueueMax) {}
 
 void Readers::Place::serve() {
   std::vector<Lookup> lookups;
