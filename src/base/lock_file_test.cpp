@@ -68,8 +68,8 @@ TEST_F(LockFileTest, AKilledHolderHoldsItNoMore) {
   const pid_t child = ::fork();
   if (child == 0) {
     const auto held = LockFile::take(lock(), pid());
-    static_cast<void>(::write(out.get(), held ? "y" : "n", 1));
-    ::pause();
+    const bool told = ::write(out.get(), held ? "y" : "n", 1) == 1;
+    if (told) ::pause();
     ::_exit(0);
   }
   out.reset();
