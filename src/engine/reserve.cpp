@@ -21,8 +21,8 @@ Reserved reserved_of(Taken&& taken) {
   return {.messages = std::move(taken.messages), .queues = std::move(taken.names)};
 }
 
-// Whether the reserve goes on with nothing: `taken` is empty, or the first part of the answer, which
-// is told here; then `ticket` and `reserve` become those of the rest.
+// Whether the reserve goes on with nothing: `taken` is empty, or the first part of the answer,
+// which is told here; then `ticket` and `reserve` become those of the rest.
 bool tell_part(Desk& desk, Ticket& ticket, Reserve& reserve, Taken& taken) {
   const std::int64_t got = std::ssize(taken.messages);
   if (got == 0) return true;
@@ -110,11 +110,13 @@ Result<Step> decide(Desk& desk, Reserve& reserve) {
     watched.push_back(entry->queue.id);
   }
   RQ_TRY_ASSIGN(taken, take_best(desk, desk.ticket, reserve));
+  const bool told = !taken.messages.empty();
   if (!tell_part(desk, desk.ticket, reserve, taken)) {
     desk.answer(reserved_of(std::move(taken)));
     return Step::done;
   }
-  if (taken.lacks) return Step::lacks;
+  // One that was told a part has a share in this batch: if it fails, so does the rest.
+  if (taken.lacks) return told ? Step::goes_on : Step::lacks;
   if (!wait(desk, desk.ticket, std::move(reserve), std::move(watched))) desk.answer(Reserved{});
   return Step::done;
 }
@@ -202,8 +204,7 @@ Result<Step> decide(Desk& desk, StopWaiting& /*stop*/) {
   desk.turns.for_each_of(connection, [](Command& command) {
     if (auto* reserve = std::get_if<Reserve>(&command)) reserve->wait_until.reset();
   });
-  for (const Waiters::Waiter& waiter :
-       desk.waiters.take_all(connection.first, connection.second)) {
+  for (const Waiters::Waiter& waiter : desk.waiters.take_all(connection.first, connection.second)) {
     desk.answer(waiter.ticket, Reserved{});
   }
   desk.turns.release(connection);
