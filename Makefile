@@ -7,7 +7,7 @@
 #   make test     build, then all tests and the lint
 #   make bench    speed, beside its peers (BENCH=--full for the long one); bench-disk: the same
 #                 with 1 and 5 ms added to each sync
-#   make crash    kill -9 at random moments under load (ROUNDS=50)
+#   make crash    kill -9 at random moments under load (ROUNDS=50; CRASH='--kill worker')
 #   make lint     formatting, layers, clang-tidy        make fmt    formats the C++ files
 #   make asan     unit, fuzz and e2e tests under AddressSanitizer and UBSan; make tsan: threads
 #   make fuzz     each fuzz target for FUZZ_SECONDS=60
@@ -49,7 +49,7 @@ bench-disk:
 crash:
 	@tools/setup build test
 	@$(MAKE) --no-print-directory binary
-	RQ_BIN=$(CURDIR)/build/release/rq python3 test/e2e/crash.py --rounds $(ROUNDS)
+	RQ_BIN=$(CURDIR)/build/release/rq python3 test/e2e/crash.py --rounds $(ROUNDS) $(CRASH)
 
 lint:
 	@tools/setup build lint

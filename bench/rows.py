@@ -1,18 +1,14 @@
 """The rows of the bench. Each measures one thing, in turns, and returns its section as Markdown."""
-import json
-import os
-import re
 import shutil
-import socket
 import statistics
-import subprocess
 import time
 
 import facts
-from servers import (PEERS, BeanstalkdMemory, BeanstalkdSynced, BenchError, RedisSynced, Rq)
+from measures import (FILL_LIMIT_S, Load, engine_runs, first_reply, scripts_rate, spawn_rate,
+                      trivial_script, wrk_puts)
+from servers import PEERS, BeanstalkdMemory, BeanstalkdSynced, RedisSynced, Rq
 from tables import number, paired_ratio, ratio, spread, table
 
-PAYLOAD = 200
 # (demanded, aim) of rq's rate over that of the peer, by (connections, in flight on each).
 RATIOS = {
     (50, 100): {BeanstalkdMemory: (2, 3), BeanstalkdSynced: (10, None), RedisSynced: (0.7, 1)},
@@ -37,39 +33,19 @@ ENGINE_MEMORY_MB = 200
 ENGINE_OPEN_MS = 1000
 
 
-class Load:
-    """rq_load on a server: start, check, read its one line of JSON."""
-
-    def __init__(self, place, mode):
-        self.place = place
-        self.mode = mode
-
-    def run(self, server, connections, depth, *, protocol=None, seconds=None, warmup=None,
-            args=()):
-        address = server.address
-        if protocol == 'http':
-            address = f'127.0.0.1:{server.http_port}'
-        command = [str(self.place.program('rq_load')), protocol or server.protocol, address,
-                   '--connections', str(connections), '--depth', str(depth), '--bytes',
-                   str(PAYLOAD), '--warmup', str(self.mode.warmup if warmup is None else warmup),
-                   '--seconds', str(seconds or self.mode.seconds), '--json', *map(str, args)]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        if run.returncode != 0:
-            raise BenchError(f'{server.name}, {connections} connections, {depth} in flight: '
-                             f'{run.stderr.strip()} {server.log_end()}')
-        return json.loads(run.stdout)
-
-
 class Rows:
-    def __init__(self, place, mode, verdicts, say, sync=None, sync_ms=0):
+    def __init__(self, place, mode, verdicts, say, sync_ms=0):
         self.place = place
         self.mode = mode
         self.verdicts = verdicts
         self.say = say
-        self.sync = sync
-        self.sync_ms = sync_ms
+        self.sync_ms = sync_ms   # added to each sync of every server
         self.load = Load(place, mode)
         self.peers = [p for p in PEERS if mode.peers and p.installed()]
+
+    @property
+    def sync(self):
+        return self.place.slow_sync(self.sync_ms) if self.sync_ms else None
 
     # Lives a second, beside the peers -----------------------------------------------------------
 
@@ -190,7 +166,7 @@ class Rows:
         for waiting in self.mode.backlog:
             stores[waiting] = self.place.fresh_dir(f'backlog-{waiting}')
             with Rq(self.place, dir=stores[waiting]) as server:
-                got = self.load.run(server, 8, 500,
+                got = self.load.run(server, 8, 500, limit_s=FILL_LIMIT_S,
                                     args=['--work', 'puts', '--count', waiting])
                 server.kill()
             fill_rates[waiting] = got['per_s']
@@ -261,17 +237,17 @@ class Rows:
         if facts.memory_free_gb() < waiting * 600 / 1e9 + 1:
             return 'too little memory here'
         with BeanstalkdMemory(self.place) as server:
-            self.load.run(server, 8, 500, args=['--work', 'puts', '--count', waiting])
+            self.load.run(server, 8, 500, limit_s=FILL_LIMIT_S,
+                          args=['--work', 'puts', '--count', waiting])
             return number(server.memory_mb()[0])
 
     # HTTP ---------------------------------------------------------------------------------------
 
     def http(self):
-        wrk = shutil.which('wrk')
         kinds = {'single': 'JSON puts, 64 connections, one in flight each (wrk)',
                  'bulk': 'messages, NDJSON puts of 500, 8 connections, one in flight each',
                  'lives': 'lives (put, reserve, done), 64 connections, one in flight each'}
-        if wrk is None:
+        if shutil.which('wrk') is None:
             del kinds['single']
         rates = {kind: [] for kind in kinds}
         latency = []
@@ -280,7 +256,7 @@ class Rows:
                 with Rq(self.place) as server:
                     server.make_queue('bench')
                     if kind == 'single':
-                        got = self._wrk(wrk, server)
+                        got = wrk_puts(self.place, self.mode, server)
                         latency.append((got['median_us'], got['p99_us']))
                     elif kind == 'bulk':
                         got = self.load.run(server, 8, 1, protocol='http',
@@ -303,44 +279,18 @@ class Rows:
             text += f'\n\nA single put: median {number(median)} µs, p99 {number(p99)} µs.'
         return text
 
-    def _wrk(self, wrk, server):
-        # wrk counts whole seconds only.
-        seconds = max(1, round(self.mode.seconds + self.mode.warmup))
-        run = subprocess.run(
-            [wrk, '-t1', '-c64', f'-d{seconds}s', '-s', str(self.place.here / 'http' / 'put.lua'),
-             f'http://127.0.0.1:{server.http_port}/v1/queues/bench/messages'],
-            capture_output=True, text=True, check=False,
-            env={**os.environ, 'PAYLOAD': str(PAYLOAD)})
-        lines = [line for line in run.stdout.splitlines() if line.startswith('{')]
-        if run.returncode != 0 or not lines:
-            raise BenchError(f'wrk: {run.stdout[-300:]} {run.stderr[-300:]}')
-        got = json.loads(lines[-1])
-        if got['errors']:
-            raise BenchError(f'wrk: {got["errors"]} of {got["requests"]} requests failed: '
-                             + server.log_end())
-        # What wrk believes has to be there.
-        there = server.request('GET', '/v1/queues/bench')['counts']['que']
-        if there < got['requests']:
-            raise BenchError(f'wrk had {got["requests"]} puts answered, {there} messages are there')
-        got['per_s'] = got['requests'] / got['seconds']
-        return got
-
     # Scripts ------------------------------------------------------------------------------------
 
     def scripts(self):
-        script = self.place.data / 'trivial.sh'
-        script.write_text('#!/bin/sh\necho done >&3\n')
-        script.chmod(0o755)
+        script = trivial_script(self.place)
         kept, deleted, floor, late_floor = [], [], [], []
         # An ext4 without a journal makes new files more slowly for some minutes after many were
         # deleted, so the rounds that delete folders come after all those that do not.
         for ours, at_most, of_floor in ((kept, {}, floor),
                                         (deleted, {'keep_done': {'age_s': 0, 'count': 0}}, late_floor)):
             for round_number in range(self.mode.rounds):
-                ours.append(self._scripts_rate(script, at_most))
-                of_floor.append(float(subprocess.run(
-                    [str(self.place.program('spawn_floor')), str(script), str(self.mode.seconds),
-                     '2'], capture_output=True, text=True, check=True).stdout))
+                ours.append(scripts_rate(self.place, self.mode, script, at_most))
+                of_floor.append(spawn_rate(self.place, self.mode, script))
                 self.say(f'round {round_number + 1}: scripts{", deleted" if at_most else ""}: rq '
                          f'{number(ours[-1])}, floor {number(of_floor[-1])}')
         share = paired_ratio(kept, floor)
@@ -353,54 +303,12 @@ class Rows:
         return table(['`echo done >&3` a second', 'median', 'min', 'max', 'of the floor',
                       'demanded'], rows)
 
-    def _scripts_rate(self, script, settings):
-        """Ends of a trivial script a second, between two looks at the queue."""
-        # The folder stays until the end of the run.
-        with Rq(self.place, worker=True, dir=self.place.fresh_dir('scripts')) as server:
-            server.request('PUT', '/v1/queues/scripts',
-                           {'script': str(script), 'num_workers': 2, **settings})
-            most = int((self.mode.seconds + self.mode.warmup) * 5000) + 1000
-            lines = (json.dumps({'payload': 'x' * PAYLOAD}) + '\n').encode() * 500
-            for _ in range(most // 500 + 1):
-                server.request('POST', '/v1/queues/scripts/messages', lines,
-                               'application/x-ndjson')
-
-            def dones():
-                totals = server.request('GET', '/v1/queues/scripts')['totals']
-                if totals['errs']:
-                    raise BenchError(f'{totals["errs"]} scripts failed: ' + server.log_end())
-                return totals['dones'], time.perf_counter()
-
-            deadline = time.monotonic() + 30
-            while dones()[0] < 20:
-                if time.monotonic() > deadline:
-                    raise BenchError('no script ran within 30 s: ' + server.log_end())
-                time.sleep(0.02)
-            time.sleep(self.mode.warmup)
-            first, began = dones()
-            time.sleep(self.mode.seconds)
-            last, ended = dones()
-            if last >= server.request('GET', '/v1/queues/scripts')['totals']['puts']:
-                raise BenchError('the scripts ran out of messages before the end of the run')
-            return (last - first) / (ended - began)
-
     # The engine, in process ---------------------------------------------------------------------
 
     def engine(self):
-        program = self.place.program('rq_store_bench')
         data = self.place.fresh_dir('engine')
-        run = subprocess.run(
-            [str(program), '--benchmark_format=json', *self.mode.engine_args],
-            capture_output=True, text=True, check=False,
-            env={**os.environ, 'RQ_BENCH_DIR': str(data)})
+        found = engine_runs(self.place, self.mode.engine_args, data)
         shutil.rmtree(data, ignore_errors=True)
-        if run.returncode != 0:
-            raise BenchError(f'rq_store_bench: {run.stderr[-300:]}')
-        found = {}
-        for one in json.loads(run.stdout)['benchmarks']:
-            name = re.match(r'\w+(/\d+)*', one['run_name']).group()
-            if one['run_type'] == 'iteration':
-                found.setdefault(name, []).append(one)
         rows = []
         for name, runs in found.items():
             rate, written, rss, opening = (
@@ -433,17 +341,3 @@ def batches(engine):
     commands, count, syncs = (sum(e[k] for e in engine) for k in ('commands', 'batches', 'syncs'))
     return (f'rq: {number(commands / max(count, 1))} commands of its engine a batch, '
             f'{number(commands / max(syncs, 1))} commands a sync.')
-
-
-def first_reply(server):
-    """Waits for a reply that has asked the store."""
-    with socket.create_connection(('127.0.0.1', server.port), timeout=60) as sock:
-        sock.sendall(b'use bench\r\npeek-ready\r\n')
-        got = b''
-        while got.count(b'\n') < 2:
-            more = sock.recv(65536)
-            if not more:
-                raise BenchError(f'{server.name} closed the connection: {got!r}')
-            got += more
-    if not got.startswith(b'USING bench\r\n') or not re.search(rb'\n(FOUND|NOT_FOUND)', got):
-        raise BenchError(f'{server.name}: wrong first reply {got[:200]!r}')

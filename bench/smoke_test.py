@@ -1,7 +1,7 @@
 """That the tools of the bench work: nothing here is timed.
 
 rq_load refuses wrong replies, handed-out-twice messages and silence; slow_sync makes syncs slower;
-bench/run makes its tables, against rq alone. Run by ctest (label bench-smoke); RQ_BUILD is the
+bench/run makes its tables, with rq alone and with rq against itself. Run by ctest (label bench-smoke); RQ_BUILD is the
 build to test.
 """
 import ctypes
@@ -272,10 +272,120 @@ class Tables(unittest.TestCase):
             self.assertNotIn('first', path.read_text())
 
 
+class Against(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        sys.path.insert(0, str(HERE))
+
+    def compare(self, old, new, bound, at_most=False):
+        """(the line of the table, the verdicts) of a row whose takes are those values."""
+        import against
+        from tables import Verdicts
+        row = against.Row('row', None, None, {'key': against.Figure('title', bound, at_most)})
+        values = {'old': iter(old), 'new': iter(new)}
+        self.order = []
+
+        def take(place):
+            self.order.append(place)
+            return {'key': next(values[place])}
+        row.take = take
+        verdicts = Verdicts()
+        taken = against.compare(row, {'old': 'old', 'new': 'new'}, len(old), lambda text: None)
+        return against.lines_of(row, taken, verdicts)[0], verdicts
+
+    def test_builds_take_turns_and_change_who_begins(self):
+        self.compare([1, 1, 1], [1, 1, 1], None)
+        self.assertEqual(self.order, ['old', 'new', 'new', 'old', 'old', 'new'])
+
+    def test_the_ratio_is_that_of_the_medians(self):
+        line, verdicts = self.compare([100, 10, 200], [90, 95, 1000], 0.95)
+        self.assertEqual(line, ['title', '100', '10', '200', '95', '90', '1,000', '0.95 ×',
+                                '≥ 0.95 ×: met'])
+        self.assertEqual((len(verdicts.met), len(verdicts.missed)), (1, 0))
+
+    def test_a_slower_build_misses_its_demand(self):
+        _, verdicts = self.compare([100], [94.9], 0.95)
+        self.assertEqual(len(verdicts.missed), 1)
+
+    def test_a_build_that_does_nothing_misses_its_demand(self):
+        _, verdicts = self.compare([0], [0], 0.95)
+        self.assertEqual(len(verdicts.missed), 1)
+
+    def test_more_memory_misses_its_demand(self):
+        self.assertEqual(len(self.compare([10], [11.1], 1.1, at_most=True)[1].missed), 1)
+        self.assertEqual(len(self.compare([10], [10.9], 1.1, at_most=True)[1].met), 1)
+
+    def test_a_row_that_is_not_there_is_named(self):
+        import against
+        from servers import BenchError
+        rows = [against.Row(name, None, None, {}) for name in ('50x100', 'waiting', 'engine')]
+        self.assertEqual([r.name for r in against.choose(rows, ['memory'])], ['50x100', 'waiting'])
+        with self.assertRaisesRegex(BenchError, 'no row speed'):
+            against.choose(rows, ['speed'])
+
+    def test_every_group_names_rows_that_are_there(self):
+        run = subprocess.run([HERE / 'run', '--against', 'x', '--list'], capture_output=True,
+                             text=True, check=True)
+        names, groups = [], {}
+        for line in run.stdout.splitlines():
+            group, colon, of = line.partition(': ')
+            if colon:
+                groups[group] = of.split(', ')
+            else:
+                names.append(line)
+        self.assertEqual(set(groups), {'lives', 'http', 'memory'})
+        for group, of in groups.items():
+            self.assertLessEqual(set(of), set(names), group)
+
+    def test_a_binary_that_is_not_there_is_named(self):
+        run = subprocess.run([HERE / 'run', '--smoke', '--against', '/nowhere/rq'],
+                             capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn('/nowhere/rq is not a program', run.stderr)
+
+
 @unittest.skipUnless(RQ.exists(), 'rq is not part of this build')
 class WholeBench(unittest.TestCase):
-    def test_every_row_makes_its_table_and_nothing_stays_behind(self):
+    @classmethod
+    def setUpClass(cls):
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans come to us
+
+    def nothing_is_left(self, folder):
+        self.assertEqual(list(pathlib.Path(folder).glob('data/*')), [])
+        children = pathlib.Path(f'/proc/self/task/{os.getpid()}/children').read_text().split()
+        left = [c for c in children if 'Z' not in
+                pathlib.Path(f'/proc/{c}/stat').read_text().rpartition(')')[2].split()[0]]
+        self.assertEqual(left, [], 'processes left behind')
+
+    def test_a_build_against_itself(self):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [HERE / 'run', '--smoke', '--against', RQ, '--build', BUILD, '--data',
+                       folder + '/data']
+            run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
+            self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+            for wanted in ('50 × 100, in rows: lives', '1 × 1: lives', 'HTTP, 8 × 1: messages',
+                           '1,000 waiting, 50 × 1: lives', 'memory at most', '`echo done >&3`',
+                           'engine mixed/0: lives', 'with 1,000 messages: the new one'):
+                self.assertIn(wanted, run.stdout)
+            # So small a run proves nothing, and so it demands nothing.
+            self.assertIn('0 demands met, 0 not met', run.stdout)
+            self.nothing_is_left(folder)
+
+    def test_slow_syncs_make_both_builds_slow(self):
+        if not SlowSync.library.exists():
+            self.skipTest('not part of this build (sanitizers)')
+        with tempfile.TemporaryDirectory() as folder:
+            command = [HERE / 'run', '--smoke', '--against', RQ, '--build', BUILD, '--data',
+                       folder + '/data', '--disk', '--rows', '1x1']
+            run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
+            self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+            rates = [line.split('|')[2:6] for line in run.stdout.splitlines()
+                     if line.startswith('| 1 × 1: lives')][0]
+            # A life has two synced commits.
+            for cell in rates:
+                self.assertLess(float(cell.replace(',', '')), 500)
+
+    def test_every_row_makes_its_table_and_nothing_stays_behind(self):
         with tempfile.TemporaryDirectory() as folder:
             results = pathlib.Path(folder) / 'RESULTS.md'
             run = subprocess.run(
@@ -287,11 +397,7 @@ class WholeBench(unittest.TestCase):
                            '| A second', '`echo done >&3` a second', 'smoke run'):
                 self.assertIn(wanted, text)
             self.assertNotIn(folder, text)
-            self.assertEqual(list(pathlib.Path(folder).glob('data/*')), [])
-            children = pathlib.Path(f'/proc/self/task/{os.getpid()}/children').read_text().split()
-            left = [c for c in children if 'Z' not in
-                    pathlib.Path(f'/proc/{c}/stat').read_text().rpartition(')')[2].split()[0]]
-            self.assertEqual(left, [], 'processes left behind')
+            self.nothing_is_left(folder)
 
 
 if __name__ == '__main__':

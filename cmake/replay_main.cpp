@@ -3,7 +3,7 @@
 //
 //   <fuzzer> <file or folder>...     a folder stands for all files in it, in order of name
 //
-// A folder that does not exist yet holds no inputs. The empty input is always tried.
+// A target without any input fails: whoever adds one brings seeds. The empty input is tried too.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -29,6 +29,10 @@ int main(int argc, char** argv) {
     }
   }
   std::sort(inputs.begin(), inputs.end());
+  if (inputs.empty()) {
+    std::fprintf(stderr, "no inputs: put some into test/seeds/<name of the target>/\n");
+    return 1;
+  }
 
   const std::uint8_t nothing = 0;
   LLVMFuzzerTestOneInput(&nothing, 0);

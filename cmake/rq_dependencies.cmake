@@ -7,7 +7,6 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(SQLite3 REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
-find_package(CURL REQUIRED)
 
 # The allocator of the programs (docs/ARCHITECTURE.md has the figure). The sanitizers bring theirs.
 add_library(rq_malloc INTERFACE)

@@ -18,6 +18,13 @@ endfunction()
 
 rq_lint_test(layers ${Python3_EXECUTABLE} tools/check_layers)
 rq_lint_test(layers_checker ${Python3_EXECUTABLE} tools/check_layers_test.py)
+rq_lint_test(words ${Python3_EXECUTABLE} tools/check_words)
+rq_lint_test(words_checker ${Python3_EXECUTABLE} tools/check_words_test.py)
+rq_lint_test(sizes ${Python3_EXECUTABLE} tools/check_sizes)
+rq_lint_test(sizes_checker ${Python3_EXECUTABLE} tools/check_sizes_test.py)
+rq_lint_test(docs ${Python3_EXECUTABLE} tools/check_docs)
+rq_lint_test(docs_checker ${Python3_EXECUTABLE} tools/check_docs_test.py)
+rq_lint_test(fuzz_runner ${Python3_EXECUTABLE} tools/fuzz_test.py)
 rq_lint_test(format tools/format --check)
 rq_lint_test(tidy ${Python3_EXECUTABLE} tools/tidy)
 # The first run reads every file with clang; later ones only what has changed.

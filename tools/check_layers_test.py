@@ -109,9 +109,29 @@ class CheckLayers(unittest.TestCase):
         self.assertEqual(code, 1)
 
     def test_rules_that_make_no_sense_are_refused(self):
+        floors = "floors: a | b c\n"
         for layers in ("a: b\n", "a:\na:\n", "a\n", "a: b\nb: c\nc: a\n", "<x.h> maybe a\n"):
+            code, output = check({}, floors + layers)
+            self.assertEqual(code, 2, f"{layers!r}: {output}")
+
+    def test_no_line_lets_a_folder_include_what_is_above_it(self):
+        rules = "a:\nb: a c\nc: a\n"
+        code, output = check({}, "floors: a | b c\n" + rules)
+        self.assertEqual(code, 0, output)
+        for floors in ("floors: a | b | c\n", "floors: b | a | c\n"):
+            code, output = check({}, floors + rules)
+            self.assertEqual(code, 2, output)
+            self.assertIn("an arrow up: 'b'", output)
+        # Nor does a subfolder, or a line that names one header.
+        code, output = check({}, "floors: a | b\na/x: b/one.h\nb:\n")
+        self.assertEqual(code, 2, output)
+        self.assertIn("an arrow up: 'a/x' may not have 'b/one.h'", output)
+
+    def test_every_folder_stands_on_one_floor(self):
+        for layers in ("a:\n", "floors: a\nb:\n", "floors: a\nfloors: a\na:\n"):
             code, output = check({}, layers)
             self.assertEqual(code, 2, f"{layers!r}: {output}")
+            self.assertIn("floor", output)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 #pragma once
-// The one table of error codes. Every door reads it: HTTP takes the status, the command line the
-// exit code, beanstalkd and Faktory their words. A test walks it.
+// The one table of error codes: HTTP takes the status, the command line the exit code. A door that
+// speaks a foreign protocol maps the codes to the words of that protocol itself.
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,8 +15,8 @@ enum class Code : std::uint8_t {
   bad_value,           // a field has a value that is not allowed
   bad_name,            // a queue or worker name breaks the rules for names
   unknown_field,       // a field that does not exist was sent
-  too_large,           // a bound of base/limits.h is passed by one thing
-  too_many,            // a bound of base/limits.h is passed by a number of things
+  too_large,           // a bound is passed by one thing
+  too_many,            // a bound is passed by a number of things
   not_found,           // no such message, queue or route
   method_not_allowed,  // the route exists, not with this method
   exists,              // it is there already, and different
@@ -42,15 +43,14 @@ struct CodeRow {
   std::string_view name;  // in JSON, logs and docs
   Kind kind;
   int http_status;
-  int exit_code;               // of the command line
-  std::string_view beanstalk;  // reply word of the beanstalkd protocol
-  std::string_view faktory;    // reply code of the Faktory protocol
+  int exit_code;  // of the command line
 };
 
 // All rows, in the order of the enum.
 [[nodiscard]] std::span<const CodeRow> code_table();
 [[nodiscard]] const CodeRow& row_of(Code code);
 [[nodiscard]] inline std::string_view name_of(Code code) { return row_of(code).name; }
+[[nodiscard]] std::optional<Code> code_of(std::string_view name);
 
 // What went wrong, with which value; and what to do about it.
 struct [[nodiscard]] Error {

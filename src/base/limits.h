@@ -1,13 +1,13 @@
 #pragma once
-// Every bound on what comes from outside, with its unit and its reason.
+// Bounds on what comes from outside that more than one folder keeps to, with unit and reason. What
+// one folder alone keeps to stands beside its code.
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 
-namespace rq::base {
+#include "base/bytes.h"
 
-inline constexpr std::size_t kKiB = 1024;
-inline constexpr std::size_t kMiB = 1024 * kKiB;
+namespace rq::base {
 
 // --- Names and fields of a message ---
 inline constexpr std::size_t kNameBytesMax = 200;         // queue, worker: beanstalkd's own bound
@@ -92,41 +92,8 @@ inline constexpr std::chrono::minutes kOnDemandIdle{10};  // an empty on-demand 
 inline constexpr std::chrono::seconds kRelaxedSyncEvery{
     1};  // relaxed writes reach the disk by then
 
-// --- beanstalkd's protocol ---
-inline constexpr std::size_t kBeanstalkLineBytesMax = 224;      // with CR LF: the protocol's bound
-inline constexpr std::size_t kBeanstalkTubeBytesMax = 200;      // of a tube's name: the protocol's
-inline constexpr std::size_t kBeanstalkReadBytes = 256 * kKiB;  // of one connection in one turn
-inline constexpr std::size_t kBeanstalkInFlightMax = 4096;      // commands of one connection
-inline constexpr std::size_t kBeanstalkOutBytesMax = 1 * kMiB;  // unread replies; then no reading
-inline constexpr std::size_t kBeanstalkSpareBuffersMax = 64;  // kept for the next one who needs one
-static_assert(kBeanstalkLineBytesMax ==
-              sizeof("pause-tube  4294967295\r\n") - 1 + kBeanstalkTubeBytesMax);
-static_assert(kBeanstalkReadBytes > kBeanstalkLineBytesMax);
-
-// --- Script pipes ---
-inline constexpr std::size_t kPipeLineBytesMax = 64 * kKiB;   // one line on fd 3; the rest is cut
+// --- What a worker or client and the server must agree on ---
 inline constexpr std::size_t kLastOutputBytesMax = 4 * kKiB;  // of a post-mortem
-inline constexpr std::size_t kDupsWaitingMax =
-    64;  // of one script; more are read when these are done
-
-// --- The worker ---
-inline constexpr std::size_t kEnvironReadBytesMax = 4 * kMiB;  // of a process, to find a mark in it
-inline constexpr std::chrono::milliseconds kLeftoverGrace{500};  // of what a script leaves running
-inline constexpr std::chrono::milliseconds kMemorySampleEvery{250};
-inline constexpr std::size_t kRunningRecordsMax = 16'384;    // scripts one worker can account for
-inline constexpr std::size_t kIdleConnectionsMax = 64;       // kept open by a client
-inline constexpr std::size_t kSseEventBytesMax = 32 * kMiB;  // one event: a whole message
-inline constexpr std::size_t kReplyBytesMax = 512 * kMiB;    // one reply, as a client takes it
-inline constexpr std::chrono::milliseconds kReconnectDelayMin{50};
-inline constexpr std::chrono::milliseconds kReconnectDelayMax{2'000};
-// A queue of scripts shorter than this on average has its next messages leased ahead of their
-// slots.
-inline constexpr std::chrono::milliseconds kAheadScriptMax{20};
-inline constexpr std::int64_t kAheadMax = 64;                // of one queue, a worker
-inline constexpr std::chrono::milliseconds kAheadHold{100};  // then they go back, unbegun
-inline constexpr int kStormFailures = 5;  // quick failures in a row: starts back off
-inline constexpr std::chrono::milliseconds kStormQuick{300};  // a failure is quick below this
-inline constexpr std::chrono::milliseconds kStormDelayMin{100};
-inline constexpr std::chrono::milliseconds kStormDelayMax{10'000};
+inline constexpr std::size_t kSseEventBytesMax = 32 * kMiB;   // one event: a whole message
 
 }  // namespace rq::base

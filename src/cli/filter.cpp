@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/iso8601.h"
 #include "cli/text.h"
 
 namespace rq::cli {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/iso8601.h"
+
 namespace rq::cli {
 namespace {
 

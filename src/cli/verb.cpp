@@ -25,11 +25,11 @@ std::string Context::directory() const {
   return from_environment.empty() ? "./var" : from_environment;
 }
 
-Result<client::ServerAddress> Context::address() const {
-  if (!server.empty()) return client::parse_server_address(server);
+Result<client::Server> Context::address() const {
+  if (!server.empty()) return client::parse_server(server);
   const std::string from_environment = environment("RQ_SERVER");
   if (dir.empty() && !from_environment.empty()) {
-    return client::parse_server_address(from_environment);
+    return client::parse_server(from_environment);
   }
   return client::server_of_dir(directory());
 }
@@ -106,7 +106,7 @@ std::string age_of(const json::value& value, std::string_view name) {
 
 std::optional<base::Error> error_in(const json::value& item) {
   if (!at(item, "error").is_object()) return std::nullopt;
-  return client::error_of_reply(0, json::serialize(item));
+  return client::error_in(item.get_object());
 }
 
 void print_error(std::string_view who, const base::Error& error, bool as_json) {
@@ -136,10 +136,6 @@ std::string message_path(std::string_view id, std::string_view below) {
     path += client::url_encode(id);
   }
   return path + std::string(below);
-}
-
-std::string queue_path(std::string_view queue, std::string_view below) {
-  return "/v1/queues/" + client::url_encode(queue) + std::string(below);
 }
 
 }  // namespace rq::cli

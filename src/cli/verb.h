@@ -30,7 +30,7 @@ class Context {
   std::string server;  // --server; may be empty
 
   // --server, --dir, RQ_SERVER, RQ_DIR, ./var: the first that is given.
-  [[nodiscard]] base::Result<client::ServerAddress> address() const;
+  [[nodiscard]] base::Result<client::Server> address() const;
   // --dir, RQ_DIR, ./var.
   [[nodiscard]] std::string directory() const;
   // Connects with the first request, not before.
@@ -109,6 +109,6 @@ void print_error(std::string_view who, const base::Error& error, bool as_json);
 
 // `/v1/messages/ID` for what a person calls a message: an id, a number, key:KEY.
 [[nodiscard]] std::string message_path(std::string_view id, std::string_view below = {});
-[[nodiscard]] std::string queue_path(std::string_view queue, std::string_view below = {});
+using client::queue_path;
 
 }  // namespace rq::cli

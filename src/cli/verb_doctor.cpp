@@ -38,7 +38,7 @@ class Doctor {
 
   Result<int> run() {
     RQ_TRY_ASSIGN(where, context_.address());
-    const bool local = !where.socket_path.empty() && context_.server.empty();
+    const bool local = !where.address.socket_path.empty() && context_.server.empty();
     dir_ = context_.directory();
     if (local) look_at_directory();
     const bool there = look_at_server();

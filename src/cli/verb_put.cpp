@@ -9,7 +9,10 @@
 #include <iostream>
 #include <memory>
 
+#include "base/base64.h"
+#include "base/iso8601.h"
 #include "base/limits.h"
+#include "base/utf8.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -91,30 +94,6 @@ Result<std::string> read_payload(const Options& options, bool given) {
     if (!param.empty()) return std::string();
   }
   return input_is_given() ? read_all(std::cin, "standard input") : std::string();
-}
-
-bool is_utf8(std::string_view text) {
-  // The JSON parser is the judge that counts: what it takes, the server takes.
-  boost::system::error_code error;
-  static_cast<void>(json::parse(json::serialize(json::string(text)), error));
-  return !error;
-}
-
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view kLetters =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t word = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      word = word << 8U | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
-    }
-    for (std::size_t j = 0; j < 4; ++j) {
-      out.push_back(i + j <= bytes.size() ? kLetters[(word >> (18 - 6 * j)) & 63U] : '=');
-    }
-  }
-  return out;
 }
 
 // The fields that are the same for one message and for each line of --ndjson.
@@ -282,10 +261,10 @@ Result<int> put_many(Context& context, client::Client& client, const Options& op
 Result<int> put_one(Context& context, client::Client& client, const Options& options,
                     json::object put, bool given) {
   RQ_TRY_ASSIGN(payload, read_payload(options, given));
-  if (is_utf8(payload)) {
+  if (base::is_utf8(payload)) {
     if (!payload.empty()) put["payload"] = payload;
   } else {
-    put["payload_base64"] = base64(payload);
+    put["payload_base64"] = base::to_base64(payload);
   }
   RQ_TRY_ASSIGN(answer, client.send("POST", queue_path(options.queue, "/messages"), put));
   const std::string id = text_at(answer, "id");

@@ -118,32 +118,23 @@ TEST(Address, FlagsGoBeforeTheEnvironment) {
   ::setenv("RQ_SERVER", "http://127.0.0.1:9", 1);
   ::setenv("RQ_DIR", "/from/environment", 1);
   Context context;
-  EXPECT_EQ(context.address()->base_url, "http://127.0.0.1:9");
+  EXPECT_EQ(context.address()->name(), "http://127.0.0.1:9");
   EXPECT_EQ(context.directory(), "/from/environment");
   context.dir = "/flag";
-  EXPECT_EQ(context.address()->socket_path, "/flag/run/rq.sock");
+  EXPECT_EQ(context.address()->address.socket_path, "/flag/run/rq.sock");
   context.server = "unix:/a/socket";
-  EXPECT_EQ(context.address()->socket_path, "/a/socket");
+  EXPECT_EQ(context.address()->address.socket_path, "/a/socket");
   ::unsetenv("RQ_SERVER");
   context.server.clear();
   context.dir.clear();
-  EXPECT_EQ(context.address()->socket_path, "/from/environment/run/rq.sock");
+  EXPECT_EQ(context.address()->address.socket_path, "/from/environment/run/rq.sock");
   ::unsetenv("RQ_DIR");
-  EXPECT_EQ(context.address()->socket_path, "./var/run/rq.sock");
+  EXPECT_EQ(context.address()->address.socket_path, "./var/run/rq.sock");
   for (const char* bad : {"ftp://x", "localhost", "unix:", "http://", "http://a/b"}) {
     context.server = bad;
     ASSERT_FALSE(context.address()) << bad;
     EXPECT_NE(context.address().error().message.find(bad), std::string::npos);
   }
-}
-
-TEST(Errors, TheApisErrorComesBackAsItIs) {
-  const auto error = client::error_of_reply(
-      409, R"({"error":{"code":"wrong_state","message":"it runs","remedy":"wait"}})");
-  EXPECT_EQ(error.code, base::Code::wrong_state);
-  EXPECT_EQ(error.message, "it runs");
-  EXPECT_EQ(error.remedy, "wait");
-  EXPECT_EQ(client::error_of_reply(404, "<html>").code, base::Code::not_found);
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <array>
 #include <iterator>
 
-
 namespace rq::core {
 namespace {
 constexpr std::array<std::string_view, 9> kOutcomes{

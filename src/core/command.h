@@ -22,8 +22,7 @@ struct Ticket {
   std::uint32_t door = 0;        // which door of the server
   std::uint64_t connection = 0;  // of that door, never reused while the server runs
   std::uint64_t request = 0;     // the door's own
-  // Behind a reserve of its connection that waits, it waits too: commands of this connection are
-  // done one after the other.
+  // While a reserve of this connection waits, this command waits behind it.
   bool in_turn = false;
   // The uid at the other end of a unix socket; -1: nobody says who calls.
   std::int64_t caller_uid = -1;
@@ -65,26 +64,28 @@ struct ReserveQueue {
 struct Reserve {
   std::shared_ptr<const std::vector<ReserveQueue>> queues;
   std::int64_t limit = 1;
-  // As `limit` reserves of one message, with the requests of the ticket and those after it: what
-  // there is is told at once, and the others (from its number on) are answered later.
+  // The same as `limit` single reserves with consecutive request numbers. Messages that are there
+  // are answered now, the rest later.
   bool each = false;
   std::optional<Instant> wait_until;  // absent: do not wait. Instant::max(): for ever
-  Millis lease_guard{0};  // above 0: nor longer than till so long before a lease of the connection ends
+  Millis lease_guard{
+      0};  // above 0: nor longer than till so long before a lease of the connection ends
   std::string worker;
   std::optional<Millis> lease;
   LeaseEnd end = LeaseEnd::deadline;
   bool folder = false;  // the worker runs scripts: give the message a folder
   bool make_queue = false;
+  bool names = false;       // tell with each message the name of its queue
   std::optional<Seq> only;  // this very message, if it waits or is held
 };
 struct Reserved {
   std::vector<Message> messages;  // copies, each with its lease; empty when the time is over
-  std::vector<QueueName> queues;  // of each message, the name of its queue
+  std::vector<QueueName> queues;  // of each message, the name of its queue; if it was asked for
 };
 // The connection is gone: forget its waiting reserves, give back its LeaseEnd::connection leases.
 struct Disconnect {};
-// The connection waits no more: its reserve that waits ends with nothing, those behind it find what
-// they find. No reply of its own.
+// Ends the waiting reserve of the connection with no message; the commands behind it then run. No
+// reply of its own.
 struct StopWaiting {};
 
 struct Heartbeat {
@@ -128,7 +129,7 @@ struct Finish {
     std::string post_mortem;               // JSON object; may be empty
     Millis delay{0};                       // resend, release
     std::optional<std::int64_t> priority;  // release, hold
-    bool remove = false;  // the message goes, whatever the retention
+    bool remove = false;                   // the message goes, whatever the retention
   };
   std::vector<Item> items;
 };
@@ -251,8 +252,8 @@ struct ForgetWaste {  // these folders of removed messages are gone from the dis
 
 using Command =
     std::variant<Put, PutMany, Reserve, Disconnect, StopWaiting, Heartbeat, Finish, Duplicate, Act,
-                 RunEarly, RunEarlyOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue, SetAdmin,
-                 DeleteQueue, SetScriptError, ForgetWaste>;
+                 RunEarly, RunEarlyOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue,
+                 SetAdmin, DeleteQueue, SetScriptError, ForgetWaste>;
 
 // Messages that one command changes in one batch, at most; it goes on in the next.
 inline constexpr std::int64_t kStepMax = 1000;
@@ -262,8 +263,8 @@ inline constexpr std::int64_t kStepMax = 1000;
 
 struct Ok {};
 using Reply =
-    std::variant<base::Error, Ok, PutDone, PutManyDone, Reserved, HeartbeatDone,
-                 FinishDone, ActDone, RunEarlyDone, Peeked, QueueShown, QueuesListed, EngineStatsDone>;
+    std::variant<base::Error, Ok, PutDone, PutManyDone, Reserved, HeartbeatDone, FinishDone,
+                 ActDone, RunEarlyDone, Peeked, QueueShown, QueuesListed, EngineStatsDone>;
 
 struct Envelope {
   Ticket ticket;

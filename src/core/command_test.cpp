@@ -41,7 +41,8 @@ TEST(MessagesOf, AnyOtherCommandCountsOne) {
 }
 
 TEST(MessagesOf, AQueueMayTakeAllOfItsMessagesAlong) {
-  EXPECT_EQ(messages_of(DeleteQueue{}), static_cast<std::size_t>(static_cast<std::size_t>(kStepMax)));
+  EXPECT_EQ(messages_of(DeleteQueue{}),
+            static_cast<std::size_t>(static_cast<std::size_t>(kStepMax)));
 }
 
 }  // namespace

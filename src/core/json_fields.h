@@ -99,8 +99,6 @@ class Fields {
 [[nodiscard]] base::Result<void> check_text(std::string_view name, std::string_view value,
                                             std::size_t bytes_max);
 
-// "2026-11-21T00:21:54.865Z"; also without fraction, and with an offset like +01:00.
-[[nodiscard]] std::optional<Instant> parse_iso8601(std::string_view text);
 // A whole number when it is one: 60, 0.25.
 [[nodiscard]] boost::json::value json_seconds(Millis length);
 

@@ -17,7 +17,7 @@ constexpr std::array<std::string_view, kStateCount> kStates{
     "prep", "scheduled", "throttled", "depends", "que",
     "run",  "done",      "relayed",   "err",     "cancelled"};
 constexpr std::array<std::string_view, 7> kMarks{"none",   "failed", "timed_out", "lost",
-                                                 "killed", "held", "exhausted"};
+                                                 "killed", "held",   "exhausted"};
 
 template <typename E, std::size_t N>
 std::optional<E> find_name(const std::array<std::string_view, N>& names, std::string_view name) {

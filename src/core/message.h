@@ -130,7 +130,7 @@ struct Message {
   Mark mark = Mark::none;
   std::int64_t priority = 0;  // larger first
   Instant created{};
-  Instant due{};              // not before; created when it may run at once
+  Instant due{};  // not before; created when it may run at once
   // Within its priority, smaller first: the due time in ms; 0 in queues made on demand, whose order
   // is the number alone; minus the time of a run_now.
   std::int64_t order = 0;

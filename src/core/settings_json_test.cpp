@@ -115,20 +115,5 @@ TEST(SettingsJson, WrongKindsAndValuesAreRefused) {
   }
 }
 
-TEST(Iso8601, TakesTheFormsPeopleWrite) {
-  EXPECT_EQ(parse_iso8601("1970-01-01T00:00:01Z"), base::from_ms(1000));
-  EXPECT_EQ(parse_iso8601("1970-01-01T00:00:01.5Z"), base::from_ms(1500));
-  EXPECT_EQ(parse_iso8601("1970-01-01T01:00:01.250+01:00"), base::from_ms(1250));
-  EXPECT_EQ(parse_iso8601("1970-01-01 00:00:01.0019999Z"), base::from_ms(1001));
-}
-
-TEST(Iso8601, RefusesWhatIsNoTime) {
-  for (const char* text : {"", "2026-11-21", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z",
-                           "2026-11-21T24:00:00Z", "2026-11-21T00:00:00", "2026-11-21T00:00:00.Z",
-                           "2026-11-21T00:00:00Zx", "1969-11-21T00:00:00Z"}) {
-    EXPECT_FALSE(parse_iso8601(text)) << text;
-  }
-}
-
 }  // namespace
 }  // namespace rq::core

@@ -7,12 +7,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <utility>
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
+
+#include "base/address.h"
 
 namespace rq::doors {
 namespace {
@@ -27,17 +28,9 @@ Result<Endpoint> parse_address(std::string_view setting, const std::string& text
     return fail(Code::bad_value, fmt::format("{} address '{}': {}", setting, text, why),
                 "give ADDRESS:PORT, such as 127.0.0.1:3333 or [::1]:3333");
   };
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string::npos) return bad("it has no port");
-  std::string host = text.substr(0, colon);
-  if (host == "localhost") host = "127.0.0.1";
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  std::uint16_t port = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, port);
-  if (error != std::errc{} || stop != end) return bad("the port is not a number up to 65535");
+  base::Result<base::HostPort> given = base::parse_host_port(text);
+  if (!given) return bad(given.error().message);
+  const std::string host = given->host == "localhost" ? "127.0.0.1" : given->host;
   boost::system::error_code ec;
   const auto address = boost::asio::ip::make_address(host, ec);
   if (ec) return bad("it is no IP address");
@@ -47,7 +40,7 @@ Result<Endpoint> parse_address(std::string_view setting, const std::string& text
                 "rq has no authentication yet, so it listens on loopback addresses only: use "
                 "127.0.0.1:PORT, and a tunnel (ssh -L) from elsewhere");
   }
-  return Endpoint{address, port};
+  return Endpoint{address, given->port};
 }
 
 // A new socket, bound and listening. -1: errno says why not.

@@ -10,6 +10,7 @@
 // A refusal is returned as an error and changes nothing. Thread: whoever has the engine's turn.
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -38,11 +39,16 @@ struct Desk {
   Desk(const Desk&) = delete;
   Desk& operator=(const Desk&) = delete;
 
-  void answer(const Ticket& to, Reply&& reply) {
-    batch.replies.push_back({to, std::move(reply)});
+  template <typename Answer>
+  void answer(const Ticket& to, Answer&& reply) {
+    using Kind = std::remove_cvref_t<Answer>;
+    batch.replies.push_back({to, Reply{std::in_place_type<Kind>, std::forward<Answer>(reply)}});
   }
   // To whoever asked the command that runs.
-  void answer(Reply&& reply) { answer(ticket, std::move(reply)); }
+  template <typename Answer>
+  void answer(Answer&& reply) {
+    answer(ticket, std::forward<Answer>(reply));
+  }
 
   Store& store;
   Batch batch;

@@ -57,8 +57,8 @@ LineKey known_of(const Desk& desk, const Entry& entry) {
 
 bool is_open(const Entry& entry) {
   const Queue& queue = entry.queue;
-  return (queue.admin == Admin::up || queue.admin == Admin::drain) &&
-         queue.script_error.empty() && !queue.going;
+  return (queue.admin == Admin::up || queue.admin == Admin::drain) && queue.script_error.empty() &&
+         !queue.going;
 }
 
 void needs_of_lines(Desk& desk, const Reserve& reserve, Needs& out) {
@@ -136,7 +136,7 @@ void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& rese
   }
   desk.store.changed(record, change);
   out.messages.push_back(message.copy());
-  out.names.push_back(entry.name);
+  if (reserve.names) out.names.push_back(entry.name);
 }
 
 }  // namespace rq::engine

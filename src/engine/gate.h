@@ -16,7 +16,7 @@ namespace rq::engine {
 
 struct Taken {
   std::vector<Message> messages;  // copies, each with its lease
-  std::vector<QueueName> names;
+  std::vector<QueueName> names;   // of their queues, if the reserve wants them
   // It could not go on, as not enough of a line is loaded; what it lacks is in Batch::wanted.
   bool lacks = false;
 };

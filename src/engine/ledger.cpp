@@ -43,6 +43,7 @@ bool is_keep(Timer::What what) {
 // --- Queues ---
 
 Result<void> Ledger::open() {
+  last_ = nullptr;
   by_name_.clear();
   queues_.clear();
   counted_.clear();
@@ -62,9 +63,13 @@ Entry* Ledger::find(std::string_view name) {
   return found == by_name_.end() ? nullptr : found->second;
 }
 
+// Most often it is that of the call before.
 Entry* Ledger::find(QueueId id) {
+  if (last_ != nullptr && last_->queue.id == id) return last_;
   const auto found = queues_.find(id);
-  return found == queues_.end() ? nullptr : found->second.get();
+  if (found == queues_.end()) return nullptr;
+  last_ = found->second.get();
+  return last_;
 }
 
 Result<Entry*> Ledger::need(std::string_view name) {
@@ -124,8 +129,8 @@ void Ledger::changed(Entry& entry) {
 }
 
 void Ledger::remove(Entry& entry) {
-  for (const Timer::What what : {Timer::What::keep_done, Timer::What::keep_err,
-                                 Timer::What::resume, Timer::What::idle, Timer::What::going}) {
+  for (const Timer::What what : {Timer::What::keep_done, Timer::What::keep_err, Timer::What::resume,
+                                 Timer::What::idle, Timer::What::going}) {
     disarm(entry, what);
   }
   Counters gone = entry.queue.counters;
@@ -136,6 +141,7 @@ void Ledger::remove(Entry& entry) {
   store_.erase(entry.queue);
   note(entry, Notice::What::queue_removed);
   sync_disk();
+  last_ = nullptr;
   by_name_.erase(std::string_view{*entry.name});
   queues_.erase(entry.queue.id);
 }
@@ -298,8 +304,7 @@ void Ledger::note(const Entry& entry, Notice::What what) {
 // --- The batch ---
 
 void Ledger::sync(const Entry& entry) {
-  const Sync wanted =
-      entry.queue.settings.sync == SyncClass::always ? Sync::disk : Sync::soon;
+  const Sync wanted = entry.queue.settings.sync == SyncClass::always ? Sync::disk : Sync::soon;
   batch_.sync = std::max(batch_.sync, wanted);
 }
 
@@ -327,8 +332,7 @@ void Ledger::save_counters() {
 }
 
 std::int64_t Ledger::ready_before(const Entry& entry) const {
-  return entry.touched == batch_.number ? entry.ready_before
-                                        : entry.queue.counters.in(State::que);
+  return entry.touched == batch_.number ? entry.ready_before : entry.queue.counters.in(State::que);
 }
 
 void Ledger::arm(Entry& entry, Timer::What what, Instant at) {
@@ -343,7 +347,7 @@ void Ledger::disarm(Entry& entry, Timer::What what) {
 
 std::int64_t Ledger::kept(const Entry& entry, Timer::What what) {
   const Counters& c = entry.queue.counters;
-  if (what == Timer::What::keep_err) return c.in(State::err) - c.held;
+  if (what == Timer::What::keep_err) return c.in(State::err)-c.held;
   return c.in(State::done) + c.in(State::relayed) + c.in(State::cancelled);
 }
 

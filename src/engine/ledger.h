@@ -124,6 +124,7 @@ class Ledger {
   Batch& batch_;
   std::unordered_map<QueueId, std::unique_ptr<Entry>> queues_;
   std::unordered_map<std::string_view, Entry*, NameHash, std::equal_to<>> by_name_;
+  Entry* last_ = nullptr;         // found by its id last
   std::vector<QueueId> counted_;  // in this batch
   Counters gone_;                 // of queues that were deleted since the start
 };

@@ -59,7 +59,7 @@ Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
     return fail(Code::exists, fmt::format("queue '{}' exists with other settings", define.queue),
                 fmt::format("change it: rq queue set {} …", define.queue));
   }
-  // Whoever sets its settings by hand wants to keep it.
+  // Settings that are set by hand make an on-demand queue permanent.
   const bool kept = queue.on_demand && !define.on_demand;
   if (same && !kept) return {};
   queue.settings = std::move(define.settings);
@@ -155,16 +155,16 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
   Queue& queue = entry->queue;
   const Counters& counters = queue.counters;
   if (counters.in(State::run) > 0) {
-    return fail(Code::wrong_state,
-                fmt::format("queue '{}' has {} running messages", queue.name,
-                            counters.in(State::run)),
-                "wait for them, or cancel them first");
+    return fail(
+        Code::wrong_state,
+        fmt::format("queue '{}' has {} running messages", queue.name, counters.in(State::run)),
+        "wait for them, or cancel them first");
   }
   if (counters.unfinished() > 0 && !remove.force && !queue.going) {
-    return fail(Code::wrong_state,
-                fmt::format("queue '{}' has {} unfinished messages", queue.name,
-                            counters.unfinished()),
-                "drain it first, or force it to delete them too");
+    return fail(
+        Code::wrong_state,
+        fmt::format("queue '{}' has {} unfinished messages", queue.name, counters.unfinished()),
+        "drain it first, or force it to delete them too");
   }
   desk.goings.push_back({queue.id, desk.ticket});
   RQ_TRY(go_on_deleting(desk, *entry));

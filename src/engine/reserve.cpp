@@ -90,7 +90,7 @@ void needs(Desk& desk, const Reserve& reserve, Needs& out) {
 Result<Step> decide(Desk& desk, Reserve& reserve) {
   if (reserve.lease) RQ_TRY(check_lease(*reserve.lease));
   if (reserve.only) return reserve_one(desk, reserve);
-  // One that can take nothing would wait at the head of the line and stop all behind it.
+  // A reserve that can take nothing would block all who wait behind it.
   if (reserve.limit < 1) {
     return fail(Code::bad_value, fmt::format("limit: {} is not allowed", reserve.limit),
                 "ask for one message or more");
@@ -152,7 +152,7 @@ Result<void> serve_offered(Desk& desk) {
     RQ_TRY_ASSIGN(taken, take_best(desk, longest->ticket, longest->reserve));
     if (taken.messages.empty()) {
       if (taken.lacks) break;
-      // The counters say more than the line holds (doctor will tell): nobody can be served.
+      // The counters are wrong (doctor reports it): the line is empty, so nobody is served.
       desk.ledger.forget_offers();
       break;
     }

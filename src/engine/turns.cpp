@@ -7,8 +7,7 @@ namespace rq::engine {
 bool Turns::stops(const Ticket& ticket, const Waiters& waiters) const {
   if (!lines_.empty()) {
     const auto line = lines_.find(connection_of(ticket));
-    if (line != lines_.end() &&
-        (line->second.when != When::reserve_answered || ticket.in_turn)) {
+    if (line != lines_.end() && (line->second.when != When::reserve_answered || ticket.in_turn)) {
       return true;
     }
   }

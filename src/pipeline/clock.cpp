@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "base/check.h"
 
@@ -20,28 +21,38 @@ std::int64_t ms(std::chrono::nanoseconds t) {
   return std::chrono::duration_cast<base::Millis>(t).count();
 }
 
-// The wall clock is looked at this often; slewing moves by at most a tenth of the time between.
-constexpr std::chrono::milliseconds kLookEvery{250};
-constexpr std::int64_t kSlewPart = 10;
-
 }  // namespace
 
+MachineClocks machine_clocks() {
+  return {.since_boot = [] { return read_clock(CLOCK_BOOTTIME); },
+          .wall = [] { return read_clock(CLOCK_REALTIME); }};
+}
+
 Clock::Clock(Mode mode, base::Instant manual_start)
-    : mode_(mode), now_ms_(base::to_ms(manual_start)) {
-  if (mode_ == Mode::manual) return;
-  boottime_at_last_ = read_clock(CLOCK_BOOTTIME);
-  offset_ms_ = ms(read_clock(CLOCK_REALTIME)) - ms(boottime_at_last_);
+    : mode_(mode),
+      machine_(mode == Mode::wall ? machine_clocks() : MachineClocks{}),
+      now_ms_(base::to_ms(manual_start)) {
+  if (mode_ == Mode::wall) follow_wall();
+}
+
+Clock::Clock(MachineClocks machine) : mode_(Mode::wall), machine_(std::move(machine)), now_ms_(0) {
+  follow_wall();
+}
+
+void Clock::follow_wall() {
+  boottime_at_last_ = machine_.since_boot();
+  offset_ms_ = ms(machine_.wall()) - ms(boottime_at_last_);
   now_ms_ = ms(boottime_at_last_) + offset_ms_;
 }
 
 Clock::Reading Clock::read() {
   if (mode_ == Mode::manual) return {.now = now(), .step = {}};
-  const std::chrono::nanoseconds boottime = read_clock(CLOCK_BOOTTIME);
+  const std::chrono::nanoseconds boottime = machine_.since_boot();
   std::optional<base::Millis> step;
   const auto since = boottime - boottime_at_last_;
   if (since >= kLookEvery) {
     boottime_at_last_ = boottime;
-    const std::int64_t apart = ms(read_clock(CLOCK_REALTIME)) - (ms(boottime) + offset_ms_);
+    const std::int64_t apart = ms(machine_.wall()) - (ms(boottime) + offset_ms_);
     if (std::abs(apart) >= kStepMin.count()) {
       offset_ms_ += apart;
       step = base::Millis{apart};

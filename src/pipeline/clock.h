@@ -6,17 +6,28 @@
 // than kStepMin it follows at once and says by how much: the engine then shifts all leases.
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <optional>
 
 #include "base/time.h"
 
 namespace rq::pipeline {
 
+// The clocks of the machine; a test brings its own.
+struct MachineClocks {
+  // Since the machine was started, with the time that it slept. Nobody steps it.
+  std::function<std::chrono::nanoseconds()> since_boot;
+  std::function<std::chrono::nanoseconds()> wall;  // since 1970
+};
+[[nodiscard]] MachineClocks machine_clocks();
+
 class Clock {
  public:
   enum class Mode { wall, manual };
   // A manual clock (tests) starts at `manual_start` and moves only by advance().
   explicit Clock(Mode mode, base::Instant manual_start = base::Instant{});
+  // Mode::wall on these clocks.
+  explicit Clock(MachineClocks machine);
 
   struct Reading {
     base::Instant now;
@@ -32,7 +43,10 @@ class Clock {
   [[nodiscard]] bool manual() const { return mode_ == Mode::manual; }
 
  private:
+  void follow_wall();
+
   const Mode mode_;
+  const MachineClocks machine_;
   std::atomic<std::int64_t> now_ms_;
 
   // Engine thread:
@@ -41,5 +55,8 @@ class Clock {
 };
 
 inline constexpr base::Millis kStepMin{2'000};
+// The wall clock is looked at this often; slewing moves by at most a tenth of the time between.
+inline constexpr std::chrono::milliseconds kLookEvery{250};
+inline constexpr std::int64_t kSlewPart = 10;
 
 }  // namespace rq::pipeline

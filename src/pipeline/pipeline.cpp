@@ -42,8 +42,8 @@ bool is_small(std::span<const Envelope> batch) {
 }  // namespace
 
 struct Pipeline::Impl {
-  Impl(std::unique_ptr<core::Store> opened, Clock& server_clock)
-      : store(std::move(opened)), engine(*store), clock(server_clock) {}
+  Impl(std::unique_ptr<core::Store> opened, Clock& server_clock, std::size_t mailbox_max)
+      : store(std::move(opened)), engine(*store), clock(server_clock), mailbox(mailbox_max) {}
 
   void run();
   void run_batch(std::span<Envelope> batch);
@@ -56,7 +56,7 @@ struct Pipeline::Impl {
   std::unique_ptr<core::Store> store;
   engine::Engine engine;
   Clock& clock;
-  base::Mailbox<Envelope> mailbox{base::kMailboxMax};
+  base::Mailbox<Envelope> mailbox;
   std::vector<Door*> doors;
   std::vector<NoticeSink*> sinks;
   std::function<void()> waste;
@@ -73,7 +73,7 @@ struct Pipeline::Impl {
   // Whoever has the turn of the mailbox's reader:
   std::chrono::steady_clock::time_point sleeps_until;  // the engine thread, at most
   std::chrono::steady_clock::duration small_batch{};   // how long one takes, a moving mean
-  bool broken = false;   // the store wants to be opened again
+  bool broken = false;                                 // the store wants to be opened again
   bool deposed = false;  // somebody else has opened it: this engine is at its end
   core::Outbox outbox;
   std::vector<std::vector<Delivery>> by_door;
@@ -81,8 +81,8 @@ struct Pipeline::Impl {
   std::atomic<bool> running{false};  // somebody has the turn and runs a batch
 };
 
-Pipeline::Pipeline(std::unique_ptr<core::Store> store, Clock& clock)
-    : clock_(clock), impl_(std::make_unique<Impl>(std::move(store), clock)) {}
+Pipeline::Pipeline(std::unique_ptr<core::Store> store, Clock& clock, std::size_t mailbox_max)
+    : clock_(clock), impl_(std::make_unique<Impl>(std::move(store), clock, mailbox_max)) {}
 
 Pipeline::~Pipeline() { stop(); }
 
@@ -139,13 +139,13 @@ void Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done)
   if (impl_->advances.post(std::move(advance))) impl_->mailbox.poke();
 }
 
-// When the engine has something to do though no command comes.
+// When the engine must run next, even if no command arrives.
 std::chrono::steady_clock::time_point Pipeline::Impl::sleep_until() {
   const auto now = std::chrono::steady_clock::now();
   const Instant wake = engine.next_wake();
   if (wake == Instant::max()) return now + kSleepMax;
   const base::Millis wait = wake - clock.now();
-  // A manual clock does not come nearer by itself.
+  // A manual clock does not advance by itself: there is no deadline to wait for.
   if (clock.manual() && wait > base::Millis{0}) return now + kSleepMax;
   return now + std::clamp<base::Millis>(wait, base::Millis{0}, kSleepMax);
 }

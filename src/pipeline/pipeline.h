@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/mailbox.h"
 #include "base/result.h"
 #include "core/command.h"
@@ -43,7 +44,8 @@ class NoticeSink {
 class Pipeline {
  public:
   // The store is not open yet.
-  Pipeline(std::unique_ptr<core::Store> store, Clock& clock);
+  Pipeline(std::unique_ptr<core::Store> store, Clock& clock,
+           std::size_t mailbox_max = base::kMailboxMax);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;

@@ -1,22 +1,20 @@
 #include "server/daemon.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <future>
 #include <memory>
 #include <vector>
 
+#include "base/lock_file.h"
 #include "doors/api/http_door.h"
 #include "doors/beanstalk/door.h"
 #include "pipeline/events.h"
@@ -61,43 +59,18 @@ Result<void> make_folders(const fs::path& dir) {
   return {};
 }
 
-// One server on a directory. The lock goes with the process, however it ends.
-class DirLock {
- public:
-  DirLock() = default;
-  DirLock(const DirLock&) = delete;
-  DirLock& operator=(const DirLock&) = delete;
-  ~DirLock() {
-    if (fd_ < 0) return;
-    ::unlink(pid_file_.c_str());
-    ::close(fd_);
+// One server on a directory.
+Result<base::LockFile> lock_directory(const fs::path& dir) {
+  const fs::path pid_file = dir / "run" / "server.pid";
+  auto lock = base::LockFile::take(dir / "run" / "server.lock", pid_file);
+  if (!lock && lock.error().code == Code::exists) {
+    return fail(Code::exists,
+                fmt::format("a server (pid {}) runs on '{}' already",
+                            base::LockFile::pid_in(pid_file), dir.string()),
+                "stop it, or give this one another --dir");
   }
-  Result<void> take(const fs::path& run) {
-    const fs::path file = run / "server.lock";
-    pid_file_ = run / "server.pid";
-    fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd_ < 0) {
-      return fail(Code::internal, fmt::format("'{}': {}", file.string(), std::strerror(errno)),
-                  "see to the rights of the folder");
-    }
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      ::close(fd_);
-      fd_ = -1;
-      std::string pid = "unknown";
-      std::ifstream{pid_file_} >> pid;
-      return fail(
-          Code::exists,
-          fmt::format("a server (pid {}) runs on '{}' already", pid, run.parent_path().string()),
-          "stop it, or give this one another --dir");
-    }
-    std::ofstream{pid_file_} << ::getpid() << '\n';
-    return {};
-  }
-
- private:
-  int fd_ = -1;
-  fs::path pid_file_;
-};
+  return lock;
+}
 
 // As many connections as the bound allows, where the hard limit lets us.
 void raise_open_files() {
@@ -189,8 +162,7 @@ Result<int> run_server(const ServerOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   raise_open_files();
   RQ_TRY(make_folders(config.dir));
-  DirLock lock;
-  RQ_TRY(lock.take(config.dir / "run"));
+  RQ_TRY_ASSIGN(lock, lock_directory(config.dir));
   return serve(config);
 }
 

@@ -1,19 +1,17 @@
 #include "server/worker_keeper.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <spdlog/spdlog.h>
-#include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <string>
+
+#include "base/lock_file.h"
 
 extern char** environ;
 
@@ -26,22 +24,6 @@ constexpr std::chrono::milliseconds kDelayMax{10'000};
 // One that lived so long starts the doubling anew.
 constexpr std::chrono::seconds kLivedWell{30};
 
-// Does a live worker hold the lock of this directory?
-bool lock_is_held(const std::filesystem::path& lock) {
-  const int fd = ::open(lock.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) return false;
-  const bool held = ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  ::close(fd);
-  return held;
-}
-
-int pid_in(const std::filesystem::path& file) {
-  std::ifstream in{file};
-  int pid = 0;
-  in >> pid;
-  return in ? pid : 0;
-}
-
 }  // namespace
 
 WorkerKeeper::WorkerKeeper(boost::asio::io_context& io, std::filesystem::path dir)
@@ -53,8 +35,8 @@ void WorkerKeeper::start() { look(); }
 
 void WorkerKeeper::look() {
   if (stopped_) return;
-  if (lock_is_held(dir_ / "run" / "worker.lock")) {
-    const int pid = pid_in(dir_ / "run" / "worker.pid");
+  if (base::LockFile::is_held(dir_ / "run" / "worker.lock")) {
+    const int pid = base::LockFile::pid_in(dir_ / "run" / "worker.pid");
     if (pid > 0) {
       spdlog::info("worker {} is at work already", pid);
       watch(pid, false);

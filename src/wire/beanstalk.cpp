@@ -12,9 +12,6 @@
 namespace rq::wire::beanstalk {
 namespace {
 
-using base::kBeanstalkLineBytesMax;
-using base::kBeanstalkTubeBytesMax;
-
 constexpr std::string_view kCrlf = "\r\n";
 
 constexpr std::array<std::string_view, kVerbCount> kWords{"put",
@@ -227,7 +224,7 @@ Parser::Step more(std::size_t consumed, std::size_t wanted) {
 std::string_view word_of(Verb verb) { return kWords.at(static_cast<std::size_t>(verb)); }
 
 bool is_tube_name(std::string_view name) {
-  if (name.empty() || name.size() > kBeanstalkTubeBytesMax || name.front() == '-') return false;
+  if (name.empty() || name.size() > kTubeBytesMax || name.front() == '-') return false;
   return std::all_of(name.begin(), name.end(),
                      [](char c) { return kNameBytes[static_cast<unsigned char>(c)]; });
 }
@@ -235,9 +232,9 @@ bool is_tube_name(std::string_view name) {
 Parser::Step Parser::next(std::string_view in) {
   if (skip_bytes_ > 0) return skip(in);
   if (skip_line_) return skip_line(in);
-  const auto end = find_line(in, kBeanstalkLineBytesMax);
+  const auto end = find_line(in, kLineBytesMax);
   if (!end) {
-    if (in.size() < kBeanstalkLineBytesMax) return more(0, in.size() + 1);
+    if (in.size() < kLineBytesMax) return more(0, in.size() + 1);
     skip_line_ = true;
     return skip_line(in);
   }

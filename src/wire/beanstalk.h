@@ -2,7 +2,7 @@
 // The protocol of beanstalkd, version 1.13, as a pure codec: bytes in, requests out; values in,
 // replies out. No socket, no clock. docs/PROTOCOLS.md shows it at work.
 //
-// A request is a line of at most kBeanstalkLineBytesMax bytes with its CR LF; `put` is followed by
+// A request is a line of at most kLineBytesMax bytes with its CR LF; `put` is followed by
 // a body and another CR LF. Which error goes first is beanstalkd's own order: a `put` whose numbers
 // cannot be read is BAD_FORMAT and its body is taken for commands; one that is too big swallows its
 // body first; what stands behind the size makes it BAD_FORMAT only when it is not too big.
@@ -14,6 +14,10 @@
 #include "base/limits.h"
 
 namespace rq::wire::beanstalk {
+
+inline constexpr std::size_t kLineBytesMax = 224;  // with CR LF: the protocol's bound
+inline constexpr std::size_t kTubeBytesMax = 200;  // of a tube's name: the protocol's
+static_assert(kLineBytesMax == sizeof("pause-tube  4294967295\r\n") - 1 + kTubeBytesMax);
 
 enum class Verb : std::uint8_t {
   put,

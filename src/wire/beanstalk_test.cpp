@@ -133,7 +133,7 @@ TEST(Beanstalk, AnAnnouncedSizeOf2To63TakesNoMemory) {
 TEST(Beanstalk, TheLongestLineIs224Bytes) {
   const std::string tube(200, 't');
   const std::string fits = "pause-tube " + tube + " 4294967295\r\n";
-  ASSERT_EQ(fits.size(), base::kBeanstalkLineBytesMax);
+  ASSERT_EQ(fits.size(), kLineBytesMax);
   EXPECT_EQ(one(fits), fits);
   EXPECT_EQ(one("pause-tube " + tube + "  4294967295\r\n"), kBadFormat);
   // One complaint for one line, however long, and the next is read again.

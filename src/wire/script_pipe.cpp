@@ -7,7 +7,7 @@ namespace rq::wire {
 namespace {
 
 constexpr std::int64_t kDelayMaxSeconds =
-    std::chrono::duration_cast<std::chrono::seconds>(base::kDelayMax).count();
+    std::chrono::duration_cast<std::chrono::seconds>(kPipeDelayMax).count();
 
 // The digits that `text` starts with, as a number; RQ reads no digits as 0.
 std::int64_t leading_seconds(std::string_view text) {

@@ -2,14 +2,19 @@
 // What a queue script says on file descriptor 3 and hears on 4: RQ's pipe words, line by line.
 // A pure codec: bytes in, commands out. Nothing here can fail: whatever a script writes is at
 // least status text, as it is in RQ.
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "base/limits.h"
+#include "base/bytes.h"
 
 namespace rq::wire {
+
+inline constexpr std::size_t kPipeLineBytesMax = 64 * base::kKiB;   // one line on fd 3
+inline constexpr std::chrono::hours kPipeDelayMax{24 * 366 * 100};  // what the API takes as a delay
 
 enum class PipeWord : std::uint8_t {
   run,      // status text
@@ -24,7 +29,7 @@ enum class PipeWord : std::uint8_t {
 struct PipeLine {
   PipeWord word = PipeWord::other;
   std::string text;          // what follows the first blank; replaces the status text
-  std::int64_t delay_s = 0;  // resend, dup; never negative, at most base::kDelayMax
+  std::int64_t delay_s = 0;  // resend, dup; never negative, at most kPipeDelayMax
   std::string dest;          // dup; empty when the line has no N-X-DEST form
 };
 [[nodiscard]] PipeLine parse_pipe_line(std::string_view line);
@@ -46,7 +51,7 @@ class PipeReader {
         keep(part);
         return;
       }
-      if (partial_.empty() && part.size() <= base::kPipeLineBytesMax) {
+      if (partial_.empty() && part.size() <= kPipeLineBytesMax) {
         line(part);
       } else {
         keep(part);
@@ -66,7 +71,7 @@ class PipeReader {
 
  private:
   void keep(std::string_view part) {
-    const std::size_t room = base::kPipeLineBytesMax - partial_.size();
+    const std::size_t room = kPipeLineBytesMax - partial_.size();
     partial_.append(part.substr(0, room));
   }
 

@@ -1,8 +1,13 @@
-// No bytes on fd 3 break the codec, and no chunking changes what is read.
+// No bytes on fd 3 break the codec, no chunking changes what is read, and each word means the same
+// whatever stands behind it.
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -10,34 +15,82 @@
 
 namespace {
 
-std::vector<std::string> lines_of(std::string_view bytes, std::size_t chunk) {
+using rq::wire::PipeLine;
+using rq::wire::PipeWord;
+
+constexpr std::size_t kChunkSizes = 3;
+constexpr std::array<std::pair<std::string_view, PipeWord>, 9> kWords{{
+    {"run", PipeWord::run},
+    {"done", PipeWord::done},
+    {"relayed", PipeWord::relayed},
+    {"resend", PipeWord::resend},
+    {"err", PipeWord::err},
+    {"fails", PipeWord::err},
+    {"dup", PipeWord::dup},
+    {"fail", PipeWord::other},
+    {"", PipeWord::other},
+}};
+
+// The lines of `bytes`, which come in pieces of these sizes, in turns.
+std::vector<std::string> lines_of(std::string_view bytes,
+                                  std::basic_string_view<std::uint8_t> sizes) {
   rq::wire::PipeReader reader;
   std::vector<std::string> lines;
   const auto line = [&lines](std::string_view text) { lines.emplace_back(text); };
-  for (std::size_t at = 0; at < bytes.size(); at += chunk)
-    reader.feed(bytes.substr(at, chunk), line);
+  for (std::size_t turn = 0; !bytes.empty(); ++turn) {
+    const std::size_t chunk = std::size_t{sizes[turn % sizes.size()]} + 1;
+    reader.feed(bytes.substr(0, chunk), line);
+    bytes.remove_prefix(std::min(chunk, bytes.size()));
+  }
   reader.finish(line);
   return lines;
+}
+
+void check(const PipeLine& line) {
+  RQ_CHECK(line.delay_s >= 0);
+  RQ_CHECK(std::chrono::seconds{line.delay_s} <= rq::wire::kPipeDelayMax);
+  const bool delays = line.word == PipeWord::resend || line.word == PipeWord::dup;
+  RQ_CHECK(delays || line.delay_s == 0);
+  RQ_CHECK(line.word == PipeWord::dup || line.dest.empty());
+}
+
+// The text behind any of the words is the text of the line.
+void check_words(const std::string& text) {
+  for (const auto& [name, word] : kWords) {
+    const PipeLine line = rq::wire::parse_pipe_line(std::string(name) + " " + text);
+    RQ_CHECK(line.word == word);
+    RQ_CHECK(line.text == text);
+    check(line);
+    const PipeLine bare = rq::wire::parse_pipe_line(name);
+    RQ_CHECK(bare.word == word);
+    RQ_CHECK(bare.text.empty());
+  }
+  const PipeLine dup = rq::wire::parse_pipe_line("dup 7-x-" + text);
+  RQ_CHECK(dup.delay_s == 7);
+  RQ_CHECK(dup.dest == text);
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size == 0) return 0;
-  // The first byte chooses the chunking.
-  const std::size_t chunk = std::size_t{data[0]} + 1;
-  const std::string bytes(data + 1, data + size);
-  const auto whole = lines_of(bytes, bytes.size() + 1);
-  RQ_CHECK(whole == lines_of(bytes, chunk));
+  if (size < kChunkSizes) return 0;
+  const std::string bytes(data + kChunkSizes, data + size);
+  const std::uint8_t large = 255;
+  const auto lines = lines_of(bytes, {data, kChunkSizes});
+  RQ_CHECK(lines == lines_of(bytes, {&large, 1}));
   rq::wire::PipeVerdict verdict;
-  for (const std::string& text : whole) {
-    RQ_CHECK(text.size() <= rq::base::kPipeLineBytesMax);
-    const rq::wire::PipeLine line = rq::wire::parse_pipe_line(text);
-    RQ_CHECK(line.delay_s >= 0);
+  for (const std::string& text : lines) {
+    RQ_CHECK(text.size() <= rq::wire::kPipeLineBytesMax);
+    RQ_CHECK(text.find('\n') == std::string::npos);
+    check_words(text);
+    const PipeLine line = rq::wire::parse_pipe_line(text);
+    check(line);
     const auto before = verdict.decisive;
     verdict.note(line);
     RQ_CHECK(!before || before == verdict.decisive);
+    RQ_CHECK(verdict.text == line.text);
     RQ_CHECK(rq::wire::pipe_fail(line.text).find('\n') == line.text.size() + 5);
+    RQ_CHECK(rq::wire::pipe_ok(line.text).find('\n') == line.text.size() + 3);
   }
   return 0;
 }

@@ -90,13 +90,13 @@ TEST(ScriptPipe, ALineWithoutItsNewlineCountsAtTheEnd) {
 }
 
 TEST(ScriptPipe, ALongLineIsCutAndTheNextOneIsWhole) {
-  const std::string long_text(base::kPipeLineBytesMax + 5000, 'x');
+  const std::string long_text(kPipeLineBytesMax + 5000, 'x');
   for (const auto& chunks :
        {std::vector<std::string>{"run " + long_text + "\ndone ok\n"},
         std::vector<std::string>{"run ", long_text, long_text, "\ndone", " ok\n"}}) {
     const auto lines = lines_of(chunks);
     ASSERT_EQ(lines.size(), 2U);
-    EXPECT_EQ(lines[0].size(), base::kPipeLineBytesMax);
+    EXPECT_EQ(lines[0].size(), kPipeLineBytesMax);
     EXPECT_EQ(lines[1], "done ok");
   }
 }

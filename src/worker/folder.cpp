@@ -43,7 +43,8 @@ Result<MessageFolder> prepare_folder(std::string_view dir, std::string_view fold
   const std::string root = fmt::format("{}/{}", dir, folder);
   MessageFolder made{.job = root + "/job", .log = root + "/job/stdio.log"};
   const auto failed = [](const std::string& path) {
-    return fail(Code::internal, fmt::format("cannot make '{}': {}", path, text_of_errno(errno)),
+    return fail(Code::internal,
+                fmt::format("cannot make '{}': {}", path, base::text_of_errno(errno)),
                 "see to the disk and to the rights of the folder");
   };
   if (!make_all(root)) return failed(root);

@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 
 #include "base/base64.h"
+#include "base/iso8601.h"
 #include "core/settings_json.h"
 
 namespace rq::worker {
@@ -33,21 +34,6 @@ std::optional<base::Millis> seconds_of(const json::object& object, std::string_v
   const json::value* value = object.if_contains(name);
   if (value == nullptr || !value->is_number()) return std::nullopt;
   return base::Millis{std::llround(value->to_number<double>() * 1000)};
-}
-
-// "2026-11-21T00:21:54.865Z"
-std::optional<std::int64_t> iso_ms(const std::string& text) {
-  int year = 0;
-  unsigned month = 0, day = 0;
-  int hour = 0, minute = 0, second = 0, milli = 0;
-  if (std::sscanf(text.c_str(), "%d-%u-%uT%d:%d:%d.%dZ", &year, &month, &day, &hour, &minute,
-                  &second, &milli) < 6) {
-    return std::nullopt;
-  }
-  const std::chrono::sys_days date =
-      std::chrono::year{year} / std::chrono::month{month} / std::chrono::day{day};
-  return base::to_ms(date + std::chrono::hours{hour} + std::chrono::minutes{minute} +
-                     std::chrono::seconds{second} + base::Millis{milli});
 }
 
 // `given` without what `known` does not have, one level of objects deep.
@@ -84,9 +70,9 @@ Result<LeasedMessage> parse_message(const json::value& value) {
   if (message.id.empty() || message.queue.empty() || message.token.empty()) {
     return wrong("id, queue or token");
   }
-  const auto since = iso_ms(text_of(lease->get_object(), "since"));
-  const auto until = iso_ms(text_of(lease->get_object(), "until"));
-  if (since && until && *until > *since) message.lease = base::Millis{*until - *since};
+  const auto since = base::parse_iso8601(text_of(lease->get_object(), "since"));
+  const auto until = base::parse_iso8601(text_of(lease->get_object(), "until"));
+  if (since && until && *until > *since) message.lease = *until - *since;
   message.count = integer_of(object, "count");
   message.priority = integer_of(object, "priority");
   message.dest = text_of(object, "dest");

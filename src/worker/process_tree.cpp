@@ -12,14 +12,17 @@
 #include <optional>
 #include <unordered_map>
 
-#include "base/limits.h"
+#include "base/bytes.h"
 #include "worker/spawn.h"
 
 namespace rq::worker {
 namespace {
 
+// Of the environment of a process, to find a mark in it.
+constexpr std::size_t kEnvironReadBytesMax = 4 * base::kMiB;
+
 std::string read_small(const std::string& path, std::size_t bytes_max) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const base::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::string text;
   if (!file.is_open()) return text;
   while (text.size() < bytes_max) {
@@ -133,7 +136,7 @@ std::vector<Process> ProcessTable::closure(std::vector<bool> member) const {
 
 bool has_environment(pid_t pid, std::string_view prefix, bool exact) {
   const std::string text =
-      read_small("/proc/" + std::to_string(pid) + "/environ", base::kEnvironReadBytesMax);
+      read_small("/proc/" + std::to_string(pid) + "/environ", kEnvironReadBytesMax);
   std::string_view rest = text;
   while (!rest.empty()) {
     const std::size_t end = rest.find('\0');

@@ -4,10 +4,13 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 #include <utility>
 
+#include "base/json_writer.h"
 #include "base/limits.h"
+#include "client/limits.h"
 #include "worker/messages.h"
 
 namespace rq::worker {
@@ -23,16 +26,14 @@ constexpr std::chrono::milliseconds kProgressEvery{50};
 constexpr std::chrono::milliseconds kBeatRetry{500};
 
 std::string to_json(const Finish& finish) {
-  json::object out;
-  out["token"] = finish.token;
-  out["outcome"] = finish.outcome;
-  if (!finish.reason.empty()) out["reason"] = finish.reason;
-  if (finish.delay_ms > 0) out["delay_s"] = static_cast<double>(finish.delay_ms) / 1000.0;
-  std::string text = json::serialize(out);
-  if (!finish.post_mortem.empty()) {
-    text.pop_back();
-    text.append(",\"post_mortem\":").append(finish.post_mortem).append("}");
-  }
+  std::string text;
+  base::JsonObject out(text);
+  out.text("token", finish.token);
+  out.text("outcome", finish.outcome);
+  if (!finish.reason.empty()) out.text("reason", finish.reason);
+  if (finish.delay_ms > 0) out.seconds("delay_s", base::Millis{finish.delay_ms});
+  if (!finish.post_mortem.empty()) out.raw("post_mortem", finish.post_mortem);
+  out.close();
   return text;
 }
 
@@ -48,8 +49,10 @@ Result<json::array> answers(const Result<client::Reply>& reply, std::size_t coun
   return std::move(items->get_array());
 }
 
-const json::value* error_in(const json::value& item) {
-  return item.is_object() ? item.get_object().if_contains("error") : nullptr;
+// The error in one of the answers to a request of many.
+std::optional<Error> error_of_item(const json::value& item) {
+  if (!item.is_object() || !item.get_object().contains("error")) return std::nullopt;
+  return client::error_in(item.get_object());
 }
 
 // Will the same request go better later?
@@ -70,7 +73,7 @@ bool passes(const Error& error) {
 
 }  // namespace
 
-Reporter::Reporter(boost::asio::io_context& io, client::AsyncClient& client, Listener listener)
+Reporter::Reporter(boost::asio::io_context& io, client::HttpClient& client, Listener listener)
     : io_(io),
       client_(client),
       listener_(std::move(listener)),
@@ -120,10 +123,16 @@ void Reporter::beat_all(std::function<void()> then) {
     then();
     return;
   }
-  beat(std::move(tokens), std::move(then));
+  beat(std::move(tokens), Lost::late, std::move(then));
 }
 
-void Reporter::beat(std::vector<std::string> tokens, std::function<void()> then) {
+void Reporter::check(std::vector<std::string> tokens) {
+  std::erase_if(tokens, [this](const std::string& token) { return leases_.count(token) == 0; });
+  if (!tokens.empty()) beat(std::move(tokens), Lost::taken, [] {});
+}
+
+// `then` is called with the last answer. REQUIRES: `tokens` are leases.
+void Reporter::beat(std::vector<std::string> tokens, Lost how, std::function<void()> then) {
   const Steady::time_point now = Steady::now();
   while (!tokens.empty()) {
     const auto count =
@@ -139,17 +148,18 @@ void Reporter::beat(std::vector<std::string> tokens, std::function<void()> then)
     }
     const bool last = tokens.empty();
     const json::object body{{"items", std::move(items)}};
-    client_.post("/v1/heartbeat", json::serialize(body),
-                 [this, part = std::move(part),
-                  then = last ? std::exchange(then, nullptr)
-                              : decltype(then){}](Result<client::Reply> reply) {
-                   beaten(part, reply);
-                   if (then) then();
-                 });
+    client_.send(client::post_json(
+        "/v1/heartbeat", json::serialize(body),
+        [this, part = std::move(part), how,
+         then = last ? std::exchange(then, nullptr) : nullptr](const Result<client::Reply>& reply) {
+          beaten(part, how, reply);
+          if (then) then();
+        }));
   }
 }
 
-void Reporter::beaten(const std::vector<std::string>& tokens, const Result<client::Reply>& reply) {
+void Reporter::beaten(const std::vector<std::string>& tokens, Lost how,
+                      const Result<client::Reply>& reply) {
   const Result<json::array> items = answers(reply, tokens.size());
   if (!items) {
     // Sooner than usual: some of the time of the leases is gone.
@@ -165,13 +175,11 @@ void Reporter::beaten(const std::vector<std::string>& tokens, const Result<clien
     // An ended one is not lost: its finish is under way, and its answer decides.
     if (leases_.count(token) == 0 || finishes_.count(token) != 0) continue;
     const json::value& item = items->at(i);
-    if (const json::value* error = error_in(item)) {
-      const Error what = client::error_of_json(json::serialize(*error));
-      if (!passes(what)) {
-        spdlog::warn("lease {} is lost: {}", token, what.message);
-        forget(token);
-        listener_.on_lost(token);
-      }
+    if (const std::optional<Error> error = error_of_item(item)) {
+      if (passes(*error)) continue;
+      spdlog::warn("lease {} is lost: {}", token, error->message);
+      forget(token);
+      listener_.on_lost(token, how);
       continue;
     }
     const json::value* stop = item.is_object() ? item.get_object().if_contains("stop") : nullptr;
@@ -188,58 +196,71 @@ void Reporter::finish(Finish finish) {
   if (lease != leases_.end()) lease->second.progress.reset();
   std::string text = to_json(finish);
   finishes_.insert_or_assign(std::move(finish.token), Pending{.json = std::move(text)});
-  listener_.on_ending();
+  at_turn_end();
 }
 
-std::optional<Reporter::Endings> Reporter::take_endings() {
+void Reporter::at_turn_end() {
+  if (turn_end_posted_) return;
+  turn_end_posted_ = true;
+  boost::asio::post(io_, [this] {
+    turn_end_posted_ = false;
+    listener_.on_turn_end();
+    if (auto ends = waiting_ends()) client_.send(*std::move(ends));
+  });
+}
+
+client::HttpClient::RequestId Reporter::reserve(std::string json, base::Millis timeout,
+                                                client::Done done) {
+  client::Request request = client::post_json("/v1/reserve", std::move(json), std::move(done));
+  request.timeout = timeout;
+  // Messages given to a request that nobody hears would wait for the end of their leases.
+  request.retry = client::Retry::never;
+  auto ends = waiting_ends();
+  return ends ? client_.send_both(*std::move(ends), std::move(request))
+              : client_.send(std::move(request));
+}
+
+// The next request with ends that wait, if there are any.
+std::optional<client::Request> Reporter::waiting_ends() {
   std::vector<std::string> tokens;
   for (const auto& [token, pending] : finishes_) {
     if (pending.sending == Sending::in_flight) continue;
     if (tokens.size() == base::kReserveMessagesMax) {
-      listener_.on_ending();  // the rest in the next turn
+      at_turn_end();  // the rest in the next turn
       break;
     }
     tokens.push_back(token);
   }
   if (tokens.empty()) return std::nullopt;
-  return endings(std::move(tokens));
+  return ends_of(std::move(tokens));
 }
 
-Reporter::Endings Reporter::endings(std::vector<std::string> tokens) {
-  Endings out;
-  out.json = "{\"items\":[";
+client::Request Reporter::ends_of(std::vector<std::string> tokens) {
+  std::string text = "{\"items\":[";
   for (const std::string& token : tokens) {
     Pending& pending = finishes_.at(token);
     pending.sending = Sending::in_flight;
-    if (out.json.back() != '[') out.json.push_back(',');
-    out.json.append(pending.json);
+    if (text.back() != '[') text.push_back(',');
+    text.append(pending.json);
   }
-  out.json.append("]}");
-  out.done = [this, tokens = std::move(tokens)](const Result<client::Reply>& reply) {
-    sent(tokens, reply);
-  };
-  return out;
+  text.append("]}");
+  return client::post_json("/v1/finish", std::move(text),
+                           [this, tokens = std::move(tokens)](const Result<client::Reply>& reply) {
+                             sent(tokens, reply);
+                           });
 }
 
 void Reporter::sent(const std::vector<std::string>& tokens, const Result<client::Reply>& reply) {
   const Result<json::array> items = answers(reply, tokens.size());
   if (!items && !passes(items.error()) && tokens.size() > 1) {
     // One of them spoils the request: each alone, then.
-    for (const std::string& token : tokens) {
-      Endings one = endings({token});
-      client_.post(kFinishPath, one.json, std::move(one.done));
-    }
+    for (const std::string& token : tokens) client_.send(ends_of({token}));
     return;
   }
   bool again = false;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const std::string& token = tokens[i];
-    std::optional<Error> error;
-    if (!items) {
-      error = items.error();
-    } else if (const json::value* said = error_in(items->at(i))) {
-      error = client::error_of_json(json::serialize(*said));
-    }
+    const std::optional<Error> error = items ? error_of_item(items->at(i)) : items.error();
     if (error && passes(*error)) {
       finishes_.at(token).sending = Sending::waits;
       again = true;
@@ -267,12 +288,13 @@ void Reporter::drop(const std::string& token) {
 void Reporter::retry_later() {
   if (retry_armed_) return;
   retry_armed_ = true;
-  retry_delay_ = std::clamp(retry_delay_ * 2, base::kReconnectDelayMin, base::kReconnectDelayMax);
+  retry_delay_ =
+      std::clamp(retry_delay_ * 2, client::kReconnectDelayMin, client::kReconnectDelayMax);
   retry_timer_.expires_after(retry_delay_);
   retry_timer_.async_wait([this](const error_code&) {
     // Cancelled by retry_now, or the time has come: the same to do.
     retry_armed_ = false;
-    listener_.on_ending();
+    at_turn_end();
   });
 }
 
@@ -314,20 +336,24 @@ void Reporter::send_progress() {
   progress_in_flight_ = true;
   const json::object body{{"items", std::move(items)}};
   // A text that does not get through is not told again: the next one will, or the end.
-  client_.post("/v1/progress", json::serialize(body), [this](Result<client::Reply>) {
-    progress_timer_.expires_after(kProgressEvery);
-    progress_timer_.async_wait([this](const error_code& error) {
-      if (error) return;
-      progress_in_flight_ = false;
-      progress_soon();
-    });
-  });
+  client_.send(client::post_json("/v1/progress", json::serialize(body),
+                                 [this](const Result<client::Reply>&) {
+                                   progress_timer_.expires_after(kProgressEvery);
+                                   progress_timer_.async_wait([this](const error_code& error) {
+                                     if (error) return;
+                                     progress_in_flight_ = false;
+                                     progress_soon();
+                                   });
+                                 }));
 }
 
 void Reporter::duplicate(const std::string& token, std::string_view queue, std::int64_t delay_s,
-                         client::AsyncClient::Done done) {
+                         client::Done done) {
   const json::object body{{"token", token}, {"queue", queue}, {"delay_s", delay_s}};
-  client_.post("/v1/duplicate", json::serialize(body), std::move(done));
+  client::Request request =
+      client::post_json("/v1/duplicate", json::serialize(body), std::move(done));
+  request.retry = client::Retry::never;  // a second one would be a second duplicate
+  client_.send(std::move(request));
 }
 
 }  // namespace rq::worker

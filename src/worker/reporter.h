@@ -1,6 +1,8 @@
 #pragma once
 // What the worker tells the server about its leases: that they live, how far they are, how they
-// ended. Everything is told until the server has answered, over any number of its restarts.
+// ended. An end is told until the server has answered, over any number of its restarts. Requests
+// for more messages leave through here as well, so that they go in one piece with the ends that
+// made room for them.
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
@@ -14,7 +16,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
-#include "client/async_client.h"
+#include "client/http_client.h"
 
 namespace rq::worker {
 
@@ -30,34 +32,40 @@ struct Finish {
 // Thread: the loop's.
 class Reporter {
  public:
+  // How a lease that is not ours any more was found out.
+  enum class Lost : std::uint8_t {
+    late,   // by a heartbeat: it ended by itself, or somebody took it
+    taken,  // by check(), after the server had said that the message is to stop
+  };
   struct Listener {
     std::function<void(const std::string& token)> on_stop;  // somebody wants it ended
-    std::function<void(const std::string& token)> on_lost;  // the lease is not ours any more
-    std::function<void()> on_idle;                          // the last Finish was answered
-    std::function<void()> on_ending;                        // take_endings() has something
+    std::function<void(const std::string& token, Lost how)> on_lost;
+    std::function<void()> on_idle;      // the last Finish was answered
+    std::function<void()> on_turn_end;  // see at_turn_end()
   };
-  Reporter(boost::asio::io_context& io, client::AsyncClient& client, Listener listener);
+  Reporter(boost::asio::io_context& io, client::HttpClient& client, Listener listener);
 
   // From now on the lease is kept alive, until its finish has been answered.
   void track(const std::string& token, base::Millis length);
   void forget(const std::string& token);
-  // All ends of one turn of the loop go in one request: on_ending is called for each, and somebody
-  // calls take_endings() when the turn is over, and sends what it gives.
+  // All ends of one turn of the loop go in one request.
   void finish(Finish finish);
-  struct Endings {
-    std::string json;  // for /v1/finish
-    client::AsyncClient::Done done;
-  };
-  [[nodiscard]] std::optional<Endings> take_endings();
-  static constexpr std::string_view kFinishPath = "/v1/finish";
+  // Calls on_turn_end when this turn of the loop is over; then the ends that wait are sent.
+  void at_turn_end();
+  // Asks for messages (the body of /v1/reserve). The ends that wait go before it, on the same
+  // connection: the server takes both up in one batch, and a slot that has become free is filled
+  // with one wake-up each way.
+  client::HttpClient::RequestId reserve(std::string json, base::Millis timeout, client::Done done);
   // The latest text wins; at most one request at a time.
   void progress(const std::string& token, std::string text);
   // RQ's dup; `done` gets the answer as JSON, or the error.
   void duplicate(const std::string& token, std::string_view queue, std::int64_t delay_s,
-                 client::AsyncClient::Done done);
+                 client::Done done);
 
   // Asks at once which leases still live (after a reconnect), then calls `then`.
   void beat_all(std::function<void()> then);
+  // Asks at once how these leases stand.
+  void check(std::vector<std::string> tokens);
   // Sends what waits for another try at once.
   void retry_now();
   [[nodiscard]] bool idle() const { return finishes_.empty(); }
@@ -77,9 +85,11 @@ class Reporter {
 
   void beat_by(Steady::time_point at);
   void beat_due();
-  void beat(std::vector<std::string> tokens, std::function<void()> then);
-  void beaten(const std::vector<std::string>& tokens, const base::Result<client::Reply>& reply);
-  [[nodiscard]] Endings endings(std::vector<std::string> tokens);
+  void beat(std::vector<std::string> tokens, Lost how, std::function<void()> then);
+  void beaten(const std::vector<std::string>& tokens, Lost how,
+              const base::Result<client::Reply>& reply);
+  [[nodiscard]] std::optional<client::Request> waiting_ends();
+  [[nodiscard]] client::Request ends_of(std::vector<std::string> tokens);
   void sent(const std::vector<std::string>& tokens, const base::Result<client::Reply>& reply);
   void drop(const std::string& token);
   void retry_later();
@@ -87,10 +97,11 @@ class Reporter {
   void send_progress();
 
   boost::asio::io_context& io_;
-  client::AsyncClient& client_;
+  client::HttpClient& client_;
   Listener listener_;
   std::unordered_map<std::string, Lease> leases_;
   std::unordered_map<std::string, Pending> finishes_;
+  bool turn_end_posted_ = false;
   std::chrono::milliseconds retry_delay_{0};
   bool retry_armed_ = false;
   bool progress_in_flight_ = false;

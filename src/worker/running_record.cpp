@@ -17,8 +17,8 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/bytes.h"
 #include "base/check.h"
-#include "base/limits.h"
 #include "worker/process_tree.h"
 
 namespace rq::worker {
@@ -28,6 +28,7 @@ using base::Code;
 using base::fail;
 using base::Result;
 
+constexpr std::size_t kRunningRecordsMax = 16'384;  // scripts that one worker can account for
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots
 constexpr int kKillRounds = 50;
@@ -45,7 +46,7 @@ static_assert(sizeof(Entry) == 96);
 // Which run of the machine: process numbers of another one mean nothing.
 std::array<char, 40> machine_boot() {
   std::array<char, 40> id{};
-  const Fd file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+  const base::Fd file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
   if (file.is_open() && ::read(file.get(), id.data(), id.size() - 1) < 0) id.fill(0);
   return id;
 }
@@ -57,7 +58,7 @@ struct RunningRecord::Table {
   std::uint32_t version;
   std::array<char, 40> boot;
   char mark[32];
-  std::array<Entry, base::kRunningRecordsMax> entries;
+  std::array<Entry, kRunningRecordsMax> entries;
 };
 
 Result<std::unique_ptr<RunningRecord>> RunningRecord::open(const std::string& path) {
@@ -66,13 +67,13 @@ Result<std::unique_ptr<RunningRecord>> RunningRecord::open(const std::string& pa
   struct stat info {};
   if (!record->file_.is_open() || ::fstat(record->file_.get(), &info) != 0 ||
       ::ftruncate(record->file_.get(), sizeof(Table)) != 0) {
-    return fail(Code::internal, fmt::format("'{}': {}", path, text_of_errno(errno)),
+    return fail(Code::internal, fmt::format("'{}': {}", path, base::text_of_errno(errno)),
                 "see to the disk and to the rights of the folder");
   }
   void* const memory =
       ::mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_SHARED, record->file_.get(), 0);
   if (memory == MAP_FAILED) {
-    return fail(Code::internal, fmt::format("'{}': {}", path, text_of_errno(errno)));
+    return fail(Code::internal, fmt::format("'{}': {}", path, base::text_of_errno(errno)));
   }
   record->table_ = static_cast<Table*>(memory);
   Table& table = *record->table_;
@@ -100,7 +101,7 @@ void RunningRecord::start_anew() {
   std::memset(table_->mark, 0, sizeof table_->mark);
   mark_.copy(table_->mark, sizeof table_->mark - 1);
   free_.clear();
-  for (int slot = static_cast<int>(base::kRunningRecordsMax) - 1; slot >= 0; --slot) {
+  for (int slot = static_cast<int>(kRunningRecordsMax) - 1; slot >= 0; --slot) {
     free_.push_back(slot);
   }
 }
@@ -135,7 +136,7 @@ RunningRecord::Leftovers RunningRecord::clean_up() {
     if (round == 0) out.processes = left.size();
     for (const Process& p : left) {
       // By descriptor, so that it is the process that was looked at, or none.
-      const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, p.pid, 0)));
+      const base::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, p.pid, 0)));
       if (!process.is_open()) continue;
       ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
       pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};

@@ -47,7 +47,7 @@ class RunningRecord {
   RunningRecord() = default;
   void start_anew();
 
-  Fd file_;
+  base::Fd file_;
   Table* table_ = nullptr;
   std::vector<int> free_;
   std::string mark_;

@@ -64,7 +64,7 @@ Result<std::string> sha256_of(int fd) {
   while (true) {
     const ssize_t n = ::pread(fd, buffer.data(), buffer.size(), at);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(Code::bad_value, text_of_errno(errno));
+    if (n < 0) return fail(Code::bad_value, base::text_of_errno(errno));
     if (n == 0) break;
     ::EVP_DigestUpdate(digest.get(), buffer.data(), static_cast<std::size_t>(n));
     at += n;
@@ -102,7 +102,7 @@ Result<void> check_first_line(const std::string& path, std::string_view start) {
     return fail(Code::bad_value,
                 fmt::format("script '{}' wants the interpreter '{}': {}; install it or mend the "
                             "first line",
-                            path, words[0], text_of_errno(errno)));
+                            path, words[0], base::text_of_errno(errno)));
   }
   if (words[0].ends_with("/env") && words.size() == 2 && on_path(words[1]).empty()) {
     return fail(Code::bad_value, fmt::format("script '{}' wants the interpreter '{}', which is "
@@ -163,7 +163,7 @@ Result<std::string> ScriptFile::find(struct stat& info) const {
     if (::stat(place.c_str(), &info) == 0) return place;
     if (errno != ENOENT && errno != ENOTDIR) {
       return fail(Code::bad_value, fmt::format("script '{}': {}; make it reachable for the worker",
-                                               place, text_of_errno(errno)));
+                                               place, base::text_of_errno(errno)));
     }
   }
   return fail(Code::bad_value,
@@ -182,12 +182,12 @@ Result<Script> ScriptFile::examine(const std::string& path, const struct stat& i
   }
   const std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), ::free);
   if (!real) {
-    return fail(Code::bad_value, fmt::format("script '{}': {}", path, text_of_errno(errno)));
+    return fail(Code::bad_value, fmt::format("script '{}': {}", path, base::text_of_errno(errno)));
   }
   Script script;
   script.real_path = real.get();
   // A program that may be run but not read has no known version, and is run all the same.
-  const Fd file(::open(real.get(), O_RDONLY | O_CLOEXEC));
+  const base::Fd file(::open(real.get(), O_RDONLY | O_CLOEXEC));
   if (file.is_open()) {
     RQ_TRY_ASSIGN(hash, sha256_of(file.get()));
     script.sha256 = std::move(hash);

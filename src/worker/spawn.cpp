@@ -175,11 +175,4 @@ std::optional<SpawnFailure> Spawner::spawn(const SpawnRequest& request, Spawned&
   return std::nullopt;
 }
 
-void Fd::reset(int fd) {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = fd;
-}
-
-std::string text_of_errno(int error) { return ::strerrordesc_np(error); }
-
 }  // namespace rq::worker

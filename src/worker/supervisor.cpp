@@ -26,6 +26,10 @@ using std::chrono::duration_cast;
 using std::chrono::microseconds;
 using std::chrono::nanoseconds;
 
+// Of what a script leaves running, before it is killed.
+constexpr base::Millis kLeftoverGrace{500};
+constexpr base::Millis kMemorySampleEvery{250};
+
 // What epoll hands back for the descriptors that are no child's; children count from kChildBase.
 constexpr std::uint64_t kSignals = 0;
 constexpr std::uint64_t kTimer = 1;
@@ -51,15 +55,15 @@ void watch(int poll, int fd, std::uint64_t tag) {
 
 // A file without a name that holds the payload: a script that does not read it blocks nobody, and
 // one that reads it twice can.
-Fd payload_file(std::string_view payload) {
-  Fd file(::memfd_create("rq-payload", MFD_CLOEXEC));
+base::Fd payload_file(std::string_view payload) {
+  base::Fd file(::memfd_create("rq-payload", MFD_CLOEXEC));
   std::size_t at = 0;
   while (file.is_open() && at < payload.size()) {
     // pwrite leaves the position, which the child inherits, at the start.
     const ssize_t n =
         ::pwrite(file.get(), payload.data() + at, payload.size() - at, static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return Fd();
+    if (n <= 0) return base::Fd();
     at += static_cast<std::size_t>(n);
   }
   return file;
@@ -134,7 +138,7 @@ Supervisor::~Supervisor() {
 
 std::optional<SpawnFailure> Supervisor::start(const Launch& launch, Started& out) {
   auto child = std::make_unique<Child>();
-  Fd input;
+  base::Fd input;
   if (!launch.payload.empty()) {
     input = payload_file(launch.payload);
     if (!input.is_open()) return descriptor_failure();
@@ -143,12 +147,12 @@ std::optional<SpawnFailure> Supervisor::start(const Launch& launch, Started& out
   std::array<int, 2> pair{};
   if (::pipe2(pair.data(), O_CLOEXEC) != 0) return descriptor_failure();
   child->from_script.reset(pair[0]);
-  const Fd script_writes(pair[1]);
+  const base::Fd script_writes(pair[1]);
   if (::fcntl(child->from_script.get(), F_SETFL, O_RDONLY | O_NONBLOCK) != 0) {
     return descriptor_failure();
   }
   if (::pipe2(pair.data(), O_CLOEXEC) != 0) return descriptor_failure();
-  const Fd script_reads(pair[0]);
+  const base::Fd script_reads(pair[0]);
   child->to_script.reset(pair[1]);
   // The folder may belong to another user: whatever that one has put in the place of the log must
   // not be written to, or given away, with the worker's rights.
@@ -193,7 +197,7 @@ std::optional<SpawnFailure> Supervisor::start(const Launch& launch, Started& out
   child->grace = launch.grace;
   child->started = now;
   if (launch.timeout.count() > 0) child->timeout_at = now + launch.timeout;
-  if (launch.memory_bytes > 0) child->sample_at = now + base::kMemorySampleEvery;
+  if (launch.memory_bytes > 0) child->sample_at = now + kMemorySampleEvery;
   watch(poll_.get(), child->from_script.get(), kChildBase + child->id);
   arm(child->next());
   out.child = child->id;
@@ -360,7 +364,7 @@ void Supervisor::exited(Child& child, int status, const rusage& usage, Look& loo
   if (left) {
     if (child.phase == Phase::running) {
       child.phase = Phase::leaving;
-      child.act_at = now + base::kLeftoverGrace;
+      child.act_at = now + kLeftoverGrace;
     }
     child.check_at = now + kCheckEvery;
     arm(child.next());
@@ -394,7 +398,7 @@ void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
     begin_stop(child, StopCause::timed_out, look);
   }
   if (child.sample_at <= now) {
-    child.sample_at = now + base::kMemorySampleEvery;
+    child.sample_at = now + kMemorySampleEvery;
     std::int64_t bytes = 0;
     for (const Process& p : look.table().tree_of(child.pid, child.reaped, child.cookie)) {
       bytes += p.rss_bytes;
@@ -488,7 +492,7 @@ std::string Supervisor::tail_of_log(const Child& child) const {
   std::string tail;
   struct stat now {};
   if (::fstat(child.log.get(), &now) != 0 || now.st_size <= child.log_start) return tail;
-  const Fd file(::open(child.log_path.c_str(), O_RDONLY | O_CLOEXEC));
+  const base::Fd file(::open(child.log_path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.is_open()) return tail;
   const std::int64_t bytes = std::min<std::int64_t>(
       now.st_size - child.log_start, static_cast<std::int64_t>(base::kLastOutputBytesMax));

@@ -122,8 +122,8 @@ class Supervisor {
     bool reply_ready = false;  // the write end of fd 4 is non-blocking
     StopCause cause = StopCause::none;
     bool killed_after_grace = false;
-    Fd from_script, to_script;
-    Fd log;
+    base::Fd from_script, to_script;
+    base::Fd log;
     std::string log_path;
     std::int64_t log_start = 0;  // where its own output begins
     wire::PipeReader lines;
@@ -161,8 +161,9 @@ class Supervisor {
 
   Watcher& watcher_;
   Spawner spawner_;
-  std::vector<Fd> reserved_;  // keeps 0 to 9 taken, so that nothing of ours lies where a child's go
-  Fd poll_, signals_, timer_, null_;
+  std::vector<base::Fd>
+      reserved_;  // keeps 0 to 9 taken, so that nothing of ours lies where a child's go
+  base::Fd poll_, signals_, timer_, null_;
   SteadyTime armed_ = SteadyTime::max();
   ChildId last_id_ = 0;
   std::unordered_map<ChildId, std::unique_ptr<Child>> children_;

@@ -62,7 +62,7 @@ class Scripts : public testing::Test, public Watcher {
   ChildId start(const Launch& launch) {
     Supervisor::Started started;
     const auto failure = supervisor_->start(launch, started);
-    EXPECT_FALSE(failure.has_value()) << (failure ? text_of_errno(failure->error) : "");
+    EXPECT_FALSE(failure.has_value()) << (failure ? base::text_of_errno(failure->error) : "");
     pid_ = started.process.pid;
     return started.child;
   }

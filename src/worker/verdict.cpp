@@ -7,13 +7,12 @@
 #include <boost/json.hpp>
 
 #include "base/limits.h"
+#include "base/utf8.h"
 
 namespace rq::worker {
 namespace {
 
 using wire::PipeWord;
-
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 bool exited_well(int status) { return WIFEXITED(status) && WEXITSTATUS(status) == 0; }
 
@@ -79,33 +78,6 @@ Verdict judge(const Ended& ended) {
   return verdict;
 }
 
-// The length of the UTF-8 sequence that `text` starts with; 0: none.
-std::size_t sequence_length(std::string_view text) {
-  const auto at = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = at(0);
-  if (lead < 0x80) return 1;
-  std::size_t length = 0;
-  unsigned char low = 0x80;
-  unsigned char high = 0xBF;
-  if (lead >= 0xC2 && lead <= 0xDF) {
-    length = 2;
-  } else if (lead >= 0xE0 && lead <= 0xEF) {
-    length = 3;
-    if (lead == 0xE0) low = 0xA0;
-    if (lead == 0xED) high = 0x9F;
-  } else if (lead >= 0xF0 && lead <= 0xF4) {
-    length = 4;
-    if (lead == 0xF0) low = 0x90;
-    if (lead == 0xF4) high = 0x8F;
-  }
-  if (length == 0 || text.size() < length) return 0;
-  if (at(1) < low || at(1) > high) return 0;
-  for (std::size_t i = 2; i < length; ++i) {
-    if (at(i) < 0x80 || at(i) > 0xBF) return 0;
-  }
-  return length;
-}
-
 }  // namespace
 
 Verdict verdict_of(const Ended& ended) {
@@ -145,16 +117,15 @@ std::string post_mortem_of(const Ended& ended, const ScriptVersion& script) {
 std::string clean_text(std::string_view text, std::size_t bytes_max, Keep keep) {
   std::string clean;
   clean.reserve(text.size());
-  std::string_view rest = text;
-  while (!rest.empty()) {
-    const std::size_t length = sequence_length(rest);
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = base::utf8_sequence(text, at);
     // NUL is UTF-8, but not text that a store or a terminal takes well.
-    if (length == 0 || rest[0] == '\0') {
-      clean.append(kReplacement);
-      rest.remove_prefix(1);
+    if (length == 0 || text[at] == '\0') {
+      clean.append(base::kReplacementCharacter);
+      ++at;
     } else {
-      clean.append(rest.substr(0, length));
-      rest.remove_prefix(length);
+      clean.append(text.substr(at, length));
+      at += length;
     }
   }
   if (clean.size() <= bytes_max) return clean;

@@ -1,17 +1,17 @@
 #include "worker/worker.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <memory>
 
+#include "base/check.h"
+#include "base/lock_file.h"
 #include "core/name.h"
 #include "worker/loop.h"
 #include "worker/running_record.h"
@@ -29,38 +29,13 @@ std::string file_part(std::string name) {
   return name;
 }
 
-struct NameLock {
-  Fd file;
-  std::string pid_path;
-  NameLock() = default;
-  NameLock(NameLock&&) = default;
-  NameLock& operator=(NameLock&&) = delete;
-  ~NameLock() {
-    if (file.is_open()) ::unlink(pid_path.c_str());
-  }
-};
-
-Result<NameLock> lock_name(const std::string& run_dir, const std::string& name) {
+Result<base::LockFile> lock_name(const std::string& run_dir, const std::string& name) {
   const std::string stem = run_dir + (name == "local" ? "/worker" : "/worker-" + file_part(name));
-  NameLock lock;
-  Fd file(::open((stem + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!file.is_open()) {
-    return fail(Code::internal, fmt::format("'{}.lock': {}", stem, text_of_errno(errno)),
-                "see to the rights of the folder");
-  }
-  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+  auto lock = base::LockFile::take(stem + ".lock", stem + ".pid");
+  if (!lock && lock.error().code == Code::exists) {
     return fail(Code::exists, fmt::format("a worker named '{}' runs in this directory", name),
                 "stop it, or give this one another --name");
   }
-  lock.pid_path = stem + ".pid";
-  const Fd pid_file(::open(lock.pid_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  const std::string pid = fmt::format("{}\n", ::getpid());
-  if (!pid_file.is_open() ||
-      ::write(pid_file.get(), pid.data(), pid.size()) != static_cast<ssize_t>(pid.size())) {
-    return fail(Code::internal, fmt::format("'{}': {}", lock.pid_path, text_of_errno(errno)),
-                "see to the disk and to the rights of the folder");
-  }
-  lock.file = std::move(file);
   return lock;
 }
 
@@ -72,17 +47,18 @@ Result<int> run_worker(const WorkerOptions& options) {
                                                    ::free);
   if (!dir) {
     return fail(Code::not_found,
-                fmt::format("directory '{}': {}", options.dir, text_of_errno(errno)),
+                fmt::format("directory '{}': {}", options.dir, base::text_of_errno(errno)),
                 "make it, or name another with --dir");
   }
   const std::string root = dir.get();
   const std::string run_dir = root + "/run";
   if (::mkdir(run_dir.c_str(), 0755) != 0 && errno != EEXIST) {
-    return fail(Code::internal, fmt::format("cannot make '{}': {}", run_dir, text_of_errno(errno)),
+    return fail(Code::internal,
+                fmt::format("cannot make '{}': {}", run_dir, base::text_of_errno(errno)),
                 "see to the rights of the folder");
   }
-  RQ_TRY_ASSIGN(endpoint, client::Endpoint::parse(options.server.empty() ? root + "/run/rq.sock"
-                                                                         : options.server));
+  RQ_TRY_ASSIGN(server, client::parse_server(options.server.empty() ? root + "/run/rq.sock"
+                                                                    : options.server));
   RQ_TRY_ASSIGN(lock, lock_name(run_dir, options.name));
   RQ_TRY_ASSIGN(record, RunningRecord::open(
                             fmt::format("{}/worker-{}.running", run_dir, file_part(options.name))));
@@ -102,9 +78,13 @@ Result<int> run_worker(const WorkerOptions& options) {
   facts.base_url_fixed = !options.base_url.empty();
   facts.worker.version = RQ_VERSION;
   facts.worker.env = options.env;
-  Loop loop(std::move(facts), std::move(endpoint), *record);
+  boost::asio::io_context io(1);
+  Loop loop(io, std::move(facts), std::move(server), *record);
   loop.hand_back(leftovers.tokens);
-  return loop.run();
+  loop.start();
+  io.run();
+  RQ_CHECK(loop.has_ended());
+  return 0;
 }
 
 }  // namespace rq::worker

@@ -9,7 +9,7 @@ namespace rq::worker {
 
 struct WorkerOptions {
   std::string dir = "./var";   // scripts/, queue/, run/
-  std::string server;          // see client::Endpoint; empty: unix:DIR/run/rq.sock
+  std::string server;          // see base::parse_server_address(); empty: unix:DIR/run/rq.sock
   std::string name = "local";  // one worker of a name in a directory
   std::string base_url;        // RQ_HOST; empty: what the server says, or http://127.0.0.1:3333/
   std::string env = "production";  // RQ_ENV

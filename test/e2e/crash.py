@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """kill -9 under load: the server, the worker, or both, at random moments, again and again.
 
-    RQ_BIN=build/release/rq python3 test/e2e/crash.py --rounds 50 [--seed S] [--keep]
+    RQ_BIN=build/release/rq python3 test/e2e/crash.py [--rounds 50] [--kill server|worker|both]
+                                                      [--seed S] [--limit SECONDS] [--keep]
 
-Clients put messages and work them off over HTTP, a script queue runs through the real worker. What
-every client saw is recorded; when the killing is over and all has drained, history.py judges it.
+Without --kill a draw says each time who is killed. Clients put messages and work them off over HTTP,
+a script queue runs through the real worker. What every client saw is recorded; when the killing is
+over and all has drained, history.py judges it. A round takes about half a second; what has not come
+to its end within --limit seconds (60, and 3 for each round) has failed.
 """
 import argparse
 import base64
@@ -31,6 +34,9 @@ RETRIES, MAX_COUNT = 2, 5
 REPLY_S = 20        # a reply that takes longer counts as none
 UP_S = 60           # a server that is not up by then has failed
 DRAIN_S = 120       # so have messages that are not finished by then
+AGAIN = 0.2         # how often who is killed is killed again while it starts
+AGAIN_S = 0.1       # how long after its start at most
+LIMIT_S, LIMIT_ROUND_S = 60, 3
 
 SCRIPT = """#!/bin/sh
 seq=${RQ_MSG_ID##*.}
@@ -120,11 +126,17 @@ class Daemon:
         self.binary = os.path.realpath(os.environ["RQ_BIN"])
         self.log = open(os.path.join(directory, "server.log"), "ab")
         self.server = None
+        self.own_workers = []
+
+    def spawn(self):
+        self.server = self._run("server", "--http", f"127.0.0.1:{self.port}")
+
+    def _run(self, verb, *more):
+        return subprocess.Popen([self.binary, verb, "--dir", self.directory, *more],
+                                stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
     def start(self):
-        self.server = subprocess.Popen(
-            [self.binary, "server", "--dir", self.directory, "--http", f"127.0.0.1:{self.port}"],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.spawn()
         client = Client(self.port)
         wait_for("the server's start", lambda: self._healthy(client), UP_S,
                  alive=lambda: self.server.poll() is None)
@@ -157,12 +169,20 @@ class Daemon:
         self.server.send_signal(how)
         self.server.wait(timeout=UP_S)
 
+    def start_worker(self):
+        """As a service manager would, when the server waits longer and longer with the next one."""
+        self.own_workers = [w for w in self.own_workers if w.poll() is None]
+        self.own_workers.append(self._run("worker"))
+
     def kill_workers(self, how=signal.SIGKILL):
-        for pid in self.workers():
+        """How many there were."""
+        pids = self.workers()
+        for pid in pids:
             try:
                 os.kill(pid, how)
             except ProcessLookupError:
                 pass
+        return len(pids)
 
     def stop(self):
         if self.server is not None and self.server.poll() is None:
@@ -170,6 +190,8 @@ class Daemon:
         # Without its server a worker keeps what it has for the next one: nobody comes any more.
         self.kill_workers()
         wait_for("the worker's end", lambda: not self.workers(), UP_S)
+        for worker in self.own_workers:
+            worker.wait()
         self.log.close()
         # ThreadSanitizer reports and goes on: nobody else would see it.
         with open(self.log.name, errors="replace") as log:
@@ -408,7 +430,32 @@ def undisturbed(daemon, top):
     return wrong
 
 
-def run(rounds, seed, top):
+def strike(daemon, victim, dice, kills):
+    """Kills who is drawn, some of them again while they start; the server is up when it returns."""
+    kills[victim] += 1
+    hit_server = lambda: daemon.kill_server() if victim != "worker" else None
+    hit_worker = lambda: daemon.kill_workers() if victim != "server" else 0
+    # Of both, either is the first.
+    hits = [hit_server, hit_worker]
+    dice.shuffle(hits)
+    for hit in hits:
+        hit()
+    while dice.random() < AGAIN:
+        kills["while starting"] += 1
+        if victim != "worker":
+            daemon.spawn()
+        if victim != "server":
+            daemon.start_worker()
+        time.sleep(dice.uniform(0, AGAIN_S))
+        for hit in hits:
+            hit()
+    if victim != "worker":
+        daemon.start()
+    if victim != "server":
+        daemon.start_worker()
+
+
+def run(rounds, seed, top, kill=None):
     directory = os.path.join(top, "var")
     os.mkdir(directory)
     dice = random.Random(seed)
@@ -423,13 +470,8 @@ def run(rounds, seed, top):
         load.start()
         for _ in range(rounds):
             load.stop_putting.wait(dice.uniform(0.05, 0.5))
-            victim = dice.choices(["server", "worker", "both"], [60, 20, 20])[0]
-            kills[victim] += 1
-            if victim in ("worker", "both"):
-                daemon.kill_workers()
-            if victim in ("server", "both"):
-                daemon.kill_server()
-                daemon.start()
+            victim = kill or dice.choices(["server", "worker", "both"], [40, 30, 30])[0]
+            strike(daemon, victim, dice, kills)
         killed_s = time.monotonic() - began
         load.stop_putting.set()
         client.close()
@@ -441,11 +483,13 @@ def run(rounds, seed, top):
         load.stop_working.set()
         load.join()
         finals = read_finals(client, queues)
+        counts = {q: client.call("GET", f"/v1/queues/{q}")[0]["counts"] for q in queues}
         events = load.events()
         wrong = history.check(events, finals, history.Bounds(1000, MAX_COUNT),
                               read_side(os.path.join(top, "side")))
         wrong += [f"message {f.seq} failed {f.failures} times, {RETRIES} retries allowed"
                   for f in finals if f.queue == "work" and f.failures > RETRIES + 1]
+        wrong += history.check_counts(counts, finals)
         wrong += undisturbed(daemon, top)
     finally:
         with open(os.path.join(top, "go"), "a", encoding="ascii"):
@@ -468,14 +512,19 @@ def run(rounds, seed, top):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--kill", choices=["server", "worker", "both"], help="only this one")
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--limit", type=int, metavar="SECONDS", help="for all of it")
     parser.add_argument("--keep", action="store_true", help="keep the directory")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**32)
     top = tempfile.mkdtemp(prefix="rq-crash-")
     wrong = ["it did not come to its end"]
     try:
-        wrong = run(options.rounds, seed, top)
+        limit = options.limit or LIMIT_S + LIMIT_ROUND_S * options.rounds
+        signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"crash: not within {limit} s"))
+        signal.alarm(limit)
+        wrong = run(options.rounds, seed, top, options.kill)
     finally:
         if wrong or options.keep:
             print(f"  seed {seed}, left in {top}")

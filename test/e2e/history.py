@@ -10,6 +10,7 @@ import dataclasses
 
 OK, REFUSED, UNKNOWN = "ok", "refused", "unknown"
 FINISHED = ("done", "relayed", "err", "cancelled")
+STATES = ("prep", "scheduled", "throttled", "depends", "que", "run", *FINISHED)
 
 
 @dataclasses.dataclass
@@ -62,6 +63,18 @@ def check(events, finals, bounds, scripts=()):
     wrong += _bounds(events, finals, bounds)
     wrong += _scripts(scripts, by_seq)
     wrong += [f"message {f.seq} is stuck in {f.state}" for f in finals if f.state not in FINISHED]
+    return wrong
+
+
+def check_counts(counts, finals):
+    """The counters of the queues, {queue: {state: count}}, against the messages that are there."""
+    wrong = []
+    for queue, counted in counts.items():
+        there = collections.Counter(f.state for f in finals if f.queue == queue)
+        for state in STATES:
+            if counted[state] != there[state]:
+                wrong.append(f"queue {queue} counts {counted[state]} in {state}, "
+                             f"{there[state]} are there")
     return wrong
 
 

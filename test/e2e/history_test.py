@@ -2,7 +2,8 @@
 import sys
 import unittest
 
-from history import Bounds, Event, Final, OK, REFUSED, UNKNOWN, check
+from history import (STATES, Bounds, Event, Final, OK, REFUSED, UNKNOWN, check,
+                     check_counts)
 
 MS = 1_000_000
 BOUNDS = Bounds(retries=2, max_count=5, slack_ns=10 * MS)
@@ -151,6 +152,23 @@ class Broken(unittest.TestCase):
         self.bad("never came to its end", [put(1)], [one], ran[:1])
         self.bad("2 scripts started, 1 attempts", [put(1)], [one],
                  [(1, None, "start"), (1, None, "end"), (1, None, "start")])
+
+
+class Counters(unittest.TestCase):
+    def counts(self, **counted):
+        return {"q": {**dict.fromkeys(STATES, 0), **counted}}
+
+    def test_counters_that_fit(self):
+        finals = [final(1), final(2), final(3, "err"), final(4, queue="other")]
+        self.assertEqual(check_counts(self.counts(done=2, err=1), finals), [])
+
+    def test_counters_that_are_off(self):
+        self.assertEqual(check_counts(self.counts(done=2), [final(1)]),
+                         ["queue q counts 2 in done, 1 are there"])
+        self.assertEqual(check_counts(self.counts(run=1), []),
+                         ["queue q counts 1 in run, 0 are there"])
+        self.assertEqual(check_counts(self.counts(), [final(1, "err")]),
+                         ["queue q counts 0 in err, 1 are there"])
 
 
 if __name__ == "__main__":

@@ -237,6 +237,23 @@ def stopping(server):
     checks.that(found['progress'].startswith('timed out after '), 'and says so')
 
 
+def requeued(server):
+    """A stop is meant for one attempt: the next one of the same message may be here already."""
+    flag = server.dir / 'requeued'
+    started = server.dir / 'requeued.started'
+    queue(server, 'requeued', 'await.sh', num_workers=3)
+    message = put(server, 'requeued', param1=str(flag))
+    for runs in range(1, 6):
+        eventually(lambda: started.exists() and len(started.read_text().splitlines()) == runs,
+                   f'it begins, for time {runs}')
+        if runs < 5:
+            assert server.post(f'/v1/messages/{message}/requeue').status == 200
+    flag.touch()
+    checks.equal(finished(server, message)['state'], 'done', 'the last attempt gets it done')
+    checks.equal([a['outcome'] for a in attempts(server, message)], ['requeued'] * 4 + ['done'],
+                 'and the others were taken from it')
+
+
 def workers_and_storms(server):
     flag = server.dir / 'go'
     queue(server, 'three', 'await.sh', num_workers=3)
@@ -395,7 +412,7 @@ def main():
     env = {'PASSED_ON': 'yes', 'KEPT_BACK': 'yes'}
     with rqtest.Server(manual_clock=False, worker=False) as server:
         with Worker(server, env=env) as worker:
-            for part in (languages, environment, exit_rules, stopping, workers_and_storms,
+            for part in (languages, environment, exit_rules, stopping, requeued, workers_and_storms,
                          leased_ahead):
                 part(server)
                 print(f'{part.__name__}: done', flush=True)

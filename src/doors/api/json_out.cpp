@@ -180,32 +180,6 @@ void append(std::string& out, const Message& m, std::string_view queue, Nulls nu
 
 }  // namespace
 
-std::string& JsonObject::key(std::string_view name) {
-  if (!first_) out_ += ',';
-  first_ = false;
-  out_ += '"';
-  out_ += name;
-  out_ += "\":";
-  return out_;
-}
-void JsonObject::text(std::string_view name, std::string_view value) {
-  append_json_string(key(name), value);
-}
-void JsonObject::number(std::string_view name, std::int64_t value) {
-  append_number(key(name), value);
-}
-void JsonObject::boolean(std::string_view name, bool value) {
-  key(name) += value ? "true" : "false";
-}
-void JsonObject::instant(std::string_view name, base::Instant value) {
-  append_instant(key(name), value);
-}
-void JsonObject::seconds(std::string_view name, base::Millis value) {
-  append_seconds(key(name), value);
-}
-void JsonObject::null(std::string_view name) { key(name) += "null"; }
-void JsonObject::raw(std::string_view name, std::string_view json) { key(name) += json; }
-
 bool is_json(std::string_view text) {
   boost::system::error_code error;
   boost::json::parse_options options;

@@ -5,35 +5,13 @@
 #include <string>
 #include <string_view>
 
+#include "base/json_writer.h"
 #include "core/command.h"
 #include "core/store.h"
 
 namespace rq::doors::api {
 
-// Appends one JSON object field by field, with the commas.
-class JsonObject {
- public:
-  explicit JsonObject(std::string& out) : out_(out) { out_ += '{'; }
-  JsonObject(const JsonObject&) = delete;
-  JsonObject& operator=(const JsonObject&) = delete;
-
-  // Writes the name; the caller appends the value to the string that comes back. `name` needs no
-  // escaping.
-  std::string& key(std::string_view name);
-  void text(std::string_view name, std::string_view value);
-  void number(std::string_view name, std::int64_t value);
-  void boolean(std::string_view name, bool value);
-  void instant(std::string_view name, base::Instant value);
-  void seconds(std::string_view name, base::Millis value);
-  void null(std::string_view name);
-  // Must be JSON.
-  void raw(std::string_view name, std::string_view json);
-  void close() { out_ += '}'; }
-
- private:
-  std::string& out_;
-  bool first_ = true;
-};
+using base::JsonObject;
 
 enum class Nulls : std::uint8_t { shown, left_out };
 // `queue`: its name.

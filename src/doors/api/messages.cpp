@@ -3,6 +3,7 @@
 
 #include <charconv>
 
+#include "base/iso8601.h"
 #include "base/limits.h"
 #include "core/json_fields.h"
 #include "core/name.h"

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "base/iso8601.h"
 #include "base/limits.h"
 #include "core/json_fields.h"
 #include "doors/api/http_door.h"

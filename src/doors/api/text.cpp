@@ -6,7 +6,6 @@
 
 #include <boost/json/value.hpp>
 
-#include "base/limits.h"
 #include "core/json_fields.h"
 
 namespace rq::doors::api {
@@ -17,59 +16,6 @@ using base::fail;
 
 constexpr std::size_t kParametersMax = 64;
 
-// The length of the UTF-8 sequence at `at`; 0 when there is none (or it is not whole).
-std::size_t sequence(std::string_view text, std::size_t at) {
-  const auto byte = [&](std::size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-  };
-  const unsigned lead = byte(at);
-  const auto tail = [&](std::size_t i) { return (byte(i) & 0xC0U) == 0x80U; };
-  if (lead < 0x80U) return 1;
-  if (lead < 0xC2U) return 0;
-  if (lead < 0xE0U) return tail(at + 1) ? 2 : 0;
-  if (lead < 0xF0U) {
-    if (lead == 0xE0U && byte(at + 1) < 0xA0U) return 0;   // overlong
-    if (lead == 0xEDU && byte(at + 1) >= 0xA0U) return 0;  // surrogates
-    return tail(at + 1) && tail(at + 2) ? 3 : 0;
-  }
-  if (lead > 0xF4U) return 0;
-  if (lead == 0xF0U && byte(at + 1) < 0x90U) return 0;
-  if (lead == 0xF4U && byte(at + 1) >= 0x90U) return 0;
-  return tail(at + 1) && tail(at + 2) && tail(at + 3) ? 4 : 0;
-}
-
-bool plain(char c) {
-  const auto byte = static_cast<unsigned char>(c);
-  return byte >= 0x20U && byte < 0x80U && c != '"' && c != '\\' && byte != 0x7FU;
-}
-
-void append_escape(std::string& out, char c) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  switch (c) {
-    case '"':
-      out += "\\\"";
-      return;
-    case '\\':
-      out += "\\\\";
-      return;
-    case '\n':
-      out += "\\n";
-      return;
-    case '\r':
-      out += "\\r";
-      return;
-    case '\t':
-      out += "\\t";
-      return;
-    default:
-      break;
-  }
-  const auto byte = static_cast<unsigned char>(c);
-  out += "\\u00";
-  out += kHex[byte >> 4U];
-  out += kHex[byte & 15U];
-}
-
 int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -78,71 +24,6 @@ int hex_value(char c) {
 }
 
 }  // namespace
-
-bool is_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = sequence(text, at);
-    if (length == 0) return false;
-    at += length;
-  }
-  return true;
-}
-
-std::size_t unfinished_utf8(std::string_view text) {
-  const std::size_t look = std::min<std::size_t>(text.size(), 3);
-  for (std::size_t back = 1; back <= look; ++back) {
-    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
-    if ((byte & 0xC0U) == 0x80U) continue;
-    const std::size_t needs = byte >= 0xF0U ? 4 : byte >= 0xE0U ? 3 : byte >= 0xC0U ? 2 : 1;
-    return needs > back ? back : 0;
-  }
-  return 0;
-}
-
-void append_json_string(std::string& out, std::string_view text) {
-  out += '"';
-  std::size_t from = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    if (plain(text[at])) {
-      ++at;
-      continue;
-    }
-    if (const auto byte = static_cast<unsigned char>(text[at]); byte >= 0x80U) {
-      if (const std::size_t length = sequence(text, at); length > 0) {
-        at += length;
-        continue;
-      }
-      out.append(text, from, at - from);
-      out += "\xEF\xBF\xBD";
-    } else {
-      out.append(text, from, at - from);
-      append_escape(out, text[at]);
-    }
-    from = ++at;
-  }
-  out.append(text, from);
-  out += '"';
-}
-
-void append_number(std::string& out, std::int64_t number) {
-  char digits[24];
-  const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
-  out.append(digits, end);
-}
-
-void append_instant(std::string& out, base::Instant at) {
-  out += '"';
-  out += base::to_iso8601(at);
-  out += '"';
-}
-
-void append_seconds(std::string& out, base::Millis length) {
-  if (length.count() % 1000 == 0) {
-    append_number(out, length.count() / 1000);
-  } else {
-    fmt::format_to(std::back_inserter(out), "{}", static_cast<double>(length.count()) / 1000.0);
-  }
-}
 
 base::Result<std::string> percent_decode(std::string_view text, bool plus_is_space) {
   std::string out;

@@ -1,28 +1,25 @@
 #pragma once
-// Text on its way in and out: UTF-8, JSON strings, percent-encoding, query parameters.
+// Text on its way in and out: percent-encoding, query parameters.
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/json_writer.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "base/utf8.h"
 #include "core/message.h"
 
 namespace rq::doors::api {
 
-[[nodiscard]] bool is_utf8(std::string_view text);
-// How many bytes at the end of `text` are the start of a UTF-8 sequence that is not whole yet.
-[[nodiscard]] std::size_t unfinished_utf8(std::string_view text);
-
-// Appends "text" with quotes, escaped. What is not UTF-8 becomes U+FFFD, so that a reply is always
-// valid JSON, whatever a script printed.
-void append_json_string(std::string& out, std::string_view text);
-
-void append_number(std::string& out, std::int64_t number);
-void append_instant(std::string& out, base::Instant at);     // quoted ISO 8601
-void append_seconds(std::string& out, base::Millis length);  // 60, 0.25
+using base::append_instant;
+using base::append_json_string;
+using base::append_number;
+using base::append_seconds;
+using base::is_utf8;
+using base::unfinished_utf8;
 
 // bad_request when an escape is broken.
 [[nodiscard]] base::Result<std::string> percent_decode(std::string_view text, bool plus_is_space);

@@ -5,58 +5,11 @@
 #include <filesystem>
 #include <fstream>
 
-#include <boost/json/parse.hpp>
-
 #include "doors/api/items.h"
 #include "doors/api/log_file.h"
 
 namespace rq::doors::api {
 namespace {
-
-std::string json_of(std::string_view text) {
-  std::string out;
-  append_json_string(out, text);
-  return out;
-}
-
-TEST(JsonString, EscapesWhatMustBe) {
-  EXPECT_EQ(json_of("a\"b\\c\n\r\t\x01\x7F"), R"("a\"b\\c\n\r\t\u0001\u007f")");
-  EXPECT_EQ(json_of("häß€😀"), "\"häß€😀\"");
-}
-
-TEST(JsonString, WhatIsNoUtf8IsReplaced) {
-  EXPECT_EQ(json_of("a\xFFz"), "\"a\xEF\xBF\xBDz\"");
-  EXPECT_EQ(json_of("\xC3"), "\"\xEF\xBF\xBD\"");
-  EXPECT_EQ(json_of("\xED\xA0\x80"), "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
-}
-
-TEST(JsonString, AnyBytesMakeValidJson) {
-  std::string bytes;
-  for (int i = 0; i < 256; ++i) {
-    bytes += static_cast<char>(i);
-    bytes += static_cast<char>(255 - i);
-  }
-  boost::system::error_code error;
-  boost::json::parse(json_of(bytes), error);
-  EXPECT_FALSE(error) << error.message();
-}
-
-TEST(Utf8, OnlyWholeAndShortestSequences) {
-  EXPECT_TRUE(is_utf8("häß€😀"));
-  for (const char* text : {"\x80", "\xC0\x80", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80",
-                           "\xF5\x80\x80\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xFF"}) {
-    EXPECT_FALSE(is_utf8(text));
-  }
-}
-
-TEST(Utf8, TheUnfinishedEndIsCounted) {
-  EXPECT_EQ(unfinished_utf8("a"), 0U);
-  EXPECT_EQ(unfinished_utf8("aä"), 0U);
-  EXPECT_EQ(unfinished_utf8("a\xC3"), 1U);
-  EXPECT_EQ(unfinished_utf8("a\xE2\x82"), 2U);
-  EXPECT_EQ(unfinished_utf8("a\xF0\x9F\x98"), 3U);
-  EXPECT_EQ(unfinished_utf8("a😀"), 0U);
-}
 
 TEST(Query, DecodesAndRefusesByName) {
   auto query = Query::parse("a=1%202+3&b&c=%C3%A4");

@@ -8,18 +8,17 @@
 #include <cstring>
 
 #include "base/limits.h"
+#include "doors/beanstalk/limits.h"
 #include "doors/beanstalk/stats.h"
 #include "doors/listen.h"
 
 namespace rq::doors::beanstalk {
 namespace {
 
-using base::kBeanstalkReadBytes;
-
 // Below this much room behind what is there already, the scratch buffer is not worth the copy.
 constexpr std::size_t kRoomMin = 64 * base::kKiB;
 constexpr std::size_t kBufferKept = 4 * base::kKiB;  // by a connection with nothing to do
-static_assert(kBeanstalkReadBytes > 2 * kRoomMin);
+static_assert(kReadBytes > 2 * kRoomMin);
 
 // The server's clock may be slewed; what was read once is believed a thousandth less each second.
 constexpr std::int64_t kDriftPart = 1000;
@@ -91,8 +90,8 @@ void BeanstalkDoor::Connection::read_small() {
 // The body of a large job grows where it is.
 void BeanstalkDoor::Connection::read_large() {
   const std::size_t kept = rest_.size();
-  rest_.resize(kept + kBeanstalkReadBytes);
-  const std::size_t bytes = receive(rest_.data() + kept, kBeanstalkReadBytes);
+  rest_.resize(kept + kReadBytes);
+  const std::size_t bytes = receive(rest_.data() + kept, kReadBytes);
   rest_.resize(kept + bytes);
   if (bytes > 0) feed_rest();
 }
@@ -157,7 +156,7 @@ BeanstalkDoor::~BeanstalkDoor() { drop_links(); }
 base::Result<void> BeanstalkDoor::listen(const std::string& address) {
   RQ_TRY_ASSIGN(listener, listen_tcp("beanstalk", address));
   port_ = listener.port;
-  scratch_.resize(kBeanstalkReadBytes);
+  scratch_.resize(kReadBytes);
   return accept_from(listener.fd, 0);
 }
 

@@ -10,7 +10,9 @@
 
 #include "base/check.h"
 #include "core/name.h"
+#include "doors/beanstalk/limits.h"
 #include "doors/beanstalk/stats.h"
+#include "doors/beanstalk/words.h"
 
 namespace rq::doors::beanstalk {
 namespace {
@@ -93,8 +95,8 @@ std::size_t Session::feed(std::string_view in) {
   blocked_ = false;
   std::size_t done = 0;
   while (!ending_ && in.size() - done >= wanted_) {
-    if (slots_.size() - head_ >= base::kBeanstalkInFlightMax ||
-        out_.size() - sent_ >= base::kBeanstalkOutBytesMax || put_bytes_ >= kBodyBytesInFlight) {
+    if (slots_.size() - head_ >= kInFlightMax || out_.size() - sent_ >= kOutBytesMax ||
+        put_bytes_ >= kBodyBytesInFlight) {
       blocked_ = true;
       break;
     }
@@ -756,10 +758,7 @@ void Session::make_and_pause(std::uint64_t request, Slot& slot) {
 }
 
 void Session::fail(Slot& slot, Code code) {
-  std::string_view word = base::row_of(code).beanstalk;
-  // Foreign states are, to this protocol, as good as absent.
-  if (code == Code::wrong_state || code == Code::lease_lost) word = "NOT_FOUND";
-  reply_of(slot).append(word).append("\r\n");
+  reply_of(slot).append(word_of(code)).append("\r\n");
   answered(slot);
 }
 
@@ -782,7 +781,7 @@ void Session::out_sent(std::size_t bytes) {
   if (sent_ == out_.size()) {
     out_.clear();
     sent_ = 0;
-  } else if (sent_ >= base::kBeanstalkOutBytesMax) {
+  } else if (sent_ >= kOutBytesMax) {
     out_.erase(0, sent_);
     sent_ = 0;
   }

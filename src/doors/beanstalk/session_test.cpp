@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "doors/beanstalk/limits.h"
 
 namespace rq::doors::beanstalk {
 namespace {
@@ -164,10 +165,10 @@ TEST_F(Sessions, TubesStayAsTheyAreBehindAReserveThatMayWait) {
 
 TEST_F(Sessions, ManyCommandsBehindAReserveThatMayWaitStayUnread) {
   std::string flood = "reserve\r\n";
-  for (std::size_t i = 0; i < base::kBeanstalkInFlightMax; ++i) flood += "stats\r\n";
+  for (std::size_t i = 0; i < kInFlightMax; ++i) flood += "stats\r\n";
   EXPECT_LT(session.feed(flood), flood.size());
   EXPECT_TRUE(session.blocked());
-  EXPECT_LT(desk.asked.size(), base::kBeanstalkInFlightMax / 4);
+  EXPECT_LT(desk.asked.size(), kInFlightMax / 4);
   EXPECT_GT(desk.asked.size(), 100U);
 }
 
@@ -343,20 +344,20 @@ TEST_F(Sessions, AFullMailboxIsSaidToEachOfAGroup) {
 
 TEST_F(Sessions, AFloodIsHeldBackAtItsBound) {
   std::string flood;
-  for (std::size_t i = 0; i < base::kBeanstalkInFlightMax + 10; ++i) flood += "stats\r\n";
-  EXPECT_EQ(session.feed(flood), 7 * base::kBeanstalkInFlightMax);
+  for (std::size_t i = 0; i < kInFlightMax + 10; ++i) flood += "stats\r\n";
+  EXPECT_EQ(session.feed(flood), 7 * kInFlightMax);
   EXPECT_TRUE(session.blocked());
-  EXPECT_EQ(desk.asked.size(), base::kBeanstalkInFlightMax);
+  EXPECT_EQ(desk.asked.size(), kInFlightMax);
   answer(0, core::EngineStatsDone{});
   EXPECT_EQ(session.feed(flood), 7U);
 }
 
 TEST_F(Sessions, AClientThatDoesNotReadIsNotReadFrom) {
   std::string flood;
-  while (flood.size() < 8 * base::kBeanstalkOutBytesMax) flood += "list-tube-used\r\n";
+  while (flood.size() < 8 * kOutBytesMax) flood += "list-tube-used\r\n";
   EXPECT_LT(session.feed(flood), flood.size());
   EXPECT_TRUE(session.blocked());
-  EXPECT_LE(session.unsent().size(), base::kBeanstalkOutBytesMax + 100);
+  EXPECT_LE(session.unsent().size(), kOutBytesMax + 100);
 }
 
 TEST(ReservedJobs, HoldsAndFindsWhatIsInHand) {

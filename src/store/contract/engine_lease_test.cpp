@@ -706,10 +706,9 @@ TEST_P(ClockStepTest, LeasesWaitsAndPausesKeepTheirLength) {
     for_connection.end = core::LeaseEnd::connection;
     const auto one = rig.submit_in_turn(std::move(for_connection), 5);
     const auto behind = rig.submit_in_turn(core::EngineStats{}, 5);
-    const auto two =
-        rig.submit(rig.waiting_reserve({{.queue = "q"}}, rig.now + seconds{30}), 6);
-    rig.ask<core::QueueShown>(core::SetAdmin{
-        .queue = "other", .admin = core::Admin::pause, .lasts = seconds{40}});
+    const auto two = rig.submit(rig.waiting_reserve({{.queue = "q"}}, rig.now + seconds{30}), 6);
+    rig.ask<core::QueueShown>(
+        core::SetAdmin{.queue = "other", .admin = core::Admin::pause, .lasts = seconds{40}});
     rig.pass(seconds{10});
 
     // The clock is stepped; the next batch is the first to hear of it.
@@ -744,7 +743,8 @@ INSTANTIATE_TEST_SUITE_P(Stores, TokenTest, testing::ValuesIn(all_stores()), fac
 INSTANTIATE_TEST_SUITE_P(Stores, HeartbeatTest, testing::ValuesIn(all_stores()), factory_name);
 INSTANTIATE_TEST_SUITE_P(Stores, FinishTest, testing::ValuesIn(all_stores()), factory_name);
 INSTANTIATE_TEST_SUITE_P(Stores, DuplicateTest, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, ConnectionLeaseTest, testing::ValuesIn(all_stores()), factory_name);
+INSTANTIATE_TEST_SUITE_P(Stores, ConnectionLeaseTest, testing::ValuesIn(all_stores()),
+                         factory_name);
 INSTANTIATE_TEST_SUITE_P(Stores, ClockStepTest, testing::ValuesIn(all_stores()), factory_name);
 
 }  // namespace

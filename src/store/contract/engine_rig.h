@@ -32,6 +32,19 @@ class Rig {
  public:
   explicit Rig(const Factory& factory) : home_(factory.make()) { open(); }
 
+  void open() {
+    store_ = home_->make();
+    engine_ = std::make_unique<engine::Engine>(*store_);
+    const auto started = engine_->open();
+    if (!started) {
+      ADD_FAILURE() << started.error().message;
+      std::abort();
+    }
+  }
+  void close() {
+    engine_.reset();
+    store_.reset();
+  }
   // Ends the server and starts it again: a new boot.
   void reopen() {
     close();
@@ -223,20 +236,6 @@ class Rig {
   std::vector<std::uint64_t> served;  // requests, in the order of their answers
 
  private:
-  void open() {
-    store_ = home_->make();
-    engine_ = std::make_unique<engine::Engine>(*store_);
-    const auto started = engine_->open();
-    if (!started) {
-      ADD_FAILURE() << started.error().message;
-      std::abort();
-    }
-  }
-  void close() {
-    engine_.reset();
-    store_.reset();
-  }
-
   std::unique_ptr<Home> home_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<engine::Engine> engine_;

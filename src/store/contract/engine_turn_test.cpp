@@ -11,7 +11,6 @@
 namespace rq::store::contract {
 namespace {
 
-
 using core::Command;
 using std::chrono::seconds;
 

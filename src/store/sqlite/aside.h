@@ -56,13 +56,13 @@ class Aside {
   static constexpr std::optional<std::chrono::steady_clock::time_point> kForever{};
 
   void run(const std::function<Answer(Job)>& work) {
-    // The engine and the loop go before it. Should that not be allowed, it works as well.
+    // Lowers the priority of this thread; a failure does no harm.
     static_cast<void>(setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice));
     std::vector<Job> jobs;
     while (jobs_.drain_until(jobs, kForever)) {
       Answer answer = work(std::move(jobs.at(0)));
       jobs.clear();
-      // First this: when the answer is there, the state is the engine's.
+      // The state is set before the answer is posted: after that it belongs to the engine.
       state_.store(State::done, std::memory_order_release);
       RQ_CHECK(answers_.post(std::move(answer)));
     }

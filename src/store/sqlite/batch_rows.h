@@ -1,7 +1,7 @@
 #pragma once
 // Rows of the batch as a table that SQL can read: one `INSERT INTO t SELECT * FROM batch_t` writes
 // them all, with one cursor and one end of a statement, where a statement for each row spends more
-// on starting and ending than on the row (measured: half of the flush).
+// on starting and ending than on the row.
 // Thread: that of the connection.
 #include <vector>
 

@@ -137,7 +137,7 @@ class Promises {
   std::unique_ptr<Store> store_;
   core::QueueId queue_ = 0;
   int batches_ = 0;
-  bool broken_ = false;  // it must be opened again
+  bool broken_ = false;                           // it must be opened again
   std::set<core::Seq> there_, gone_;              // committed
   std::set<core::Seq> promised_, promised_gone_;  // and on disk
   std::set<core::Seq> unknown_, refused_;

@@ -89,6 +89,16 @@ bool Firsts::still_there(QueueId queue, Place place, const Key& key) {
   return held->now.in(place) && held->now.queue == queue && held->now.time == key.first;
 }
 
+void Firsts::pass_over(QueueId queue, Place place) {
+  List& list = lists_.at({queue, place});
+  const bool stored = list.at < list.stored.size();
+  if (stored && (list.come.empty() || list.stored[list.at] <= *list.come.begin())) {
+    ++list.at;
+  } else if (!list.come.empty()) {
+    list.come.erase(list.come.begin());
+  }
+}
+
 void Firsts::moved(const Filed& from, const Filed& to, Seq seq) {
   if (lists_.empty()) return;
   if (from.anywhere) {

@@ -32,7 +32,7 @@ class LineQuery {
 };
 
 // Reads what is committed, on a thread and a connection of its own. The message table of a long
-// line is read from the disk's cache row by row, which was a fifth of the engine's time.
+// line is read row by row, which takes long.
 using LineAhead = Aside<LinePart, base::Result<LineRows>>;
 [[nodiscard]] base::Result<std::unique_ptr<LineAhead>> open_line_ahead(
     const std::filesystem::path& file);

@@ -3,8 +3,8 @@
 
 #include <set>
 
-#include "store/sqlite/sqlite_rig.h"
 #include "store/sqlite/line_windows.h"
+#include "store/sqlite/sqlite_rig.h"
 
 namespace rq::store::sqlite::test {
 namespace {

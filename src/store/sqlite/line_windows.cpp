@@ -48,8 +48,7 @@ bool LineWindows::covers(core::QueueId queue, const LineKey& key) const {
   return found->second.complete || key <= found->second.bound;
 }
 
-bool LineWindows::clear_between(core::QueueId queue, const LineKey& from,
-                                 const LineKey& to) const {
+bool LineWindows::clear_between(core::QueueId queue, const LineKey& from, const LineKey& to) const {
   if (!covers(queue, to)) return false;
   const Window& window = windows_.at(queue);
   const auto at = std::lower_bound(window.keys.begin(), window.keys.end(), from);
@@ -57,12 +56,12 @@ bool LineWindows::clear_between(core::QueueId queue, const LineKey& from,
 }
 
 std::vector<LineWindows::Change> LineWindows::changes(core::QueueId queue, const LineKey& after,
-                                                        const LineKey& last) const {
+                                                      const LineKey& last) const {
   std::vector<Change> out;
   for (const Change& change : changes_) {
     if (change.queue == queue && change.key > after && change.key <= last) out.push_back(change);
   }
-  // The last one of each key first, and only that one stays.
+  // Keeps only the last change of each key.
   std::reverse(out.begin(), out.end());
   std::stable_sort(out.begin(), out.end(),
                    [](const Change& a, const Change& b) { return a.key < b.key; });

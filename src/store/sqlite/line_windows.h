@@ -32,7 +32,7 @@ class LineWindows {
   void start_empty(core::QueueId queue);
   void insert(core::QueueId queue, const LineKey& key);
   void erase(core::QueueId queue, const LineKey& key);
-  // It stays where it is, but what was read of it before is out of date.
+  // The key keeps its place, but what was read of its message before is out of date.
   void touch(core::QueueId queue, const LineKey& key) { changes_.push_back({queue, key, true}); }
 
   struct Change {

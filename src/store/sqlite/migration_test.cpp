@@ -4,8 +4,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "store/sqlite/sqlite_rig.h"
 #include "store/sqlite/schema.h"
+#include "store/sqlite/sqlite_rig.h"
 
 namespace rq::store::sqlite::test {
 namespace {
@@ -85,8 +85,9 @@ TEST(Migration, OfALineKeepsItsOrder) {
     ASSERT_TRUE(made) << made.error().message;
   }
   ASSERT_TRUE(open_store(file));
-  EXPECT_EQ(rows_of(file, "SELECT queue, rank, ord, first_seq, last_seq FROM ready"),
-            (std::vector<std::string>{"1|-5|0|7|7", "1|0|0|1|3", "1|0|0|5|6", "1|0|0|8|9", "2|0|0|4|4"}));
+  EXPECT_EQ(
+      rows_of(file, "SELECT queue, rank, ord, first_seq, last_seq FROM ready"),
+      (std::vector<std::string>{"1|-5|0|7|7", "1|0|0|1|3", "1|0|0|5|6", "1|0|0|8|9", "2|0|0|4|4"}));
   EXPECT_EQ(rows_of(file, "SELECT queue, high FROM counter"),
             (std::vector<std::string>{"1|8", "2|1"}));
   const auto findings = check_store(file);
@@ -181,6 +182,30 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
       named = named || finding.find(c.named) != std::string::npos;
     }
     EXPECT_TRUE(named) << c.damage << ": " << findings->front();
+  }
+}
+
+// A row that says something impossible is passed over: everything else goes on.
+TEST(DamagedRow, StopsNobodyElse) {
+  for (const char* damage :
+       {"INSERT INTO lease SELECT 900, 1, 9, 1, 1, 1, 1, NULL, NULL, NULL, NULL",
+        "INSERT INTO ready VALUES (1, -9, 0, 900, 900)", "INSERT INTO scheduled VALUES (5, 900, 1)",
+        "INSERT INTO finished VALUES (1, 'held', 5, 900)",
+        "UPDATE message SET queue = 77 WHERE seq = 1"}) {
+    SqliteRig rig;
+    rig.define("q");
+    rig.put("q");
+    rig.put("q");
+    const fs::path copy = rig.file();
+    rig.close();
+    rows_of(copy, damage);
+    rig.open();
+    rig.pass(seconds{1});
+    const auto seq = rig.put("q");
+    EXPECT_EQ(rig.state(seq), core::State::que) << damage;
+    EXPECT_FALSE(rig.take("q", 5).empty()) << damage;
+    rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "q", .bound = 5});
+    rig.pass(seconds{120});
   }
 }
 

@@ -21,8 +21,7 @@ void configure_once() {
 
 }  // namespace
 
-std::unique_ptr<Store> make_store(const std::filesystem::path& file,
-                                          const Options& options) {
+std::unique_ptr<Store> make_store(const std::filesystem::path& file, const Options& options) {
   configure_once();
   return std::make_unique<SqliteStore>(file, options);
 }
@@ -63,9 +62,11 @@ constexpr std::array<const char*, 11> kRules{
     "SELECT 'message ' || m.seq || ' rests in que, but is in no line and has no lease' FROM "
     "message m WHERE m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.seq = "
     "m.seq) AND NOT EXISTS (SELECT 1 FROM ready r WHERE r.queue = m.queue AND r.rank = -m.priority "
-    "AND r.ord = coalesce(m.ord, m.due, m.created) AND r.last_seq >= m.seq AND r.first_seq <= m.seq)",
+    "AND r.ord = coalesce(m.ord, m.due, m.created) AND r.last_seq >= m.seq AND r.first_seq <= "
+    "m.seq)",
     "SELECT 'message ' || m.seq || ' rests in ' || m.rest_state || ', but is not parked' FROM "
-    "message m WHERE m.rest_state IN ('prep', 'throttled', 'depends') AND NOT EXISTS (SELECT 1 FROM "
+    "message m WHERE m.rest_state IN ('prep', 'throttled', 'depends') AND NOT EXISTS (SELECT 1 "
+    "FROM "
     "parked p WHERE p.queue = m.queue AND p.seq = m.seq)",
     "SELECT 'lease of message ' || l.seq || ', which is not there' FROM lease l WHERE NOT EXISTS "
     "(SELECT 1 FROM message m WHERE m.seq = l.seq)",
@@ -73,11 +74,13 @@ constexpr std::array<const char*, 11> kRules{
     "are not there or not in que' FROM ready r WHERE r.first_seq > r.last_seq OR r.last_seq - "
     "r.first_seq + 1 <> (SELECT "
     "count(*) FROM message m WHERE m.seq BETWEEN r.first_seq AND r.last_seq AND m.queue = r.queue "
-    "AND m.priority = -r.rank AND coalesce(m.ord, m.due, m.created) = r.ord AND m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE "
+    "AND m.priority = -r.rank AND coalesce(m.ord, m.due, m.created) = r.ord AND m.rest_state = "
+    "'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE "
     "l.seq = m.seq))",
     "SELECT 'the line has messages ' || r.first_seq || ' to ' || r.last_seq || ' twice in part' "
     "FROM ready r WHERE r.first_seq <= (SELECT p.last_seq FROM ready p WHERE p.queue = r.queue AND "
-    "p.rank = r.rank AND p.ord = r.ord AND p.last_seq < r.last_seq ORDER BY p.last_seq DESC LIMIT 1)",
+    "p.rank = r.rank AND p.ord = r.ord AND p.last_seq < r.last_seq ORDER BY p.last_seq DESC LIMIT "
+    "1)",
 };
 constexpr std::size_t kFindingsMax = 100;
 

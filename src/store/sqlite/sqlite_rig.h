@@ -130,8 +130,8 @@ class SqliteHome final : public contract::Home {
 class SqliteRig : public contract::Rig {
  public:
   explicit SqliteRig(const Options& options = {})
-      : Rig({.name = "sqlite", .make = [options] { return std::make_unique<SqliteHome>(options); }}) {
-  }
+      : Rig({.name = "sqlite",
+             .make = [options] { return std::make_unique<SqliteHome>(options); }}) {}
   [[nodiscard]] const fs::path& file() { return static_cast<SqliteHome&>(home()).file(); }
 };
 

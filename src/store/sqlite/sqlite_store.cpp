@@ -30,15 +30,18 @@ Result<void> SqliteStore::open() {
     RQ_TRY(open_file());
   } else {
     abort();
+    RQ_TRY(identity_.check_still_there());
   }
   RQ_TRY(log_.renew_if_in_doubt());
   if (!log_.unsynced()) soon_at_ = Instant::max();
   RQ_TRY(take_boot());
   RQ_TRY(timers_.load());
+  RQ_TRY(read_queue_ids());
   return read_leases();
 }
 
 Result<void> SqliteStore::open_file() {
+  RQ_TRY(identity_.check_file());
   RQ_TRY(db_.open(file_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                   writer_vfs_.name()));
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
@@ -55,7 +58,9 @@ Result<void> SqliteStore::open_file() {
   RQ_TRY_ASSIGN(next, db_.one("SELECT value FROM meta WHERE key = 'next_seq'"));
   RQ_TRY_ASSIGN(boot, db_.one("SELECT value FROM meta WHERE key = 'boot'"));
   RQ_TRY_ASSIGN(queue, db_.one("SELECT seq FROM sqlite_sequence WHERE name = 'queue'"));
-  RQ_CHECK(boot.has_value() && next.has_value());
+  RQ_TRY_ASSIGN(identity, db_.one("SELECT value FROM meta WHERE key = 'identity'"));
+  RQ_CHECK(boot.has_value() && next.has_value() && identity.has_value());
+  RQ_TRY(identity_.check(*identity, *boot));
   next_ = *next;
   block_end_ = next_;
   boot_ = *boot;
@@ -65,8 +70,8 @@ Result<void> SqliteStore::open_file() {
 }
 
 Result<void> SqliteStore::prepare() {
-  const std::string by_seq = fmt::format("SELECT {} FROM message m {} WHERE m.seq = ?1",
-                                         kMessageColumns, kMessageJoins);
+  const std::string by_seq =
+      fmt::format("SELECT {} FROM message m {} WHERE m.seq = ?1", kMessageColumns, kMessageJoins);
   struct Item {
     Statement& statement;
     const char* sql;
@@ -80,6 +85,7 @@ Result<void> SqliteStore::prepare() {
       {sql_.find_key, "SELECT seq FROM detail WHERE key = ?1"},
       {sql_.due, "SELECT seq FROM scheduled WHERE due <= ?1 ORDER BY due, seq LIMIT ?2"},
       {sql_.min_due, "SELECT min(due) FROM scheduled WHERE due > ?1"},
+      {sql_.all_queues, "SELECT id FROM queue"},
       {sql_.all_leases, "SELECT until, seq, ends IS NOT NULL AND boot < ?1 FROM lease"},
       {sql_.shift_leases, "UPDATE lease SET until = until + ?1"},
       {sql_.set_boot, "UPDATE meta SET value = ?1 WHERE key = 'boot'"},
@@ -100,8 +106,18 @@ Result<void> SqliteStore::take_boot() {
     boots_end_ = boot_ + kBootBlock;
   }
   ++boot_;
-  if (first_boot_ == 0) first_boot_ = boot_;
-  return {};
+  if (first_boot_ != 0) return {};
+  first_boot_ = boot_;
+  return identity_.remember(boot_);
+}
+
+Result<void> SqliteStore::read_queue_ids() {
+  queue_ids_.clear();
+  for (;;) {
+    RQ_TRY_ASSIGN(found, sql_.all_queues.step());
+    if (!found) return {};
+    queue_ids_.insert(sql_.all_queues.integer(0));
+  }
 }
 
 Result<void> SqliteStore::read_leases() {
@@ -193,7 +209,8 @@ Result<void> SqliteStore::shift_leases(Millis by) {
     }
   });
   std::set<std::pair<std::int64_t, Seq>> shifted;
-  for (const auto& [until, seq] : ends_) shifted.emplace_hint(shifted.end(), until + by.count(), seq);
+  for (const auto& [until, seq] : ends_)
+    shifted.emplace_hint(shifted.end(), until + by.count(), seq);
   ends_ = std::move(shifted);
   return {};
 }
@@ -241,7 +258,10 @@ Result<bool> SqliteStore::write_and_commit(Sync sync, bool& in_commit) {
   // messages' own sync class.
   if (sync != Sync::disk && !new_block && soon_at_ > now_) return false;
   const bool sync_now = log_.unsynced();
-  if (sync_now) RQ_TRY(log_.sync());
+  if (sync_now) {
+    RQ_TRY(log_.sync());
+    RQ_TRY(identity_.check_still_there());
+  }
   soon_at_ = Instant::max();
   return sync_now;
 }
@@ -318,6 +338,7 @@ Result<Record*> SqliteStore::find_stored(Seq seq) {
   auto message = read_message(sql_.find);
   sql_.find.reset();
   if (!message) return std::move(message).error();
+  if (!queue_ids_.contains(message->queue)) return static_cast<Record*>(nullptr);
   return static_cast<Record*>(&records_.hold_stored(std::move(*message)));
 }
 
@@ -334,48 +355,60 @@ Result<Record*> SqliteStore::find_key(std::string_view client_key) {
   return find(seq);
 }
 
-Result<std::optional<LineKey>> SqliteStore::peek(QueueId queue) { return lines_.peek(queue); }
+// A row that does not fit (doctor names it) is none: it is passed over, and everything else goes
+// on.
+Result<std::optional<LineKey>> SqliteStore::peek(QueueId queue) {
+  for (;;) {
+    RQ_TRY_ASSIGN(key, lines_.peek(queue));
+    if (!key) return key;
+    RQ_TRY_ASSIGN(record, find(key->seq));
+    if (record != nullptr) {
+      const Held& held = static_cast<const Held&>(*record);
+      if (held.now.in(Place::line) && held.now.queue == queue && held.key_now() == *key) return key;
+    }
+    lines_.windows().erase(queue, *key);
+  }
+}
 
 Result<Record*> SqliteStore::take(QueueId queue) {
   RQ_TRY_ASSIGN(key, lines_.peek(queue));
   RQ_CHECK(key.has_value());
   lines_.used(queue);
-  RQ_TRY_ASSIGN(record, find(key->seq));
-  RQ_CHECK(record != nullptr && record->message.state == State::que);
-  return record;
+  return find(key->seq);
 }
 
 Result<Record*> SqliteStore::first(QueueId queue, Place place) {
   if (place == Place::any) {
-    RQ_TRY_ASSIGN(key, lines_.peek(queue));
+    RQ_TRY_ASSIGN(key, peek(queue));
     if (key) return take(queue);
-    for (const Place one : {Place::scheduled, Place::kept, Place::err, Place::held, Place::parked}) {
+    for (const Place one :
+         {Place::scheduled, Place::kept, Place::err, Place::held, Place::parked}) {
       RQ_TRY_ASSIGN(record, first(queue, one));
       if (record != nullptr) return record;
     }
     return static_cast<Record*>(nullptr);
   }
-  RQ_TRY_ASSIGN(seq, firsts_.first(queue, place, changes_.dirty));
-  if (!seq) return static_cast<Record*>(nullptr);
-  RQ_TRY_ASSIGN(record, find(*seq));
-  RQ_CHECK(record != nullptr);
-  return record;
+  for (;;) {
+    RQ_TRY_ASSIGN(seq, firsts_.first(queue, place, changes_.dirty));
+    if (!seq) return static_cast<Record*>(nullptr);
+    RQ_TRY_ASSIGN(record, find(*seq));
+    if (record != nullptr && place_of(record->message) == place) return record;
+    firsts_.pass_over(queue, place);
+  }
 }
 
 Result<Record*> SqliteStore::next_ended() {
-  if (ended_left_ <= 0) return static_cast<Record*>(nullptr);
-  Seq seq = 0;
-  if (!orphans_.empty()) {
-    seq = *orphans_.begin();
-  } else if (!ends_.empty() && ends_.begin()->first <= base::to_ms(now_)) {
-    seq = ends_.begin()->second;
-  } else {
-    return static_cast<Record*>(nullptr);
+  while (ended_left_ > 0) {
+    const bool ended = !ends_.empty() && ends_.begin()->first <= base::to_ms(now_);
+    if (orphans_.empty() && !ended) break;
+    const Seq seq = orphans_.empty() ? ends_.begin()->second : *orphans_.begin();
+    --ended_left_;
+    RQ_TRY_ASSIGN(record, find(seq));
+    if (record != nullptr && record->message.state == State::run) return record;
+    orphans_.erase(seq);
+    std::erase_if(ends_, [seq](const auto& end) { return end.second == seq; });
   }
-  --ended_left_;
-  RQ_TRY_ASSIGN(record, find(seq));
-  RQ_CHECK(record != nullptr && record->message.state == State::run);
-  return record;
+  return static_cast<Record*>(nullptr);
 }
 
 Result<Record*> SqliteStore::next_due() {
@@ -462,12 +495,14 @@ QueueId SqliteStore::insert(const Queue& queue) {
   change.row->id = last_queue_;
   change.counters = queue.counters;
   change.made = true;
+  queue_ids_.insert(last_queue_);
   lines_.windows().start_empty(last_queue_);
   return last_queue_;
 }
 
 void SqliteStore::erase(const Queue& queue) {
   changes_.queues[queue.id].erased = true;
+  queue_ids_.erase(queue.id);
   lines_.windows().forget(queue.id);
 }
 

@@ -11,12 +11,14 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "core/store.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/firsts.h"
+#include "store/sqlite/identity.h"
 #include "store/sqlite/lines.h"
 #include "store/sqlite/log.h"
 #include "store/sqlite/open.h"
@@ -30,7 +32,7 @@ namespace rq::store::sqlite {
 class SqliteStore final : public Store {
  public:
   SqliteStore(std::filesystem::path file, const Options& options)
-      : file_(std::move(file)), options_(options) {}
+      : file_(std::move(file)), options_(options), identity_(file_) {}
   ~SqliteStore() override;
 
   [[nodiscard]] Result<void> open() override;
@@ -60,9 +62,7 @@ class SqliteStore final : public Store {
   void erase(Record& record) override;
   QueueId insert(const Queue& queue) override;
   void changed(const Queue& queue) override { changes_.queues[queue.id].row = queue; }
-  void counted(const Queue& queue) override {
-    changes_.queues[queue.id].counters = queue.counters;
-  }
+  void counted(const Queue& queue) override { changes_.queues[queue.id].counters = queue.counters; }
   void erase(const Queue& queue) override;
   void append(Attempt&& attempt) override { changes_.attempts.push_back(std::move(attempt)); }
   void arm(const Timer& timer) override { timers_.arm(timer); }
@@ -77,6 +77,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> open_file();
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] Result<void> take_boot();
+  [[nodiscard]] Result<void> read_queue_ids();
   [[nodiscard]] Result<void> read_leases();
   [[nodiscard]] Result<void> read_due(std::int64_t n);
   [[nodiscard]] Result<void> shift_leases(Millis by);
@@ -92,6 +93,7 @@ class SqliteStore final : public Store {
 
   const std::filesystem::path file_;
   const Options options_;
+  Identity identity_;
   Boot boot_ = 0;
   Boot first_boot_ = 0;  // of this object: older ones belong to an earlier start of the server
   Boot boots_end_ = 0;   // boots are set aside up to here
@@ -109,7 +111,8 @@ class SqliteStore final : public Store {
   // All statements, prepared when the file is opened and kept for life.
   struct Statements {
     Statement begin, commit, rollback, read;
-    Statement find, find_key, due, min_due, all_leases, shift_leases, set_boot, set_next_seq;
+    Statement find, find_key, due, min_due, all_queues, all_leases, shift_leases, set_boot,
+        set_next_seq;
   } sql_;
 
   // Of the batch:
@@ -127,6 +130,7 @@ class SqliteStore final : public Store {
   Seq next_ = 1;
   Seq block_end_ = 0;
   QueueId last_queue_ = 0;
+  std::unordered_set<QueueId> queue_ids_;  // all that there are
 
   Instant soon_at_ = Instant::max();  // what was committed with Sync::soon is to be synced then
 

@@ -199,8 +199,7 @@ Result<void> Writer::write_lines(const std::vector<Held*>& dirty) {
       const LineKey& key = places[i].key;
       Run run{places[i].queue, key.rank, key.order, key.seq, key.seq};
       const auto alike = [&run](const LinePlace& next) {
-        return next.queue == run.queue && next.key.rank == run.rank &&
-               next.key.order == run.order;
+        return next.queue == run.queue && next.key.rank == run.rank && next.key.order == run.order;
       };
       for (++i; i < places.size() && alike(places[i]) && !apart(run, places[i].key.seq); ++i) {
         run.last = places[i].key.seq;
@@ -211,11 +210,10 @@ Result<void> Writer::write_lines(const std::vector<Held*>& dirty) {
   };
   const auto gap = [](const Run& run, Seq next) { return next != run.last + 1; };
   RQ_TRY(for_each_run_of(line_inserts_, gap, [this](const Run& run) { return add_to_line(run); }));
-  // Two that go, with nothing between them that stays, go in one.
+  // Two places that go, with no kept one between them, become one DELETE.
   const auto stays = [this, &gap](const Run& run, Seq next) {
-    return gap(run, next) &&
-           !windows_.clear_between(run.queue, {run.rank, run.order, run.last},
-                                    {run.rank, run.order, next});
+    return gap(run, next) && !windows_.clear_between(run.queue, {run.rank, run.order, run.last},
+                                                     {run.rank, run.order, next});
   };
   return for_each_run_of(line_removals_, stays,
                          [this](const Run& run) { return take_from_line(run); });
@@ -268,35 +266,42 @@ Result<void> Writer::take_from_line(const Run& run) {
 
 // The narrow tables of the other places, but for leases.
 Result<void> Writer::write_places(const std::vector<Held*>& dirty) {
+  const auto is_here = [](const Filed& filed) {
+    return filed.anywhere && filed.place != Place::line && filed.place != Place::lease;
+  };
   for (const Held* held : dirty) {
-    if (held->stored != held->now) RQ_TRY(unfile(held->stored, held->seq()));
+    if (is_here(held->stored) && held->stored != held->now) {
+      RQ_TRY(unfile(held->stored, held->seq()));
+    }
   }
   for (const Held* held : dirty) {
-    if (held->stored != held->now) RQ_TRY(file(held->now, held->seq()));
+    if (is_here(held->now) && held->stored != held->now) RQ_TRY(file(held->now, held->seq()));
   }
   return {};
 }
 
 Result<void> Writer::unfile(const Filed& from, Seq seq) {
-  if (!from.anywhere) return {};
   if (from.place == Place::scheduled) {
     return delete_scheduled_.bind(1, from.time).bind(2, seq).run();
   }
   if (from.place == Place::parked) return delete_parked_.bind(1, from.queue).bind(2, seq).run();
-  const std::string_view kind = kind_of(from.place);
-  if (kind.empty()) return {};
-  return delete_finished_.bind(1, from.queue).bind(2, kind).bind(3, from.time).bind(4, seq).run();
+  return delete_finished_.bind(1, from.queue)
+      .bind(2, kind_of(from.place))
+      .bind(3, from.time)
+      .bind(4, seq)
+      .run();
 }
 
 Result<void> Writer::file(const Filed& to, Seq seq) {
-  if (!to.anywhere) return {};
   if (to.place == Place::scheduled) {
     return insert_scheduled_.bind(1, to.time).bind(2, seq).bind(3, to.queue).run();
   }
   if (to.place == Place::parked) return insert_parked_.bind(1, to.queue).bind(2, seq).run();
-  const std::string_view kind = kind_of(to.place);
-  if (kind.empty()) return {};
-  return insert_finished_.bind(1, to.queue).bind(2, kind).bind(3, to.time).bind(4, seq).run();
+  return insert_finished_.bind(1, to.queue)
+      .bind(2, kind_of(to.place))
+      .bind(3, to.time)
+      .bind(4, seq)
+      .run();
 }
 
 Result<void> Writer::write_leases(const std::vector<Held*>& dirty) {

@@ -21,7 +21,7 @@ struct Changes {
   struct QueueChange {
     std::optional<Queue> row;  // to be written
     std::optional<Counters> counters;
-    bool made = false;    // not in the table yet
+    bool made = false;  // not in the table yet
     bool erased = false;
   };
 
@@ -34,7 +34,13 @@ struct Changes {
   [[nodiscard]] bool empty() const {
     return dirty.empty() && attempts.empty() && queues.empty() && waste_gone.empty() && !block_end;
   }
-  void clear() { *this = {}; }
+  void clear() {  // what grows keeps its room
+    dirty.clear();
+    attempts.clear();
+    queues.clear();
+    waste_gone.clear();
+    block_end.reset();
+  }
 };
 
 class Writer {

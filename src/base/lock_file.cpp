@@ -1,0 +1,61 @@
+#include "base/lock_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <string>
+#include <utility>
+
+namespace rq::base {
+namespace {
+
+Error cannot(const std::filesystem::path& file, int error) {
+  return fail(Code::internal, fmt::format("'{}': {}", file.string(), text_of_errno(error)),
+              "see to the disk and to the rights of the folder");
+}
+
+}  // namespace
+
+LockFile::LockFile(Fd file, std::filesystem::path pid_file)
+    : file_(std::move(file)), pid_file_(std::move(pid_file)) {}
+
+LockFile::~LockFile() {
+  if (file_.is_open()) ::unlink(pid_file_.c_str());
+}
+
+Result<LockFile> LockFile::take(const std::filesystem::path& lock,
+                                const std::filesystem::path& pid_file) {
+  Fd file(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file.is_open()) return cannot(lock, errno);
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return cannot(lock, errno);
+    return fail(Code::exists,
+                fmt::format("'{}' is locked by process {}", lock.string(), pid_in(pid_file)),
+                "end that process first");
+  }
+  const Fd out(::open(pid_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!out.is_open()) return cannot(pid_file, errno);
+  const std::string pid = fmt::format("{}\n", ::getpid());
+  if (::write(out.get(), pid.data(), pid.size()) != static_cast<ssize_t>(pid.size())) {
+    return cannot(pid_file, errno);
+  }
+  return LockFile(std::move(file), pid_file);
+}
+
+bool LockFile::is_held(const std::filesystem::path& lock) {
+  const Fd file(::open(lock.c_str(), O_RDWR | O_CLOEXEC));
+  return file.is_open() && ::flock(file.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+int LockFile::pid_in(const std::filesystem::path& pid_file) {
+  std::ifstream in{pid_file};
+  int pid = 0;
+  in >> pid;
+  return in ? pid : 0;
+}
+
+}  // namespace rq::base

@@ -1,0 +1,36 @@
+#pragma once
+// A lock on a file that one process holds at a time, with the holder's pid in a file beside it. The
+// lock ends with the process, however that ends; the pid file may stay behind.
+#include <filesystem>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace rq::base {
+
+class LockFile {
+ public:
+  // Makes both files where they are missing. Errors: exists when another process holds the lock
+  // (the caller says what that means), internal when a file cannot be made or written.
+  [[nodiscard]] static Result<LockFile> take(const std::filesystem::path& lock,
+                                             const std::filesystem::path& pid_file);
+  // Does a live process hold it?
+  [[nodiscard]] static bool is_held(const std::filesystem::path& lock);
+  // What a holder has written; 0 when there is no such file, or no number in it.
+  [[nodiscard]] static int pid_in(const std::filesystem::path& pid_file);
+
+  LockFile(LockFile&&) noexcept = default;
+  LockFile& operator=(LockFile&&) = delete;
+  LockFile(const LockFile&) = delete;
+  LockFile& operator=(const LockFile&) = delete;
+  // Removes the pid file, then lets go.
+  ~LockFile();
+
+ private:
+  LockFile(Fd file, std::filesystem::path pid_file);
+
+  Fd file_;
+  std::filesystem::path pid_file_;
+};
+
+}  // namespace rq::base

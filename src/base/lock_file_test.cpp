@@ -1,0 +1,119 @@
+#include "base/lock_file.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <fstream>
+#include <optional>
+
+namespace rq::base {
+namespace {
+
+namespace fs = std::filesystem;
+
+class LockFileTest : public testing::Test {
+ protected:
+  LockFileTest() {
+    char path[] = "/tmp/rq-lock-XXXXXX";
+    dir_ = ::mkdtemp(path);
+  }
+  ~LockFileTest() override { fs::remove_all(dir_); }
+
+  [[nodiscard]] fs::path lock() const { return dir_ / "x.lock"; }
+  [[nodiscard]] fs::path pid() const { return dir_ / "x.pid"; }
+
+  fs::path dir_;
+};
+
+TEST_F(LockFileTest, OneHoldsItAndTheNextIsToldWhoDoes) {
+  EXPECT_FALSE(LockFile::is_held(lock()));
+  const auto first = LockFile::take(lock(), pid());
+  ASSERT_TRUE(first) << first.error().message;
+  EXPECT_TRUE(LockFile::is_held(lock()));
+  EXPECT_EQ(LockFile::pid_in(pid()), ::getpid());
+  const auto second = LockFile::take(lock(), pid());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::exists);
+  EXPECT_NE(second.error().message.find(std::to_string(::getpid())), std::string::npos);
+  EXPECT_EQ(LockFile::pid_in(pid()), ::getpid()) << "the refused one must not touch the pid file";
+}
+
+TEST_F(LockFileTest, ItsEndFreesTheLockAndTakesThePidFileAway) {
+  { ASSERT_TRUE(LockFile::take(lock(), pid())); }
+  EXPECT_FALSE(LockFile::is_held(lock()));
+  EXPECT_FALSE(fs::exists(pid()));
+  EXPECT_TRUE(LockFile::take(lock(), pid()));
+}
+
+TEST_F(LockFileTest, OneThatIsMovedFromLeavesThePidFile) {
+  auto first = LockFile::take(lock(), pid());
+  ASSERT_TRUE(first);
+  {
+    const LockFile moved = *std::move(first);
+    { const auto emptied = std::move(first); }
+    EXPECT_TRUE(fs::exists(pid()));
+    EXPECT_TRUE(LockFile::is_held(lock()));
+  }
+  EXPECT_FALSE(LockFile::is_held(lock()));
+}
+
+TEST_F(LockFileTest, AKilledHolderHoldsItNoMore) {
+  std::array<int, 2> ready{};
+  ASSERT_EQ(::pipe(ready.data()), 0);
+  const Fd in(ready[0]);
+  Fd out(ready[1]);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto held = LockFile::take(lock(), pid());
+    static_cast<void>(::write(out.get(), held ? "y" : "n", 1));
+    ::pause();
+    ::_exit(0);
+  }
+  out.reset();
+  char said = 0;
+  ASSERT_EQ(::read(in.get(), &said, 1), 1);
+  EXPECT_EQ(said, 'y');
+  EXPECT_TRUE(LockFile::is_held(lock()));
+  EXPECT_EQ(LockFile::pid_in(pid()), child);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_FALSE(LockFile::is_held(lock()));
+  EXPECT_EQ(LockFile::pid_in(pid()), child) << "left behind, and overwritten by the next";
+  ASSERT_TRUE(LockFile::take(lock(), pid()));
+}
+
+TEST_F(LockFileTest, AFolderThatIsNotThereIsAnErrorThatNamesTheFile) {
+  const auto held = LockFile::take(dir_ / "no" / "x.lock", pid());
+  ASSERT_FALSE(held);
+  EXPECT_EQ(held.error().code, Code::internal);
+  EXPECT_NE(held.error().message.find("x.lock"), std::string::npos);
+}
+
+TEST_F(LockFileTest, APidFileWithoutANumberIsNoPid) {
+  EXPECT_EQ(LockFile::pid_in(pid()), 0);
+  std::ofstream{pid()} << "hello";
+  EXPECT_EQ(LockFile::pid_in(pid()), 0);
+}
+
+TEST(Fd, ClosesWhatItOwnsOnce) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  Fd in(ends[0]);
+  {
+    Fd out(ends[1]);
+    Fd moved = std::move(out);
+    EXPECT_TRUE(moved.is_open());
+    EXPECT_EQ(moved.get(), ends[1]);
+  }
+  char byte = 0;
+  EXPECT_EQ(::read(in.get(), &byte, 1), 0) << "the other end is closed";
+  const int raw = in.release();
+  EXPECT_FALSE(in.is_open());
+  EXPECT_EQ(::close(raw), 0);
+}
+
+}  // namespace
+}  // namespace rq::base

@@ -1,0 +1,134 @@
+// The blocking face, against a server on a thread of its own.
+#include "client/client.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/json.hpp>
+#include <thread>
+
+#include "client/fake_server_rig.h"
+
+namespace rq::client {
+namespace {
+
+using base::Code;
+
+class BlockingClient : public testing::Test {
+ protected:
+  BlockingClient() : server_(io_) {}
+  ~BlockingClient() override {
+    io_.stop();
+    if (thread_.joinable()) thread_.join();
+  }
+  // Answers each request with what `answer` says; empty: it closes the connection.
+  void serve(std::function<std::string(const FakeServer::Asked&)> answer) {
+    server_.on_request = [this, answer = std::move(answer)](const FakeServer::Asked& request) {
+      const std::string text = answer(request);
+      if (text.empty()) {
+        server_.drop(request.connection);
+      } else {
+        server_.say(request.connection, text);
+      }
+    };
+    server_.start();
+    client_.emplace(server_.address());
+    thread_ = std::thread([this] { io_.run(); });
+  }
+
+  boost::asio::io_context io_;
+  FakeServer server_;
+  std::optional<Client> client_;
+  std::thread thread_;
+};
+
+TEST_F(BlockingClient, SpeaksJsonBothWaysOnOneConnection) {
+  serve([](const FakeServer::Asked& request) {
+    return request.head.starts_with("GET") ? http_ok(R"({"n":1})") : http_ok(request.body);
+  });
+  for (int i = 0; i < 3; ++i) {
+    const auto got = client_->get("/v1/x");
+    ASSERT_TRUE(got) << got.error().message;
+    EXPECT_EQ(got->at("n").as_int64(), 1);
+    const auto echoed = client_->send("POST", "/v1/x", {{"a", i}});
+    ASSERT_TRUE(echoed);
+    EXPECT_EQ(echoed->at("a").as_int64(), i);
+  }
+  EXPECT_EQ(*client_->get_bytes("/v1/x"), R"({"n":1})");
+  EXPECT_TRUE(client_->remove("/v1/x")->as_object().empty());
+}
+
+TEST_F(BlockingClient, ARefusalIsTheErrorThatItTellsOf) {
+  serve([](const FakeServer::Asked&) {
+    return http_ok(R"({"error":{"code":"queue_full","message":"full","remedy":"wait"}})",
+                   "429 Too Many Requests");
+  });
+  const auto put = client_->send("POST", "/v1/x");
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().code, Code::queue_full);
+  EXPECT_EQ(put.error().remedy, "wait");
+  EXPECT_EQ(client_->get_bytes("/v1/x").error().code, Code::queue_full);
+  const auto followed =
+      client_->follow("/v1/events", [](std::string_view, std::string_view) { return true; });
+  EXPECT_EQ(followed.error().code, Code::queue_full);
+}
+
+TEST_F(BlockingClient, AServerThatGoesInTheMiddleOfAPostIsNotAskedTwice) {
+  int posts = 0;
+  serve([&posts](const FakeServer::Asked& request) -> std::string {
+    if (request.head.starts_with("GET")) return http_ok("{}");
+    ++posts;
+    return "";
+  });
+  ASSERT_TRUE(client_->get("/v1/x"));
+  const auto put = client_->send("POST", "/v1/x");
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().code, Code::unreachable);
+  EXPECT_NE(put.error().remedy.find("may or may not"), std::string::npos);
+  EXPECT_EQ(posts, 1);
+}
+
+TEST_F(BlockingClient, FollowsEventsUntilTheSinkHasEnoughOrTheServerEnds) {
+  serve([this](const FakeServer::Asked& request) {
+    server_.say_and_end(request.connection,
+                        "HTTP/1.1 200 OK\r\n\r\nevent: a\ndata: 1\n\nevent: b\ndata: 2\n\n");
+    return "\r\n";
+  });
+  std::string seen;
+  const auto enough =
+      client_->follow("/v1/events", [&seen](std::string_view event, std::string_view) {
+        seen += event;
+        return event != "a";
+      });
+  EXPECT_TRUE(enough) << enough.error().message;
+  EXPECT_EQ(seen, "a");
+  const auto ended =
+      client_->follow("/v1/events", [&seen](std::string_view event, std::string_view) {
+        seen += event;
+        return true;
+      });
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().code, Code::unreachable);
+  EXPECT_EQ(seen, "aab");
+}
+
+TEST(BlockingClientAlone, WithoutAServerItSaysWhereAndWhatToDo) {
+  Client client(server_of_dir("/nonexistent"));
+  for (int i = 0; i < 2; ++i) {
+    const auto got = client.get("/v1/x");
+    ASSERT_FALSE(got);
+    EXPECT_EQ(got.error().code, Code::unreachable);
+    EXPECT_NE(got.error().message.find("/nonexistent/run/rq.sock"), std::string::npos);
+    EXPECT_NE(got.error().remedy.find("rq server --dir /nonexistent"), std::string::npos);
+  }
+}
+
+TEST(Paths, NamesAreEncodedAndQueriesPutTogether) {
+  EXPECT_EQ(queue_path("a%2Fb", "/messages"), "/v1/queues/a%252Fb/messages");
+  EXPECT_EQ(url_encode("a b/ä"), "a%20b%2F%C3%A4");
+  EXPECT_EQ(Query().add("a", "1&2").add_if("b", "").add("c", "x").on("/p"), "/p?a=1%262&c=x");
+  EXPECT_EQ(Query().on("/p"), "/p");
+}
+
+}  // namespace
+}  // namespace rq::client

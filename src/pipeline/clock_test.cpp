@@ -1,0 +1,130 @@
+#include "pipeline/clock.h"
+
+#include <gtest/gtest.h>
+
+namespace rq::pipeline {
+namespace {
+
+using base::Millis;
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
+
+// A machine whose clocks stand still until the test moves them.
+struct Machine {
+  nanoseconds boot = hours{5};
+  nanoseconds wall = seconds{1'700'000'000};
+
+  [[nodiscard]] MachineClocks clocks() {
+    return {.since_boot = [this] { return boot; }, .wall = [this] { return wall; }};
+  }
+  void pass(nanoseconds time) {
+    boot += time;
+    wall += time;
+  }
+};
+
+class ClockTest : public ::testing::Test {
+ protected:
+  // Of the server, since the machine's first moment.
+  [[nodiscard]] static Millis since_start(base::Instant at) {
+    return at - base::from_ms(1'700'000'000'000);
+  }
+
+  Machine machine;
+  Clock clock{machine.clocks()};
+};
+
+TEST_F(ClockTest, StartsAtTheWallClock) {
+  EXPECT_EQ(since_start(clock.now()), Millis{0});
+  EXPECT_EQ(since_start(clock.read().now), Millis{0});
+}
+
+TEST_F(ClockTest, FollowsTimeThatPasses) {
+  machine.pass(milliseconds{70});
+  EXPECT_EQ(since_start(clock.read().now), Millis{70});
+  machine.pass(hours{20});
+  const Clock::Reading reading = clock.read();
+  EXPECT_EQ(since_start(reading.now), Millis{70} + hours{20});
+  EXPECT_FALSE(reading.step.has_value());
+  EXPECT_EQ(clock.now(), reading.now);
+}
+
+TEST_F(ClockTest, AStepIsToldOnceAndFollowedAtOnce) {
+  for (const Millis by : {Millis{hours{1}}, Millis{seconds{-90}}, kStepMin, -kStepMin}) {
+    machine.wall += by;
+    machine.pass(kLookEvery);
+    const base::Instant before = clock.now();
+    const Clock::Reading reading = clock.read();
+    ASSERT_TRUE(reading.step.has_value()) << by.count();
+    EXPECT_EQ(*reading.step, by);
+    EXPECT_EQ(reading.now - before, kLookEvery + by);
+    machine.pass(kLookEvery);
+    EXPECT_FALSE(clock.read().step.has_value()) << by.count();
+  }
+}
+
+TEST_F(ClockTest, ASmallDifferenceIsFollowedSlowlyAndIsNoStep) {
+  machine.wall += kStepMin - Millis{1};
+  const base::Instant start = clock.now();
+  Millis ahead{0};
+  for (int looks = 1; ahead < kStepMin - Millis{1}; ++looks) {
+    ASSERT_LT(looks, 1'000) << "the server's clock never reached the wall clock";
+    machine.pass(kLookEvery);
+    const Clock::Reading reading = clock.read();
+    ASSERT_FALSE(reading.step.has_value());
+    const Millis now_ahead = reading.now - start - looks * kLookEvery;
+    ASSERT_LE(now_ahead - ahead, kLookEvery / kSlewPart);
+    ASSERT_GT(now_ahead, ahead);
+    ahead = now_ahead;
+  }
+  EXPECT_EQ(ahead, kStepMin - Millis{1});
+}
+
+TEST_F(ClockTest, ASmallStepBackNeverMakesTimeRunBackwards) {
+  machine.wall -= kStepMin - Millis{1};
+  base::Instant last = clock.now();
+  for (int i = 0; i < 500; ++i) {
+    machine.pass(milliseconds{i % 3 == 0 ? 0 : 300});
+    const Clock::Reading reading = clock.read();
+    ASSERT_FALSE(reading.step.has_value());
+    ASSERT_GE(reading.now, last);
+    last = reading.now;
+  }
+  EXPECT_EQ(last, base::from_ms(machine.wall / milliseconds{1}));
+}
+
+TEST_F(ClockTest, AStepIsSeenAtTheNextLookAndNotBefore) {
+  machine.wall += hours{1};
+  machine.pass(kLookEvery - Millis{1});
+  EXPECT_FALSE(clock.read().step.has_value());
+  machine.pass(Millis{1});
+  EXPECT_TRUE(clock.read().step.has_value());
+}
+
+TEST_F(ClockTest, SleepOfTheMachineIsTimeThatPasses) {
+  machine.pass(hours{9});  // since_boot counts it
+  const Clock::Reading reading = clock.read();
+  EXPECT_FALSE(reading.step.has_value());
+  EXPECT_EQ(since_start(reading.now), hours{9});
+}
+
+TEST(ManualClock, MovesOnlyWhenItIsTold) {
+  Clock clock{Clock::Mode::manual, base::from_ms(1'000)};
+  EXPECT_EQ(clock.read().now, base::from_ms(1'000));
+  EXPECT_EQ(clock.advance(Millis{500}), base::from_ms(1'500));
+  const Clock::Reading reading = clock.read();
+  EXPECT_EQ(reading.now, base::from_ms(1'500));
+  EXPECT_FALSE(reading.step.has_value());
+}
+
+TEST(MachineClock, TellsTheTimeOfTheMachine) {
+  const Clock clock{Clock::Mode::wall};
+  const auto apart =
+      std::chrono::system_clock::now().time_since_epoch() - clock.now().time_since_epoch();
+  EXPECT_LT(std::chrono::abs(apart), std::chrono::minutes{5});
+}
+
+}  // namespace
+}  // namespace rq::pipeline

@@ -1,0 +1,102 @@
+#include "store/sqlite/identity.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+namespace rq::store::sqlite {
+
+using base::Code;
+using base::fail;
+using base::Result;
+
+namespace {
+
+base::Error cannot(std::string_view what, const std::filesystem::path& file) {
+  const Code code = errno == ENOSPC ? Code::disk_full : Code::internal;
+  return fail(code, fmt::format("cannot {} {}: {}", what, file.string(), ::strerror(errno)),
+              "see that the disk is well and that the folder belongs to rq");
+}
+
+}  // namespace
+
+Identity::Identity(std::filesystem::path file)
+    : file_(std::move(file)), beside_(file_.string() + ".identity") {}
+
+Result<void> Identity::check_file() const {
+  RQ_TRY_ASSIGN(written, read());
+  struct stat now {};
+  const bool has_content = ::stat(file_.c_str(), &now) == 0 && now.st_size > 0;
+  if (!written.any || has_content) return {};
+  return not_the_one("is gone or empty");
+}
+
+Result<void> Identity::check(std::int64_t identity, core::Boot boot) {
+  RQ_TRY_ASSIGN(written, read());
+  if (written.any && written.identity != identity) return not_the_one("is another one");
+  if (written.any && written.boot > boot) return not_the_one("is older than it was");
+  struct stat now {};
+  if (::stat(file_.c_str(), &now) != 0) return cannot("look at", file_);
+  device_ = now.st_dev;
+  inode_ = now.st_ino;
+  identity_ = identity;
+  return {};
+}
+
+Result<void> Identity::remember(core::Boot boot) const {
+  return write({.any = true, .identity = identity_, .boot = boot});
+}
+
+Result<void> Identity::check_still_there() const {
+  struct stat now {};
+  if (::stat(file_.c_str(), &now) == 0 && now.st_dev == device_ && now.st_ino == inode_) return {};
+  return fail(Code::unknown_outcome,
+              fmt::format("the store {} is not there any more: somebody has moved, replaced or "
+                          "deleted it under the running server",
+                          file_.string()),
+              "put it back and start the server again");
+}
+
+base::Error Identity::not_the_one(const char* what) const {
+  return fail(
+      Code::internal,
+      fmt::format("the store {} {} ({} remembers it)", file_.string(), what, beside_.string()),
+      fmt::format("restore it with its -wal file; or, if it is meant to be so (a backup, a "
+                  "new beginning), delete {}",
+                  beside_.string()));
+}
+
+Result<Identity::Written> Identity::read() const {
+  std::ifstream in{beside_};
+  if (!in) return Written{};
+  Written written{.any = true};
+  if (in >> written.identity >> written.boot) return written;
+  return fail(Code::internal, fmt::format("{} is damaged", beside_.string()),
+              "delete it, if the store beside it is the right one");
+}
+
+// Whole or not at all: beside it, synced, renamed.
+Result<void> Identity::write(const Written& written) const {
+  const std::string text = fmt::format("{} {}\n", written.identity, written.boot);
+  const std::string fresh = beside_.string() + ".new";
+  const int file = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (file < 0) return cannot("write", fresh);
+  const bool ok = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                  ::fdatasync(file) == 0;
+  const int why = errno;
+  ::close(file);
+  errno = why;
+  if (!ok || ::rename(fresh.c_str(), beside_.c_str()) != 0) return cannot("write", beside_);
+  const int folder = ::open(beside_.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return cannot("sync", beside_.parent_path());
+  const bool synced = ::fsync(folder) == 0;
+  ::close(folder);
+  return synced ? Result<void>{} : cannot("sync", beside_.parent_path());
+}
+
+}  // namespace rq::store::sqlite

@@ -1,0 +1,48 @@
+#pragma once
+// Who a store is. Its identity stands in table meta and in a small file beside it, with the boot
+// under which it was last opened: a database that was emptied, replaced or set back is noticed, and
+// not taken for a new store. The file's name is that of the database with `.identity`.
+// Thread: engine.
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+
+#include "base/result.h"
+#include "core/message.h"
+
+namespace rq::store::sqlite {
+
+class Identity {
+ public:
+  explicit Identity(std::filesystem::path file);
+
+  // Before the database is opened: refuses to make a new one where there was one.
+  [[nodiscard]] base::Result<void> check_file() const;
+  // It is open, and says that it is `identity` and that boots up to `boot` may have been taken.
+  // Refuses when the file beside it knows better.
+  [[nodiscard]] base::Result<void> check(std::int64_t identity, core::Boot boot);
+  // The boot under which it is open now: the file beside it is written anew.
+  [[nodiscard]] base::Result<void> remember(core::Boot boot) const;
+  // Whether the database is still where it was. A fault when it is not: what is committed then
+  // would be in no file.
+  [[nodiscard]] base::Result<void> check_still_there() const;
+
+ private:
+  struct Written {
+    bool any = false;
+    std::int64_t identity = 0;
+    core::Boot boot = 0;
+  };
+  [[nodiscard]] base::Result<Written> read() const;
+  [[nodiscard]] base::Result<void> write(const Written& written) const;
+  [[nodiscard]] base::Error not_the_one(const char* what) const;
+
+  std::filesystem::path file_;
+  std::filesystem::path beside_;
+  std::int64_t identity_ = 0;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+}  // namespace rq::store::sqlite

@@ -1,0 +1,85 @@
+// faults.md D14: a store that is gone, emptied, replaced or set back is not taken for a new one.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "store/sqlite/sqlite_rig.h"
+
+namespace rq::store::sqlite::test {
+namespace {
+
+class IdentityTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto store = open_store(file);
+    ASSERT_TRUE(store) << store.error().message;
+  }
+  void expect_refused(const char* word) {
+    const auto refused = open_store(file);
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find(word), std::string::npos) << refused.error().message;
+    EXPECT_NE(refused.error().remedy.find(".identity"), std::string::npos);
+  }
+
+  TempDir dir;
+  fs::path file = dir.path() / "rq.db";
+  fs::path beside = dir.path() / "rq.db.identity";
+};
+
+TEST_F(IdentityTest, TheSameStoreOpensAgainAlsoAfterACrash) {
+  EXPECT_TRUE(open_store(file));
+  TempDir after;
+  {
+    auto store = open_store(file);
+    ASSERT_TRUE(store);
+    copy_as_after_a_crash(file, after.path() / "rq.db");
+    fs::copy_file(beside, after.path() / "rq.db.identity");
+  }
+  EXPECT_TRUE(open_store(after.path() / "rq.db"));
+}
+
+TEST_F(IdentityTest, OneThatIsGoneIsNotMadeAnew) {
+  fs::remove(file);
+  expect_refused("gone or empty");
+  EXPECT_FALSE(fs::exists(file)) << "nothing has been changed";
+  fs::remove(beside);
+  EXPECT_TRUE(open_store(file)) << "the remedy works";
+}
+
+TEST_F(IdentityTest, OneThatWasEmptiedIsRefused) {
+  fs::resize_file(file, 0);
+  expect_refused("gone or empty");
+}
+
+TEST_F(IdentityTest, OneThatWasReplacedIsRefused) {
+  const fs::path other = dir.path() / "other.db";
+  ASSERT_TRUE(open_store(other));
+  fs::rename(other, file);
+  expect_refused("another one");
+}
+
+TEST_F(IdentityTest, OneWithoutItsLogIsRefused) {
+  const fs::path whole = dir.path() / "whole.db";
+  {
+    auto store = open_store(file);  // its boot is in the log
+    ASSERT_TRUE(store);
+    copy_as_after_a_crash(file, whole);
+  }
+  fs::rename(whole, file);
+  ASSERT_TRUE(fs::remove(whole.string() + "-wal"));
+  expect_refused("older than it was");
+}
+
+TEST_F(IdentityTest, OneThatVanishesUnderTheServerFailsTheBatch) {
+  SqliteRig rig;
+  rig.define("q");
+  fs::remove_all(rig.file().parent_path());
+  const auto put = rig.submit(Rig::put_of("q"));
+  EXPECT_EQ(rig.try_run().what, Committed::What::unknown);
+  const Error error = rig.reply<Error>(put);
+  EXPECT_NE(error.message.find("not there any more"), std::string::npos) << error.message;
+  EXPECT_FALSE(rig.engine().open()) << "and there is no going on";
+}
+
+}  // namespace
+}  // namespace rq::store::sqlite::test

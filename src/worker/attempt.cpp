@@ -1,0 +1,334 @@
+#include "worker/attempt.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <time.h>
+
+#include <boost/json.hpp>
+#include <cerrno>
+#include <utility>
+
+#include "base/limits.h"
+#include "worker/verdict.h"
+
+namespace rq::worker {
+namespace {
+
+using base::Code;
+using base::Millis;
+using base::Result;
+using client::Reply;
+
+constexpr Millis kDiskDelay{5'000};  // before a message whose folder cannot be made is tried again
+constexpr Millis kMachineDelay{1'000};  // the same, for a machine out of processes or memory
+// Duplicates of one script that wait; more are read when these are done.
+constexpr std::size_t kDupsWaitingMax = 64;
+
+// The line for the script that asked for a duplicate.
+std::string answer_to_dup(const Result<Reply>& reply, std::string_view base_url,
+                          std::string_view dest) {
+  const Result<boost::json::value> value = reply ? client::json_of(*reply) : reply.error();
+  if (!value) {
+    const base::Error& error = value.error();
+    return error.code == Code::not_found || error.code == Code::bad_name
+               ? wire::pipe_fail(fmt::format("couldn't connect to queue - {}", dest))
+               : wire::pipe_fail(fmt::format("dup failed - {}", error.message));
+  }
+  const boost::json::value* id =
+      value->is_object() ? value->get_object().if_contains("id") : nullptr;
+  return id != nullptr && id->is_string()
+             ? wire::pipe_ok(full_id(base_url, dest, id->get_string().c_str()))
+             : wire::pipe_fail("dup failed - the server's answer has no id");
+}
+
+}  // namespace
+
+// --- The workshop ---
+
+std::string Workshop::next_cookie() { return fmt::format("{}{}", record.mark(), ++serial_); }
+
+std::string Workshop::header(std::string_view script_path) {
+  const std::time_t now = ::time(nullptr);
+  if (now != header_second_ || header_time_.empty()) {
+    header_second_ = now;
+    tm local{};
+    ::localtime_r(&now, &local);
+    char text[64];
+    header_time_.assign(text, ::strftime(text, sizeof text, " - %Y-%m-%d %H:%M:%S %z", &local));
+  }
+  return fmt::format("{} - RQ START - {}\n", header_time_, script_path);
+}
+
+// --- On its way to its script ---
+
+Attempt::Attempt(Workshop& shop, StationPtr station, LeasedMessage message)
+    : shop_(shop), station_(std::move(station)), message_(std::move(message)) {
+  shop_.reporter.track(message_.token, message_.lease);
+}
+
+void Attempt::wait_for_slot() {
+  record_slot_ = shop_.record.add({}, message_.token);
+  // Now, while the slots are busy; should it fail, launch() says so.
+  static_cast<void>(prepare_folder(shop_.dir, message_.folder, station_->credentials()));
+}
+
+void Attempt::take_slot() {
+  has_slot_ = true;
+  station_->take_slot();
+  shop_.record.remove(std::exchange(record_slot_, -1));
+}
+
+void Attempt::launch() {
+  const Result<const Script*> script = station_->script().look();
+  if (!script) {
+    shop_.host.on_script_error(station_, script.error().message);
+    give_back({}, Millis{0});
+    return;
+  }
+  Result<MessageFolder> folder =
+      prepare_folder(shop_.dir, message_.folder, station_->credentials());
+  if (!folder) {
+    spdlog::error("message {}: {}", message_.id, folder.error().message);
+    give_back(folder.error().message, kDiskDelay);
+    return;
+  }
+  script_path_ = (*script)->real_path;
+  script_sha256_ = (*script)->sha256;
+  Supervisor::Started started;
+  if (const auto failure =
+          shop_.supervisor.start(launch_of(**script, *std::move(folder)), started)) {
+    not_started(*failure);
+    return;
+  }
+  child_ = started.child;
+  record_slot_ = shop_.record.add(started.process, message_.token);
+  shop_.host.on_started(shared_from_this());
+}
+
+Launch Attempt::launch_of(const Script& script, MessageFolder folder) {
+  const core::QueueSettings& settings = station_->settings();
+  Launch launch;
+  launch.program = script.program;
+  launch.argv = script.argv;
+  launch.cookie = shop_.next_cookie();
+  launch.environment = message_environment(station_->environment(), shop_.worker,
+                                           {.script = settings.script,
+                                            .real_script = script.real_path,
+                                            .job_dir = folder.job,
+                                            .cookie = launch.cookie},
+                                           message_);
+  launch.cwd = std::move(folder.job);
+  launch.log_path = std::move(folder.log);
+  launch.header = shop_.header(script.real_path);
+  launch.payload = std::move(message_.payload);
+  launch.nice = settings.nice;
+  launch.limits = {.cpu_seconds = settings.limits.cpu_seconds,
+                   .open_files = settings.limits.open_files,
+                   .file_bytes = settings.limits.file_bytes,
+                   .processes = settings.limits.processes};
+  launch.memory_bytes = settings.limits.memory_bytes;
+  launch.credentials = station_->credentials();
+  launch.timeout = message_.timeout.count() >= 0 ? message_.timeout : settings.timeout;
+  launch.grace = settings.grace;
+  return launch;
+}
+
+void Attempt::not_started(const SpawnFailure& failure) {
+  using Step = SpawnFailure::Step;
+  const std::string why = base::text_of_errno(failure.error);
+  switch (failure.step) {
+    case Step::exec:
+      if (failure.error == E2BIG) {
+        // The message's own fault, and the same each time.
+        end_with(
+            {.token = message_.token,
+             .outcome = "err",
+             .reason =
+                 "the parameters and tags of the message are more than an environment may hold",
+             .post_mortem = {}});
+        return;
+      }
+      if (failure.error == ENOMEM || failure.error == EAGAIN || failure.error == ETXTBSY ||
+          failure.error == EMFILE || failure.error == ENFILE) {
+        break;
+      }
+      blame_script(
+          fmt::format("script '{}' cannot be executed: {}; see to the file and to the interpreter "
+                      "that it names",
+                      script_path_, why));
+      return;
+    case Step::user:
+      blame_script(
+          fmt::format("user '{}': {}; run the worker as root, or change 'user' of the queue",
+                      station_->settings().user, why));
+      return;
+    case Step::limits:
+      blame_script(fmt::format(
+          "the limits of the queue cannot be set: {}; a limit may not be above the worker's own",
+          why));
+      return;
+    case Step::folder:
+      spdlog::error("message {}: its folder is no place to run in: {}", message_.id, why);
+      give_back(fmt::format("no folder to run in: {}", why), kDiskDelay);
+      return;
+    case Step::clone:
+    case Step::descriptors:
+      break;
+  }
+  spdlog::error("message {} cannot be started now: {}", message_.id, why);
+  station_->hold_until(std::chrono::steady_clock::now() + kMachineDelay);
+  give_back(fmt::format("no process to be had: {}", why), kMachineDelay);
+}
+
+void Attempt::blame_script(std::string error) {
+  station_->script().blame(error);
+  shop_.host.on_script_error(station_, std::move(error));
+  give_back({}, Millis{0});
+}
+
+void Attempt::give_back(std::string reason, Millis delay) {
+  end_with({.token = message_.token,
+            .outcome = "release",
+            .reason = std::move(reason),
+            .post_mortem = {},
+            .delay_ms = delay.count()});
+}
+
+// Without a script: there is nothing to wait for.
+void Attempt::end_with(Finish finish) {
+  ending_ = std::move(finish);
+  gone_ = true;
+  settle();
+}
+
+// --- From outside ---
+
+void Attempt::stop() {
+  if (child_ != 0) {
+    shop_.supervisor.stop(child_);
+  } else if (!ending_ && !lost_) {
+    end_with({.token = message_.token,
+              .outcome = "stopped",
+              .reason = "stopped before it began",
+              .post_mortem = {}});
+  }
+}
+
+void Attempt::hand_back() {
+  handing_back_ = true;
+  stop();
+}
+
+void Attempt::lose(Ending how) {
+  lost_ = true;
+  shop_.reporter.forget(message_.token);
+  if (child_ == 0) {
+    gone_ = true;
+  } else if (!gone_) {
+    spdlog::warn("message {}: its lease is lost, the script is {}", message_.id,
+                 how == Ending::killed ? "killed" : "stopped");
+    if (how == Ending::killed) {
+      shop_.supervisor.abandon(child_);
+    } else {
+      shop_.supervisor.stop(child_);
+    }
+  }
+  settle();
+}
+
+// --- From its script ---
+
+void Attempt::on_line(const wire::PipeLine& line) {
+  if (lost_) return;
+  switch (line.word) {
+    case wire::PipeWord::dup:
+      dups_.push_back(line);
+      if (dups_.size() >= kDupsWaitingMax) shop_.supervisor.set_reading(child_, false);
+      next_dup();
+      [[fallthrough]];
+    case wire::PipeWord::run:
+    case wire::PipeWord::other:
+      shop_.reporter.progress(message_.token,
+                              clean_text(line.text, base::kTextBytesMax, Keep::start));
+      return;
+    case wire::PipeWord::done:
+    case wire::PipeWord::relayed:
+    case wire::PipeWord::resend:
+    case wire::PipeWord::err:
+      return;  // told with the end, which is near
+  }
+}
+
+void Attempt::next_dup() {
+  while (!dup_under_way_ && !dups_.empty()) {
+    const wire::PipeLine& line = dups_.front();
+    std::string refusal;
+    if (line.dest.empty()) {
+      refusal = "dup failed - write it as: dup SECONDS-X-QUEUE";
+    } else if (line.dest.starts_with("http")) {
+      refusal = fmt::format("relaying is not configured - {} is on another machine", line.dest);
+    }
+    if (refusal.empty()) {
+      dup_under_way_ = true;
+      shop_.reporter.duplicate(
+          message_.token, line.dest, line.delay_s,
+          [self = shared_from_this()](const Result<Reply>& reply) { self->dup_answered(reply); });
+      return;
+    }
+    shop_.supervisor.reply(child_, wire::pipe_fail(refusal));
+    dups_.pop_front();
+  }
+}
+
+void Attempt::dup_answered(const Result<Reply>& reply) {
+  const std::string line = answer_to_dup(reply, shop_.worker.base_url, dups_.front().dest);
+  dups_.pop_front();
+  dup_under_way_ = false;
+  shop_.supervisor.reply(child_, line);
+  shop_.supervisor.set_reading(child_, true);
+  next_dup();
+  settle();
+}
+
+// --- The end ---
+
+void Attempt::on_ended(Ended&& ended) {
+  gone_ = !ended.leftovers;
+  Verdict verdict = verdict_of(ended);
+  if (handing_back_ && verdict.outcome == "stopped") {
+    verdict.outcome = "release";
+    verdict.reason = "the worker was stopped";
+  }
+  station_->note_end(verdict.outcome, ended.wall, std::chrono::steady_clock::now());
+  ending_ =
+      Finish{.token = message_.token,
+             .outcome = verdict.outcome,
+             .reason = std::move(verdict.reason),
+             .post_mortem = post_mortem_of(ended, {.path = script_path_, .sha256 = script_sha256_}),
+             .delay_ms = verdict.delay_s * 1000};
+  settle();
+}
+
+void Attempt::on_gone() {
+  gone_ = true;
+  settle();
+}
+
+// Tells the end and frees the slot, when nothing stands in the way any more.
+void Attempt::settle() {
+  if (settled_) return;
+  if (lost_) {
+    if (!gone_) return;
+  } else {
+    if (!ending_ || !dups_.empty()) return;
+    // What might run again must not meet what is left of this run in its folder.
+    if (!gone_ && may_run_again(ending_->outcome)) return;
+    shop_.reporter.finish(*std::move(ending_));
+  }
+  settled_ = true;
+  shop_.record.remove(std::exchange(record_slot_, -1));
+  if (has_slot_) station_->free_slot();
+  shop_.host.on_settled(shared_from_this());
+}
+
+}  // namespace rq::worker

@@ -1,0 +1,133 @@
+#pragma once
+// One lease, with its script, from start to report. Whatever is addressed to an attempt goes by its
+// token: the same message may come again, with another token, while this one is not over yet.
+//
+// Thread: the loop's.
+// Invariant: an attempt settles once. By then its end has been told, or the lease was lost and
+// there is nothing to tell; and its slot is free.
+#include <cstdint>
+#include <ctime>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "worker/folder.h"
+#include "worker/messages.h"
+#include "worker/reporter.h"
+#include "worker/running_record.h"
+#include "worker/station.h"
+#include "worker/supervisor.h"
+
+namespace rq::worker {
+
+class Attempt;
+using AttemptPtr = std::shared_ptr<Attempt>;
+
+// Whom attempts tell.
+class AttemptHost {
+ public:
+  virtual ~AttemptHost() = default;
+  // Its script runs.
+  virtual void on_started(const AttemptPtr& attempt) = 0;
+  virtual void on_settled(const AttemptPtr& attempt) = 0;
+  // The script of a station cannot be run: no message is spent on that.
+  virtual void on_script_error(const StationPtr& station, std::string error) = 0;
+};
+
+// What attempts have in common.
+class Workshop {
+ public:
+  Workshop(std::string dir_of_messages, WorkerFacts facts, RunningRecord& running,
+           Supervisor& children, Reporter& to_server, AttemptHost& whom_to_tell)
+      : dir(std::move(dir_of_messages)),
+        worker(std::move(facts)),
+        record(running),
+        supervisor(children),
+        reporter(to_server),
+        host(whom_to_tell) {}
+  Workshop(const Workshop&) = delete;
+  Workshop& operator=(const Workshop&) = delete;
+
+  // A mark for the environment of one script: the only one of its kind.
+  [[nodiscard]] std::string next_cookie();
+  // " - 2026-11-21 08:30:00 +0000 - RQ START - PATH\n"
+  [[nodiscard]] std::string header(std::string_view script_path);
+
+  const std::string dir;  // absolute
+  WorkerFacts worker;
+  RunningRecord& record;
+  Supervisor& supervisor;
+  Reporter& reporter;
+  AttemptHost& host;
+
+ private:
+  std::uint64_t serial_ = 0;
+  std::time_t header_second_ = 0;
+  std::string header_time_;
+};
+
+class Attempt : public std::enable_shared_from_this<Attempt> {
+ public:
+  Attempt(Workshop& shop, StationPtr station, LeasedMessage message);
+
+  [[nodiscard]] const std::string& token() const { return message_.token; }
+  [[nodiscard]] std::int64_t seq() const { return message_.seq; }
+  [[nodiscard]] const StationPtr& station() const { return station_; }
+  [[nodiscard]] ChildId child() const { return child_; }  // 0: not started
+  [[nodiscard]] bool has_slot() const { return has_slot_; }
+  [[nodiscard]] bool settled() const { return settled_; }
+  [[nodiscard]] bool lost() const { return lost_; }
+
+  // --- On its way to its script ---
+  // It waits for a slot; its folder is made meanwhile.
+  void wait_for_slot();
+  void take_slot();
+  // Starts the script. REQUIRES: it has a slot, and nobody works in the folder of its message.
+  void launch();
+  // Not begun, or not to be: the message goes back as it was.
+  void give_back(std::string reason, base::Millis delay);
+
+  // --- From outside ---
+  // Somebody wants it ended.
+  void stop();
+  // The worker ends: a script that is stopped for that gives its message back.
+  void hand_back();
+  // The lease is not ours any more, so nothing will be said of it. The script is killed, or hears
+  // TERM first where nobody else has the message yet.
+  enum class Ending : std::uint8_t { killed, told };
+  void lose(Ending how);
+
+  // --- From its script ---
+  void on_line(const wire::PipeLine& line);
+  void on_ended(Ended&& ended);
+  void on_gone();
+
+ private:
+  [[nodiscard]] Launch launch_of(const Script& script, MessageFolder folder);
+  void not_started(const SpawnFailure& failure);
+  // The message goes back, and the queue says why its script cannot be run.
+  void blame_script(std::string error);
+  void next_dup();
+  void dup_answered(const base::Result<client::Reply>& reply);
+  void end_with(Finish finish);
+  void settle();
+
+  Workshop& shop_;
+  const StationPtr station_;
+  LeasedMessage message_;
+  bool has_slot_ = false;
+  ChildId child_ = 0;
+  int record_slot_ = -1;
+  std::string script_path_, script_sha256_;
+  std::deque<wire::PipeLine> dups_;  // the first is under way
+  bool dup_under_way_ = false;
+  bool lost_ = false;
+  bool handing_back_ = false;
+  bool gone_ = false;  // nothing of its tree is left
+  bool settled_ = false;
+  std::optional<Finish> ending_;
+};
+
+}  // namespace rq::worker

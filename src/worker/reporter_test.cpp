@@ -1,0 +1,296 @@
+// The reporter against a server that the test plays itself.
+#include "worker/reporter.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <set>
+
+#include "client/fake_server_rig.h"
+
+namespace rq::worker {
+namespace {
+
+namespace json = boost::json;
+using client::FakeServer;
+using client::http_ok;
+
+class ReporterTest : public testing::Test {
+ protected:
+  ReporterTest() : server_(io_), client_(io_, server_.address()) {
+    server_.start();
+    reporter_.emplace(
+        io_, client_,
+        Reporter::Listener{
+            .on_stop = [this](const std::string& token) { heard_.push_back("stop " + token); },
+            .on_lost =
+                [this](const std::string& token, Reporter::Lost how) {
+                  heard_.push_back((how == Reporter::Lost::taken ? "taken " : "late ") + token);
+                },
+            .on_idle = [this] { heard_.emplace_back("idle"); },
+            .on_turn_end =
+                [this] {
+                  if (on_turn_end_) on_turn_end_();
+                }});
+  }
+  void until(const std::function<bool()>& done) {
+    ASSERT_TRUE(client::run_until(io_, done)) << "it does not happen";
+  }
+  // The next request, when it has come.
+  FakeServer::Asked asked() {
+    until([this] { return !server_.asked.empty(); });
+    if (server_.asked.empty()) return {};
+    FakeServer::Asked first = std::move(server_.asked.front());
+    server_.asked.pop_front();
+    return first;
+  }
+  static std::vector<std::string> tokens_of(const FakeServer::Asked& request) {
+    std::vector<std::string> tokens;
+    const json::value body = json::parse(request.body);
+    for (const json::value& item : body.at("items").as_array()) {
+      tokens.emplace_back(item.at("token").as_string());
+    }
+    return tokens;
+  }
+  void answer(const FakeServer::Asked& request, const std::string& items) {
+    server_.say(request.connection, http_ok("{\"items\":[" + items + "]}"));
+  }
+  void finish(const std::string& token, std::string_view outcome = "done") {
+    reporter_->finish({.token = token,
+                       .outcome = outcome,
+                       .reason = "why \"so\"",
+                       .post_mortem = R"({"exit_code":0})",
+                       .delay_ms = 1500});
+  }
+  void hear(std::size_t count) {
+    until([this, count] { return heard_.size() >= count; });
+  }
+
+  boost::asio::io_context io_;
+  FakeServer server_;
+  client::HttpClient client_;
+  std::optional<Reporter> reporter_;
+  std::vector<std::string> heard_;
+  std::function<void()> on_turn_end_;
+};
+
+constexpr const char* kDone = R"({"state":"done"})";
+constexpr const char* kLost = R"({"error":{"code":"lease_lost","message":"gone"}})";
+constexpr const char* kBusy = R"({"error":{"code":"busy","message":"later"}})";
+
+TEST_F(ReporterTest, TheEndsOfATurnGoInOneRequest) {
+  finish("1.1.1");
+  finish("2.1.1", "resend");
+  EXPECT_FALSE(reporter_->idle());
+  const auto request = asked();
+  EXPECT_EQ(request.what(), "POST /v1/finish");
+  const json::array items = json::parse(request.body).at("items").as_array();
+  ASSERT_EQ(items.size(), 2U);
+  for (const json::value& item : items) {
+    const bool first = item.at("token") == "1.1.1";
+    EXPECT_EQ(item.at("outcome").as_string(), first ? "done" : "resend");
+    EXPECT_EQ(item.at("reason").as_string(), "why \"so\"");
+    EXPECT_EQ(item.at("delay_s").as_double(), 1.5);
+    EXPECT_EQ(item.at("post_mortem").at("exit_code").as_int64(), 0);
+  }
+  answer(request, std::string(kDone) + "," + kDone);
+  hear(1);
+  EXPECT_EQ(heard_, (std::vector<std::string>{"idle"}));
+  EXPECT_TRUE(reporter_->idle());
+}
+
+TEST_F(ReporterTest, ARequestForMessagesTakesTheEndsAlongInOnePiece) {
+  bool reserved = false;
+  on_turn_end_ = [&] {
+    on_turn_end_ = nullptr;
+    reporter_->reserve(R"({"limit":1})", base::Millis{60'000},
+                       [&](const base::Result<client::Reply>& reply) {
+                         EXPECT_TRUE(reply);
+                         reserved = true;
+                       });
+  };
+  finish("1.1.1");
+  const auto first = asked();
+  const auto second = asked();
+  EXPECT_EQ(first.what(), "POST /v1/finish");
+  EXPECT_EQ(second.what(), "POST /v1/reserve");
+  EXPECT_EQ(second.body, R"({"limit":1})");
+  EXPECT_EQ(first.connection, second.connection);
+  answer(first, kDone);
+  server_.say(second.connection, http_ok(R"({"messages":[]})"));
+  until([&reserved] { return reserved; });
+  EXPECT_TRUE(reporter_->idle());
+}
+
+TEST_F(ReporterTest, AnEndIsToldUntilTheServerHasAnswered) {
+  finish("1.1.1");
+  finish("2.1.1");
+  server_.drop(asked().connection);
+  const auto again = asked();
+  EXPECT_EQ(again.what(), "POST /v1/finish");
+  const auto tokens = tokens_of(again);
+  EXPECT_EQ(std::set<std::string>(tokens.begin(), tokens.end()),
+            (std::set<std::string>{"1.1.1", "2.1.1"}));
+  // One is done, the other is to come again.
+  answer(again, tokens[0] == "1.1.1" ? std::string(kDone) + "," + kBusy
+                                     : std::string(kBusy) + "," + kDone);
+  const auto third = asked();
+  EXPECT_EQ(tokens_of(third), (std::vector<std::string>{"2.1.1"}));
+  EXPECT_TRUE(heard_.empty());
+  answer(third, kDone);
+  hear(1);
+  EXPECT_EQ(heard_.front(), "idle");
+}
+
+TEST_F(ReporterTest, AnEndSurvivesAServerThatIsAway) {
+  server_.stop();
+  finish("1.1.1");
+  bool tried = false;
+  client::Request other = client::post_json(
+      "/", "{}", [&tried](const base::Result<client::Reply>& reply) { tried = !reply; });
+  on_turn_end_ = [&] {
+    on_turn_end_ = nullptr;
+    client_.send(std::move(other));
+  };
+  until([&tried] { return tried; });
+  EXPECT_FALSE(reporter_->idle());
+  server_.start();
+  const auto request = asked();
+  EXPECT_EQ(tokens_of(request), (std::vector<std::string>{"1.1.1"}));
+  answer(request, kDone);
+  hear(1);
+}
+
+TEST_F(ReporterTest, ARefusedEndIsDropped) {
+  finish("1.1.1");
+  answer(asked(), kLost);
+  hear(1);
+  EXPECT_EQ(heard_, (std::vector<std::string>{"idle"}));
+  EXPECT_TRUE(reporter_->idle());
+}
+
+TEST_F(ReporterTest, WhenOneEndSpoilsTheRequestEachGoesAlone) {
+  finish("1.1.1");
+  finish("2.1.1");
+  const auto both = asked();
+  server_.say(both.connection,
+              http_ok(R"({"error":{"code":"bad_request","message":"no"}})", "400 Bad Request"));
+  std::set<std::string> alone;
+  for (int i = 0; i < 2; ++i) {
+    const auto one = asked();
+    ASSERT_EQ(tokens_of(one).size(), 1U);
+    alone.insert(tokens_of(one).front());
+    answer(one, kDone);
+  }
+  EXPECT_EQ(alone.size(), 2U);
+  hear(1);
+}
+
+TEST_F(ReporterTest, LeasesAreKeptAliveBeforeTheyEnd) {
+  reporter_->track("1.1.1", base::Millis{30});
+  const auto first = asked();
+  EXPECT_EQ(first.what(), "POST /v1/heartbeat");
+  EXPECT_EQ(tokens_of(first), (std::vector<std::string>{"1.1.1"}));
+  answer(first, R"({"until":"2026-11-21T00:21:54.865Z","stop":"none"})");
+  const auto second = asked();
+  EXPECT_EQ(tokens_of(second), (std::vector<std::string>{"1.1.1"}));
+  EXPECT_TRUE(heard_.empty());
+}
+
+TEST_F(ReporterTest, AnswersToHeartbeatsReachTheirAttempts) {
+  for (const char* token : {"1.1.1", "2.1.1", "3.1.1", "4.1.1"}) {
+    reporter_->track(token, base::Millis{60'000});
+  }
+  bool then = false;
+  reporter_->beat_all([&then] { then = true; });
+  const auto request = asked();
+  std::string items;
+  for (const std::string& token : tokens_of(request)) {
+    if (!items.empty()) items += ',';
+    items += token == "1.1.1"   ? R"({"stop":"none"})"
+             : token == "2.1.1" ? R"({"stop":"cancel"})"
+             : token == "3.1.1" ? kLost
+                                : kBusy;
+  }
+  answer(request, items);
+  until([&then] { return then; });
+  EXPECT_EQ(std::set<std::string>(heard_.begin(), heard_.end()),
+            (std::set<std::string>{"stop 2.1.1", "late 3.1.1"}));
+  // The lost one is not kept alive any more.
+  reporter_->beat_all([] {});
+  const auto next = tokens_of(asked());
+  EXPECT_EQ(std::set<std::string>(next.begin(), next.end()),
+            (std::set<std::string>{"1.1.1", "2.1.1", "4.1.1"}));
+}
+
+TEST_F(ReporterTest, ACheckAsksForTheseTokensOnly) {
+  for (const char* token : {"1.1.1", "1.2.1", "3.1.1"}) {
+    reporter_->track(token, base::Millis{60'000});
+  }
+  reporter_->check({"1.1.1", "1.2.1", "9.9.9"});
+  const auto request = asked();
+  EXPECT_EQ(tokens_of(request), (std::vector<std::string>{"1.1.1", "1.2.1"}));
+  answer(request, std::string(kLost) + R"(,{"stop":"none"})");
+  hear(1);
+  EXPECT_EQ(heard_, (std::vector<std::string>{"taken 1.1.1"}));
+}
+
+TEST_F(ReporterTest, AHeartbeatThatCrossesAnEndDoesNotLoseIt) {
+  reporter_->track("1.1.1", base::Millis{60'000});
+  reporter_->beat_all([] {});
+  const auto beat = asked();
+  finish("1.1.1");
+  const auto end = asked();
+  answer(end, kBusy);
+  answer(beat, kLost);
+  const auto again = asked();
+  EXPECT_EQ(again.what(), "POST /v1/finish");
+  EXPECT_TRUE(heard_.empty());
+  answer(again, kDone);
+  hear(1);
+  EXPECT_EQ(heard_.front(), "idle");
+}
+
+TEST_F(ReporterTest, TheLatestProgressIsToldAndNoneAfterTheEnd) {
+  for (const char* token : {"1.1.1", "2.1.1", "3.1.1"}) {
+    reporter_->track(token, base::Millis{60'000});
+  }
+  reporter_->progress("1.1.1", "first");
+  reporter_->progress("1.1.1", "second");
+  reporter_->progress("2.1.1", "ends");
+  reporter_->progress("9.9.9", "unknown");
+  finish("2.1.1");
+  std::string progress;
+  for (int i = 0; i < 2; ++i) {
+    const auto request = asked();
+    if (request.what() == "POST /v1/progress") {
+      progress = request.body;
+      server_.say(request.connection, http_ok("{}"));
+    } else {
+      answer(request, kDone);
+    }
+  }
+  EXPECT_EQ(progress, R"({"items":[{"token":"1.1.1","progress":"second"}]})");
+  reporter_->progress("3.1.1", "later");
+  EXPECT_EQ(asked().body, R"({"items":[{"token":"3.1.1","progress":"later"}]})");
+}
+
+TEST_F(ReporterTest, ADuplicateIsNeverAskedForTwice) {
+  std::vector<bool> got;
+  const auto note = [&got](const base::Result<client::Reply>& reply) {
+    got.push_back(reply.has_value());
+  };
+  reporter_->duplicate("1.1.1", "other", 5, note);
+  const auto first = asked();
+  EXPECT_EQ(first.body, R"({"token":"1.1.1","queue":"other","delay_s":5})");
+  server_.say(first.connection, http_ok(R"({"id":"x"})"));
+  until([&got] { return got.size() == 1; });
+  reporter_->duplicate("1.1.1", "other", 5, note);
+  server_.drop(asked().connection);  // a kept connection: others would be sent again
+  until([&got] { return got.size() == 2; });
+  EXPECT_EQ(got, (std::vector<bool>{true, false}));
+  EXPECT_TRUE(server_.asked.empty());
+}
+
+}  // namespace
+}  // namespace rq::worker

@@ -1,0 +1,145 @@
+#include "worker/station.h"
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <pwd.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "client/limits.h"
+
+namespace rq::worker {
+namespace {
+
+using base::Code;
+using base::fail;
+using base::Millis;
+using base::Result;
+
+constexpr std::size_t kUserBufferBytes = 64 * base::kKiB;
+constexpr std::int64_t kAheadMax = 64;  // messages leased ahead of their slots
+// So many quick failures in a row, and starts back off.
+constexpr int kStormFailures = 5;
+constexpr Millis kStormQuick{300};  // a failure is quick below this
+constexpr Millis kStormDelayMin{100};
+constexpr Millis kStormDelayMax{10'000};
+constexpr int kStormDoublingsMax = 20;
+
+// The user's other groups.
+std::vector<gid_t> groups_of(const passwd& user) {
+  int count = 64;
+  std::vector<gid_t> groups(static_cast<std::size_t>(count));
+  while (::getgrouplist(user.pw_name, user.pw_gid, groups.data(), &count) < 0) {
+    groups.resize(static_cast<std::size_t>(count));
+  }
+  groups.resize(static_cast<std::size_t>(count));
+  return groups;
+}
+
+}  // namespace
+
+Station::Station(boost::asio::io_context& io, const std::string& dir, QueueView view)
+    : fill_timer(io),
+      ahead_timer(io),
+      view_(std::move(view)),
+      script_(dir, settings().script, settings().exec_prefix) {}
+
+bool Station::update(const std::string& dir, QueueView view) {
+  view_.script_error = std::move(view.script_error);
+  if (view.settings == view_.settings) return false;
+  view_.settings = std::move(view.settings);
+  script_ = ScriptFile(dir, settings().script, settings().exec_prefix);
+  quick_failures_ = 0;
+  return true;
+}
+
+std::string Station::examine() {
+  if (const Result<void> user = find_user(); !user) return user.error().message;
+  const auto found = script_.look();
+  return found ? std::string() : found.error().message;
+}
+
+Result<void> Station::find_user() {
+  credentials_.reset();
+  ScriptUser user;
+  if (!settings().user.empty()) {
+    passwd entry{};
+    passwd* found = nullptr;
+    std::vector<char> buffer(kUserBufferBytes);
+    ::getpwnam_r(settings().user.c_str(), &entry, buffer.data(), buffer.size(), &found);
+    if (found == nullptr) {
+      return fail(Code::bad_value,
+                  fmt::format("user '{}' does not exist on this machine; make it, or change 'user' "
+                              "of the queue",
+                              settings().user));
+    }
+    if (entry.pw_uid != ::geteuid()) {
+      if (::geteuid() != 0) {
+        return fail(Code::bad_value,
+                    fmt::format("user '{}': the worker is not root, so it cannot run scripts as "
+                                "somebody else; run it as root, or change 'user' of the queue",
+                                settings().user));
+      }
+      credentials_ =
+          Credentials{.uid = entry.pw_uid, .gid = entry.pw_gid, .groups = groups_of(entry)};
+    }
+    user = {.name = entry.pw_name, .home = entry.pw_dir, .shell = entry.pw_shell};
+  }
+  environment_ = queue_environment(settings(), ::environ, user);
+  return {};
+}
+
+// How many messages to lease ahead of the slots. Between two short scripts a slot would wait for
+// the server longer than it runs.
+std::int64_t Station::lead() const {
+  if (usual_ >= kAheadScriptMax || quick_failures_ > 0) return 0;
+  return std::min(2 * settings().num_workers, kAheadMax);
+}
+
+std::int64_t Station::free() const {
+  return settings().num_workers + lead() - busy_ - asked_ - std::ssize(ahead);
+}
+
+std::int64_t Station::wanted(Time now) const {
+  if (removed || !error.empty()) return 0;
+  // Until the server has heard that the script is fine, it would give nothing.
+  if (!view_.script_error.empty()) return 0;
+  const std::int64_t count = free();
+  // Some at once are cheaper than one at a time.
+  if (count <= 0 || count < lead() / 2 || held_until_ > now) return 0;
+  return std::min<std::int64_t>(count, base::kReserveMessagesMax);
+}
+
+std::optional<Station::Time> Station::held_back(Time now) const {
+  if (removed || !error.empty() || held_until_ <= now || free() <= 0) return std::nullopt;
+  return held_until_;
+}
+
+void Station::ask_failed(Time now) {
+  ask_delay_ = std::clamp(ask_delay_ * 2, client::kReconnectDelayMin, client::kReconnectDelayMax);
+  hold_until(now + ask_delay_);
+}
+
+void Station::note_end(std::string_view outcome, std::chrono::microseconds wall, Time now) {
+  usual_ = (usual_ * 7 + wall) / 8;
+  if (outcome == "done" || outcome == "relayed") {
+    quick_failures_ = 0;
+    return;
+  }
+  if (outcome != "failed" || wall >= kStormQuick) return;
+  const int beyond = ++quick_failures_ - kStormFailures;
+  if (beyond < 0) return;
+  const Millis delay = std::min<Millis>(
+      kStormDelayMin * (1LL << std::min(beyond, kStormDoublingsMax)), kStormDelayMax);
+  held_until_ = now + delay;
+  spdlog::warn("queue '{}': {} quick failures in a row, the next start waits {} ms", name(),
+               quick_failures_, delay.count());
+}
+
+}  // namespace rq::worker

@@ -1,0 +1,140 @@
+"""Somebody steps the wall clock of the machine while a message is leased, a script runs, and two
+clients wait, one over HTTP and one over beanstalkd's protocol: leases and waits keep their length,
+everybody gets an answer, and nothing runs twice."""
+import pathlib
+import struct
+import sys
+import tempfile
+import threading
+import time
+
+import rqtest
+from rqtest import eventually
+
+SHIM = pathlib.Path(rqtest.RQ_BIN).parent / 'test' / 'libstep_clock.so'
+WAIT_S = 8
+STEPS_S = (90, 3600, 0)   # the wall clock, from the machine's: forward, forward, back again
+SCRIPT = """#!/bin/sh
+echo "start $RQ_ATTEMPT" >>"$SIDE"
+while [ ! -e "$GO" ]; do sleep 0.02; done
+echo done >&3
+"""
+checks = rqtest.Checks()
+
+
+class Waiter(threading.Thread):
+    """Somebody who waits for a message: what came in the end, and after how long."""
+
+    def __init__(self, wait):
+        super().__init__(daemon=True)
+        self.wait = wait
+        self.answer = None
+        self.took = 0
+        self.start()
+
+    def run(self):
+        began = time.monotonic()
+        try:
+            self.answer = self.wait()
+        except OSError as error:
+            self.answer = repr(error)
+        self.took = time.monotonic() - began
+
+
+def wait_over_http(server):
+    client = rqtest.Client(lambda: rqtest.http.client.HTTPConnection(
+        '127.0.0.1', server.port, timeout=rqtest.REPLY_SECONDS))
+    reply = client.post('/v1/reserve', {'queues': ['empty'], 'wait_s': WAIT_S})
+    client.close()
+    return reply.status, reply.json.get('messages')
+
+
+def wait_over_beanstalkd(server):
+    with rqtest.socket.create_connection(('127.0.0.1', server.beanstalk_port),
+                                         timeout=rqtest.REPLY_SECONDS) as sock:
+        sock.sendall(b'watch empty\r\nreserve-with-timeout %d\r\n' % WAIT_S)
+        lines = sock.makefile('rb')
+        return lines.readline(), lines.readline()
+
+
+def waiting(server):
+    return server.get('/v1/stats').json['engine']['waiting_reserves']
+
+
+def lease_status(server, token):
+    """200 while the lease lives; it is not made longer."""
+    return server.post('/v1/progress', {'token': token, 'progress': 'on my way'}).status
+
+
+def step(server, file, to_s):
+    """Sets the wall clock, and waits until the server has seen it."""
+    seen = server.log().count('the wall clock was stepped')
+    file.seek(0)
+    file.write(struct.pack('=q', to_s * 1_000_000_000))
+    file.flush()
+    eventually(lambda: server.log().count('the wall clock was stepped') > seen,
+               f'the server sees the clock step to {to_s} s')
+
+
+def run(server, file, folder):
+    script, side, go = folder / 'script', folder / 'side', folder / 'go'
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    for name, settings in {
+            'work': {'lease_s': 60}, 'empty': {},
+            'scripts': {'script': str(script), 'lease_s': 60,
+                        'env_vars': {'SIDE': str(side), 'GO': str(go)}}}.items():
+        reply = server.put(f'/v1/queues/{name}', settings)
+        assert reply.status in (200, 201), reply
+    ran = server.post('/v1/queues/scripts/messages', {'payload': 'x'}).json['seq']
+    eventually(side.exists, 'the script runs')
+    server.post('/v1/queues/work/messages', {'payload': 'x'})
+    leased = server.post('/v1/reserve', {'queues': ['work']}).json['messages'][0]
+    before = waiting(server)
+    waiters = {'HTTP': Waiter(lambda: wait_over_http(server)),
+               'beanstalkd': Waiter(lambda: wait_over_beanstalkd(server))}
+    eventually(lambda: waiting(server) >= before + 2, 'two more clients wait')
+
+    for to_s in STEPS_S:
+        step(server, file, to_s)
+        checks.equal(lease_status(server, leased['lease']['token']), 200,
+                     f'the lease lives with the clock at {to_s} s')
+        checks.equal(server.post('/v1/reserve', {'queues': ['work']}).json['messages'], [],
+                     f'nobody else gets the message with the clock at {to_s} s')
+    for name, waiter in waiters.items():
+        waiter.join(rqtest.REPLY_SECONDS)
+        checks.that(waiter.answer is not None, f'{name}: who waits is answered')
+        checks.that(waiter.took > WAIT_S - 1, f'{name}: a wait of {WAIT_S} s ended after '
+                                              f'{waiter.took:.1f} s')
+    checks.equal(waiters['HTTP'].answer, (200, []), 'HTTP: nothing came')
+    checks.equal(waiters['beanstalkd'].answer, (b'WATCHING 2\r\n', b'TIMED_OUT\r\n'),
+                 'beanstalkd: nothing came')
+
+    go.touch()
+    eventually(lambda: server.get(f'/v1/messages/{ran}').json['state'] == 'done',
+               'the script ends')
+    checks.equal(side.read_text(), 'start 1\n', 'the script ran once')
+    checks.equal(server.get(f'/v1/messages/{ran}').json['attempts'], 1, 'in one attempt')
+    checks.equal(server.post('/v1/done', {'token': leased['lease']['token']}).status, 200,
+                 'the lease can be finished')
+
+
+def main():
+    if not SHIM.exists():
+        print('not part of this build (sanitizers)')
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        with open(folder / 'step', 'w+b', buffering=0) as file:
+            file.write(bytes(8))
+            env = {'LD_PRELOAD': str(SHIM), 'RQ_CLOCK_STEP_FILE': str(folder / 'step')}
+            with rqtest.Server(manual_clock=False, worker=True, beanstalk=True, env=env) as server:
+                try:
+                    run(server, file, folder)
+                finally:
+                    (folder / 'go').touch()   # no script waits for ever
+    return checks.report()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
