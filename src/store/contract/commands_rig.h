@@ -121,6 +121,7 @@ class Commands {
     if (draw_.below(5) == 0) out.lease = draw_.pick<Millis>({seconds{2}, seconds{50}});
     if (draw_.below(2) == 0) out.end = LeaseEnd::connection;
     out.folder = draw_.below(6) == 0;
+    out.names = true;
     if (draw_.below(8) == 0) out.only = some_message();
     if (draw_.below(2) == 0) {
       out.wait_until = draw_.below(3) == 0

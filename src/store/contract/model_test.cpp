@@ -273,12 +273,17 @@ memory::Options options_of(std::uint64_t seed) {
   return options;
 }
 
-TEST(ModelTest, TheEngineDoesWhatThePlainModelDoes) {
-  for_each_seed(1000, [](std::uint64_t seed) {
-    const memory::Options options = options_of(seed);
-    LockStep(std::make_unique<MemoryHome>(options), seed, options.short_lists).play();
-  });
+class ModelGames : public testing::TestWithParam<std::uint64_t> {};
+
+TEST_P(ModelGames, TheEngineDoesWhatThePlainModelDoes) {
+  for_each_seed(1000,
+                [](std::uint64_t seed) {
+                  const memory::Options options = options_of(seed);
+                  LockStep(std::make_unique<MemoryHome>(options), seed, options.short_lists).play();
+                },
+                {GetParam(), kShares});
 }
+INSTANTIATE_TEST_SUITE_P(Shares, ModelGames, testing::Range(std::uint64_t{0}, kShares));
 
 TEST(ModelTest, AndSoItDoesOnSqlite) {
   for_each_seed(30, [](std::uint64_t seed) {

@@ -514,9 +514,12 @@ class World {
   std::string bytes_;
 };
 
-TEST(TwoEngines, KeepWhatWasPromisedWhateverFails) {
-  for_each_seed(1000, [](std::uint64_t seed) { World(seed).play(); });
+class TwoEnginesGames : public testing::TestWithParam<std::uint64_t> {};
+
+TEST_P(TwoEnginesGames, KeepWhatWasPromisedWhateverFails) {
+  for_each_seed(1000, [](std::uint64_t seed) { World(seed).play(); }, {GetParam(), kShares});
 }
+INSTANTIATE_TEST_SUITE_P(Shares, TwoEnginesGames, testing::Range(std::uint64_t{0}, kShares));
 
 TEST(TwoEngines, TheSameSeedGivesTheSameBytes) {
   for_each_seed(20, [](std::uint64_t seed) {
