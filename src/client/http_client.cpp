@@ -7,6 +7,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/system/errc.hpp>
 #include <deque>
 #include <unordered_map>
 #include <utility>
@@ -159,7 +160,7 @@ class HttpClient::Connection : public std::enable_shared_from_this<Connection> {
     connecting_ = false;
     if (pool_->closed) return;
     if (error || why_) {
-      fail_all(why_ ? *why_ : no_server(error.message()));
+      fail_all(why_ ? *why_ : not_connected(error));
       return;
     }
     begin();
@@ -384,6 +385,22 @@ class HttpClient::Connection : public std::enable_shared_from_this<Connection> {
     }
   }
 
+  [[nodiscard]] Error not_connected(const error_code& error) const {
+    if (error == boost::system::errc::permission_denied) {
+      return fail(
+          Code::unreachable,
+          fmt::format("you may not connect to {}: {}", pool_->server.name(), error.message()),
+          "become the user that the server runs as, or one of its group");
+    }
+    Error out = no_server(error.message());
+    if (error == boost::system::errc::filename_too_long) {
+      out.remedy = fmt::format(
+          "a socket's path has at most {} bytes: use a shorter --dir, or "
+          "--server http://HOST:PORT",
+          base::kSocketPathBytesMax);
+    }
+    return out;
+  }
   [[nodiscard]] Error no_server(std::string_view why) const {
     return fail(Code::unreachable,
                 fmt::format("no server answers at {}: {}", pool_->server.name(), why),

@@ -156,6 +156,7 @@ TEST_F(HttpClientTest, ASocketPathThatIsTooLongIsAnError) {
   ASSERT_FALSE(reply);
   EXPECT_EQ(reply.error().code, Code::unreachable);
   EXPECT_NE(reply.error().message.find("too long"), std::string::npos);
+  EXPECT_NE(reply.error().remedy.find("shorter --dir"), std::string::npos);
 }
 
 TEST_F(HttpClientTest, SpeaksTcpAndTriesEachAddressOfAHost) {

@@ -91,6 +91,9 @@ enum class Change : std::uint8_t {
   whole,
 };
 
+// Rows of attempts that are kept of a message: the last ones.
+inline constexpr std::int64_t kAttemptsKept = 100;
+
 // A timer wakes, no more: what is to be done is decided with the row that it is about. There is one
 // for a what, queue and seq.
 struct Timer {

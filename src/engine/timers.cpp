@@ -11,9 +11,6 @@ using base::Result;
 
 namespace {
 
-// Finished messages that retention removes in one batch, of one queue.
-constexpr std::int64_t kRetentionStep = 500;
-
 Place place_of(Timer::What what) {
   return what == Timer::What::keep_err ? Place::err : Place::kept;
 }

@@ -4,6 +4,9 @@
 
 namespace rq::engine {
 
+// Finished messages that retention removes in one batch, of one queue.
+inline constexpr std::int64_t kRetentionStep = 500;
+
 // Ended leases and due messages, of those that were loaded.
 [[nodiscard]] base::Result<void> run_due(Desk& desk);
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/command.h"
-#include "pipeline/loop.h"
+#include "net/loop.h"
 #include "pipeline/pipeline.h"
 
 namespace rq::pipeline {
@@ -13,14 +13,14 @@ namespace rq::pipeline {
 class EventListener {
  public:
   virtual ~EventListener() = default;
-  // Loop thread. Must not add or remove listeners.
+  // Loop thread. May add and remove listeners, itself as well.
   virtual void on_notices(const std::vector<core::Notice>& notices) = 0;
 };
 
 class EventHub final : public NoticeSink {
  public:
   // To be added to the pipeline before it starts.
-  explicit EventHub(Loop& loop);
+  explicit EventHub(net::Loop& loop);
 
   // Engine thread.
   void publish(const std::shared_ptr<const std::vector<core::Notice>>& notices) override;
@@ -31,9 +31,13 @@ class EventHub final : public NoticeSink {
   void remove(EventListener& listener);
 
  private:
-  Loop& loop_;
+  void tell(const std::vector<core::Notice>& notices);
+
+  net::Loop& loop_;
   std::atomic<int> count_{0};
-  std::vector<EventListener*> listeners_;
+  // Loop thread:
+  std::vector<EventListener*> listeners_;  // null: removed while they are told
+  bool telling_ = false;
 };
 
 }  // namespace rq::pipeline

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "base/limits.h"
 #include "engine/engine.h"
 
 namespace rq::pipeline {
@@ -26,6 +25,8 @@ constexpr std::size_t kSmallBatchMessages = 256;
 // A disk that lets the loop go on soon. On a slower one the loop reads and writes while the engine
 // thread waits.
 constexpr std::chrono::milliseconds kSmallBatchTime{1};
+// Commands in one commit: with many more, engine and clients take turns.
+constexpr std::size_t kBatchCommandsMax = 1200;
 // After a fault: tries to open the store again, and the pauses between.
 constexpr int kReopenTries = 10;
 constexpr std::chrono::milliseconds kReopenPause{200};
@@ -160,7 +161,7 @@ void Pipeline::Impl::run() {
     // A batch is bounded so that its replies do not wait for ever.
     std::span<Envelope> rest{arrived};
     do {
-      const std::size_t n = std::min(rest.size(), base::kBatchCommandsMax);
+      const std::size_t n = std::min(rest.size(), kBatchCommandsMax);
       run_batch(rest.subspan(0, n));
       mend();
       rest = rest.subspan(n);

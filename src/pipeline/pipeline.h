@@ -23,6 +23,9 @@
 
 namespace rq::pipeline {
 
+// Commands that wait for the engine; with more the doors answer busy.
+inline constexpr std::size_t kMailboxMax = 1'000'000;
+
 // A door gives commands in and takes replies out.
 class Door {
  public:
@@ -45,7 +48,7 @@ class Pipeline {
  public:
   // The store is not open yet.
   Pipeline(std::unique_ptr<core::Store> store, Clock& clock,
-           std::size_t mailbox_max = base::kMailboxMax);
+           std::size_t mailbox_max = kMailboxMax);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;

@@ -8,7 +8,8 @@
 #include <map>
 #include <thread>
 
-#include "pipeline/loop.h"
+#include "net/loop.h"
+#include "pipeline/desk.h"
 #include "pipeline/pipeline_rig.h"
 
 namespace rq::pipeline::test {
@@ -184,9 +185,9 @@ TEST(Pipeline, AFullMailboxRefuses) {
 // On the loop a refusal is an answer like any other, and comes later.
 class AskingDoor final : public LoopDoor {
  public:
-  explicit AskingDoor(Loop& loop) : LoopDoor(loop) {}
+  explicit AskingDoor(Desk& at) : LoopDoor(at) {}
   void ask(std::uint64_t request) {
-    loop().submit({.door = door_number(), .connection = 1, .request = request},
+    desk().submit({.door = door_number(), .connection = 1, .request = request},
                   core::EngineStats{});
     asked = request;
   }
@@ -205,10 +206,11 @@ class AskingDoor final : public LoopDoor {
   std::promise<void> answer;
 };
 
-TEST(Loop, ARefusalOfTheMailboxReachesItsDoorAsBusy) {
+TEST(Desk, ARefusalOfTheMailboxReachesItsDoorAsBusy) {
   Rig rig{std::make_unique<Clock>(Clock::Mode::manual), 1};
-  Loop loop{rig.pipeline()};
-  AskingDoor door{loop};
+  net::Loop loop;
+  Desk desk{loop, rig.pipeline()};
+  AskingDoor door{desk};
   loop.start();
   Hold hold{rig};
   rig.post(core::EngineStats{});  // the mailbox is full

@@ -4,14 +4,17 @@
 #include <optional>
 #include <utility>
 
-#include "base/limits.h"
 
 namespace rq::pipeline {
 
-Readers::Desk::Desk(std::unique_ptr<core::Reader> view)
-    : reader(std::move(view)), mailbox(base::kReaderQueueMax) {}
+namespace {
+constexpr std::size_t kReaderQueueMax = 10'000;  // look-ups that wait for a reader thread
+}  // namespace
 
-void Readers::Desk::serve() {
+Readers::Place::Place(std::unique_ptr<core::Reader> view)
+    : reader(std::move(view)), mailbox(kReaderQueueMax) {}
+
+void Readers::Place::serve() {
   std::vector<Lookup> lookups;
   const std::optional<std::chrono::steady_clock::time_point> forever;
   while (mailbox.drain_until(lookups, forever)) {
@@ -25,20 +28,20 @@ void Readers::Desk::serve() {
 
 Readers::Readers(std::vector<std::unique_ptr<core::Reader>> readers) {
   for (auto& reader : readers) {
-    desks_.push_back(std::make_unique<Desk>(std::move(reader)));
-    Desk& desk = *desks_.back();
-    desk.thread = std::thread([&desk] { desk.serve(); });
+    places_.push_back(std::make_unique<Place>(std::move(reader)));
+    Place& place = *places_.back();
+    place.thread = std::thread([&place] { place.serve(); });
   }
 }
 
 Readers::~Readers() { stop(); }
 
 bool Readers::post(Lookup lookup) {
-  Desk* best = nullptr;
-  for (const auto& desk : desks_) {
+  Place* best = nullptr;
+  for (const auto& place : places_) {
     if (best == nullptr ||
-        desk->busy.load(std::memory_order_relaxed) < best->busy.load(std::memory_order_relaxed)) {
-      best = desk.get();
+        place->busy.load(std::memory_order_relaxed) < best->busy.load(std::memory_order_relaxed)) {
+      best = place.get();
     }
   }
   if (best == nullptr) return false;
@@ -49,9 +52,9 @@ bool Readers::post(Lookup lookup) {
 }
 
 void Readers::stop() {
-  for (const auto& desk : desks_) desk->mailbox.close();
-  for (const auto& desk : desks_) {
-    if (desk->thread.joinable()) desk->thread.join();
+  for (const auto& place : places_) place->mailbox.close();
+  for (const auto& place : places_) {
+    if (place->thread.joinable()) place->thread.join();
   }
 }
 

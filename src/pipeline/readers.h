@@ -27,8 +27,8 @@ class Readers {
  private:
   // A reader with its mailbox and thread. A mailbox has one reader, so each has its own, and a
   // look-up goes where the fewest wait.
-  struct Desk {
-    explicit Desk(std::unique_ptr<core::Reader> view);
+  struct Place {
+    explicit Place(std::unique_ptr<core::Reader> view);
     void serve();
 
     std::unique_ptr<core::Reader> reader;
@@ -36,7 +36,7 @@ class Readers {
     std::atomic<int> busy{0};
     std::thread thread;
   };
-  std::vector<std::unique_ptr<Desk>> desks_;
+  std::vector<std::unique_ptr<Place>> places_;
 };
 
 }  // namespace rq::pipeline

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
+#include <iterator>
 
 #include "base/limits.h"
 
@@ -59,12 +61,11 @@ Result<void> apply(const std::string& file, std::string_view key, const toml::no
               "wal_bytes, cache_bytes");
 }
 
-Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) {
-  std::error_code missing;
-  if (!std::filesystem::exists(path, missing)) return {};
-  const std::string file = path.string();
+}  // namespace
+
+Result<void> read_config(std::string_view text, const std::string& file, ServerConfig& config) {
   try {
-    const toml::table table = toml::parse_file(file);
+    const toml::table table = toml::parse(text, file);
     for (const auto& [key, value] : table) RQ_TRY(apply(file, key.str(), value, config));
   } catch (const toml::parse_error& error) {
     return fail(
@@ -73,6 +74,20 @@ Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) 
         "mend the file, or move it away to use the defaults");
   }
   return {};
+}
+
+namespace {
+
+Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) {
+  std::error_code missing;
+  if (!std::filesystem::exists(path, missing)) return {};
+  std::ifstream in(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  if (!in.good() && !in.eof()) {
+    return fail(Code::internal, fmt::format("cannot read {}", path.string()),
+                "see to its rights, or move it away to use the defaults");
+  }
+  return read_config(text, path.string(), config);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -32,6 +33,9 @@ struct ServerConfig {
   std::int64_t cache_bytes = 48LL * 1024 * 1024;
 };
 
+// Puts what the text of a configuration says into `config`; `file` names it in errors.
+[[nodiscard]] base::Result<void> read_config(std::string_view text, const std::string& file,
+                                             ServerConfig& config);
 // Reads DIR/rq.toml, if it is there, and puts the flags on top. An unknown key, or a value of the
 // wrong kind, is refused by name.
 [[nodiscard]] base::Result<ServerConfig> load_config(const ServerOptions& options);

@@ -15,10 +15,11 @@
 #include <vector>
 
 #include "base/lock_file.h"
-#include "doors/api/http_door.h"
+#include "doors/api/api_door.h"
 #include "doors/beanstalk/door.h"
+#include "net/loop.h"
+#include "pipeline/desk.h"
 #include "pipeline/events.h"
-#include "pipeline/loop.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/readers.h"
 #include "server/janitor.h"
@@ -86,11 +87,10 @@ Result<int> serve(const ServerConfig& config) {
   pipeline::Clock clock(
       config.manual_clock ? pipeline::Clock::Mode::manual : pipeline::Clock::Mode::wall,
       base::from_ms(1'800'000'000'000));
-  pipeline::Pipeline pipeline(
-      store::sqlite::make_store(
-          file,
-          {.wal_bytes = config.wal_bytes, .threads = true, .cache_bytes = config.cache_bytes}),
-      clock);
+  pipeline::Pipeline pipeline(store::sqlite::make_store(file, {.wal_bytes = config.wal_bytes,
+                                                               .threads = true,
+                                                               .cache_bytes = config.cache_bytes}),
+                              clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());
   std::vector<std::unique_ptr<core::Reader>> views;
   for (int i = 0; i < kReaderThreads; ++i) {
@@ -99,18 +99,19 @@ Result<int> serve(const ServerConfig& config) {
   }
   RQ_TRY_ASSIGN(janitor_view, store::sqlite::open_reader(file));
   pipeline::Readers readers(std::move(views));
-  pipeline::Loop loop(pipeline);
+  net::Loop loop;
+  pipeline::Desk desk(loop, pipeline);
   pipeline::EventHub events(loop);
   pipeline.add_sink(events);
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   pipeline.on_failure([] { ::kill(::getpid(), SIGTERM); });
   pipeline.on_waste([&janitor] { janitor.wake(); });
-  doors::api::HttpDoor http(loop, readers, events, {.dir = config.dir, .address = config.http});
+  doors::api::ApiDoor http(desk, readers, events, {.dir = config.dir, .address = config.http});
   http.set_boot(boot);
   std::unique_ptr<doors::beanstalk::BeanstalkDoor> beanstalk;
   if (!config.beanstalk.empty()) {
     beanstalk = std::make_unique<doors::beanstalk::BeanstalkDoor>(
-        loop, doors::beanstalk::DoorOptions{
+        desk, doors::beanstalk::DoorOptions{
                   .body_bytes_max = static_cast<std::size_t>(config.beanstalk_job_bytes_max)});
     RQ_TRY(beanstalk->listen(config.beanstalk));
   }

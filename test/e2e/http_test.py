@@ -284,7 +284,7 @@ def test_work(s):
     equal(s.post('/v1/err', {'token': token(one), 'reason': 'bad'}).json['state'], 'err', 'and err')
     for verb, body, state in [('relayed', {}, 'relayed'), ('err', {'retry': False}, 'err'),
                               ('resend', {'delay_s': 10}, 'scheduled'), ('release', {}, 'que'),
-                              ('finish', {'outcome': 'bury', 'reason': 'r'}, 'err')]:
+                              ('finish', {'outcome': 'hold', 'reason': 'r'}, 'err')]:
         s.put(f'/v1/queues/end-{verb}')
         put(s, f'end-{verb}')
         m, = reserve(s, f'end-{verb}')

@@ -4,9 +4,9 @@
 #include "base/limits.h"
 #include "core/json_fields.h"
 #include "core/name.h"
-#include "doors/api/http_door.h"
+#include "doors/api/api_door.h"
+#include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
-#include "doors/api/rooms.h"
 #include "doors/api/target.h"
 
 namespace rq::doors::api {
@@ -59,7 +59,7 @@ void act_on(Exchange& x, const Request& request, core::Act&& act) {
 template <typename Read>
 void act_with(Exchange& x, const Request& request, Action action, const Read& read) {
   if (!no_query(x, request)) return;
-  auto body = x.door().json().parse_object(request.body);
+  auto body = x.json(request);
   if (!body) return x.refuse(body.error());
   core::Act act;
   act.action = action;

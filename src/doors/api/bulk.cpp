@@ -5,10 +5,11 @@
 #include "base/limits.h"
 #include "core/json_fields.h"
 #include "core/name.h"
+#include "doors/api/api_door.h"
 #include "doors/api/filter.h"
-#include "doors/api/http_door.h"
+#include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
-#include "doors/api/rooms.h"
+#include "doors/api/query.h"
 #include "doors/api/target.h"
 
 namespace rq::doors::api {
@@ -149,7 +150,7 @@ void read_action(Fields& fields, core::Act& act) {
 
 void bulk_action(Exchange& x, const Request& request) {
   if (!no_query(x, request)) return;
-  auto body = x.door().json().parse_object(request.body);
+  auto body = x.json(request);
   if (!body) return x.refuse(body.error());
   auto bulk = std::make_unique<Bulk>();
   Fields fields(**body, "the bulk action");

@@ -2,12 +2,15 @@
 #include <fmt/format.h>
 
 #include <bitset>
+#include <utility>
 
 #include "base/limits.h"
 #include "core/name.h"
-#include "doors/api/http_door.h"
+#include "doors/api/api_door.h"
+#include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
-#include "doors/api/rooms.h"
+#include "doors/api/limits.h"
+#include "doors/api/query.h"
 #include "doors/api/stream.h"
 #include "doors/api/target.h"
 
@@ -26,7 +29,7 @@ struct Wanted {
 
 class EventStream final : public Stream, public pipeline::EventListener {
  public:
-  EventStream(HttpDoor& to, const ExchangeId& id, Wanted wanted)
+  EventStream(ApiDoor& to, const ExchangeId& id, Wanted wanted)
       : Stream(to, id), wanted_(std::move(wanted)) {
     door().events().add(*this);
   }
@@ -41,6 +44,8 @@ class EventStream final : public Stream, public pipeline::EventListener {
       begin_event(text, name_of(notice.what));
       append_notice(text, notice);
       text += "\n\n";
+      // A reader that takes nothing is cut off before more is written.
+      if (text.size() >= kEventsPieceBytes) write(std::exchange(text, {}));
     }
     if (!text.empty()) write(text);
   }
@@ -77,7 +82,7 @@ void read_kinds(Query& query, Wanted& wanted) {
 void start(Exchange& x, Wanted&& wanted) {
   if (!Stream::room_for_one(x)) return;
   x.keep(std::make_unique<EventStream>(x.door(), x.id(), std::move(wanted)));
-  x.start_stream();
+  x.begin_events();
   std::string text;
   begin_event(text, "hello");
   JsonObject object(text);

@@ -4,7 +4,7 @@
 
 #include "base/result.h"
 #include "core/store.h"
-#include "doors/api/text.h"
+#include "doors/api/query.h"
 
 namespace rq::doors::api {
 

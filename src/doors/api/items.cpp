@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
-#include "base/limits.h"
+#include "doors/api/limits.h"
 
 namespace rq::doors::api {
 namespace {
@@ -16,11 +17,11 @@ constexpr std::string_view kSpace = " \t\r\n";
 
 }  // namespace
 
-std::optional<std::string_view> ItemSplitter::next(std::string_view& piece) {
+ItemSplitter::Cut ItemSplitter::next(std::string_view& piece) {
   if (!form_) {
     const std::size_t start = piece.find_first_not_of(kSpace);
     piece.remove_prefix(std::min(start, piece.size()));
-    if (piece.empty()) return std::nullopt;
+    if (piece.empty()) return {};
     form_ = piece.front() == '[' ? Form::list : Form::single;
   }
   switch (*form_) {
@@ -31,25 +32,23 @@ std::optional<std::string_view> ItemSplitter::next(std::string_view& piece) {
     case Form::single:
       break;
   }
-  append(piece);
-  piece = {};
-  return std::nullopt;
+  return {.text = counted(std::exchange(piece, {}))};
 }
 
-std::optional<std::string_view> ItemSplitter::next_line(std::string_view& piece) {
+ItemSplitter::Cut ItemSplitter::next_line(std::string_view& piece) {
   const std::size_t end = piece.find('\n');
   const bool ends = end != std::string_view::npos;
-  if (!append(piece.substr(0, end))) return std::nullopt;
+  const std::string_view text = counted(piece.substr(0, end));
   piece.remove_prefix(ends ? end + 1 : piece.size());
-  if (!ends) return std::nullopt;
-  if (item_.find_first_not_of(kSpace) == std::string::npos) {
-    item_.clear();
-    return std::nullopt;
+  const bool blank = blank_;
+  if (ends) {
+    blank_ = true;
+    item_bytes_ = 0;
   }
-  return item_;
+  return {.text = text, .ends = ends && !blank};
 }
 
-std::optional<std::string_view> ItemSplitter::next_element(std::string_view& piece) {
+ItemSplitter::Cut ItemSplitter::next_element(std::string_view& piece) {
   std::size_t from = 0;
   for (std::size_t at = 0; at < piece.size(); ++at) {
     const char c = piece[at];
@@ -58,7 +57,7 @@ std::optional<std::string_view> ItemSplitter::next_element(std::string_view& pie
       if (kSpace.find(c) != std::string_view::npos) continue;
       if (place_ == Place::after || c != '[') {
         refuse(fail(Code::bad_request, "the body is not one JSON list", "send [item, …]"));
-        return std::nullopt;
+        return {};
       }
       place_ = Place::in;
       continue;
@@ -80,30 +79,27 @@ std::optional<std::string_view> ItemSplitter::next_element(std::string_view& pie
     } else if (depth_ > 0 && (c == ']' || c == '}')) {
       --depth_;
     } else if (depth_ == 0 && (c == ',' || c == ']')) {
-      if (!append(piece.substr(from, at - from))) return std::nullopt;
+      const std::string_view text = counted(piece.substr(from, at - from));
       piece.remove_prefix(at + 1);
-      return end_element(c);
+      return {.text = text, .ends = end_element(c)};
     }
   }
-  append(piece.substr(std::min(from, piece.size())));
+  const std::string_view text = counted(piece.substr(std::min(from, piece.size())));
   piece = {};
-  return std::nullopt;
+  return {.text = text};
 }
 
-std::optional<std::string_view> ItemSplitter::end_element(char closing) {
+bool ItemSplitter::end_element(char closing) {
   const bool last = closing == ']';
-  const bool empty = item_.find_first_not_of(kSpace) == std::string::npos;
+  const bool empty = std::exchange(blank_, true);
+  item_bytes_ = 0;
   if (last) place_ = Place::after;
   if (empty && !(last && first_)) {
     refuse(fail(Code::bad_request, "the list has an empty element", "take out the spare comma"));
-    return std::nullopt;
+    return false;
   }
   first_ = false;
-  if (empty) {
-    item_.clear();
-    return std::nullopt;
-  }
-  return item_;
+  return !empty;
 }
 
 void ItemSplitter::refuse(base::Error error) {
@@ -111,14 +107,17 @@ void ItemSplitter::refuse(base::Error error) {
   stopped_ = true;
 }
 
-bool ItemSplitter::append(std::string_view text) {
-  if (item_.size() + text.size() > base::kHttpSingleBodyBytesMax) {
-    refuse(fail(Code::too_large, "one item of the body is too large",
-                fmt::format("at most {} bytes are taken for one", base::kHttpSingleBodyBytesMax)));
-    return false;
+std::string_view ItemSplitter::counted(std::string_view text) {
+  if (blank_) {
+    text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
+    blank_ = text.empty();
   }
-  item_ += text;
-  return true;
+  item_bytes_ += text.size();
+  if (item_bytes_ > kJsonBodyBytesMax) {
+    refuse(fail(Code::too_large, "one item of the body is too large",
+                fmt::format("at most {} bytes are taken for one", kJsonBodyBytesMax)));
+  }
+  return text;
 }
 
 base::Result<void> ItemSplitter::finish_list() {

@@ -1,7 +1,7 @@
 #pragma once
 // Cuts a stream of JSON into its items, whatever the pieces it comes in: the lines of NDJSON, or
-// the elements of one top-level list. Each item is given whole; it is not parsed here, so what is
-// no JSON is found by whoever parses the item.
+// the elements of one top-level list. It parses none of them, so what is no JSON is found by
+// whoever parses the item.
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "doors/api/json_reader.h"
 
 namespace rq::doors::api {
 
@@ -18,22 +19,25 @@ class ItemSplitter {
   // Without a form the first byte decides: '[' is a list, anything else one single item.
   explicit ItemSplitter(std::optional<Form> form) : form_(form) {}
 
-  // Calls `take(item)` for each item that is whole. `take` returns false to stop.
-  template <typename Take>
-  void feed(std::string_view piece, const Take& take) {
-    while (!piece.empty() && !stopped_) {
-      if (const auto item = next(piece)) {
-        stopped_ = !take(*item);
-        item_.clear();
+  // Gives the text of the items part by part: `part(text)` for each part of an item, `end()` when
+  // it is whole. Both return false to stop.
+  template <typename Part, typename End>
+  void feed(std::string_view piece, const Part& part, const End& end) {
+    mark_.feed(piece, [&](std::string_view text) {
+      while (!text.empty() && !stopped_) {
+        const Cut cut = next(text);
+        if (stopped_) return;
+        if (!cut.text.empty()) stopped_ = !part(cut.text);
+        if (cut.ends && !stopped_) stopped_ = !end();
       }
-    }
+    });
   }
   // At the end of the stream: the last line, if it had no end; an error if a list is not closed.
-  template <typename Take>
-  [[nodiscard]] base::Result<void> finish(const Take& take) {
+  template <typename End>
+  [[nodiscard]] base::Result<void> finish(const End& end) {
     if (stopped_) return {};
     if (form_ != Form::list) {
-      if (item_.find_first_not_of(" \t\r\n") != std::string::npos) take(std::string_view{item_});
+      if (!blank_) static_cast<void>(end());
       return {};
     }
     return finish_list();
@@ -47,17 +51,24 @@ class ItemSplitter {
  private:
   enum class Place : std::uint8_t { before, in, after };  // of the list
 
-  // Takes bytes off `piece` until an item is whole.
-  std::optional<std::string_view> next(std::string_view& piece);
-  std::optional<std::string_view> next_line(std::string_view& piece);
-  std::optional<std::string_view> next_element(std::string_view& piece);
-  std::optional<std::string_view> end_element(char closing);
+  struct Cut {
+    std::string_view text;
+    bool ends = false;  // the item is whole
+  };
+  // Takes a part of an item off `piece`.
+  Cut next(std::string_view& piece);
+  Cut next_line(std::string_view& piece);
+  Cut next_element(std::string_view& piece);
+  [[nodiscard]] bool end_element(char closing);
   void refuse(base::Error error);
-  bool append(std::string_view text);
+  // Spaces before an item are no part of it.
+  [[nodiscard]] std::string_view counted(std::string_view text);
   [[nodiscard]] base::Result<void> finish_list();
 
   std::optional<Form> form_;
-  std::string item_;
+  std::size_t item_bytes_ = 0;
+  bool blank_ = true;  // nothing but spaces so far in the item
+  ByteOrderMark mark_;
   std::optional<base::Error> error_;
   bool stopped_ = false;
   Place place_ = Place::before;

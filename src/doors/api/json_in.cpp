@@ -108,8 +108,7 @@ Result<void> read_bool(std::string_view name, const json::value& value, bool& ou
 
 Result<void> one_payload(int& seen) {
   if (++seen == 1) return {};
-  return fail(Code::bad_value, "the message has more than one payload",
-              "give one of payload, payload_base64, payload_json");
+  return two_payloads();
 }
 
 Result<void> read_payload(PutField field, const json::value& value, core::Message& message) {
@@ -128,10 +127,7 @@ Result<void> read_payload(PutField field, const json::value& value, core::Messag
     return {};
   }
   auto bytes = base::from_base64({text.data(), text.size()});
-  if (!bytes) {
-    return fail(Code::bad_value, "payload_base64 is not base64",
-                "use the letters A-Z a-z 0-9 + / with = at the end, and no line breaks");
-  }
+  if (!bytes) return bad_base64();
   message.payload = *std::move(bytes);
   return {};
 }
@@ -339,6 +335,16 @@ Result<core::ReserveQueue> reserve_queue(const json::value& value) {
 
 }  // namespace
 
+base::Error two_payloads() {
+  return fail(Code::bad_value, "the message has more than one payload",
+              "give one of payload, payload_base64, payload_json");
+}
+
+base::Error bad_base64() {
+  return fail(Code::bad_value, "payload_base64 is not base64",
+              "use the letters A-Z a-z 0-9 + / with = at the end, and no line breaks");
+}
+
 Result<core::Put> put_from_json(const json::object& object, std::string_view queue) {
   core::Put put;
   put.queue.assign(queue);
@@ -358,7 +364,7 @@ Result<core::Put> put_from_json(const json::object& object, std::string_view que
   return put;
 }
 
-Result<core::Put> put_from_query(const Query& query, std::string_view queue,
+Result<core::Put> put_from_query(const http::Query& query, std::string_view queue,
                                  std::string_view media_type, std::string_view bytes) {
   using enum PutField;
   json::object object;

@@ -9,16 +9,20 @@
 
 #include "base/result.h"
 #include "core/command.h"
-#include "doors/api/text.h"
+#include "http/query.h"
 
 namespace rq::doors::api {
 
 // One message to put into `queue`.
 [[nodiscard]] base::Result<core::Put> put_from_json(const boost::json::object& object,
                                                     std::string_view queue);
+// What is wrong with the payload of a put.
+[[nodiscard]] base::Error two_payloads();
+[[nodiscard]] base::Error bad_base64();
 // The same from query parameters; the payload comes beside them. Numbers stand as they are, lists
 // (tags, webhooks) with commas between, headers and backoff as JSON.
-[[nodiscard]] base::Result<core::Put> put_from_query(const Query& query, std::string_view queue,
+[[nodiscard]] base::Result<core::Put> put_from_query(const http::Query& query,
+                                                     std::string_view queue,
                                                      std::string_view media_type,
                                                      std::string_view bytes);
 

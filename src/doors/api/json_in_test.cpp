@@ -5,6 +5,7 @@
 #include <boost/json/parse.hpp>
 
 #include "doors/api/json_reader.h"
+#include "doors/api/query.h"
 
 namespace rq::doors::api {
 namespace {

@@ -7,9 +7,10 @@
 
 #include "base/base64.h"
 #include "base/limits.h"
+#include "base/utf8.h"
 #include "core/json_fields.h"
 #include "core/settings_json.h"
-#include "doors/api/text.h"
+#include "doors/api/limits.h"
 
 namespace rq::doors::api {
 namespace {
@@ -91,8 +92,8 @@ void append_payload(JsonObject& object, std::string_view payload, std::int64_t b
                     Nulls nulls) {
   const bool cut = static_cast<std::int64_t>(payload.size()) < bytes_all;
   // A text is not cut within a character.
-  if (cut) payload.remove_suffix(unfinished_utf8(payload));
-  if (is_utf8(payload)) {
+  if (cut) payload.remove_suffix(base::unfinished_utf8(payload));
+  if (base::is_utf8(payload)) {
     object.text("payload", payload);
   } else {
     if (nulls == Nulls::shown) object.null("payload");
@@ -183,7 +184,7 @@ void append(std::string& out, const Message& m, std::string_view queue, Nulls nu
 bool is_json(std::string_view text) {
   boost::system::error_code error;
   boost::json::parse_options options;
-  options.max_depth = base::kJsonDepthMax;
+  options.max_depth = kJsonDepthMax;
   boost::json::parse(text, error, {}, options);
   return !error;
 }

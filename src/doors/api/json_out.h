@@ -11,6 +11,8 @@
 
 namespace rq::doors::api {
 
+using base::append_json_string;
+using base::append_number;
 using base::JsonObject;
 
 enum class Nulls : std::uint8_t { shown, left_out };

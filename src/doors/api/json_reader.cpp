@@ -4,41 +4,41 @@
 
 #include <boost/json/parse_options.hpp>
 
-#include "base/limits.h"
 #include "core/json_fields.h"
+#include "doors/api/limits.h"
 
 namespace rq::doors::api {
-namespace {
 
 using base::Code;
 using base::fail;
 namespace json = boost::json;
 
-json::parse_options options() {
+json::parse_options json_options() {
   json::parse_options out;
-  out.max_depth = base::kJsonDepthMax;
+  out.max_depth = kJsonDepthMax;
   return out;
 }
 
-}  // namespace
+base::Error json_error(const boost::system::error_code& error, std::size_t at) {
+  if (error == json::error::too_deep) {
+    return fail(Code::bad_request, "the JSON is nested too deeply",
+                fmt::format("at most {} levels are allowed", kJsonDepthMax));
+  }
+  return fail(Code::bad_request,
+              fmt::format("the body is not JSON: {} at byte {}", error.message(), at),
+              "send JSON in UTF-8");
+}
 
-JsonReader::JsonReader() : parser_({}, options(), temp_memory_.data(), temp_memory_.size()) {}
+JsonReader::JsonReader() : parser_({}, json_options(), temp_memory_.data(), temp_memory_.size()) {}
 
 base::Result<const json::value*> JsonReader::parse(std::string_view text) {
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   value_.reset();
   resource_.emplace(value_memory_.data(), value_memory_.size());
   parser_.reset(&*resource_);
   boost::system::error_code error;
   const std::size_t used = parser_.write(text.data(), text.size(), error);
-  if (error == json::error::too_deep) {
-    return fail(Code::bad_request, "the JSON is nested too deeply",
-                fmt::format("at most {} levels are allowed", base::kJsonDepthMax));
-  }
-  if (error) {
-    return fail(Code::bad_request,
-                fmt::format("the body is not JSON: {} at byte {}", error.message(), used),
-                "send JSON in UTF-8");
-  }
+  if (error) return json_error(error, used);
   value_.emplace(parser_.release());
   return &*value_;
 }

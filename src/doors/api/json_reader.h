@@ -8,12 +8,42 @@
 #include <string_view>
 
 #include <boost/json/monotonic_resource.hpp>
+#include <boost/json/parse_options.hpp>
 #include <boost/json/parser.hpp>
 #include <boost/json/value.hpp>
 
 #include "base/result.h"
 
 namespace rq::doors::api {
+
+// How all JSON from outside is parsed.
+[[nodiscard]] boost::json::parse_options json_options();
+// What is wrong with a text that is no JSON. `at`: the byte where it was seen.
+[[nodiscard]] base::Error json_error(const boost::system::error_code& error, std::size_t at);
+// The byte order mark that some programs write before UTF-8.
+inline constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+// Lets it pass at the start of a text that comes in pieces.
+class ByteOrderMark {
+ public:
+  // Gives the rest of the text to `take`.
+  template <typename Take>
+  void feed(std::string_view piece, const Take& take) {
+    while (seen_ < kByteOrderMark.size() && !piece.empty()) {
+      if (piece.front() != kByteOrderMark[seen_]) {
+        // It is none: what looked like one is a part of the text.
+        if (seen_ > 0) take(kByteOrderMark.substr(0, seen_));
+        seen_ = kByteOrderMark.size();
+        break;
+      }
+      piece.remove_prefix(1);
+      ++seen_;
+    }
+    if (!piece.empty()) take(piece);
+  }
+
+ private:
+  std::size_t seen_ = 0;  // bytes of it
+};
 
 class JsonReader {
  public:

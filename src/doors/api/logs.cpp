@@ -1,13 +1,22 @@
 // The log of a message: whole, its tail, a range; and followed live.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
 #include "base/limits.h"
-#include "doors/api/http_door.h"
+#include "base/utf8.h"
+#include "doors/api/api_door.h"
+#include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
-#include "doors/api/log_file.h"
-#include "doors/api/rooms.h"
+#include "doors/api/limits.h"
+#include "doors/api/query.h"
 #include "doors/api/stream.h"
 #include "doors/api/target.h"
+#include "files/log_file.h"
+#include "http/range.h"
 
 namespace rq::doors::api {
 namespace {
@@ -17,68 +26,70 @@ using base::fail;
 using base::Result;
 constexpr std::string_view kText = "text/plain; charset=utf-8";
 
+// One reply holds this much at most.
+constexpr std::uint64_t kReplyBytesMax = files::kTailBytesMax;
+
 struct LogPart {
-  std::string text;
+  http::FileRange range;
   std::string fields;  // header lines of the reply
   int status = 200;
   std::optional<base::Error> error;  // with `status`
 };
 
-Result<LogPart> read_range(const LogFile& file, std::string_view wanted) {
+LogPart read_range(files::LogFile& file, std::string_view wanted) {
   LogPart part;
-  const auto range = parse_range(wanted, file.size());
-  if (!range) {
+  const auto size = static_cast<std::uint64_t>(file.size());
+  const http::RangeAsked asked = http::parse_range(wanted, size);
+  if (asked.kind != http::RangeAsked::Kind::part) {
     part.status = 416;
-    part.fields = fmt::format("Content-Range: bytes */{}\r\n", file.size());
-    part.error = fail(
-        Code::bad_value,
-        fmt::format("range '{}' does not fit a log of {} bytes", wanted.substr(0, 64), file.size()),
-        "give bytes=FIRST-LAST, bytes=FIRST- or bytes=-COUNT");
+    part.fields = fmt::format("Content-Range: bytes */{}\r\n", size);
+    part.error =
+        fail(Code::bad_value,
+             fmt::format("range '{}' does not fit a log of {} bytes", wanted.substr(0, 64), size),
+             "give bytes=FIRST-LAST, bytes=FIRST- or bytes=-COUNT");
     return part;
   }
-  const std::int64_t bytes =
-      std::min(range->last - range->first + 1, static_cast<std::int64_t>(base::kLogRangeBytesMax));
-  RQ_TRY_ASSIGN(text, file.read(range->first, bytes));
   part.status = 206;
-  part.fields =
-      fmt::format("Accept-Ranges: bytes\r\nContent-Range: bytes {}-{}/{}\r\n", range->first,
-                  range->first + static_cast<std::int64_t>(text.size()) - 1, file.size());
-  part.text = std::move(text);
+  part.range.offset = asked.range.first;
+  part.range.bytes = std::min(asked.range.bytes(), kReplyBytesMax);
+  part.range.file = file.take();
+  part.fields = fmt::format("Accept-Ranges: bytes\r\nContent-Range: bytes {}-{}/{}\r\n",
+                            part.range.offset, part.range.offset + part.range.bytes - 1, size);
   return part;
 }
 
-Result<LogPart> read_part(const LogFile& file, std::string_view range,
+Result<LogPart> read_part(files::LogFile& file, std::string_view range,
                           std::optional<std::int64_t> tail) {
   if (!range.empty()) return read_range(file, range);
   LogPart part;
   part.fields = "Accept-Ranges: bytes\r\n";
-  std::int64_t from = 0;
+  const auto size = static_cast<std::uint64_t>(file.size());
   if (tail) {
     RQ_TRY_ASSIGN(offset, file.tail_offset(*tail));
-    from = offset;
-  } else if (file.size() > static_cast<std::int64_t>(base::kLogRangeBytesMax)) {
-    return fail(Code::too_large, fmt::format("the log has {} bytes", file.size()),
+    part.range.offset = static_cast<std::uint64_t>(offset);
+  } else if (size > kReplyBytesMax) {
+    return fail(Code::too_large, fmt::format("the log has {} bytes", size),
                 fmt::format("ask for ?tail=LINES, or for ranges of up to {} bytes with a Range "
                             "header",
-                            base::kLogRangeBytesMax));
+                            kReplyBytesMax));
   }
-  RQ_TRY_ASSIGN(text, file.read(from, static_cast<std::int64_t>(base::kLogRangeBytesMax)));
-  part.text = std::move(text);
+  part.range.bytes = size - part.range.offset;
+  part.range.file = file.take();
   return part;
 }
 
 // --- Followed ---
 
-constexpr std::size_t kBacklogBytes = 4 * base::kLogChunkBytes;  // then the file waits
+constexpr std::size_t kBacklogBytes = 4 * files::kChunkBytes;  // then the file waits
 
 struct Followed {
   core::MessageRow row;
   std::int64_t offset = 0;  // where to begin; of the first look only
 };
 
-class LogStream final : public Stream, public pipeline::EventListener, public LogListener {
+class LogStream final : public Stream, public pipeline::EventListener, public files::LogListener {
  public:
-  LogStream(HttpDoor& to, const ExchangeId& who, Target target)
+  LogStream(ApiDoor& to, const ExchangeId& who, Target target)
       : Stream(to, who), target_(std::move(target)) {
     door().events().add(*this);
   }
@@ -97,8 +108,8 @@ class LogStream final : public Stream, public pipeline::EventListener, public Lo
   void on_notices(const std::vector<core::Notice>& notices) override {
     for (const core::Notice& notice : notices) {
       if (seq_ == 0 || notice.seq != seq_) continue;
-      door().with(id(), [this](Exchange& x) { look(x, std::nullopt); });
-      return;
+      look_again();
+      return;  // it may be gone
     }
   }
 
@@ -110,20 +121,25 @@ class LogStream final : public Stream, public pipeline::EventListener, public Lo
   void on_drained() override { pump(); }
 
  private:
-  // Looks the message up; what is found comes to found().
+  // `this` may be gone after it.
+  void look_again() {
+    door().with(id(), [this](Exchange& x) { look(x, std::nullopt); });
+  }
+  // Looks the message up; what is found comes to found(). `this` is gone after it when no reader
+  // has time.
   void look(Exchange& x, std::optional<std::int64_t> tail) {
     if (looking_) {
       look_again_ = true;
       return;
     }
     looking_ = true;
-    x.look_up(
+    static_cast<void>(x.look_up(
         [target = target_, tail,
          dir = door().settings().dir](core::Reader& reader) -> Result<Followed> {
           RQ_TRY_ASSIGN(row, find_message(reader, target));
           Followed followed{.row = std::move(row), .offset = 0};
           if (tail) {
-            const LogFile file(dir, followed.row.message.detail_or_default().folder);
+            const files::LogFile file(dir, followed.row.message.detail_or_default().folder);
             RQ_TRY_ASSIGN(offset, file.tail_offset(*tail));
             followed.offset = offset;
           }
@@ -131,7 +147,7 @@ class LogStream final : public Stream, public pipeline::EventListener, public Lo
         },
         [](Exchange& later, Result<Followed> followed) {
           static_cast<LogStream&>(*later.extra()).found(later, std::move(followed));
-        });
+        }));
   }
 
   void found(Exchange& x, Result<Followed>&& followed) {
@@ -145,22 +161,29 @@ class LogStream final : public Stream, public pipeline::EventListener, public Lo
     if (seq_ == 0) {
       seq_ = message.seq;
       offset_ = std::max(offset_, followed->offset);
-      x.start_stream();
+      x.begin_events();
     }
     folder_ = message.detail_or_default().folder;
+    if (news_.size() > kLogNewsBytesMax) news_.clear();
     begin_event(news_, "message");
     append_message(news_, message, followed->row.queue, Nulls::left_out);
     news_ += "\n\n";
     last_ = last_ || is_finished(message.state);
     arm();
-    if (std::exchange(look_again_, false) && !last_) look(x, std::nullopt);
+    if (std::exchange(look_again_, false) && !last_) {
+      boost::asio::post(door().desk().loop().io(), [to = &door(), who = id()] {
+        to->with(who, [](Exchange& later) {
+          static_cast<LogStream&>(*later.extra()).look(later, std::nullopt);
+        });
+      });
+    }
     pump();
   }
 
   void arm() {
     if (folder_.empty() || last_) return;
     const auto& dir = door().settings().dir;
-    door().log_watch().watch(*this, log_path(dir, folder_), dir);
+    door().log_watch().watch(*this, files::log_path(dir, folder_), dir);
   }
 
   // Sends what the log has more, then what is new about the message. `this` may be gone after it.
@@ -168,7 +191,7 @@ class LogStream final : public Stream, public pipeline::EventListener, public Lo
     if (seq_ == 0) return;
     std::size_t backlog = 0;
     door().with(id(), [&backlog](Exchange& x) { backlog = x.backlog(); });
-    const LogFile file(door().settings().dir, folder_);
+    const files::LogFile file(door().settings().dir, folder_);
     if (file.size() < offset_) offset_ = 0;  // it was begun anew
     std::string out;
     while (offset_ < file.size()) {
@@ -177,13 +200,15 @@ class LogStream final : public Stream, public pipeline::EventListener, public Lo
         if (!out.empty()) write(out);
         return;
       }
-      auto text = file.read(offset_, static_cast<std::int64_t>(base::kLogChunkBytes));
+      auto text = file.read(offset_, files::kChunkBytes);
       if (!text || text->empty()) break;
       const bool at_end = offset_ + static_cast<std::int64_t>(text->size()) >= file.size();
-      if (!(at_end && last_)) text->resize(text->size() - unfinished_utf8(*text));
+      if (!(at_end && last_)) text->resize(text->size() - base::unfinished_utf8(*text));
       if (text->empty()) break;
       append_log(out, *text);
     }
+    // A large message is written when the one before has been read.
+    if (backlog > http::kEventBacklogBytesMax) return;
     out += std::exchange(news_, {});
     if (last_) out += "event: end\ndata: {}\n\n";
     if (!out.empty()) write(out);
@@ -212,7 +237,7 @@ class LogStream final : public Stream, public pipeline::EventListener, public Lo
 
 bool read_tail(Query& query, std::optional<std::int64_t>& tail) {
   std::int64_t lines = 0;
-  if (!query.integer("tail", lines, 0, static_cast<std::int64_t>(base::kLogTailLinesMax))) {
+  if (!query.integer("tail", lines, 0, static_cast<std::int64_t>(kLogTailLinesMax))) {
     return false;
   }
   tail = lines;
@@ -225,17 +250,17 @@ void show_log(Exchange& x, const Request& request) {
   auto query = Query::parse(request.query);
   if (!query) return x.refuse(query.error());
   std::optional<std::int64_t> tail;
-  if (read_tail(*query, tail) && !request.head.range.empty()) {
+  if (read_tail(*query, tail) && !request.head.fields.find("Range").empty()) {
     query->refuse(fail(Code::bad_value, "there is both tail and a Range", "give one of them"));
   }
   if (auto good = query->finish(); !good) return x.refuse(good.error());
   auto target = parse_target(request.parameters[0]);
   if (!target) return x.refuse(target.error());
   x.look_up(
-      [target = *target, tail, range = request.head.range,
+      [target = *target, tail, range = std::string(request.head.fields.find("Range")),
        dir = x.door().settings().dir](core::Reader& reader) -> Result<LogPart> {
         RQ_TRY_ASSIGN(row, find_message(reader, target));
-        const LogFile file(dir, row.message.detail_or_default().folder);
+        files::LogFile file(dir, row.message.detail_or_default().folder);
         return read_part(file, range, tail);
       },
       [](Exchange& later, Result<LogPart> part) {
@@ -244,7 +269,7 @@ void show_log(Exchange& x, const Request& request) {
           return later.reply(part->status, "application/json", error_json(*part->error),
                              part->fields);
         }
-        later.reply(part->status, kText, part->text, part->fields);
+        later.reply_file(part->status, kText, std::move(part->range), part->fields);
       });
 }
 

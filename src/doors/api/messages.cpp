@@ -7,10 +7,11 @@
 #include "base/limits.h"
 #include "core/json_fields.h"
 #include "core/name.h"
+#include "doors/api/api_door.h"
 #include "doors/api/filter.h"
-#include "doors/api/http_door.h"
+#include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
-#include "doors/api/rooms.h"
+#include "doors/api/query.h"
 #include "doors/api/target.h"
 
 namespace rq::doors::api {

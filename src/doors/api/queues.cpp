@@ -5,9 +5,10 @@
 #include "core/json_fields.h"
 #include "core/name.h"
 #include "core/settings_json.h"
-#include "doors/api/http_door.h"
+#include "doors/api/api_door.h"
+#include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
-#include "doors/api/rooms.h"
+#include "doors/api/query.h"
 #include "doors/api/target.h"
 
 namespace rq::doors::api {
@@ -85,7 +86,7 @@ void begin_define(Exchange& x, const Request& request, bool patch) {
   if (!query) return x.refuse(query.error());
   if (!patch) query->flag("create", wish->create);
   if (auto good = query->finish(); !good) return x.refuse(good.error());
-  auto body = x.door().json().parse_object(request.body);
+  auto body = x.json(request);
   if (!body) return x.refuse(body.error());
   // Checked before anybody is asked; the copy outlives the reader's memory.
   if (auto good = core::merge_settings({}, **body); !good) return x.refuse(good.error());
@@ -100,7 +101,7 @@ void set_admin(Exchange& x, const Request& request, core::Admin admin) {
   command.queue = request.parameters[0];
   command.admin = admin;
   if (!good_name(x, command.queue) || !no_query(x, request)) return;
-  auto body = x.door().json().parse_object(request.body);
+  auto body = x.json(request);
   if (!body) return x.refuse(body.error());
   Fields fields(**body, "the body");
   if (admin == core::Admin::pause) {
@@ -145,7 +146,7 @@ void set_script_error(Exchange& x, const Request& request) {
   core::SetScriptError command;
   command.queue = request.parameters[0];
   if (!good_name(x, command.queue) || !no_query(x, request)) return;
-  auto body = x.door().json().parse_object(request.body);
+  auto body = x.json(request);
   if (!body) return x.refuse(body.error());
   Fields fields(**body, "the body");
   const json::value* error = fields.find_or_null("error");

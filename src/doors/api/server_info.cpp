@@ -7,11 +7,12 @@
 #include "base/iso8601.h"
 #include "base/limits.h"
 #include "core/json_fields.h"
-#include "doors/api/http_door.h"
+#include "doors/api/api_door.h"
+#include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
 #include "doors/api/openapi.h"
-#include "doors/api/rooms.h"
 #include "doors/api/target.h"
+#include "http/static_body.h"
 
 namespace rq::doors::api {
 namespace {
@@ -38,7 +39,7 @@ std::int64_t file_bytes(const std::filesystem::path& path) {
 
 void render_stats(Exchange& x, core::Reply& reply) {
   const auto& stats = std::get<core::EngineStatsDone>(reply);
-  HttpDoor& door = x.door();
+  ApiDoor& door = x.door();
   const std::filesystem::path store = door.settings().dir / "db" / "rq.db";
   std::string body;
   JsonObject object(body);
@@ -60,7 +61,7 @@ void render_stats(Exchange& x, core::Reply& reply) {
   object.number("memory_bytes", memory_bytes());
   object.number("store_bytes", file_bytes(store));
   object.number("wal_bytes", file_bytes(store.string() + "-wal"));
-  object.number("connections", static_cast<std::int64_t>(door.open_count()));
+  object.number("connections", static_cast<std::int64_t>(door.server().connections()));
   object.instant("now", door.clock().now());
   object.close();
   x.reply_json(200, body);
@@ -76,7 +77,7 @@ void show_stats(Exchange& x, const Request& request) {
 
 void show_health(Exchange& x, const Request& request) {
   if (!no_query(x, request)) return;
-  if (x.door().loop().pipeline().failed()) {
+  if (x.door().desk().pipeline().failed()) {
     return x.refuse(fail(Code::busy, "the store has failed and could not be opened again",
                          "look at the log of the server and at the disk, then restart it"));
   }
@@ -98,12 +99,13 @@ void show_version(Exchange& x, const Request& request) {
 }
 
 void show_openapi(Exchange& x, const Request& request) {
-  if (no_query(x, request)) x.reply_json(200, openapi_document());
+  static const http::StaticBody document("application/json", openapi_document());
+  if (no_query(x, request)) document.reply(x, request.head);
 }
 
 void advance_clock(Exchange& x, const Request& request) {
   if (!no_query(x, request)) return;
-  auto body = x.door().json().parse_object(request.body);
+  auto body = x.json(request);
   if (!body) return x.refuse(body.error());
   core::Fields fields(**body, "the body");
   base::Millis by{0};
@@ -115,7 +117,7 @@ void advance_clock(Exchange& x, const Request& request) {
     return x.refuse(fail(Code::forbidden, "the clock of this server is not a manual one",
                          "start it with --manual-clock, for tests"));
   }
-  x.door().loop().pipeline().advance_clock(by, [&door = x.door(), who = x.id()](base::Instant now) {
+  x.door().desk().pipeline().advance_clock(by, [&door = x.door(), who = x.id()](base::Instant now) {
     door.post(who, [now](Exchange& later) {
       later.reply_json(200, fmt::format(R"({{"now":"{}"}})", base::to_iso8601(now)));
     });

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "core/json_fields.h"
 
+#include "doors/api/query.h"
 namespace rq::doors::api {
 namespace {
 

@@ -7,10 +7,10 @@
 
 #include "base/limits.h"
 #include "core/json_fields.h"
-#include "doors/api/http_door.h"
+#include "doors/api/api_door.h"
+#include "doors/api/handlers.h"
 #include "doors/api/json_in.h"
 #include "doors/api/json_out.h"
-#include "doors/api/rooms.h"
 
 namespace rq::doors::api {
 namespace {
@@ -26,54 +26,23 @@ struct Gathered : Extra {
   std::vector<std::optional<base::Error>> refusals;
 };
 
-// A reserve of one queue knows the name of what it gets; for one of many the door looks it up.
-// What has been leased and not sent yet goes back when the client goes.
-struct Reserving : Extra {
-  explicit Reserving(HttpDoor& to) : door(to) {}
-  ~Reserving() override { door.give_back(held); }
-
-  HttpDoor& door;
-  std::string only_queue;
-  std::vector<core::Message> held;
-};
-
-void reply_reserved(Exchange& x, Reserving& reserving) {
+void render_reserved(Exchange& x, core::Reply& reply) {
+  const auto& reserved = std::get<core::Reserved>(reply);
   std::string& body = x.door().scratch();
   body = R"({"messages":[)";
-  for (const core::Message& message : reserving.held) {
-    if (body.back() != '[') body += ',';
-    const std::string* name =
-        reserving.only_queue.empty() ? x.door().queue_name(message.queue) : &reserving.only_queue;
-    append_message(body, message, name == nullptr ? std::string_view{} : *name, Nulls::left_out);
+  for (std::size_t i = 0; i < reserved.messages.size(); ++i) {
+    if (i > 0) body += ',';
+    append_message(body, reserved.messages[i], *reserved.queues.at(i), Nulls::left_out);
   }
   body += "]}";
-  reserving.held.clear();
   x.reply_json(200, body);
-}
-
-void render_with_names(Exchange& x, core::Reply& reply) {
-  x.door().learn_queues(std::get<core::QueuesListed>(reply));
-  reply_reserved(x, static_cast<Reserving&>(*x.extra()));
-}
-
-void render_reserved(Exchange& x, core::Reply& reply) {
-  auto& reserving = static_cast<Reserving&>(*x.extra());
-  reserving.held = std::move(std::get<core::Reserved>(reply).messages);
-  if (reserving.only_queue.empty()) {
-    for (const core::Message& message : reserving.held) {
-      if (x.door().queue_name(message.queue) == nullptr) {
-        return x.ask(core::ListQueues{}, render_with_names);
-      }
-    }
-  }
-  reply_reserved(x, reserving);
 }
 
 // Reads {"items":[…]} or one item, and gives how many there are; 0 when it has been refused.
 template <typename Item>
 bool read_items(Exchange& x, const Request& request, std::vector<Item>& items,
                 Result<Item> (*read)(const json::object&)) {
-  auto body = x.door().json().parse_object(request.body);
+  auto body = x.json(request);
   if (!body) {
     x.refuse(body.error());
     return false;
@@ -202,13 +171,11 @@ void render_duplicate(Exchange& x, core::Reply& reply) {
 }  // namespace
 
 void reserve(Exchange& x, const Request& request) {
-  auto body = x.door().json().parse_object(request.body);
+  auto body = x.json(request);
   if (!body) return x.refuse(body.error());
   auto command = reserve_from_json(**body, x.door().clock().now());
   if (!command) return x.refuse(command.error());
-  auto reserving = std::make_unique<Reserving>(x.door());
-  if (command->queues->size() == 1) reserving->only_queue = command->queues->front().queue;
-  x.keep(std::move(reserving));
+  command->names = true;
   const bool waits = command->wait_until.has_value();
   if (waits) {
     x.ask_waiting(*std::move(command), render_reserved);

@@ -10,7 +10,7 @@
 #include "base/limits.h"
 #include "doors/beanstalk/limits.h"
 #include "doors/beanstalk/stats.h"
-#include "doors/listen.h"
+#include "net/listener.h"
 
 namespace rq::doors::beanstalk {
 namespace {
@@ -40,10 +40,10 @@ std::string make_run_id() {
 
 }  // namespace
 
-class BeanstalkDoor::Connection final : public SocketDoor::Link {
+class BeanstalkDoor::Connection final : public net::Link {
  public:
-  Connection(BeanstalkDoor& door, std::uint64_t number, int socket)
-      : Link(number, socket), door_(door), session_(door, number, door.options_.body_bytes_max) {}
+  Connection(BeanstalkDoor& door, net::Arrival&& arrival)
+      : Link(std::move(arrival)), door_(door), session_(door, id, door.options_.body_bytes_max) {}
 
   [[nodiscard]] Session& session() { return session_; }
 
@@ -122,9 +122,9 @@ void BeanstalkDoor::Connection::settle() {
     const std::size_t unsent = session_.unsent().size();
     const std::size_t taken = session_.feed(rest_);
     rest_.erase(0, taken);
-    door_.make_ready(*this);
+    door_.links_.make_ready(*this);
     if (session_.unsent().size() != unsent || rest_.size() != before) {
-      door_.mark_dirty(*this);
+      door_.links_.mark_dirty(*this);
       return;
     }
   }
@@ -139,29 +139,31 @@ void BeanstalkDoor::Connection::settle() {
 
 void BeanstalkDoor::Connection::close() {
   session_.disconnect();
-  door_.remove(*this);
+  door_.links_.remove(*this);
 }
 
-BeanstalkDoor::BeanstalkDoor(pipeline::Loop& loop, DoorOptions options)
-    : SocketDoor(loop),
+BeanstalkDoor::BeanstalkDoor(pipeline::Desk& to, DoorOptions options)
+    : LoopDoor(to),
+      links_(to.loop(), *this),
       options_{.body_bytes_max = std::min(options.body_bytes_max, base::kPayloadBytesMax)},
       run_id_(make_run_id()),
-      clock_(loop.pipeline().clock()),
+      clock_(to.pipeline().clock()),
       started_(clock_.now()) {
   ahead_ms_ = base::to_ms(started_) - steady_ms();
 }
 
-BeanstalkDoor::~BeanstalkDoor() { drop_links(); }
+// Links first: their sessions use the door.
+BeanstalkDoor::~BeanstalkDoor() { links_.clear(); }
 
 base::Result<void> BeanstalkDoor::listen(const std::string& address) {
-  RQ_TRY_ASSIGN(listener, listen_tcp("beanstalk", address));
+  RQ_TRY_ASSIGN(listener, net::listen_tcp("beanstalk", address));
   port_ = listener.port;
   scratch_.resize(kReadBytes);
-  return accept_from(listener.fd, 0);
+  return links_.listen(listener);
 }
 
-std::unique_ptr<SocketDoor::Link> BeanstalkDoor::make_link(std::uint64_t id, int fd, int /*kind*/) {
-  return std::make_unique<Connection>(*this, id, fd);
+std::unique_ptr<net::Link> BeanstalkDoor::make_link(net::Arrival&& arrival) {
+  return std::make_unique<Connection>(*this, std::move(arrival));
 }
 
 // --- Host ---
@@ -169,7 +171,7 @@ std::unique_ptr<SocketDoor::Link> BeanstalkDoor::make_link(std::uint64_t id, int
 void BeanstalkDoor::submit(const core::Ticket& ticket, core::Command&& command) {
   core::Ticket full = ticket;
   full.door = door_number();
-  loop().submit(full, std::move(command));
+  desk().submit(full, std::move(command));
 }
 
 // The server's clock is as old as the last batch; the machine's steady one carries it on.
@@ -204,12 +206,12 @@ std::string BeanstalkDoor::stats(const core::EngineStatsDone& engine) const {
 void BeanstalkDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
   read_clock();
   for (core::Delivery& delivery : deliveries) {
-    Link* link = find(delivery.ticket.connection);
+    net::Link* link = links_.find(delivery.ticket.connection);
     if (link == nullptr) continue;
     static_cast<Connection*>(link)->session().deliver(delivery);
-    mark_dirty(*link);
+    links_.mark_dirty(*link);
   }
-  flush_dirty();
+  links_.flush_dirty();
 }
 
 }  // namespace rq::doors::beanstalk

@@ -11,7 +11,8 @@
 
 #include "base/result.h"
 #include "doors/beanstalk/session.h"
-#include "doors/socket_door.h"
+#include "net/links.h"
+#include "pipeline/desk.h"
 
 namespace rq::doors::beanstalk {
 
@@ -19,9 +20,9 @@ struct DoorOptions {
   std::size_t body_bytes_max = 65535;  // of a job: beanstalkd's default; at most kPayloadBytesMax
 };
 
-class BeanstalkDoor final : public SocketDoor, private Host {
+class BeanstalkDoor final : public pipeline::LoopDoor, private net::LinkMaker, private Host {
  public:
-  BeanstalkDoor(pipeline::Loop& loop, DoorOptions options);
+  BeanstalkDoor(pipeline::Desk& desk, DoorOptions options);
   ~BeanstalkDoor() override;
 
   // Opens ADDR:PORT and serves it as soon as the loop runs; port 0: one that the system picks.
@@ -44,9 +45,10 @@ class BeanstalkDoor final : public SocketDoor, private Host {
   [[nodiscard]] bool draining() const override { return draining_; }
   [[nodiscard]] std::string stats(const core::EngineStatsDone& engine) const override;
 
-  [[nodiscard]] std::unique_ptr<Link> make_link(std::uint64_t id, int fd, int kind) override;
+  [[nodiscard]] std::unique_ptr<net::Link> make_link(net::Arrival&& arrival) override;
   void read_clock();
 
+  net::Links links_;
   const DoorOptions options_;
   const std::string run_id_;
   const pipeline::Clock& clock_;

@@ -6,7 +6,7 @@
 
 #include "base/time.h"
 #include "core/command.h"
-#include "doors/beanstalk/session.h"
+#include "doors/beanstalk/host.h"
 #include "doors/beanstalk/tubes.h"
 
 namespace rq::doors::beanstalk {

@@ -359,7 +359,7 @@ TEST_P(NoticesTest, TellOfEachMoveOnceItIsCommitted) {
 TEST_P(TimersTest, AreBoundedInOneBatchAndStillAllHandled) {
   Rig rig{GetParam()};
   rig.define("q");
-  const auto n = static_cast<std::int64_t>(base::kTimersPerBatchMax) + 500;
+  const auto n = static_cast<std::int64_t>(engine::kDueMax) + 500;
   core::PutMany many;
   for (std::int64_t i = 0; i < n; ++i) {
     many.puts.push_back(Rig::put_of("q"));

@@ -245,12 +245,12 @@ TEST_P(OnDemandTest, AnEmptyQueueGoesWhenNobodyUsesIt) {
   core::Put p = Rig::put_of("tube");
   p.make_queue = true;
   rig.ask<core::PutDone>(std::move(p));
-  rig.pass(base::kOnDemandIdle * 3);
+  rig.pass(engine::kOnDemandIdle * 3);
   EXPECT_TRUE(rig.queue("tube").queue.on_demand) << "a message is in it";
   const auto m = rig.take_one("tube");
   ASSERT_TRUE(rig.finish(m, Outcome::done));
   EXPECT_FALSE(rig.exists(m.seq)) << "deleted when done";
-  rig.pass(base::kOnDemandIdle - Millis{1});
+  rig.pass(engine::kOnDemandIdle - Millis{1});
   EXPECT_TRUE(rig.queue("tube").queue.on_demand);
   rig.pass(Millis{1});
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
@@ -263,18 +263,18 @@ TEST_P(OnDemandTest, OneThatIsWaitedForStays) {
   r.make_queue = true;
   rig.submit(std::move(r), 5);
   rig.run();
-  rig.pass(base::kOnDemandIdle * 2);
+  rig.pass(engine::kOnDemandIdle * 2);
   EXPECT_EQ(rig.queue("tube").waiting_reserves, 1);
   rig.submit(core::Disconnect{}, 5);
   rig.run();
-  rig.pass(base::kOnDemandIdle * 2);
+  rig.pass(engine::kOnDemandIdle * 2);
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
 }
 
 TEST_P(OnDemandTest, OneThatWasDefinedButNeverUsedGoesToo) {
   Rig rig{GetParam()};
   rig.ask<QueueShown>(DefineQueue{.queue = "tube", .on_demand = true});
-  rig.pass(base::kOnDemandIdle);
+  rig.pass(engine::kOnDemandIdle);
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
 }
 
@@ -286,7 +286,7 @@ TEST_P(OnDemandTest, OneThatIsDefinedByHandStays) {
   rig.define("tube");
   EXPECT_FALSE(rig.queue("tube").queue.on_demand);
   ASSERT_TRUE(rig.finish({.token = Rig::token_of(rig.take_one("tube")), .remove = true}));
-  rig.pass(base::kOnDemandIdle * 3);
+  rig.pass(engine::kOnDemandIdle * 3);
   EXPECT_FALSE(rig.queue("tube").queue.on_demand);
 }
 
@@ -357,7 +357,7 @@ TEST_P(RetentionTest, ThatIsShortenedTakesEffectAtOnce) {
 TEST_P(RetentionTest, SweepsABoundedNumberABatchAndAllInTheEnd) {
   Rig rig{GetParam()};
   rig.define("q");
-  const auto n = base::kRetentionPerBatchMax * 2 + 100;
+  const auto n = engine::kRetentionStep * 2 + 100;
   core::PutMany many;
   for (std::size_t i = 0; i < n; ++i) many.puts.push_back(Rig::put_of("q"));
   rig.ask<core::PutManyDone>(std::move(many));

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "engine/engine.h"
+#include "engine/timers.h"
 #include "store/contract/home.h"
 
 namespace rq::store::contract {

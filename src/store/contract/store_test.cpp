@@ -497,7 +497,7 @@ TEST_P(StoreContract, ALongLineKeepsItsOrderOverManyBatches) {
 // --- Attempts, tags, waste ---
 
 TEST_P(StoreContract, AttemptsAreKeptUpToTheirBound) {
-  const std::int64_t n = base::kAttemptsKeptMax + 30;
+  const std::int64_t n = core::kAttemptsKept + 30;
   Seq seq = 0;
   batch([&] { seq = put().message.seq; });
   for (std::int64_t i = 1; i <= n; ++i) {
@@ -520,8 +520,8 @@ TEST_P(StoreContract, AttemptsAreKeptUpToTheirBound) {
   auto reader = home->reader();
   auto kept = reader->attempts(seq);
   ASSERT_TRUE(kept);
-  ASSERT_EQ(static_cast<std::int64_t>(kept->size()), base::kAttemptsKeptMax);
-  EXPECT_EQ(kept->front().number, n - base::kAttemptsKeptMax + 1);
+  ASSERT_EQ(static_cast<std::int64_t>(kept->size()), core::kAttemptsKept);
+  EXPECT_EQ(kept->front().number, n - core::kAttemptsKept + 1);
   const Attempt& last = kept->back();
   EXPECT_EQ(last.number, n);
   EXPECT_EQ(last.worker, "w");

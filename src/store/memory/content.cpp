@@ -118,7 +118,7 @@ void Content::append(Attempt&& attempt) {
   if (!messages.contains(attempt.seq)) return;
   auto& list = attempts[attempt.seq];
   std::erase_if(list, [&](const Attempt& one) {
-    return one.number == attempt.number || one.number <= attempt.number - base::kAttemptsKeptMax;
+    return one.number == attempt.number || one.number <= attempt.number - core::kAttemptsKept;
   });
   list.push_back(std::move(attempt));
 }

@@ -346,9 +346,9 @@ Result<void> Writer::write_attempts(const std::vector<Attempt>& attempts) {
     replace.bind(4, base::to_ms(attempt.started)).bind(5, base::to_ms(attempt.ended));
     replace.bind(6, attempt.outcome).bind_text_or_null(7, attempt.reason);
     RQ_TRY(replace.bind_text_or_null(8, attempt.post_mortem).run());
-    if (attempt.number > base::kAttemptsKeptMax) {
+    if (attempt.number > core::kAttemptsKept) {
       Statement& trim = trim_attempts_;
-      RQ_TRY(trim.bind(1, attempt.seq).bind(2, attempt.number - base::kAttemptsKeptMax).run());
+      RQ_TRY(trim.bind(1, attempt.seq).bind(2, attempt.number - core::kAttemptsKept).run());
     }
   }
   return {};

@@ -1,0 +1,69 @@
+#include "doors/api/json_sink.h"
+
+#include <fmt/format.h>
+
+#include "core/json_fields.h"
+#include "doors/api/json_reader.h"
+#include "doors/api/limits.h"
+
+namespace rq::doors::api {
+
+using base::Code;
+using base::fail;
+
+void ValueCounter::feed(std::string_view piece) {
+  for (const char c : piece) {
+    if (in_text_) {
+      if (escaped_) {
+        escaped_ = false;
+      } else if (c == '\\') {
+        escaped_ = true;
+      } else if (c == '"') {
+        in_text_ = false;
+      }
+    } else if (c == '"') {
+      in_text_ = true;
+    } else if (c == ',' || c == '[' || c == '{') {
+      ++count_;
+    }
+  }
+}
+
+JsonSink::JsonSink(Exchange& x) : parser_({}, json_options()), memory_(x) {}
+
+http::BodySink::Next JsonSink::take(std::string_view piece) {
+  mark_.feed(piece, [this](std::string_view text) { write(text); });
+  return Next::more;
+}
+
+void JsonSink::write(std::string_view piece) {
+  if (error_) return;
+  values_.feed(piece);
+  if (values_.count() > kJsonValuesMax) {
+    error_ = fail(Code::too_many, "the JSON of the body has too many values",
+                  fmt::format("at most {} are allowed", kJsonValuesMax));
+  } else if (auto good = memory_.cover(2 * (bytes_ + piece.size())); !good) {
+    // Its text, and the tree that is made of it.
+    error_ = std::move(good).error();
+  } else {
+    boost::system::error_code error;
+    const std::size_t used = parser_.write(piece.data(), piece.size(), error);
+    if (error) error_ = json_error(error, bytes_ + used);
+    bytes_ += piece.size();
+  }
+  if (error_) parser_.reset();
+}
+
+base::Result<const boost::json::object*> JsonSink::object() {
+  if (error_) return *error_;
+  if (!value_) {
+    boost::system::error_code error;
+    parser_.finish(error);
+    if (error) return json_error(error, bytes_);
+    value_.emplace(parser_.release());
+  }
+  if (!value_->is_object()) return core::wrong_kind("the body", *value_, "a JSON object");
+  return &value_->get_object();
+}
+
+}  // namespace rq::doors::api

@@ -1,0 +1,111 @@
+#include "doors/beanstalk/reply_slots.h"
+
+#include <algorithm>
+
+#include "doors/beanstalk/limits.h"
+
+namespace rq::doors::beanstalk {
+namespace {
+
+constexpr std::size_t kSlotsKept = 128;
+
+}  // namespace
+
+using wire::beanstalk::Verb;
+
+bool is_reserve(Verb verb) {
+  return verb == Verb::reserve || verb == Verb::reserve_with_timeout || verb == Verb::reserve_job;
+}
+
+bool has_body(Verb verb) {
+  return is_reserve(verb) || verb == Verb::peek || verb == Verb::peek_ready ||
+         verb == Verb::peek_delayed || verb == Verb::peek_buried;
+}
+
+ReplySlots::Slot& ReplySlots::add(Verb verb) {
+  Slot& slot = slots_.emplace_back();
+  slot.verb = verb;
+  ++next_request_;
+  if (has_body(verb)) ++bodies_;
+  return slot;
+}
+
+ReplySlots::Slot& ReplySlots::add_put(std::uint64_t bytes) {
+  Slot& slot = add(Verb::put);
+  slot.bytes = bytes;
+  put_bytes_ += bytes;
+  return slot;
+}
+
+ReplySlots::Slot& ReplySlots::add_reserve(Verb verb, bool waits) {
+  Slot& slot = add(verb);
+  slot.waits = waits;
+  ++reserving_;
+  if (waits) ++waiting_;
+  return slot;
+}
+
+ReplySlots::Slot* ReplySlots::find(std::uint64_t request) {
+  const std::uint64_t first = next_request_ - size();
+  if (request < first || request >= next_request_) return nullptr;
+  Slot& slot = slots_[head_ + static_cast<std::size_t>(request - first)];
+  return slot.answered ? nullptr : &slot;
+}
+
+void ReplySlots::say(std::string_view line) {
+  if (empty()) {
+    out_.append(line);
+    return;
+  }
+  Slot& slot = add(Verb::quit);
+  slot.text = line;
+  slot.answered = true;
+}
+
+std::string& ReplySlots::reply_of(Slot& slot) {
+  slot.text.clear();
+  return &slot == &slots_[head_] ? out_ : slot.text;
+}
+
+void ReplySlots::answered(Slot& slot) {
+  slot.answered = true;
+  if (is_reserve(slot.verb)) {
+    --reserving_;
+    if (slot.waits) --waiting_;
+  }
+  if (has_body(slot.verb)) --bodies_;
+  put_bytes_ -= slot.bytes;
+  if (&slot == &slots_[head_]) advance();
+}
+
+void ReplySlots::saw_body(std::size_t bytes) {
+  body_seen_ = std::max(bytes + 1, body_seen_ - body_seen_ / 8);
+}
+
+void ReplySlots::advance() {
+  while (head_ < slots_.size() && slots_[head_].answered) {
+    out_.append(slots_[head_].text);
+    ++head_;
+  }
+  if (head_ == slots_.size()) {
+    slots_.clear();
+    head_ = 0;
+    if (slots_.capacity() > kSlotsKept) std::vector<Slot>().swap(slots_);
+  } else if (head_ >= kSlotsKept && head_ * 2 >= slots_.size()) {
+    slots_.erase(slots_.begin(), slots_.begin() + static_cast<std::ptrdiff_t>(head_));
+    head_ = 0;
+  }
+}
+
+void ReplySlots::out_sent(std::size_t bytes) {
+  sent_ += bytes;
+  if (sent_ == out_.size()) {
+    out_.clear();
+    sent_ = 0;
+  } else if (sent_ >= kOutBytesMax) {
+    out_.erase(0, sent_);
+    sent_ = 0;
+  }
+}
+
+}  // namespace rq::doors::beanstalk

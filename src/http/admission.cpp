@@ -1,0 +1,87 @@
+#include "http/admission.h"
+
+#include <fmt/format.h>
+
+#include "http/percent.h"
+#include "http/server.h"
+
+namespace rq::http {
+namespace {
+
+using base::Code;
+using base::fail;
+
+constexpr std::size_t kShownBytes = 256;  // of what the client sent, in an error
+
+Refusal refusal(base::Error error, std::string fields = {}) {
+  const int status = base::row_of(error.code).http_status;
+  return {.status = status, .error = std::move(error), .fields = std::move(fields)};
+}
+
+std::optional<base::Error> check_form(const Head& head) {
+  if (head.target_too_long) {
+    return fail(Code::too_large, "the address of the request is too long",
+                fmt::format("at most {} bytes are allowed", kTargetBytesMax));
+  }
+  if (head.target_bad || !head.target.starts_with('/')) {
+    return fail(Code::bad_request, "the address of the request is not a path",
+                "give a path such as /v1/queues, with other bytes as %XX");
+  }
+  if (head.hosts > 1) {
+    return fail(Code::bad_request, fmt::format("the request has {} Host fields", head.hosts),
+                "send exactly one");
+  }
+  if (head.expect_unknown) {
+    return fail(Code::bad_request, "the request expects something unknown",
+                "expect nothing but 100-continue");
+  }
+  return std::nullopt;
+}
+
+std::optional<base::Error> check_body(const Head& head, std::uint64_t length, const Body& body) {
+  if (head.encoded) {
+    return fail(Code::unsupported, "the body has a Content-Encoding",
+                "send it as it is, without one");
+  }
+  if (length == 0) return std::nullopt;
+  if (body.kind == Body::Kind::none) {
+    return fail(Code::bad_request, "this call takes no body", "send none");
+  }
+  if (length > body.bytes_max) {
+    return fail(Code::too_large, "the body of the request is too large",
+                fmt::format("at most {} bytes are taken here", body.bytes_max));
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Refusal> judge(const Head& head, std::uint64_t length, Site& site,
+                             const Router& router, const net::Caller& caller, Admitted& out) {
+  if (auto error = check_form(head)) return refusal(*std::move(error));
+  if (auto error = site.admit(head, caller)) return refusal(*std::move(error));
+  const std::string_view path = head.path();
+  const Router::Match match = router.match(head.method, path);
+  if (match.allow.empty()) {
+    return refusal(fail(Code::not_found, fmt::format("there is no {}", path.substr(0, kShownBytes)),
+                        "look at the address"));
+  }
+  if (!match.route) {
+    return refusal(fail(Code::method_not_allowed,
+                        fmt::format("{} does not take that method", path.substr(0, kShownBytes)),
+                        fmt::format("use {}", match.allow)),
+                   fmt::format("Allow: {}\r\n", match.allow));
+  }
+  out.route = *match.route;
+  if (auto error = check_body(head, length, router.route(out.route).body)) {
+    return refusal(*std::move(error));
+  }
+  for (std::size_t i = 0; i < kPathParametersMax; ++i) {
+    auto decoded = percent_decode(match.parameters[i], Plus::is_plus);
+    if (!decoded) return refusal(std::move(decoded).error());
+    out.parameters[i] = *std::move(decoded);
+  }
+  return std::nullopt;
+}
+
+}  // namespace rq::http

@@ -1,0 +1,33 @@
+#pragma once
+// Whether a request is taken, by its head alone.
+#include <array>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "http/router.h"
+#include "net/channel.h"
+
+namespace rq::http {
+
+class Site;
+
+struct Refusal {
+  int status = 400;
+  base::Error error;
+  std::string fields;  // of the reply's head
+};
+
+// Where an admitted request goes.
+struct Admitted {
+  std::size_t route = 0;
+  std::array<std::string, kPathParametersMax> parameters;  // decoded
+};
+
+// Absent: it is taken, and `out` says where it goes. `length` is that of the body, as the head says
+// it.
+[[nodiscard]] std::optional<Refusal> judge(const Head& head, std::uint64_t length, Site& site,
+                                           const Router& router, const net::Caller& caller,
+                                           Admitted& out);
+
+}  // namespace rq::http

@@ -1,0 +1,189 @@
+#include "http/parser.h"
+
+#include <algorithm>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/error.hpp>
+
+#include "http/limits.h"
+
+namespace rq::http {
+namespace {
+
+namespace beast = boost::beast;
+
+Method method_of(beast::http::verb verb) {
+  switch (verb) {
+    case beast::http::verb::get:
+    case beast::http::verb::head:
+      return Method::get;
+    case beast::http::verb::post:
+      return Method::post;
+    case beast::http::verb::put:
+      return Method::put;
+    case beast::http::verb::patch:
+      return Method::patch;
+    case beast::http::verb::delete_:
+      return Method::del;
+    default:
+      return Method::other;
+  }
+}
+
+std::string_view view(beast::string_view text) { return {text.data(), text.size()}; }
+
+bool all_digits(std::string_view text) {
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// A field that goes on in the next line: some read it as one, some do not.
+bool has_fold(std::string_view lines) {
+  for (std::size_t at = lines.find('\n'); at != std::string_view::npos;
+       at = lines.find('\n', at + 1)) {
+    if (at + 1 < lines.size() && (lines[at + 1] == ' ' || lines[at + 1] == '\t')) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void assign_media_type(std::string& out, std::string_view value) {
+  out.assign(value.substr(0, value.find(';')));
+  while (!out.empty() && (out.back() == ' ' || out.back() == '\t')) out.pop_back();
+  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+RequestParser::RequestParser(Head& head, std::string& body) : head_(head), body_(body) {
+  head_.clear();
+  body_.clear();
+  header_limit(static_cast<std::uint32_t>(kHeadBytesMax));
+  body_limit(boost::none);  // its own bound is that of the route
+}
+
+RequestParser::Step RequestParser::next(std::string_view data) {
+  error_code error;
+  const std::size_t used = put(boost::asio::buffer(data.data(), data.size()), error);
+  if (!head_done_) {
+    head_bytes_ += used;
+    folded_ = folded_ || has_fold(data.substr(0, used));
+    if (head_bytes_ > kHeadBytesMax) return {used, State::head_too_large, {}};
+  }
+  if (error == beast::http::error::need_more) {
+    // It wants its lines whole.
+    if (data.size() - used > kHeadBytesMax) return {used, State::head_too_large, {}};
+    return {used, State::need_more, {}};
+  }
+  if (bad_coding_) return {used, State::bad_coding, {}};
+  if (error) return failed(error, used);
+  if (!head_done_ && is_header_done()) {
+    if (folded_) return {used, State::bad_syntax, "a field goes on in the next line"};
+    head_done_ = true;
+    stays_open_ = keep_alive();
+    return {used, State::head, {}};
+  }
+  return {used, is_done() ? State::done : State::body, {}};
+}
+
+RequestParser::Step RequestParser::failed(const error_code& error, std::size_t used) {
+  using E = beast::http::error;
+  if (error == E::header_limit) return {used, State::head_too_large, {}};
+  if (error == E::body_limit) return {used, State::body_too_large, {}};
+  return {used, State::bad_syntax, error.message()};
+}
+
+void RequestParser::on_request_impl(beast::http::verb method, string_view /*method_text*/,
+                                    string_view target, int version, error_code& /*error*/) {
+  head_.version = version;
+  head_.method = method_of(method);
+  head_.head_only = method == beast::http::verb::head;
+  head_.target_too_long = target.size() > kTargetBytesMax;
+  head_.target_bad = !std::all_of(target.begin(), target.end(), [](char c) {
+    return static_cast<unsigned char>(c) > 0x20U && static_cast<unsigned char>(c) < 0x7FU;
+  });
+  if (!head_.target_too_long) head_.target.assign(target.data(), target.size());
+}
+
+void RequestParser::on_field_impl(beast::http::field name, string_view name_text, string_view value,
+                                  error_code& error) {
+  using beast::http::field;
+  if (head_done_) return;  // a trailer
+  switch (name) {
+    case field::host:
+      ++head_.hosts;
+      head_.host.assign(value.data(), value.size());
+      break;
+    case field::content_type:
+      assign_media_type(head_.media_type, view(value));
+      break;
+    case field::transfer_encoding:
+      if (!beast::iequals(value, "chunked")) {
+        bad_coding_ = true;
+        error = beast::http::error::bad_transfer_encoding;
+      }
+      break;
+    case field::content_length:
+      // Beast takes a list, and the same length twice.
+      if (++lengths_ > 1 || !all_digits(view(value))) {
+        error = beast::http::error::bad_content_length;
+      }
+      break;
+    case field::content_encoding:
+      head_.encoded = head_.encoded || !beast::iequals(value, "identity");
+      break;
+    case field::expect:
+      head_.expect_continue = beast::iequals(value, "100-continue");
+      head_.expect_unknown = !head_.expect_continue;
+      break;
+    default:
+      head_.fields.add(view(name_text), view(value));
+      break;
+  }
+}
+
+std::size_t RequestParser::on_body_impl(string_view piece, error_code& error) {
+  take(piece);
+  if (body_bytes_ > body_max_) error = beast::http::error::body_limit;
+  return piece.size();
+}
+
+void RequestParser::on_chunk_header_impl(std::uint64_t size, string_view /*extensions*/,
+                                         error_code& error) {
+  // Before any of it has come.
+  if (size > body_max_ || body_bytes_ > body_max_ - size) error = beast::http::error::body_limit;
+}
+
+std::size_t RequestParser::on_chunk_body_impl(std::uint64_t /*left*/, string_view piece,
+                                              error_code& /*error*/) {
+  take(piece);
+  return piece.size();
+}
+
+void RequestParser::take(string_view piece) {
+  body_bytes_ += piece.size();
+  if (drop_ || body_bytes_ > body_max_) return;
+  if (sink_ != nullptr) {
+    sink_waits_ = sink_->take(view(piece)) == BodySink::Next::wait;
+    return;
+  }
+  if (body_bytes_ == piece.size()) {
+    whole_ = true;
+    whole_view_ = view(piece);
+    return;
+  }
+  keep_body();
+  body_.append(piece.data(), piece.size());
+}
+
+void RequestParser::drop_body() {
+  drop_ = true;
+  body_max_ = body_bytes_ + kDroppedBodyBytesMax;
+}
+
+void RequestParser::keep_body() {
+  if (!whole_) return;
+  whole_ = false;
+  body_.assign(whole_view_);
+}
+
+}  // namespace rq::http

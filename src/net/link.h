@@ -1,0 +1,73 @@
+#pragma once
+// One connection: its channel, and what is known of its state. Whoever speaks a protocol derives
+// its own kind; Links calls it when there is something to read or room to write.
+//
+// Thread: the loop's.
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "net/channel.h"
+
+namespace rq::net {
+
+class Links;
+
+// A connection that has just come in.
+struct Arrival {
+  std::uint64_t id = 0;  // never given twice by the same Links
+  std::unique_ptr<Channel> channel;
+};
+
+class Link {
+ public:
+  explicit Link(Arrival&& arrival) : id(arrival.id), channel_(std::move(arrival.channel)) {}
+  virtual ~Link() = default;
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  const std::uint64_t id;
+
+ protected:
+  // Reads what is there, at most `room` bytes, and gives how many. 0: nothing now, or never any
+  // more: ended(), broken().
+  [[nodiscard]] std::size_t receive(char* into, std::size_t room);
+  // Sends what the channel takes now, and gives how much. Less than all: flush() is called when
+  // there is room again, unless broken().
+  [[nodiscard]] std::size_t send(std::string_view bytes);
+  // The same from a file. None sent while writable(): the file ends there.
+  [[nodiscard]] std::size_t send_file(int file, std::uint64_t offset, std::size_t bytes);
+  void end_sending();
+  void close_channel() { channel_.reset(); }
+  [[nodiscard]] Caller caller() const { return channel_ ? channel_->caller() : Caller{}; }
+  // The channel may take more bytes now.
+  [[nodiscard]] bool writable() const { return writable_; }
+  // The other side sends no more; what is left can still be read, and when it has been, ended().
+  [[nodiscard]] bool hung_up() const { return hung_up_; }
+  [[nodiscard]] bool ended() const { return ended_; }
+  [[nodiscard]] bool broken() const { return broken_; }
+
+ private:
+  friend class Links;
+  // To be read from now, if there is something?
+  [[nodiscard]] virtual bool wants_to_read() const = 0;
+  // There is something: reads a piece of it.
+  virtual void read() = 0;
+  // Sends what is there; then whatever else waits for the end of a turn.
+  virtual void flush() = 0;
+
+  void sent(Channel::State state);
+
+  std::unique_ptr<Channel> channel_;  // null: closed
+  bool readable_ = false;             // there may be more to read
+  bool writable_ = true;
+  bool hung_up_ = false;
+  bool ended_ = false;
+  bool broken_ = false;
+  bool queued_ = false;  // in Links::ready_
+  bool dirty_ = false;   // in Links::dirty_
+};
+
+}  // namespace rq::net

@@ -1,0 +1,287 @@
+#include "net/links.h"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
+namespace rq::net {
+namespace {
+
+// Of an id: the place in links_; above it the generation, which begins with 1. Smaller ids are the
+// numbers of the listeners.
+constexpr unsigned kPlaceBits = 20;
+constexpr std::uint64_t kPlaceMask = (std::uint64_t{1} << kPlaceBits) - 1;
+static_assert(kConnectionsMax <= kPlaceMask);
+constexpr std::size_t kEventsPerTurn = 512;
+// While some are read, others send: so a turn looks again, and takes more into its batch.
+constexpr int kLooksPerTurn = 4;
+constexpr std::chrono::milliseconds kAcceptPause{100};  // with no room or no descriptors left
+
+base::Error no_epoll() {
+  return base::fail(base::Code::internal, fmt::format("no epoll: {}", std::strerror(errno)),
+                    "allow this process more open files");
+}
+
+}  // namespace
+
+Links::Links(Loop& loop, LinkMaker& maker)
+    : loop_(loop), maker_(maker), epoll_(loop.io()), accept_pause_(loop.io()) {}
+
+Links::~Links() {
+  stop_listening();
+  clear();
+}
+
+void Links::clear() {
+  links_.clear();
+  free_.clear();
+}
+
+base::Result<void> Links::open_epoll() {
+  if (epoll_.is_open()) return {};
+  const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
+  if (epoll < 0) return no_epoll();
+  epoll_.assign(epoll);
+  wait();
+  return {};
+}
+
+base::Result<void> Links::listen(const Listener& listener) {
+  listeners_.push_back({.fd = listener.fd, .unix_socket = listener.unix_socket});
+  RQ_TRY(open_epoll());
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = listeners_.size() - 1;
+  if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, listener.fd, &event) != 0) {
+    return no_epoll();
+  }
+  return {};
+}
+
+void Links::stop_listening() {
+  for (ListeningSocket& listener : listeners_) {
+    if (listener.fd >= 0) ::close(std::exchange(listener.fd, -1));
+  }
+}
+
+// --- Turns ---
+
+void Links::wait() {
+  epoll_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                    [this](const boost::system::error_code& error) {
+                      if (error) return;
+                      loop_.turn([this] { turn(); });
+                      wait();
+                    });
+}
+
+void Links::turn() {
+  in_turn_ = true;
+  // While some are read, others have something to say: what comes in time goes in the same batch.
+  std::size_t served = 0;
+  for (int look = 0; look < kLooksPerTurn && read_ready(); ++look) {
+    served += serving_.size();
+    if (served >= count()) break;  // all have spoken
+  }
+  flush_dirty();
+  in_turn_ = false;
+  turn_again();
+}
+
+// Some have more than a turn's piece: the others, and the engine, go first.
+void Links::turn_again() {
+  if (in_turn_ || ready_.empty() || turn_posted_) return;
+  turn_posted_ = true;
+  boost::asio::post(loop_.io(), [this] {
+    turn_posted_ = false;
+    loop_.turn([this] { turn(); });
+  });
+}
+
+// False when nobody had anything to say.
+bool Links::read_ready() {
+  std::array<epoll_event, kEventsPerTurn> events;
+  const int arrived =
+      ::epoll_wait(epoll_.native_handle(), events.data(), static_cast<int>(events.size()), 0);
+  for (int i = 0; i < arrived; ++i) {
+    const epoll_event& one = events[static_cast<std::size_t>(i)];
+    const std::uint64_t id = one.data.u64;
+    if (id < listeners_.size()) {
+      accept_all(static_cast<std::size_t>(id));
+    } else {
+      event(id, one.events);
+    }
+  }
+  serving_.clear();
+  serving_.swap(ready_);
+  for (const std::uint64_t id : serving_) {
+    Link* link = find(id);
+    if (link == nullptr) continue;
+    link->queued_ = false;
+    if (!link->readable_ || !link->wants_to_read()) continue;
+    link->read();
+    mark_dirty(*link);
+    make_ready(*link);
+  }
+  return !serving_.empty();
+}
+
+// The end of the other side, or an error of the socket, is read like its bytes: after them.
+void Links::event(std::uint64_t id, std::uint32_t events) {
+  Link* link = find(id);
+  if (link == nullptr) return;
+  if ((events & EPOLLOUT) != 0U && !link->writable_) {
+    link->writable_ = true;
+    mark_dirty(*link);
+  }
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0U && !link->hung_up_) {
+    link->hung_up_ = true;
+    mark_dirty(*link);
+  }
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0U) {
+    link->readable_ = true;
+    make_ready(*link);
+  }
+}
+
+void Links::make_ready(Link& link) {
+  if (link.queued_ || !link.readable_ || !link.wants_to_read()) return;
+  link.queued_ = true;
+  ready_.push_back(link.id);
+  turn_again();
+}
+
+void Links::mark_dirty(Link& link) {
+  if (link.dirty_) return;
+  link.dirty_ = true;
+  dirty_.push_back(link.id);
+}
+
+void Links::flush_dirty() {
+  // Grows while it runs: a connection that was held back may have something to say at once.
+  for (std::size_t i = 0; i < dirty_.size(); ++i) {
+    Link* link = find(dirty_[i]);
+    if (link == nullptr) continue;
+    link->dirty_ = false;
+    link->flush();
+  }
+  dirty_.clear();
+}
+
+void Links::schedule_flush() {
+  if (flush_posted_) return;
+  flush_posted_ = true;
+  boost::asio::post(loop_.io(), [this] {
+    flush_posted_ = false;
+    flush_dirty();
+  });
+}
+
+void Links::flush_later(const Link& link) {
+  later_.push_back(link.id);
+  if (later_.size() > 1) return;
+  boost::asio::post(loop_.io(), [this] {
+    std::vector<std::uint64_t> later;
+    later.swap(later_);
+    for (const std::uint64_t id : later) {
+      if (Link* found = find(id)) mark_dirty(*found);
+    }
+    flush_dirty();
+  });
+}
+
+// --- Links come and go ---
+
+void Links::accept_all(std::size_t listener) {
+  if (listeners_[listener].fd < 0) return;
+  while (count() < kConnectionsMax) {
+    const int fd =
+        ::accept4(listeners_[listener].fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        full_told_ = false;
+        return;
+      }
+      break;
+    }
+    const bool unix_socket = listeners_[listener].unix_socket;
+    const int on = 1;
+    if (!unix_socket) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    static_cast<void>(adopt(plain_channel(fd, unix_socket)));
+  }
+  accept_later();
+}
+
+Link* Links::adopt(std::unique_ptr<Channel> channel) {
+  if (count() >= kConnectionsMax || !open_epoll()) return nullptr;
+  if (free_.empty()) {
+    free_.push_back(static_cast<std::uint32_t>(links_.size()));
+    links_.emplace_back();
+  }
+  const std::uint32_t place = free_.back();
+  free_.pop_back();
+  const std::uint64_t id = (++generation_ << kPlaceBits) | place;
+  const int descriptor = channel->descriptor();
+  links_[place] = maker_.make_link({.id = id, .channel = std::move(channel)});
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.data.u64 = id;
+  if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, descriptor, &event) != 0) {
+    remove(*links_[place]);
+    return nullptr;
+  }
+  return links_[place].get();
+}
+
+// No room, or no descriptors: who knocks waits in the backlog for a while.
+void Links::accept_later() {
+  if (std::exchange(accept_paused_, true)) return;
+  if (!std::exchange(full_told_, true)) {
+    spdlog::warn("{} connections are open, and there is no room for one more: who comes now waits",
+                 count());
+  }
+  listen_for(0);
+  accept_pause_.expires_after(kAcceptPause);
+  accept_pause_.async_wait([this](const boost::system::error_code& error) {
+    accept_paused_ = false;
+    if (!error) listen_for(EPOLLIN);
+  });
+}
+
+void Links::listen_for(std::uint32_t events) {
+  for (std::size_t i = 0; i < listeners_.size(); ++i) {
+    if (listeners_[i].fd < 0) continue;
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = i;
+    ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, listeners_[i].fd, &event);
+  }
+}
+
+Link* Links::find(std::uint64_t id) {
+  const std::uint64_t place = id & kPlaceMask;
+  if (place >= links_.size()) return nullptr;
+  Link* link = links_[static_cast<std::size_t>(place)].get();
+  return link != nullptr && link->id == id ? link : nullptr;
+}
+
+void Links::remove(Link& link) {
+  const auto place = static_cast<std::uint32_t>(link.id & kPlaceMask);
+  links_[place].reset();
+  free_.push_back(place);
+}
+
+}  // namespace rq::net

@@ -1,0 +1,109 @@
+#pragma once
+// The connections of one protocol: an epoll of their own inside the loop, listeners, and one link
+// for each connection.
+//
+// The loop waits for the epoll as for one descriptor, so that waiting costs a connection nothing.
+// One turn reads at most a bounded piece of each connection that has something; at its end all that
+// was asked is done in one piece, and each connection's replies are written with one call.
+//
+// Thread: the loop's, but for the constructor, listen() and the destructor (the loop stands still).
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "base/result.h"
+#include "net/link.h"
+#include "net/listener.h"
+#include "net/loop.h"
+
+namespace rq::net {
+
+inline constexpr std::size_t kConnectionsMax = 20'000;  // of one protocol
+
+// Makes the links of its protocol.
+class LinkMaker {
+ public:
+  virtual ~LinkMaker() = default;
+  [[nodiscard]] virtual std::unique_ptr<Link> make_link(Arrival&& arrival) = 0;
+};
+
+class Links {
+ public:
+  Links(Loop& loop, LinkMaker& maker);
+  ~Links();
+  Links(const Links&) = delete;
+  Links& operator=(const Links&) = delete;
+
+  // Takes a listening socket over. Before Loop::start().
+  [[nodiscard]] base::Result<void> listen(const Listener& listener);
+  void stop_listening();
+
+  // Makes a link for a connection that is there already. Null when there is no room for it.
+  Link* adopt(std::unique_ptr<Channel> channel);
+
+  // `link` may have something to read, and wants to.
+  void make_ready(Link& link);
+  // `link` has something to flush, when this turn ends.
+  void mark_dirty(Link& link);
+  void flush_dirty();
+  // flush_dirty() when this handler is over.
+  void schedule_flush();
+  // `link` has more to flush, when others have had their turn.
+  void flush_later(const Link& link);
+
+  [[nodiscard]] std::size_t count() const { return links_.size() - free_.size(); }
+  // The connection of this id; null when it has gone.
+  [[nodiscard]] Link* find(std::uint64_t id);
+  // Destroys it. REQUIRES: none of its functions uses it any more.
+  void remove(Link& link);
+  // Destroys all.
+  void clear();
+  // For each connection; `act` may remove the one it is given.
+  template <typename Act>
+  void for_each(Act act) {
+    for (std::size_t i = 0; i < links_.size(); ++i) {
+      if (links_[i] != nullptr) act(*links_[i]);
+    }
+  }
+
+ private:
+  struct ListeningSocket {
+    int fd;
+    bool unix_socket;
+  };
+
+  [[nodiscard]] base::Result<void> open_epoll();
+  void wait();
+  void turn();
+  [[nodiscard]] bool read_ready();
+  void turn_again();
+  void accept_all(std::size_t listener);
+  void accept_later();
+  void listen_for(std::uint32_t events);
+  void event(std::uint64_t id, std::uint32_t events);
+
+  Loop& loop_;
+  LinkMaker& maker_;
+  boost::asio::posix::stream_descriptor epoll_;
+  boost::asio::steady_timer accept_pause_;
+  bool accept_paused_ = false;
+  bool full_told_ = false;  // since somebody had to wait first
+  std::vector<ListeningSocket> listeners_;
+
+  std::vector<std::unique_ptr<Link>> links_;  // by the low bits of the id
+  std::vector<std::uint32_t> free_;           // places in links_
+  std::uint64_t generation_ = 0;
+  std::vector<std::uint64_t> ready_;    // have something to read, and may
+  std::vector<std::uint64_t> serving_;  // of this turn
+  std::vector<std::uint64_t> dirty_;    // have something to send, or to close
+  std::vector<std::uint64_t> later_;    // have more to send
+  bool in_turn_ = false;
+  bool turn_posted_ = false;
+  bool flush_posted_ = false;
+};
+
+}  // namespace rq::net

@@ -1,0 +1,100 @@
+#include "net/listener.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include "base/address.h"
+
+namespace rq::net {
+namespace {
+
+using base::Code;
+using base::fail;
+using base::Result;
+using Endpoint = boost::asio::ip::tcp::endpoint;
+
+Result<Endpoint> parse_address(std::string_view setting, const std::string& text) {
+  const auto bad = [&](std::string_view why) {
+    return fail(Code::bad_value, fmt::format("{} address '{}': {}", setting, text, why),
+                "give ADDRESS:PORT, such as 127.0.0.1:3333 or [::1]:3333");
+  };
+  base::Result<base::HostPort> given = base::parse_host_port(text);
+  if (!given) return bad(given.error().message);
+  const std::string host = given->host == "localhost" ? "127.0.0.1" : given->host;
+  boost::system::error_code ec;
+  const auto address = boost::asio::ip::make_address(host, ec);
+  if (ec) return bad("it is no IP address");
+  if (!address.is_loopback()) {
+    return fail(Code::forbidden,
+                fmt::format("{} address '{}' can be reached from other machines", setting, text),
+                "rq has no authentication yet, so it listens on loopback addresses only: use "
+                "127.0.0.1:PORT, and a tunnel (ssh -L) from elsewhere");
+  }
+  return Endpoint{address, given->port};
+}
+
+// A new socket, bound and listening. -1: errno says why not.
+int listen_on(const sockaddr* address, socklen_t size) {
+  const int fd = ::socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::bind(fd, address, size) == 0 && ::listen(fd, SOMAXCONN) == 0) return fd;
+  const int why = errno;
+  ::close(fd);
+  errno = why;
+  return -1;
+}
+
+}  // namespace
+
+Result<Listener> listen_tcp(std::string_view setting, const std::string& text) {
+  RQ_TRY_ASSIGN(endpoint, parse_address(setting, text));
+  const int fd = listen_on(endpoint.data(), static_cast<socklen_t>(endpoint.size()));
+  if (fd < 0) {
+    return fail(Code::internal, fmt::format("cannot listen on {}: {}", text, std::strerror(errno)),
+                fmt::format("give another port with --{} ADDRESS:PORT, or end what uses this one",
+                            setting));
+  }
+  auto size = static_cast<socklen_t>(endpoint.capacity());
+  ::getsockname(fd, endpoint.data(), &size);
+  const auto address = endpoint.address();
+  return Listener{
+      .fd = fd,
+      .host = address.is_v6() ? fmt::format("[{}]", address.to_string()) : address.to_string(),
+      .port = endpoint.port()};
+}
+
+Result<Listener> listen_unix(const std::filesystem::path& path) {
+  sockaddr_un address{};
+  if (path.native().size() >= sizeof address.sun_path) {
+    return fail(
+        Code::bad_value, fmt::format("the path of the socket is too long: {}", path.string()),
+        fmt::format("choose a directory with a shorter name; {} bytes are the system's limit",
+                    sizeof address.sun_path - 1));
+  }
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.native().size() + 1);
+  ::unlink(path.c_str());
+  const int fd = listen_on(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  if (fd < 0 || ::chmod(path.c_str(), 0660) != 0) {
+    const int why = errno;
+    if (fd >= 0) ::close(fd);
+    return fail(Code::internal,
+                fmt::format("cannot listen on {}: {}", path.string(), std::strerror(why)),
+                "check the rights of the directory");
+  }
+  return Listener{.fd = fd, .host = path.string(), .port = 0, .unix_socket = true};
+}
+
+}  // namespace rq::net

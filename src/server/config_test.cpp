@@ -1,0 +1,84 @@
+#include "server/config.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace rq::server {
+namespace {
+
+using base::Code;
+namespace fs = std::filesystem;
+
+base::Result<ServerConfig> parsed(std::string_view text) {
+  ServerConfig config;
+  RQ_TRY(read_config(text, "rq.toml", config));
+  return config;
+}
+
+TEST(Config, ReadsEverySetting) {
+  const auto config = parsed(
+      "http = '127.0.0.1:1'\nbeanstalk = '127.0.0.1:2'\nlog_level = 'warn'\nworker = false\n"
+      "beanstalk_job_bytes_max = 100\nwal_bytes = 2097152\ncache_bytes = 4194304\n");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->http, "127.0.0.1:1");
+  EXPECT_EQ(config->beanstalk, "127.0.0.1:2");
+  EXPECT_EQ(config->log_level, "warn");
+  EXPECT_FALSE(config->worker);
+  EXPECT_EQ(config->beanstalk_job_bytes_max, 100);
+  EXPECT_EQ(config->wal_bytes, 2 << 20);
+  EXPECT_EQ(config->cache_bytes, 4 << 20);
+}
+
+TEST(Config, AnEmptyFileIsTheDefaults) {
+  const auto config = parsed("# nothing\n");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->http, "127.0.0.1:3333");
+  EXPECT_TRUE(config->worker);
+}
+
+TEST(Config, RefusalsNameTheSettingAndTheLine) {
+  const auto unknown = parsed("no_such = 1\n");
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, Code::unknown_field);
+  EXPECT_NE(unknown.error().message.find("'no_such'"), std::string::npos);
+  for (const char* text : {"http = 5\n", "worker = 'yes'\n", "wal_bytes = '1'\n", "wal_bytes = 1\n",
+                           "cache_bytes = 999999999999999\n", "beanstalk_job_bytes_max = 0\n",
+                           "log_level = ['a']\n"}) {
+    const auto config = parsed(text);
+    ASSERT_FALSE(config) << text;
+    EXPECT_EQ(config.error().code, Code::bad_value) << text;
+  }
+  const auto broken = parsed("http = 'x'\nworker = \n");
+  ASSERT_FALSE(broken);
+  EXPECT_EQ(broken.error().code, Code::bad_request);
+  EXPECT_NE(broken.error().message.find("line 2"), std::string::npos) << broken.error().message;
+}
+
+TEST(Config, FlagsGoBeforeTheFile) {
+  const fs::path dir = fs::path{testing::TempDir()} / "rq_config_test";
+  fs::remove_all(dir);
+  fs::create_directories(dir);
+  std::ofstream{dir / "rq.toml"} << "http = '127.0.0.1:1'\nworker = false\nlog_level = 'error'\n";
+  const auto file = load_config({.dir = dir.string()});
+  ASSERT_TRUE(file);
+  EXPECT_EQ(file->http, "127.0.0.1:1");
+  EXPECT_TRUE(file->dir.is_absolute());
+  const auto flags = load_config({.dir = dir.string(),
+                                  .http = "",
+                                  .log_level = "debug",
+                                  .worker = true,
+                                  .manual_clock = true});
+  ASSERT_TRUE(flags);
+  EXPECT_EQ(flags->http, "");
+  EXPECT_EQ(flags->log_level, "debug");
+  EXPECT_TRUE(flags->worker);
+  EXPECT_TRUE(flags->manual_clock);
+  EXPECT_FALSE(load_config({.dir = dir.string(), .log_level = "loud"}));
+  fs::remove_all(dir);
+}
+
+}  // namespace
+}  // namespace rq::server
