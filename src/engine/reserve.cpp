@@ -110,11 +110,13 @@ Result<Step> decide(Desk& desk, Reserve& reserve) {
     watched.push_back(entry->queue.id);
   }
   RQ_TRY_ASSIGN(taken, take_best(desk, desk.ticket, reserve));
+  const bool told = !taken.messages.empty();
   if (!tell_part(desk, desk.ticket, reserve, taken)) {
     desk.answer(reserved_of(std::move(taken)));
     return Step::done;
   }
-  if (taken.lacks) return Step::lacks;
+  // One that was told a part has a share in this batch: if it fails, so does the rest.
+  if (taken.lacks) return told ? Step::goes_on : Step::lacks;
   if (!wait(desk, desk.ticket, std::move(reserve), std::move(watched))) desk.answer(Reserved{});
   return Step::done;
 }

@@ -182,8 +182,9 @@ void Model::fire_timers() {
     keep(queue, true);
     const auto idle = stored_.idle.find(name);
     if (idle == stored_.idle.end() || idle->second > now_) continue;
-    const bool empty = std::none_of(stored_.messages.begin(), stored_.messages.end(),
-                                    [&](const auto& one) { return one.second.queue == queue.id; });
+    const Counters counters = shown(queue).queue.counters;
+    const bool empty = std::all_of(counters.in_state.begin(), counters.in_state.end(),
+                                   [](std::int64_t n) { return n == 0; });
     if (!empty || shown(queue).waiting_reserves > 0) use(queue);
     idle->second = used_[name] + kIdle;
     if (idle->second <= now_) gone.push_back(name);
@@ -327,6 +328,7 @@ std::vector<Seq> Model::best(const Reserve& reserve) const {
   std::sort(keys.begin(), keys.end());
   if (std::ssize(keys) > reserve.limit) keys.resize(static_cast<std::size_t>(reserve.limit));
   std::vector<Seq> out;
+  out.reserve(keys.size());
   for (const LineKey& key : keys) out.push_back(key.seq);
   return out;
 }
@@ -335,6 +337,7 @@ bool Model::give(Ticket& ticket, Reserve& reserve) {
   std::vector<Seq> seqs = best(reserve);
   if (seqs.empty()) return true;
   std::vector<std::string> texts;
+  texts.reserve(seqs.size());
   // It may be given less than there is, never nothing.
   const auto taken = choices_.taken.find(ticket.request);
   if (!reserve.each && taken != choices_.taken.end() && taken->second > 0 &&
@@ -481,6 +484,7 @@ std::vector<Seq> Model::in_order(const std::string& queue, bool held) const {
   }
   std::sort(found.begin(), found.end());
   std::vector<Seq> out;
+  out.reserve(found.size());
   for (const auto& [at, seq] : found) out.push_back(seq);
   return out;
 }

@@ -50,7 +50,9 @@ std::string texts_of(std::string_view what, const std::vector<base::Result<Item>
 std::string text_of_all(const Reserved& reserved) {
   std::vector<std::string> texts;
   for (std::size_t i = 0; i < reserved.messages.size(); ++i) {
-    texts.push_back(contract::text_of(reserved.messages[i], *reserved.queues[i]));
+    const bool named = i < reserved.queues.size();
+    texts.push_back(
+        contract::text_of(reserved.messages[i], named ? *reserved.queues[i] : std::string{}));
   }
   return text_of_reserved(texts);
 }

@@ -43,10 +43,17 @@ inline void tell_seed(int /*signal*/) {
   std::fprintf(stderr, "RQ_SEED=%llu\n", static_cast<unsigned long long>(playing_seed()));
 }
 
-// Plays the seeds 1 to n; the environment may say another number of them (RQ_SEEDS), or one seed
-// (RQ_SEED). The first one that fails is told, and ends the test.
+// Many seeds are shared out among tests, each with its own bound of time.
+struct Share {
+  std::uint64_t part = 0;
+  std::uint64_t of = 1;
+};
+inline constexpr std::uint64_t kShares = 8;
+
+// Plays the seeds 1 to n, or its share of them; the environment may say another number of them
+// (RQ_SEEDS), or one seed (RQ_SEED). The first one that fails is told, and ends the test.
 template <typename Play>
-void for_each_seed(std::uint64_t n, Play play) {
+void for_each_seed(std::uint64_t n, Play play, const Share& share = {}) {
   const auto number = [](const char* name) {
     const char* text = std::getenv(name);
     return text == nullptr ? std::uint64_t{0} : std::strtoull(text, nullptr, 10);
@@ -55,6 +62,7 @@ void for_each_seed(std::uint64_t n, Play play) {
   const std::uint64_t only = number("RQ_SEED");
   const auto before = std::signal(SIGABRT, tell_seed);
   for (std::uint64_t seed = only > 0 ? only : 1; seed <= (only > 0 ? only : n); ++seed) {
+    if (seed % share.of != share.part) continue;
     const testing::ScopedTrace trace{__FILE__, __LINE__, fmt::format("RQ_SEED={}", seed)};
     playing_seed() = seed;
     play(seed);

@@ -39,7 +39,7 @@ struct Options {
 // What a payload is filled with that was not asked for.
 inline constexpr std::string_view kNotAskedFor = "<this payload was not asked for>";
 
-class MemoryStore final : public Store {
+class MemoryStore : public Store {
  public:
   // REQUIRES: the commits of others happen only within `turn`.
   MemoryStore(std::shared_ptr<Disk> disk, Options options);
