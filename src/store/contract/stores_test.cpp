@@ -24,8 +24,9 @@ std::vector<Factory> all_stores() {
   return {
       memory_store("memory", {}),
       // Two loads a batch, lists that come short, numbers in small blocks with gaps.
-      memory_store("memory_scarce",
-                   {.rounds_max = 2, .short_lists = true, .short_due = true, .block_max = 3, .gap_max = 4}),
+      memory_store(
+          "memory_scarce",
+          {.rounds_max = 2, .short_lists = true, .short_due = true, .block_max = 3, .gap_max = 4}),
       sqlite_store("sqlite", {}),
       // With its threads, a small log, and lines that are long when a few messages stand in them.
       sqlite_store("sqlite_in_small_pieces", {.wal_bytes = 64 * 1024,
