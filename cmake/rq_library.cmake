@@ -3,6 +3,7 @@
 # Makes src/<folder> one static library, rq_<folder> (a slash becomes _), from the files that are
 # there; what stands behind TESTS is for its tests and benchmarks only:
 #   *.cpp          the library
+#   *_rig.cpp      what the tests share
 #   *_test.cpp     all in one program, rq_<folder>_test; every gtest case is a ctest of its own
 #   *_bench.cpp    all in one program, rq_<folder>_bench (Google Benchmark)
 #   *_fuzz.cpp     one program each, named as the file. In the fuzz preset it is a libFuzzer
@@ -17,11 +18,15 @@ function(rq_library folder)
 
   file(GLOB all CONFIGURE_DEPENDS ${here}/*.cpp)
   set(sources ${all})
-  list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_(test|rig|bench|fuzz)\\.cpp$")
   foreach(kind test bench fuzz)
     set(${kind}_sources ${all})
     list(FILTER ${kind}_sources INCLUDE REGEX "_${kind}\\.cpp$")
   endforeach()
+
+  # What tests share stands in rigs.
+  set(rig_sources ${all})
+  list(FILTER rig_sources INCLUDE REGEX "_rig\\.cpp$")
 
   if(sources)
     add_library(${library} STATIC ${sources})
@@ -39,7 +44,7 @@ function(rq_library folder)
   endif()
 
   if(test_sources)
-    add_executable(${library}_test ${test_sources})
+    add_executable(${library}_test ${test_sources} ${rig_sources})
     target_link_libraries(${library}_test PRIVATE ${library} ${arg_TESTS} GTest::gtest_main
                                                   GTest::gmock rapidcheck)
     # Tests find their data (golden files, transcripts) from the root of the tree.

@@ -18,7 +18,7 @@
 #include "store/contract/commands_rig.h"
 #include "store/contract/home.h"
 #include "store/contract/memory_rig.h"
-#include "store/contract/model.h"
+#include "store/contract/model_rig.h"
 #include "store/contract/seeds_rig.h"
 #include "store/sqlite/sqlite_rig.h"
 

@@ -3,7 +3,7 @@
 
 #include <optional>
 
-#include "store/contract/contract.h"
+#include "store/contract/store_rig.h"
 
 namespace rq::store::contract {
 namespace {

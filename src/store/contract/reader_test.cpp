@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "base/limits.h"
-#include "store/contract/contract.h"
+#include "store/contract/store_rig.h"
 
 namespace rq::store::contract {
 namespace {

@@ -1,5 +1,5 @@
 // What every store promises to the engine. Readers have a file of their own.
-#include "store/contract/contract.h"
+#include "store/contract/store_rig.h"
 
 #include <gtest/gtest.h>
 

@@ -18,7 +18,7 @@
 
 #include "engine/engine.h"
 #include "store/contract/commands_rig.h"
-#include "store/contract/model.h"
+#include "store/contract/model_rig.h"
 #include "store/memory/memory_store.h"
 
 namespace rq::store::contract {

@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 #include "core/store.h"
-#include "store/contract/model.h"
+#include "store/contract/model_rig.h"
 
 namespace rq::store::contract {
 

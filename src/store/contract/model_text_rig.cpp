@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "core/settings_json.h"
-#include "store/contract/model.h"
+#include "store/contract/model_rig.h"
 #include "store/memory/content.h"
 
 namespace rq::store::contract {

@@ -1,4 +1,4 @@
-#include "store/contract/model.h"
+#include "store/contract/model_rig.h"
 
 #include <fmt/format.h>
 
