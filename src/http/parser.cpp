@@ -62,13 +62,16 @@ RequestParser::RequestParser(Head& head, std::string& body) : head_(head), body_
 }
 
 RequestParser::Step RequestParser::next(std::string_view data) {
+  if (!head_done_) return next_of_head(data);
+  return chunked() ? next_of_chunks(data) : next_of_length(data);
+}
+
+RequestParser::Step RequestParser::next_of_head(std::string_view data) {
   error_code error;
   const std::size_t used = put(boost::asio::buffer(data.data(), data.size()), error);
-  if (!head_done_) {
-    head_bytes_ += used;
-    folded_ = folded_ || has_fold(data.substr(0, used));
-    if (head_bytes_ > kHeadBytesMax) return {used, State::head_too_large, {}};
-  }
+  head_bytes_ += used;
+  folded_ = folded_ || has_fold(data.substr(0, used));
+  if (head_bytes_ > kHeadBytesMax) return {used, State::head_too_large, {}};
   if (error == beast::http::error::need_more) {
     // It wants its lines whole.
     if (data.size() - used > kHeadBytesMax) return {used, State::head_too_large, {}};
@@ -76,19 +79,47 @@ RequestParser::Step RequestParser::next(std::string_view data) {
   }
   if (bad_coding_) return {used, State::bad_coding, {}};
   if (error) return failed(error, used);
-  if (!head_done_ && is_header_done()) {
-    if (folded_) return {used, State::bad_syntax, "a field goes on in the next line"};
-    head_done_ = true;
-    stays_open_ = keep_alive();
-    return {used, State::head, {}};
+  if (!is_header_done()) return {used, State::need_more, {}};
+  if (folded_) return {used, State::bad_syntax, "a field goes on in the next line"};
+  head_done_ = true;
+  stays_open_ = keep_alive();
+  left_ = length();
+  done_ = !chunked() && left_ == 0;
+  return {used, State::head, {}};
+}
+
+// A piece at a time, so that the sink can say that it wants to wait. Not by Beast: wire/http_chunks
+// says why.
+RequestParser::Step RequestParser::next_of_chunks(std::string_view data) {
+  using wire::ChunkReader;
+  std::size_t used = 0;
+  const auto state = chunks_.feed(data, used, [this](std::string_view piece) {
+    take(piece);
+    return false;
+  });
+  if (state == ChunkReader::State::broken) {
+    return {used, State::bad_syntax, "the body is not in chunks as it says"};
   }
-  return {used, is_done() ? State::done : State::body, {}};
+  // Before any of it has come.
+  if (body_bytes_ > body_max_ || chunks_.left() > body_max_ - body_bytes_) {
+    return {used, State::body_too_large, {}};
+  }
+  done_ = state == ChunkReader::State::done;
+  return {used, done_ ? State::done : State::body, {}};
+}
+
+RequestParser::Step RequestParser::next_of_length(std::string_view data) {
+  const auto used = static_cast<std::size_t>(std::min<std::uint64_t>(left_, data.size()));
+  take(data.substr(0, used));
+  left_ -= used;
+  if (body_bytes_ > body_max_) return {used, State::body_too_large, {}};
+  done_ = left_ == 0;
+  return {used, done_ ? State::done : State::body, {}};
 }
 
 RequestParser::Step RequestParser::failed(const error_code& error, std::size_t used) {
   using E = beast::http::error;
   if (error == E::header_limit) return {used, State::head_too_large, {}};
-  if (error == E::body_limit) return {used, State::body_too_large, {}};
   return {used, State::bad_syntax, error.message()};
 }
 
@@ -107,7 +138,6 @@ void RequestParser::on_request_impl(beast::http::verb method, string_view /*meth
 void RequestParser::on_field_impl(beast::http::field name, string_view name_text, string_view value,
                                   error_code& error) {
   using beast::http::field;
-  if (head_done_) return;  // a trailer
   switch (name) {
     case field::host:
       ++head_.hosts;
@@ -141,34 +171,16 @@ void RequestParser::on_field_impl(beast::http::field name, string_view name_text
   }
 }
 
-std::size_t RequestParser::on_body_impl(string_view piece, error_code& error) {
-  take(piece);
-  if (body_bytes_ > body_max_) error = beast::http::error::body_limit;
-  return piece.size();
-}
-
-void RequestParser::on_chunk_header_impl(std::uint64_t size, string_view /*extensions*/,
-                                         error_code& error) {
-  // Before any of it has come.
-  if (size > body_max_ || body_bytes_ > body_max_ - size) error = beast::http::error::body_limit;
-}
-
-std::size_t RequestParser::on_chunk_body_impl(std::uint64_t /*left*/, string_view piece,
-                                              error_code& /*error*/) {
-  take(piece);
-  return piece.size();
-}
-
-void RequestParser::take(string_view piece) {
+void RequestParser::take(std::string_view piece) {
   body_bytes_ += piece.size();
   if (drop_ || body_bytes_ > body_max_) return;
   if (sink_ != nullptr) {
-    sink_waits_ = sink_->take(view(piece)) == BodySink::Next::wait;
+    sink_waits_ = sink_->take(piece) == BodySink::Next::wait;
     return;
   }
   if (body_bytes_ == piece.size()) {
     whole_ = true;
-    whole_view_ = view(piece);
+    whole_view_ = piece;
     return;
   }
   keep_body();

@@ -1,6 +1,6 @@
 #pragma once
-// One request, by Beast's parser. Texts of the body point into the read buffer for as long as the
-// body fits into one piece of it, and are copied only when it does not.
+// One request: its head by Beast's parser, its body here. Texts of the body point into the read
+// buffer for as long as the body fits into one piece of it, and are copied only when it does not.
 //
 // Stricter than Beast where two readings of one message are possible: a transfer coding is
 // `chunked` alone and once, a length is one number and once, a field is not folded over lines.
@@ -13,6 +13,7 @@
 
 #include "http/body.h"
 #include "http/message.h"
+#include "wire/http_chunks.h"
 
 namespace rq::http {
 
@@ -46,7 +47,7 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   void body_at_most(std::uint64_t bytes) { body_max_ = bytes; }
 
   [[nodiscard]] bool head_done() const { return head_done_; }
-  [[nodiscard]] bool done() const { return is_done(); }
+  [[nodiscard]] bool done() const { return done_; }
   [[nodiscard]] bool stays_open() const { return stays_open_; }
   [[nodiscard]] bool chunks() const { return chunked(); }
   // What the head says; 0 in chunks.
@@ -73,13 +74,19 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
                      error_code& error) override;
   void on_header_impl(error_code&) override {}
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
-  std::size_t on_body_impl(string_view piece, error_code& error) override;
-  void on_chunk_header_impl(std::uint64_t size, string_view, error_code& error) override;
-  std::size_t on_chunk_body_impl(std::uint64_t, string_view piece, error_code& error) override;
+  // Beast is asked for the head alone.
+  std::size_t on_body_impl(string_view piece, error_code&) override { return piece.size(); }
+  void on_chunk_header_impl(std::uint64_t, string_view, error_code&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, string_view piece, error_code&) override {
+    return piece.size();
+  }
   void on_finish_impl(error_code&) override {}
 
   [[nodiscard]] static Step failed(const error_code& error, std::size_t used);
-  void take(string_view piece);
+  [[nodiscard]] Step next_of_head(std::string_view data);
+  [[nodiscard]] Step next_of_chunks(std::string_view data);
+  [[nodiscard]] Step next_of_length(std::string_view data);
+  void take(std::string_view piece);
 
   Head& head_;
   std::string& body_;
@@ -89,7 +96,10 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   std::uint64_t body_bytes_ = 0;
   std::size_t head_bytes_ = 0;
   int lengths_ = 0;  // Content-Length fields seen
+  wire::ChunkReader chunks_;
+  std::uint64_t left_ = 0;  // of a body with a length
   bool head_done_ = false;
+  bool done_ = false;  // all of the request was taken
   bool stays_open_ = false;
   bool folded_ = false;  // a field goes on in the next line
   bool bad_coding_ = false;

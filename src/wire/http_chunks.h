@@ -22,12 +22,13 @@ class ChunkReader {
   enum class State : std::uint8_t {
     more,    // not at its end yet
     done,    // the body has ended
-    enough,  // on_data wants no more
+    enough,  // on_data wants no more for now
     broken,  // this is no chunked body
   };
 
   // Takes from `bytes`, all of them unless the body ends, and says in `used` how many. Calls
-  // on_data(std::string_view) for each piece of the body; false: enough. After `more` only.
+  // on_data(std::string_view) for each piece of the body; false: enough for now. After `more` or
+  // `enough` only.
   template <typename OnData>
   [[nodiscard]] State feed(std::string_view bytes, std::size_t& used, OnData&& on_data) {
     used = 0;
@@ -52,6 +53,9 @@ class ChunkReader {
     }
     return State::more;
   }
+
+  // What is still to come of the chunk that has begun.
+  [[nodiscard]] std::uint64_t left() const { return left_; }
 
  private:
   enum class Part : std::uint8_t {
