@@ -93,18 +93,18 @@ RequestParser::Step RequestParser::next_of_head(std::string_view data) {
 RequestParser::Step RequestParser::next_of_chunks(std::string_view data) {
   using wire::ChunkReader;
   std::size_t used = 0;
-  const auto state = chunks_.feed(data, used, [this](std::string_view piece) {
+  const auto after = chunks_.feed(data, used, [this](std::string_view piece) {
     take(piece);
     return false;
   });
-  if (state == ChunkReader::State::broken) {
+  if (after == ChunkReader::State::broken) {
     return {used, State::bad_syntax, "the body is not in chunks as it says"};
   }
   // Before any of it has come.
   if (body_bytes_ > body_max_ || chunks_.left() > body_max_ - body_bytes_) {
     return {used, State::body_too_large, {}};
   }
-  done_ = state == ChunkReader::State::done;
+  done_ = after == ChunkReader::State::done;
   return {used, done_ ? State::done : State::body, {}};
 }
 
