@@ -41,7 +41,7 @@ inline constexpr std::int64_t kWorkersMax = 1024;  // scripts of one queue at a 
 static_assert(kNameBytesMax < 255, "a queue name must fit a path component");
 
 // --- Requests ---
-inline constexpr std::size_t kBulkSampleMax = 10;       // ids and errors that a bulk action shows
+inline constexpr std::size_t kBulkSampleMax = 10;  // ids and errors that a bulk action shows
 inline constexpr std::size_t kJsonDepthMax = 32;
 inline constexpr std::size_t kBulkMessagesMax = 100'000;  // messages in one bulk put
 inline constexpr std::size_t kBulkActionMax = 1'000'000;  // messages in one bulk action

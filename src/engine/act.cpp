@@ -232,8 +232,8 @@ Result<std::optional<Record*>> peek_first(Desk& desk, const Peek& peek, Entry& e
 
 void needs(Desk& /*desk*/, const Act& act, Needs& out) {
   // What may be ready after it may be given away in this batch.
-  const bool payload = act.action != Action::cancel && act.action != Action::kill &&
-                       act.action != Action::remove;
+  const bool payload =
+      act.action != Action::cancel && act.action != Action::kill && act.action != Action::remove;
   for (const Seq seq : act.messages) out.numbers.push_back({seq, payload});
 }
 

@@ -47,8 +47,7 @@ class NoticeSink {
 class Pipeline {
  public:
   // The store is not open yet.
-  Pipeline(std::unique_ptr<core::Store> store, Clock& clock,
-           std::size_t mailbox_max = kMailboxMax);
+  Pipeline(std::unique_ptr<core::Store> store, Clock& clock, std::size_t mailbox_max = kMailboxMax);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
