@@ -163,7 +163,8 @@ class Store {
   [[nodiscard]] virtual Result<Record*> find_key(std::string_view client_key) = 0;
   // The best of the line that was loaded, or made ready by this batch.
   [[nodiscard]] virtual Result<std::optional<LineKey>> peek(QueueId queue) = 0;
-  // The one that peek told. REQUIRES: it told one.
+  // The one that peek told; null when its row turns out to be damaged: peek again. REQUIRES: it
+  // told one.
   [[nodiscard]] virtual Result<Record*> take(QueueId queue) = 0;
   // The line is known up to here; kBehindAll: all of it, and always in a late store.
   [[nodiscard]] virtual LineKey known(QueueId queue) const = 0;

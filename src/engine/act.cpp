@@ -215,10 +215,14 @@ Result<std::optional<Record*>> peek_first(Desk& desk, const Peek& peek, Entry& e
   if (peek.what == PeekWhat::ready) {
     if (entry.queue.counters.in(State::que) == 0) return std::optional<Record*>{nullptr};
     if (!may_look(desk, entry)) return std::optional<Record*>{};
-    RQ_TRY_ASSIGN(key, desk.store.peek(entry.queue.id));
-    if (!key || *key > known_of(desk, entry)) return std::optional<Record*>{};
-    RQ_TRY_ASSIGN(record, desk.store.take(entry.queue.id));
-    return std::optional{record};
+    for (;;) {
+      RQ_TRY_ASSIGN(key, desk.store.peek(entry.queue.id));
+      const LineKey known = known_of(desk, entry);
+      if (!key && known == kBehindAll) return std::optional<Record*>{nullptr};
+      if (!key || *key > known) return std::optional<Record*>{};
+      RQ_TRY_ASSIGN(record, desk.store.take(entry.queue.id));
+      if (record != nullptr) return std::optional{record};
+    }
   }
   RQ_TRY_ASSIGN(record, desk.store.first(entry.queue.id, place_of(peek.what)));
   if (record != nullptr) return std::optional{record};

@@ -19,8 +19,8 @@ constexpr std::int64_t kLineMore = 16;
 struct Source {
   Entry* entry;
   std::int64_t left;
-  std::optional<LineKey> key;  // the best one
-  LineKey known;               // all better ones than this are known
+  LineKey key;    // the best one; kBehindAll: there is none
+  LineKey known;  // all better ones than this are known
 };
 
 void want_more(Desk& desk, const Entry& entry, std::int64_t limit) {
@@ -73,22 +73,22 @@ Result<Taken> take_best(Desk& desk, const Ticket& ticket, const Reserve& reserve
   std::vector<Source> sources;
   sources.reserve(reserve.queues->size());
   RQ_TRY(for_each_open(desk, reserve, [&](Entry& entry, std::int64_t limit) -> Result<void> {
-    Source source{&entry, limit, {}, known_of(desk, entry)};
+    Source source{&entry, limit, kBehindAll, known_of(desk, entry)};
     if (may_look(desk, entry)) {
       RQ_TRY_ASSIGN(key, desk.store.peek(entry.queue.id));
-      source.key = key;
+      source.key = key.value_or(kBehindAll);
     }
-    if (source.key || source.known != kBehindAll) sources.push_back(source);
+    if (source.key != kBehindAll || source.known != kBehindAll) sources.push_back(source);
     return {};
   }));
   while (std::ssize(out.messages) < reserve.limit && !sources.empty()) {
     const auto best =
-        std::min_element(sources.begin(), sources.end(), [](const Source& a, const Source& b) {
-          return a.key.value_or(kBehindAll) < b.key.value_or(kBehindAll);
-        });
-    const bool certain = std::all_of(sources.begin(), sources.end(), [&](const Source& source) {
-      return best->key && *best->key <= source.known;
-    });
+        std::min_element(sources.begin(), sources.end(),
+                         [](const Source& a, const Source& b) { return a.key < b.key; });
+    const bool certain = best->key != kBehindAll &&
+                         std::all_of(sources.begin(), sources.end(), [&](const Source& source) {
+                           return best->key <= source.known;
+                         });
     if (!certain) {
       out.lacks = true;
       for (const Source& source : sources) {
@@ -97,10 +97,13 @@ Result<Taken> take_best(Desk& desk, const Ticket& ticket, const Reserve& reserve
       break;
     }
     RQ_TRY_ASSIGN(record, desk.store.take(best->entry->queue.id));
-    lease(desk, *record, ticket, reserve, out);
-    if (--best->left > 0 && std::ssize(out.messages) < reserve.limit) {
+    if (record != nullptr) {
+      lease(desk, *record, ticket, reserve, out);
+      --best->left;
+    }
+    if (best->left > 0 && std::ssize(out.messages) < reserve.limit) {
       RQ_TRY_ASSIGN(key, desk.store.peek(best->entry->queue.id));
-      best->key = key;
+      best->key = key.value_or(kBehindAll);
       if (key || best->known != kBehindAll) continue;
     }
     sources.erase(best);

@@ -355,32 +355,33 @@ Result<Record*> SqliteStore::find_key(std::string_view client_key) {
   return find(seq);
 }
 
+Result<std::optional<LineKey>> SqliteStore::peek(QueueId queue) { return lines_.peek(queue); }
+
 // A row that does not fit (doctor names it) is none: it is passed over, and everything else goes
 // on.
-Result<std::optional<LineKey>> SqliteStore::peek(QueueId queue) {
-  for (;;) {
-    RQ_TRY_ASSIGN(key, lines_.peek(queue));
-    if (!key) return key;
-    RQ_TRY_ASSIGN(record, find(key->seq));
-    if (record != nullptr) {
-      const Held& held = static_cast<const Held&>(*record);
-      if (held.now.in(Place::line) && held.now.queue == queue && held.key_now() == *key) return key;
-    }
-    lines_.windows().erase(queue, *key);
-  }
-}
-
 Result<Record*> SqliteStore::take(QueueId queue) {
   RQ_TRY_ASSIGN(key, lines_.peek(queue));
   RQ_CHECK(key.has_value());
   lines_.used(queue);
-  return find(key->seq);
+  RQ_TRY_ASSIGN(record, find(key->seq));
+  if (record != nullptr) {
+    const Held& held = static_cast<const Held&>(*record);
+    if (held.now.in(Place::line) && held.now.queue == queue && held.key_now() == *key) {
+      return record;
+    }
+  }
+  lines_.windows().erase(queue, *key);
+  return static_cast<Record*>(nullptr);
 }
 
 Result<Record*> SqliteStore::first(QueueId queue, Place place) {
   if (place == Place::any) {
-    RQ_TRY_ASSIGN(key, peek(queue));
-    if (key) return take(queue);
+    for (;;) {
+      RQ_TRY_ASSIGN(key, peek(queue));
+      if (!key) break;
+      RQ_TRY_ASSIGN(record, take(queue));
+      if (record != nullptr) return record;
+    }
     for (const Place one :
          {Place::scheduled, Place::kept, Place::err, Place::held, Place::parked}) {
       RQ_TRY_ASSIGN(record, first(queue, one));
