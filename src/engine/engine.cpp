@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "engine/act.h"
 #include "engine/finish.h"
 #include "engine/put.h"
@@ -169,6 +170,8 @@ Result<void> Engine::step(Envelope& envelope, Instant since) {
     desk_.answer(step.error());
     if (base::is_fault(step.error())) return std::move(step).error();
   } else if (*step != Step::done) {
+    // In a late store nothing is ever lacking: trying again would never end.
+    RQ_CHECK(*step == Step::goes_on || !store_.late());
     envelope.ticket = desk_.ticket;  // it may have got a part of its answer
     desk_.turns.set_aside({std::move(envelope), since}, *step == Step::goes_on);
   }
