@@ -2,7 +2,7 @@
 # packages. Imported targets are SYSTEM: our warnings stop at our own code.
 
 find_package(Threads REQUIRED)
-find_package(Boost 1.81 REQUIRED COMPONENTS json url system)
+find_package(Boost 1.81 REQUIRED COMPONENTS json system)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(SQLite3 REQUIRED)

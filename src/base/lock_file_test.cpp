@@ -9,6 +9,8 @@
 #include <fstream>
 #include <optional>
 
+#include "base/temp_dir_rig.h"
+
 namespace rq::base {
 namespace {
 
@@ -16,16 +18,10 @@ namespace fs = std::filesystem;
 
 class LockFileTest : public testing::Test {
  protected:
-  LockFileTest() {
-    char path[] = "/tmp/rq-lock-XXXXXX";
-    dir_ = ::mkdtemp(path);
-  }
-  ~LockFileTest() override { fs::remove_all(dir_); }
+  [[nodiscard]] fs::path lock() const { return dir_.path() / "x.lock"; }
+  [[nodiscard]] fs::path pid() const { return dir_.path() / "x.pid"; }
 
-  [[nodiscard]] fs::path lock() const { return dir_ / "x.lock"; }
-  [[nodiscard]] fs::path pid() const { return dir_ / "x.pid"; }
-
-  fs::path dir_;
+  test::TempDir dir_;
 };
 
 TEST_F(LockFileTest, OneHoldsItAndTheNextIsToldWhoDoes) {
@@ -86,7 +82,7 @@ TEST_F(LockFileTest, AKilledHolderHoldsItNoMore) {
 }
 
 TEST_F(LockFileTest, AFolderThatIsNotThereIsAnErrorThatNamesTheFile) {
-  const auto held = LockFile::take(dir_ / "no" / "x.lock", pid());
+  const auto held = LockFile::take(dir_.path() / "no" / "x.lock", pid());
   ASSERT_FALSE(held);
   EXPECT_EQ(held.error().code, Code::internal);
   EXPECT_NE(held.error().message.find("x.lock"), std::string::npos);

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/temp_dir_rig.h"
 #include "client/server.h"
 
 namespace rq::client {
@@ -33,14 +34,8 @@ class FakeServer {
     [[nodiscard]] std::string what() const { return head.substr(0, head.find(" HTTP/")); }
   };
 
-  explicit FakeServer(boost::asio::io_context& io) : io_(io) {
-    char path[] = "/tmp/rq-fake-XXXXXX";
-    dir_ = ::mkdtemp(path);
-  }
-  ~FakeServer() {
-    stop();
-    std::filesystem::remove_all(dir_);
-  }
+  explicit FakeServer(boost::asio::io_context& io) : io_(io) {}
+  ~FakeServer() { stop(); }
   FakeServer(const FakeServer&) = delete;
   FakeServer& operator=(const FakeServer&) = delete;
 
@@ -168,7 +163,8 @@ class FakeServer {
   }
 
   boost::asio::io_context& io_;
-  std::string dir_;
+  base::test::TempDir temp_;
+  std::string dir_ = temp_.path();
   std::optional<boost::asio::local::stream_protocol::acceptor> acceptor_;
   std::vector<SessionPtr> sessions_;  // all there ever were
 };

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/mailbox.h"
+#include "base/temp_dir_rig.h"
 #include "pipeline/broken_store_rig.h"
 #include "pipeline/pipeline.h"
 #include "store/sqlite/open.h"
@@ -115,7 +116,7 @@ class Rig {
   explicit Rig(std::unique_ptr<Clock> clock =
                    std::make_unique<Clock>(Clock::Mode::manual, base::from_ms(1'700'000'000'000)),
                std::size_t mailbox_max = 100'000)
-      : dir_(make_dir()), clock_(std::move(clock)) {
+      : clock_(std::move(clock)) {
     pipeline_ = std::make_unique<Pipeline>(
         std::make_unique<BrokenStore>(store::sqlite::make_store(file()), fates), *clock_,
         mailbox_max);
@@ -125,16 +126,12 @@ class Rig {
   }
   Rig(const Rig&) = delete;
   Rig& operator=(const Rig&) = delete;
-  ~Rig() {
-    pipeline_.reset();
-    std::error_code ignored;
-    std::filesystem::remove_all(dir_, ignored);
-  }
+  ~Rig() { pipeline_.reset(); }
 
   void start() { pipeline_->start(); }
   [[nodiscard]] Pipeline& pipeline() { return *pipeline_; }
   [[nodiscard]] Clock& clock() { return *clock_; }
-  [[nodiscard]] std::filesystem::path file() const { return dir_ / "rq.db"; }
+  [[nodiscard]] std::filesystem::path file() const { return dir_.path() / "rq.db"; }
   [[nodiscard]] std::unique_ptr<core::Reader> reader() const {
     auto opened = store::sqlite::open_reader(file());
     RQ_CHECK(opened.has_value());
@@ -211,13 +208,7 @@ class Rig {
   TestDoor doors[2];
 
  private:
-  [[nodiscard]] static std::filesystem::path make_dir() {
-    std::string name = (std::filesystem::temp_directory_path() / "rq-test-XXXXXX").string();
-    RQ_CHECK(::mkdtemp(name.data()) != nullptr);
-    return name;
-  }
-
-  const std::filesystem::path dir_;
+  const base::test::TempDir dir_;
   const std::unique_ptr<Clock> clock_;
   std::unique_ptr<Pipeline> pipeline_;
   std::uint64_t requests_ = 0;

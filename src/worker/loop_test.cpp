@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temp_dir_rig.h"
 #include "client/fake_server_rig.h"
 
 namespace rq::worker {
@@ -113,8 +114,6 @@ class FakeApi {
 class WorkerLoop : public testing::Test {
  protected:
   WorkerLoop() : api_(io_) {
-    char path[] = "/tmp/rq-loop-XXXXXX";
-    dir_ = ::mkdtemp(path);
     record_ = *RunningRecord::open(dir_ + "/worker.running");
     loop_.emplace(
         io_,
@@ -123,10 +122,7 @@ class WorkerLoop : public testing::Test {
                   .worker = {.base_url = "http://127.0.0.1:1/", .version = "1", .env = "test"}},
         api_.server.address(), *record_);
   }
-  ~WorkerLoop() override {
-    loop_.reset();
-    fs::remove_all(dir_);
-  }
+  ~WorkerLoop() override { loop_.reset(); }
 
   void until(const std::function<bool()>& done) {
     ASSERT_TRUE(client::run_until(io_, done)) << "it does not happen";
@@ -172,7 +168,8 @@ class WorkerLoop : public testing::Test {
 
   boost::asio::io_context io_{1};
   FakeApi api_;
-  std::string dir_;
+  base::test::TempDir temp_;
+  std::string dir_ = temp_.path();
   std::unique_ptr<RunningRecord> record_;
   std::optional<Loop> loop_;
 };

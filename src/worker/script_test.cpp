@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temp_dir_rig.h"
+
 namespace rq::worker {
 namespace {
 
@@ -14,12 +16,7 @@ namespace fs = std::filesystem;
 
 class ScriptFiles : public testing::Test {
  protected:
-  ScriptFiles() {
-    char path[] = "/tmp/rq-script-XXXXXX";
-    dir_ = ::mkdtemp(path);
-    fs::create_directory(dir_ + "/scripts");
-  }
-  ~ScriptFiles() override { fs::remove_all(dir_); }
+  ScriptFiles() { fs::create_directory(dir_ + "/scripts"); }
 
   void write(const std::string& name, const std::string& text, mode_t mode = 0755) {
     std::ofstream(dir_ + "/" + name) << text;
@@ -29,7 +26,8 @@ class ScriptFiles : public testing::Test {
     const auto result = ScriptFile(dir_, script, prefix).look();
     return result ? "" : result.error().message;
   }
-  std::string dir_;
+  base::test::TempDir temp_;
+  std::string dir_ = temp_.path();
 };
 
 TEST_F(ScriptFiles, IsFoundByPathBelowTheDirectoryAndBelowScripts) {

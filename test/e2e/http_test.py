@@ -255,6 +255,7 @@ def test_work(s):
     got = s.post('/v1/reserve', {'queues': ['w', {'queue': 'w2', 'limit': 2}], 'limit': 5,
                                  'worker': 'host:1', 'folder': True}).json['messages']
     equal([m['seq'] for m in got], [second['seq'], first['seq']], 'best first over queues')
+    # faults.md A10
     equal([m['queue'] for m in got], ['w2', 'w'], 'with the names of their queues')
     equal((got[0]['lease']['worker'], got[0]['lease']['attempt'], got[0]['lease']['stop']),
           ('host:1', 1, 'none'), 'the lease')

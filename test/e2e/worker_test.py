@@ -238,7 +238,10 @@ def stopping(server):
 
 
 def requeued(server):
-    """A stop is meant for one attempt: the next one of the same message may be here already."""
+    """A stop is meant for one attempt: the next one of the same message may be here already.
+
+    faults.md A2.
+    """
     flag = server.dir / 'requeued'
     started = server.dir / 'requeued.started'
     queue(server, 'requeued', 'await.sh', num_workers=3)

@@ -184,7 +184,7 @@ void append(std::string& out, const Message& m, std::string_view queue, Nulls nu
 bool is_json(std::string_view text) {
   boost::system::error_code error;
   boost::json::parse_options options;
-  options.max_depth = kJsonDepthMax;
+  options.max_depth = base::kJsonDepthMax;
   boost::json::parse(text, error, {}, options);
   return !error;
 }

@@ -4,6 +4,7 @@
 
 #include <boost/json/parse_options.hpp>
 
+#include "base/limits.h"
 #include "core/json_fields.h"
 #include "doors/api/limits.h"
 
@@ -15,14 +16,14 @@ namespace json = boost::json;
 
 json::parse_options json_options() {
   json::parse_options out;
-  out.max_depth = kJsonDepthMax;
+  out.max_depth = base::kJsonDepthMax;
   return out;
 }
 
 base::Error json_error(const boost::system::error_code& error, std::size_t at) {
   if (error == json::error::too_deep) {
     return fail(Code::bad_request, "the JSON is nested too deeply",
-                fmt::format("at most {} levels are allowed", kJsonDepthMax));
+                fmt::format("at most {} levels are allowed", base::kJsonDepthMax));
   }
   return fail(Code::bad_request,
               fmt::format("the body is not JSON: {} at byte {}", error.message(), at),

@@ -9,7 +9,6 @@ namespace rq::doors::api {
 inline constexpr std::size_t kBulkBodyBytesMax = 64 * base::kMiB;  // of a put of many messages
 // One message, every byte of its payload escaped; the answers of a busy worker.
 inline constexpr std::size_t kJsonBodyBytesMax = 32 * base::kMiB;
-inline constexpr std::size_t kJsonDepthMax = 32;
 // Up to this a body is parsed in one go; a larger one piece by piece, as it comes.
 inline constexpr std::size_t kJsonAtOnceBytes = 64 * base::kKiB;
 // Values in one body that is kept as a tree: 10,000 leases with all that can be said of each.

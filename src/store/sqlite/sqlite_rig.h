@@ -3,7 +3,6 @@
 // a crash leaves, and the rows of a file.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <string>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/temp_dir_rig.h"
 #include "store/contract/engine_rig.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/open.h"
@@ -20,28 +20,10 @@ namespace rq::store::sqlite::test {
 namespace fs = std::filesystem;
 using base::Code;
 using base::Error;
+using base::test::TempDir;
 using contract::Command;
 using contract::Rig;
 using std::chrono::seconds;
-
-class TempDir {
- public:
-  TempDir() {
-    std::string name = (fs::temp_directory_path() / "rq-test-XXXXXX").string();
-    RQ_CHECK(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // What a crash of the process leaves: the files as they are, without a close.
 inline void copy_as_after_a_crash(const fs::path& from, const fs::path& to) {
