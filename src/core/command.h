@@ -221,6 +221,7 @@ struct EngineStatsDone {
   std::int64_t syncs = 0;
   std::int64_t waiting_reserves = 0;
   Seq last_seq = 0;
+  std::int64_t set_aside = 0;  // damaged rows that the store keeps apart
 };
 
 // --- Queues ---
@@ -249,11 +250,15 @@ struct SetScriptError {
 struct ForgetWaste {  // these folders of removed messages are gone from the disk
   std::vector<std::string> folders;
 };
+// Messages that look damaged: the store looks again, mends them or sets them aside.
+struct Examine {
+  std::vector<Seq> messages;
+};
 
 using Command =
     std::variant<Put, PutMany, Reserve, Disconnect, StopWaiting, Heartbeat, Finish, Duplicate, Act,
                  RunEarly, RunEarlyOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue,
-                 SetAdmin, DeleteQueue, SetScriptError, ForgetWaste>;
+                 SetAdmin, DeleteQueue, SetScriptError, ForgetWaste, Examine>;
 
 // Messages that one command changes in one batch, at most; it goes on in the next.
 inline constexpr std::int64_t kStepMax = 1000;
@@ -311,6 +316,7 @@ struct Outbox {
   std::vector<Delivery> deliveries;
   std::vector<Notice> notices;
   bool waste = false;  // messages that had a folder are gone
+  std::vector<SetAside> set_aside;
 };
 
 }  // namespace rq::core

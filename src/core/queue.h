@@ -125,4 +125,14 @@ struct Queue {
   Counters counters;
 };
 
+// A message that the store had to set aside: its rows were damaged. It is counted no more.
+struct SetAside {
+  Seq seq = 0;
+  QueueId queue = 0;
+  State state = State::que;  // it was counted as
+  bool held = false;
+  bool high = false;
+  std::string why;
+};
+
 }  // namespace rq::core

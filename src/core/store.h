@@ -14,6 +14,7 @@
 // Errors: faults only; that something is not there is an answer. After a fault nothing may be
 // called but open().
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -201,6 +202,15 @@ class Store {
   // These folders are gone from the disk.
   virtual void forget_waste(const std::vector<std::string>& folders) = 0;
 
+  // --- Damage. What a look finds damaged is none: the store sets it aside, with why and its bytes. ---
+  // Looks whether all that it has of the message agrees; what does not is mended from what is sound,
+  // or set aside.
+  [[nodiscard]] virtual Result<void> examine(Seq /*seq*/) { return {}; }
+  // Messages set aside in this batch, since the last call.
+  [[nodiscard]] virtual std::vector<SetAside> take_set_aside() { return {}; }
+  // Rows that were ever set aside and are kept for whoever looks into it.
+  [[nodiscard]] virtual std::int64_t set_aside_count() const { return 0; }
+
   // When a batch has something to do though nobody asks; never later than the truth.
   // Instant::max(): never.
   [[nodiscard]] virtual Instant next_deadline() const = 0;
@@ -240,9 +250,21 @@ struct Listed {
   bool cut = false;           // a scan bound was reached: the page may be short
 };
 
+// What a check has found.
+struct Finding {
+  Seq seq = 0;  // of the message to be examined; 0: about more than one message
+  std::string text;
+};
+
 class Reader {
  public:
   virtual ~Reader() = default;
+  // From now on a look-up ends, with timed_out, soon after stop() has come true. It is asked on the
+  // thread of the look-up, again and again while that runs.
+  virtual void stop_when(std::function<bool()> /*stop*/) {}
+  // The next piece of a check of everything. False: that was the last one; the next call begins
+  // anew.
+  [[nodiscard]] virtual Result<bool> check(std::vector<Finding>& /*found*/) { return false; }
   [[nodiscard]] virtual Result<std::optional<MessageRow>> message(Seq seq) = 0;
   [[nodiscard]] virtual Result<std::optional<MessageRow>> message_by_key(std::string_view key) = 0;
   [[nodiscard]] virtual Result<std::vector<Attempt>> attempts(Seq seq) = 0;
@@ -252,9 +274,11 @@ class Reader {
                                                       std::int64_t bound) = 0;
   // Creation time of the ready message that has waited longest.
   [[nodiscard]] virtual Result<std::optional<Instant>> oldest_ready(QueueId queue) = 0;
-  // Folders of messages that are gone, relative to the server's directory. To be deleted from the
+  // Folders of messages that are gone, relative to the server's directory: the first ones behind
+  // `after`, by name. To be deleted from the
   // disk, and then told to the engine (ForgetWaste).
-  [[nodiscard]] virtual Result<std::vector<std::string>> waste(std::int64_t limit) = 0;
+  [[nodiscard]] virtual Result<std::vector<std::string>> waste(std::string_view after,
+                                                               std::int64_t limit) = 0;
 };
 
 }  // namespace rq::core

@@ -51,6 +51,7 @@ Committed Engine::run(std::span<Envelope> batch, const Moment& moment, Outbox& o
   out.deliveries = std::exchange(desk_.batch.replies, std::move(out.deliveries));
   out.notices = std::exchange(desk_.batch.notices, std::move(out.notices));
   out.waste = std::exchange(desk_.batch.waste, false);
+  out.set_aside = std::exchange(desk_.batch.set_aside, {});
   return committed;
 }
 
@@ -84,6 +85,7 @@ void Engine::begin(const Moment& moment) {
   batch.replies.clear();
   batch.notices.clear();
   batch.waste = false;
+  batch.set_aside.clear();
   batch.wanted = {};
   desk_.turns.begin_batch();
   desk_.connections.begin();
@@ -216,6 +218,8 @@ Result<void> Engine::fire_timers() {
 }
 
 Committed Engine::commit() {
+  desk_.batch.set_aside = store_.take_set_aside();
+  for (const SetAside& gone : desk_.batch.set_aside) desk_.ledger.set_aside(gone);
   desk_.ledger.save_counters();
   Committed committed = store_.commit(desk_.batch.sync);
   if (committed.what == Committed::What::yes) shift_ = Millis{0};
@@ -262,6 +266,7 @@ void Engine::fail(std::span<Envelope> batch, const Error& why) {
   desk_.batch.replies = std::move(failed);
   desk_.batch.notices.clear();
   desk_.batch.waste = false;
+  desk_.batch.set_aside.clear();
 }
 
 // What nobody hears of and nobody would ask for again.

@@ -270,6 +270,16 @@ void Ledger::tally(Entry& entry, const Message& message, std::int64_t by) {
   counted_.push_back(entry.queue.id);
 }
 
+void Ledger::set_aside(const SetAside& gone) {
+  Entry* entry = find(gone.queue);
+  if (entry == nullptr) return;
+  Message counted;
+  counted.state = gone.state;
+  counted.mark = gone.held ? Mark::held : Mark::none;
+  counted.priority = gone.high ? kHighPriority + 1 : kHighPriority;
+  tally(*entry, counted, -1);
+}
+
 void Ledger::note(Notice::What what, const Message& message, State from, std::string_view text) {
   if (!batch_.want_notices) return;
   Notice& notice = batch_.notices.emplace_back();

@@ -34,6 +34,7 @@ struct Batch {
   std::vector<Delivery> replies;
   std::vector<Notice> notices;
   bool waste = false;
+  std::vector<SetAside> set_aside;
   std::vector<QueueId> offered;  // something has become ready in them
   Needs wanted;                  // of the next round
   std::int64_t caller_uid = -1;  // of the command that runs
@@ -86,6 +87,8 @@ class Ledger {
   void advance(Record& record, Event event, Mark mark = Mark::none, std::string_view outcome = {});
   void move(Record& record, Entry& to);
   void remove(Record& record);
+  // The store has set it aside: it counts no more.
+  void set_aside(const SetAside& gone);
   // It has just finished: its retention begins, or it goes.
   void keep_or_remove(Record& record);
   void set_priority(Record& record, std::int64_t priority);

@@ -243,6 +243,7 @@ Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
   done.syncs = desk.syncs;
   done.waiting_reserves = desk.waiters.size();
   done.last_seq = desk.last_seq;
+  done.set_aside = desk.store.set_aside_count();
   desk.answer(done);
   return Step::done;
 }
@@ -251,6 +252,14 @@ void needs(Desk& /*desk*/, const ForgetWaste& /*forget*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, ForgetWaste& forget) {
   desk.store.forget_waste(forget.folders);
+  desk.answer(Ok{});
+  return Step::done;
+}
+
+void needs(Desk& /*desk*/, const Examine& /*examine*/, Needs& /*out*/) {}
+
+Result<Step> decide(Desk& desk, Examine& examine) {
+  for (const Seq seq : examine.messages) RQ_TRY(desk.store.examine(seq));
   desk.answer(Ok{});
   return Step::done;
 }

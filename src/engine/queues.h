@@ -20,6 +20,8 @@ void needs(Desk& desk, const EngineStats& stats, Needs& out);
 [[nodiscard]] base::Result<Step> decide(Desk& desk, EngineStats& stats);
 void needs(Desk& desk, const ForgetWaste& forget, Needs& out);
 [[nodiscard]] base::Result<Step> decide(Desk& desk, ForgetWaste& forget);
+void needs(Desk& desk, const Examine& examine, Needs& out);
+[[nodiscard]] base::Result<Step> decide(Desk& desk, Examine& examine);
 
 // --- For the timers ---
 void resume(Desk& desk, Entry& entry);

@@ -23,6 +23,7 @@
 #include "pipeline/pipeline.h"
 #include "pipeline/readers.h"
 #include "server/janitor.h"
+#include "server/store_watch.h"
 #include "server/worker_keeper.h"
 #include "store/sqlite/open.h"
 
@@ -35,6 +36,7 @@ using base::Result;
 namespace fs = std::filesystem;
 
 constexpr int kReaderThreads = 2;
+constexpr int kSearchThreads = 1;  // what is left of the machine belongs to others
 // Open connections are given this long to get their last replies when the server ends.
 constexpr std::chrono::seconds kCloseDown{5};
 
@@ -81,6 +83,15 @@ void raise_open_files() {
   static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
 }
 
+Result<pipeline::Readers::Views> open_readers(const fs::path& file, int count) {
+  pipeline::Readers::Views views;
+  for (int i = 0; i < count; ++i) {
+    RQ_TRY_ASSIGN(reader, store::sqlite::open_reader(file));
+    views.push_back(std::move(reader));
+  }
+  return views;
+}
+
 Result<int> serve(const ServerConfig& config) {
   const fs::path file = config.dir / "db" / "rq.db";
   // A manual clock starts at a round time, so that tests know it.
@@ -92,19 +103,19 @@ Result<int> serve(const ServerConfig& config) {
                                                                .cache_bytes = config.cache_bytes}),
                               clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());
-  std::vector<std::unique_ptr<core::Reader>> views;
-  for (int i = 0; i < kReaderThreads; ++i) {
-    RQ_TRY_ASSIGN(reader, store::sqlite::open_reader(file));
-    views.push_back(std::move(reader));
-  }
+  RQ_TRY_ASSIGN(quick, open_readers(file, kReaderThreads));
+  RQ_TRY_ASSIGN(search, open_readers(file, kSearchThreads));
   RQ_TRY_ASSIGN(janitor_view, store::sqlite::open_reader(file));
-  pipeline::Readers readers(std::move(views));
+  RQ_TRY_ASSIGN(watch_view, store::sqlite::open_reader(file));
+  pipeline::Readers readers(std::move(quick), std::move(search));
   net::Loop loop;
   pipeline::Desk desk(loop, pipeline);
   pipeline::EventHub events(loop);
   pipeline.add_sink(events);
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
-  pipeline.on_failure([] { ::kill(::getpid(), SIGTERM); });
+  const auto end = [] { ::kill(::getpid(), SIGTERM); };
+  StoreWatch watch(pipeline, std::move(watch_view), file, end);
+  pipeline.on_failure(end);
   pipeline.on_waste([&janitor] { janitor.wake(); });
   doors::api::ApiDoor http(desk, readers, events, {.dir = config.dir, .address = config.http});
   http.set_boot(boot);
@@ -118,6 +129,7 @@ Result<int> serve(const ServerConfig& config) {
   RQ_TRY(http.listen());
   pipeline.start();
   janitor.start();
+  watch.start();
   WorkerKeeper keeper(loop.io(), config.dir);
   if (config.worker) boost::asio::post(loop.io(), [&keeper] { keeper.start(); });
   loop.start();
@@ -141,11 +153,12 @@ Result<int> serve(const ServerConfig& config) {
     http.close_down([closed] { closed->set_value(); });
   });
   static_cast<void>(closed->get_future().wait_for(kCloseDown));
+  watch.stop();
   janitor.stop();
   pipeline.stop();  // what was taken in is committed
   readers.stop();
   loop.stop();
-  return pipeline.failed() ? base::row_of(Code::unknown_outcome).exit_code : 0;
+  return pipeline.failed() || watch.store_is_gone() ? base::row_of(Code::unknown_outcome).exit_code : 0;
 }
 
 }  // namespace

@@ -117,8 +117,8 @@ void next_page(Exchange& x) {
   auto& bulk = static_cast<Bulk&>(*x.extra());
   bulk.page.limit = std::min<std::int64_t>(static_cast<std::int64_t>(base::kListPageMax),
                                            bulk.limit - bulk.matched);
-  x.look_up([page = bulk.page](core::Reader& reader) { return reader.list(page); },
-            [](Exchange& later, Result<core::Listed> listed) { on_page(later, listed); });
+  x.search([page = bulk.page](core::Reader& reader) { return reader.list(page); },
+           [](Exchange& later, Result<core::Listed> listed) { on_page(later, listed); });
 }
 
 void read_action(Fields& fields, core::Act& act) {

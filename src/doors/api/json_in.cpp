@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "core/json_fields.h"
 #include "core/name.h"
+#include "doors/api/raw_json.h"
 
 namespace rq::doors::api {
 namespace {
@@ -113,7 +114,7 @@ Result<void> one_payload(int& seen) {
 
 Result<void> read_payload(PutField field, const json::value& value, core::Message& message) {
   if (field == PutField::payload_json) {
-    message.payload = json::serialize(value);
+    // put_from_json() takes it from the text.
     core::Details& details = message.detail();
     if (details.content_type.empty()) details.content_type = "application/json";
     return {};
@@ -335,6 +336,15 @@ Result<core::ReserveQueue> reserve_queue(const json::value& value) {
 
 }  // namespace
 
+Result<void> carry_result(core::Finish::Item& item, std::string_view text) {
+  if (!item.result) return {};
+  const auto raw = raw_member(text, "result");
+  if (!raw || raw->starts_with('"')) return {};
+  RQ_TRY(core::check_text("result", *raw, base::kResultBytesMax));
+  item.result = *raw;
+  return {};
+}
+
 base::Error two_payloads() {
   return fail(Code::bad_value, "the message has more than one payload",
               "give one of payload, payload_base64, payload_json");
@@ -345,7 +355,8 @@ base::Error bad_base64() {
               "use the letters A-Z a-z 0-9 + / with = at the end, and no line breaks");
 }
 
-Result<core::Put> put_from_json(const json::object& object, std::string_view queue) {
+Result<core::Put> put_from_json(const json::object& object, std::string_view queue,
+                                std::string_view text) {
   core::Put put;
   put.queue.assign(queue);
   int payloads = 0;
@@ -357,6 +368,9 @@ Result<core::Put> put_from_json(const json::object& object, std::string_view que
     // A null is as if it were not there, but for JSON itself.
     if (field.value().is_null() && which != PutField::payload_json) continue;
     RQ_TRY(read_put_field(which, field.value(), put, payloads));
+    if (which == PutField::payload_json) {
+      put.message.payload = raw_member(text, name).value_or("null");
+    }
   }
   if (put.delay && put.due) {
     return fail(Code::bad_value, "the message has both delay_s and due", "give one of them");
@@ -411,7 +425,7 @@ Result<core::Put> put_from_query(const http::Query& query, std::string_view queu
         break;
     }
   }
-  RQ_TRY_ASSIGN(put, put_from_json(object, queue));
+  RQ_TRY_ASSIGN(put, put_from_json(object, queue, {}));
   put.message.payload.assign(bytes);
   if (!media_type.empty() && put.message.detail_or_default().content_type.empty()) {
     RQ_TRY(core::check_text("content_type", media_type, base::kContentTypeBytesMax));

@@ -13,9 +13,12 @@
 
 namespace rq::doors::api {
 
-// One message to put into `queue`.
+// One message to put into `queue`. `text`: what `object` was parsed from; JSON that rq carries is
+// taken from there as it stands.
 [[nodiscard]] base::Result<core::Put> put_from_json(const boost::json::object& object,
-                                                    std::string_view queue);
+                                                    std::string_view queue, std::string_view text);
+// The same for the result of an item: REQUIRES: it was read from `text`.
+[[nodiscard]] base::Result<void> carry_result(core::Finish::Item& item, std::string_view text);
 // What is wrong with the payload of a put.
 [[nodiscard]] base::Error two_payloads();
 [[nodiscard]] base::Error bad_base64();

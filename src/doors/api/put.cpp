@@ -29,7 +29,7 @@ Result<core::Put> parse_put(JsonReader& json, std::string_view text, std::string
   if (!value->is_object()) {
     return fail(Code::bad_value, "the message is not a JSON object", "send {\"payload\":\"…\"}");
   }
-  return put_from_json(value->get_object(), queue);
+  return put_from_json(value->get_object(), queue, text);
 }
 
 // What a put of many keeps: the items in their order, those refused at the door with their error.

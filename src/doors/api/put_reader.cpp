@@ -215,7 +215,7 @@ base::Result<core::Put> PutReader::finish(JsonReader& json, std::string_view que
   if (error_) return *error_;
   rest_ += '}';
   RQ_TRY_ASSIGN(value, json.parse(rest_));
-  RQ_TRY_ASSIGN(put, put_from_json(value->get_object(), queue));
+  RQ_TRY_ASSIGN(put, put_from_json(value->get_object(), queue, rest_));
   // One that the other fields hold, with a name written in escapes, counts as well.
   if (payloads_ > 0 && !put.message.payload.empty()) return two_payloads();
   RQ_TRY(add_payload(put));

@@ -67,7 +67,16 @@ void render_stats(Exchange& x, core::Reply& reply) {
   x.reply_json(200, body);
 }
 
-void render_health(Exchange& x, core::Reply&) { x.reply_json(200, R"({"status":"ok"})"); }
+// Damaged rows are kept apart: everything else goes on, but somebody should look at them.
+void render_health(Exchange& x, core::Reply& reply) {
+  const std::int64_t set_aside = std::get<core::EngineStatsDone>(reply).set_aside;
+  std::string body;
+  JsonObject object(body);
+  object.text("status", set_aside == 0 ? "ok" : "damaged");
+  if (set_aside > 0) object.number("set_aside", set_aside);
+  object.close();
+  x.reply_json(200, body);
+}
 
 }  // namespace
 

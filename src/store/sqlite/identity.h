@@ -28,13 +28,15 @@ class Identity {
   // would be in no file.
   [[nodiscard]] base::Result<void> check_still_there() const;
 
- private:
   struct Written {
     bool any = false;
     std::int64_t identity = 0;
     core::Boot boot = 0;
   };
+  // What the file beside it remembers.
   [[nodiscard]] base::Result<Written> read() const;
+
+ private:
   [[nodiscard]] base::Result<void> write(const Written& written) const;
   [[nodiscard]] base::Error not_the_one(const char* what) const;
 

@@ -41,8 +41,12 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
     }
     auto message = read_row();
     if (!message) {
-      rows_.reset();
-      return std::move(message).error();
+      if (message.error().code != base::Code::internal) {
+        rows_.reset();
+        return std::move(message).error();
+      }
+      out.damaged.push_back(seq_of(rows_));
+      continue;
     }
     bytes += message->payload.size();
     out.messages.push_back(std::move(*message));

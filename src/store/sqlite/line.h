@@ -18,6 +18,7 @@ struct LinePart {
 };
 struct LineRows {
   std::vector<core::Message> messages;
+  std::vector<core::Seq> damaged;  // left out: their rows cannot be read
   bool complete = false;  // the line ends here
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "store/sqlite/rebuild.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema.h"
 
@@ -31,17 +32,35 @@ Result<void> SqliteStore::open() {
   } else {
     abort();
     RQ_TRY(identity_.check_still_there());
+    if (damaged_) RQ_TRY(mend_pages());
   }
   RQ_TRY(log_.renew_if_in_doubt());
   if (!log_.unsynced()) soon_at_ = Instant::max();
   RQ_TRY(take_boot());
   RQ_TRY(timers_.load());
+  RQ_TRY_ASSIGN(set_aside, damage_.count());
+  set_aside_count_ = set_aside;
   RQ_TRY(read_queue_ids());
   return read_leases();
 }
 
+// The file turned out to be damaged while it was open.
+Result<void> SqliteStore::mend_pages() {
+  RQ_TRY_ASSIGN(remembered, identity_.read());
+  RQ_TRY(rebuild_open(file_, db_,
+                      {.identity = remembered.identity,
+                       .boot = boots_end_,
+                       .why = "a page could not be read"}));
+  damaged_ = false;
+  log_.committed();
+  return log_.sync();
+}
+
 Result<void> SqliteStore::open_file() {
   RQ_TRY(identity_.check_file());
+  RQ_TRY_ASSIGN(remembered, identity_.read());
+  RQ_TRY(rebuild_if_damaged(
+      file_, {.identity = remembered.identity, .boot = remembered.boot, .why = {}}));
   RQ_TRY(db_.open(file_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                   writer_vfs_.name()));
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
@@ -95,6 +114,7 @@ Result<void> SqliteStore::prepare() {
   RQ_TRY(writer_.prepare(db_));
   RQ_TRY(firsts_.prepare(db_));
   RQ_TRY(timers_.prepare(db_));
+  damage_.open(db_);
   return lines_.open(db_, file_, options_);
 }
 
@@ -148,11 +168,9 @@ Result<std::vector<Queue>> SqliteStore::queues() {
   Statement all;
   RQ_TRY(all.prepare(
       db_.handle(),
-      "SELECT q.id, q.name, q.admin, q.paused_until, q.revision, q.created, q.on_demand, "
-      "q.script_error, q.settings, q.going, c.prep, c.scheduled, c.throttled, c.depends, c.que, "
-      "c.run, c.done, c.relayed, c.err, c.cancelled, c.held, c.puts, c.dones, c.errs, c.retries, "
-      "c.losses, c.cancels, c.deletes, c.high FROM queue q LEFT JOIN counter c ON c.queue = q.id "
-      "ORDER BY q.id",
+      fmt::format("SELECT {} FROM queue q LEFT JOIN counter c ON c.queue = q.id ORDER BY q.id",
+                  kQueueColumns)
+          .c_str(),
       false));
   std::vector<Queue> out;
   for (;;) {
@@ -290,12 +308,14 @@ Committed SqliteStore::commit(Sync sync) {
 void SqliteStore::forget_batch() {
   changes_.clear();
   new_keys_.clear();
+  set_aside_.clear();
   firsts_.end_batch();
   due_.clear();
   in_batch_ = false;
 }
 
 void SqliteStore::abort() {
+  damaged_ = damaged_ || is_damage(db_);
   if (in_transaction_) {
     // It may have been rolled back already by the fault itself.
     static_cast<void>(sql_.rollback.run());
@@ -337,7 +357,10 @@ Result<Record*> SqliteStore::find_stored(Seq seq) {
   if (!found) return static_cast<Record*>(nullptr);
   auto message = read_message(sql_.find);
   sql_.find.reset();
-  if (!message) return std::move(message).error();
+  if (!message) {
+    RQ_TRY(set_aside(seq, message.error().message));
+    return static_cast<Record*>(nullptr);
+  }
   if (!queue_ids_.contains(message->queue)) return static_cast<Record*>(nullptr);
   return static_cast<Record*>(&records_.hold_stored(std::move(*message)));
 }
@@ -355,7 +378,12 @@ Result<Record*> SqliteStore::find_key(std::string_view client_key) {
   return find(seq);
 }
 
-Result<std::optional<LineKey>> SqliteStore::peek(QueueId queue) { return lines_.peek(queue); }
+Result<std::optional<LineKey>> SqliteStore::peek(QueueId queue) {
+  RQ_TRY_ASSIGN(key, lines_.peek(queue));
+  // Looked at by its number, a row that cannot be read is set aside.
+  for (const Seq seq : lines_.take_damaged()) RQ_TRY(find(seq));
+  return key;
+}
 
 // A row that does not fit (doctor names it) is none: it is passed over, and everything else goes
 // on.
@@ -420,6 +448,79 @@ Result<Record*> SqliteStore::next_due() {
     if (record != nullptr && record->message.state == State::scheduled) return record;
   }
   return static_cast<Record*>(nullptr);
+}
+
+// --- Damage ---
+
+Result<void> SqliteStore::set_aside(Seq seq, const std::string& why) {
+  RQ_TRY(ensure_transaction());
+  RQ_TRY_ASSIGN(places, damage_.places_of(seq, false));
+  for (const Filed& place : places) {
+    RQ_TRY_ASSIGN(state, damage_.state_in(place, seq));
+    set_aside_.push_back({.seq = seq,
+                          .queue = place.queue,
+                          .state = state,
+                          .held = place.place == Place::held,
+                          .high = place.in(Place::line) && -place.rank > core::kHighPriority,
+                          .why = why});
+  }
+  if (places.empty()) set_aside_.push_back({.seq = seq, .why = why});
+  RQ_TRY(damage_.keep(seq, places, why, now_));
+  RQ_TRY_ASSIGN(count, damage_.count());
+  set_aside_count_ = count;
+  return wipe(seq, places);
+}
+
+// From the tables, and from what is known of its places.
+Result<void> SqliteStore::wipe(Seq seq, const std::vector<Filed>& places) {
+  for (const Filed& place : places) {
+    if (place.in(Place::line)) {
+      lines_.windows().erase(place.queue, {place.rank, place.time, seq});
+    }
+    if (place.in(Place::lease)) ends_.erase({place.time, seq});
+  }
+  orphans_.erase(seq);
+  return damage_.wipe(seq, places);
+}
+
+// A message that is sound is written anew, with its place; from memory, if it is there.
+Result<void> SqliteStore::examine(Seq seq) {
+  if (seq <= 0 || seq >= next_) return {};
+  Held* held = records_.find(seq);
+  if (held != nullptr && held->dirty) return {};  // this batch writes it
+  RQ_TRY(ensure_transaction());
+  RQ_TRY_ASSIGN(found, sql_.find.bind(1, seq).step());
+  bool sound = false;
+  std::string why = "a row tells its place, but there is no message";
+  if (found) {
+    const auto message = read_message(sql_.find);
+    sound = message.has_value();
+    why = sound ? "its queue is not there" : message.error().message;
+  }
+  sql_.find.reset();
+  if (held == nullptr && sound) {
+    RQ_TRY(find_stored(seq));
+    held = records_.find(seq);
+  }
+  RQ_TRY_ASSIGN(places, damage_.places_of(seq, true));
+  if (held == nullptr) {
+    if (!found && places.empty()) return {};
+    return set_aside(seq, why);
+  }
+  if (sound && places == std::vector{held->stored}) return {};
+  RQ_TRY(wipe(seq, places));
+  if (held->now.in(Place::line)) {
+    lines_.windows().erase(held->now.queue, held->key_now());
+    lines_.windows().insert(held->now.queue, held->key_now());
+  }
+  if (held->now.in(Place::lease)) ends_.emplace(held->now.time, seq);
+  held->stored = Filed{};
+  held->in_table = false;
+  held->has_detail = false;
+  held->tagged = false;
+  held->whole = true;
+  mark_dirty(*held);
+  return {};
 }
 
 // --- Changes ---
