@@ -58,10 +58,10 @@ class Tree {
   }
 
   Error failure(std::string_view what, std::string_view name) const {
-    return fail(Code::internal,
-                fmt::format("cannot {} {}/{}: {}", what, folder_.string(), name,
-                            std::strerror(errno)),
-                "see to whom it belongs, and delete it by hand");
+    return fail(
+        Code::internal,
+        fmt::format("cannot {} {}/{}: {}", what, folder_.string(), name, std::strerror(errno)),
+        "see to whom it belongs, and delete it by hand");
   }
   void remember(std::string_view what, std::string_view name) {
     if (!error_) error_ = failure(what, name);
@@ -84,8 +84,7 @@ class Tree {
         continue;
       }
       struct stat info {};
-      if (::fstatat(::dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-          S_ISDIR(info.st_mode)) {
+      if (::fstatat(::dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode)) {
         RQ_TRY(each(name));
       } else {
         errno = why;

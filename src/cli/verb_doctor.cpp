@@ -112,7 +112,8 @@ class Doctor {
     } else {
       for (const std::string& text : *found) add("store", Finding::bad, text);
       checks_.back().remedy =
-          "a running server mends or sets aside single messages by itself; for the rest restart it: "
+          "a running server mends or sets aside single messages by itself; for the rest restart "
+          "it: "
           "it rebuilds a store that it finds damaged (or: touch " +
           store::sqlite::rebuild_mark(file).string() + " before)";
     }

@@ -131,13 +131,27 @@ struct Committed {
   bool synced = false;  // all that was ever committed is on disk now
 };
 
-class Store {
+// The part of the port that is about damage. What a look finds damaged is none: the store sets it
+// aside, with why and its bytes, and everything else goes on. A store whose rows cannot be damaged
+// one by one has nothing to do.
+class Mending {
  public:
-  Store() = default;
-  Store(const Store&) = delete;
-  Store& operator=(const Store&) = delete;
-  virtual ~Store() = default;
+  Mending() = default;
+  Mending(const Mending&) = delete;
+  Mending& operator=(const Mending&) = delete;
+  virtual ~Mending() = default;
 
+  // In a batch: looks whether all that it has of the message agrees; what does not is mended from
+  // what is sound, or set aside.
+  [[nodiscard]] virtual Result<void> examine(Seq /*seq*/) { return {}; }
+  // Messages set aside in this batch, since the last call.
+  [[nodiscard]] virtual std::vector<SetAside> take_set_aside() { return {}; }
+  // Rows that were ever set aside and are kept for whoever looks into it.
+  [[nodiscard]] virtual std::int64_t set_aside_count() const { return 0; }
+};
+
+class Store : public Mending {
+ public:
   // First of all, and after a fault. Forgets the batch and all that it knew, takes a new boot,
   // becomes the only writer.
   [[nodiscard]] virtual Result<void> open() = 0;
@@ -201,15 +215,6 @@ class Store {
   virtual void disarm(const Timer& timer) = 0;
   // These folders are gone from the disk.
   virtual void forget_waste(const std::vector<std::string>& folders) = 0;
-
-  // --- Damage. What a look finds damaged is none: the store sets it aside, with why and its bytes. ---
-  // Looks whether all that it has of the message agrees; what does not is mended from what is sound,
-  // or set aside.
-  [[nodiscard]] virtual Result<void> examine(Seq /*seq*/) { return {}; }
-  // Messages set aside in this batch, since the last call.
-  [[nodiscard]] virtual std::vector<SetAside> take_set_aside() { return {}; }
-  // Rows that were ever set aside and are kept for whoever looks into it.
-  [[nodiscard]] virtual std::int64_t set_aside_count() const { return 0; }
 
   // When a batch has something to do though nobody asks; never later than the truth.
   // Instant::max(): never.

@@ -16,8 +16,7 @@ constexpr std::size_t kSearchQueueMax = 100;
 constexpr int kSearchNice = 10;
 }  // namespace
 
-Readers::Place::Place(std::unique_ptr<core::Reader> view, Kind what,
-                      const std::atomic<bool>& stops)
+Readers::Place::Place(std::unique_ptr<core::Reader> view, Kind what, const std::atomic<bool>& stops)
     : reader(std::move(view)),
       kind(what),
       stopping(stops),

@@ -103,6 +103,11 @@ Result<int> serve(const ServerConfig& config) {
                                                                .cache_bytes = config.cache_bytes}),
                               clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());
+  if (const auto aside = store::sqlite::set_aside_in(file); aside && !aside->empty()) {
+    spdlog::warn(
+        "damaged rows of the store have been set aside: {}; the last one: {}; see: rq doctor",
+        aside->size(), aside->front());
+  }
   RQ_TRY_ASSIGN(quick, open_readers(file, kReaderThreads));
   RQ_TRY_ASSIGN(search, open_readers(file, kSearchThreads));
   RQ_TRY_ASSIGN(janitor_view, store::sqlite::open_reader(file));
@@ -158,7 +163,8 @@ Result<int> serve(const ServerConfig& config) {
   pipeline.stop();  // what was taken in is committed
   readers.stop();
   loop.stop();
-  return pipeline.failed() || watch.store_is_gone() ? base::row_of(Code::unknown_outcome).exit_code : 0;
+  return pipeline.failed() || watch.store_is_gone() ? base::row_of(Code::unknown_outcome).exit_code
+                                                    : 0;
 }
 
 }  // namespace
@@ -177,7 +183,13 @@ Result<int> run_server(const ServerOptions& options) {
   raise_open_files();
   RQ_TRY(make_folders(config.dir));
   RQ_TRY_ASSIGN(lock, lock_directory(config.dir));
-  return serve(config);
+  auto served = serve(config);
+  // The store turned out to be damaged while it was opened: it is rebuilt now.
+  if (!served && fs::exists(store::sqlite::rebuild_mark(config.dir / "db" / "rq.db"))) {
+    spdlog::error("{}", served.error().message);
+    served = serve(config);
+  }
+  return served;
 }
 
 }  // namespace rq::server

@@ -37,8 +37,8 @@ struct Asked final : Extra {
   ApiDoor& door;
   const std::uint64_t connection;
   Renderer render = nullptr;
-  bool raw = false;    // errors go to `render` too
-  bool waits = false;  // a reserve that may wait in the engine
+  bool raw = false;                          // errors go to `render` too
+  bool waits = false;                        // a reserve that may wait in the engine
   std::shared_ptr<pipeline::Wanted> search;  // it ends when nobody waits for it
   std::unique_ptr<Extra> kept;
 };

@@ -54,20 +54,18 @@ TEST(PutFromJson, APlainPutHasNoDetails) {
 }
 
 TEST(PutFromJson, PayloadComesInThreeForms) {
-  EXPECT_EQ(put_of(R"({"payload_base64":"/wA="})")->message.payload,
-            std::string("\xFF\0", 2));
+  EXPECT_EQ(put_of(R"({"payload_base64":"/wA="})")->message.payload, std::string("\xFF\0", 2));
   const auto json = put_of(R"({"payload_json":{"a":[1,null]}})");
   EXPECT_EQ(json->message.payload, R"({"a":[1,null]})");
   EXPECT_EQ(json->message.detail_or_default().content_type, "application/json");
-  EXPECT_EQ(put_of(R"({"payload":"a","payload_json":1})").error().code,
-            Code::bad_value);
+  EXPECT_EQ(put_of(R"({"payload":"a","payload_json":1})").error().code, Code::bad_value);
 }
 
 // faults.md D8
 TEST(PutFromJson, CarriesJsonAsItCame) {
   for (const std::string_view value :
-       {R"([1e400,123456789012345678901234567890,19.99])", R"({ "b" : 1.0,"a":-0e+00, "b":"\u0041" })",
-        "19.900", "null", R"("a\/b")", "[]"}) {
+       {R"([1e400,123456789012345678901234567890,19.99])",
+        R"({ "b" : 1.0,"a":-0e+00, "b":"\u0041" })", "19.900", "null", R"("a\/b")", "[]"}) {
     const std::string text = std::string{R"({"key":"k", "payload_json" : )"}.append(value) + " }";
     const auto put = put_of(text);
     ASSERT_TRUE(put) << put.error().message;

@@ -14,8 +14,9 @@ using core::Seq;
 
 namespace {
 
-constexpr std::int64_t kPieceRows = 1000;  // rows that one piece looks at
-constexpr Seq kPassOver = 8;               // messages; a page holds some tens
+constexpr std::int64_t kPieceRows = 1000;                // rows that one piece looks at
+constexpr std::size_t kPieceBytes = 16UL * 1024 * 1024;  // of their payloads
+constexpr Seq kPassOver = 8;                             // messages; a page holds some tens
 
 // 1: the row stands where its state says.
 constexpr const char* kIsFiled =
@@ -114,8 +115,8 @@ Result<void> Check::prepare(Db& db) {
       "SELECT seq FROM n WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.seq = n.seq AND m.queue "
       "= ?3 AND m.priority = -?4 AND coalesce(m.ord, m.due, m.created) = ?5 AND m.rest_state = "
       "'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.seq = m.seq))"));
-  RQ_TRY_ASSIGN(from, db.one("SELECT value FROM meta WHERE key = 'crc_from'"));
-  crc_from_ = from.value_or(0);
+  RQ_TRY_ASSIGN(from, read_crc_from(db));
+  crc_from_ = from;
   return {};
 }
 
@@ -144,6 +145,7 @@ Result<bool> Check::step(std::vector<Finding>& found) {
   RQ_TRY(sums(found));
   part_ = Part::messages;
   unreadable_ = false;
+  lost_queues_.clear();
   seq_ = 0;
   run_ = {};
   place_ = 0;
@@ -166,25 +168,31 @@ Result<bool> Check::pass_over(const base::Error& why, std::vector<Finding>& foun
 Result<bool> Check::messages(std::vector<Finding>& found) {
   messages_.bind(1, seq_).bind(2, kPieceRows);
   std::int64_t rows = 0;
+  std::size_t bytes = 0;
   for (;; ++rows) {
     RQ_TRY_ASSIGN(there, messages_.step());
     if (!there) return rows == kPieceRows;
+    if (bytes > kPieceBytes) {  // what stands there now is for the next piece
+      messages_.reset();
+      return true;
+    }
     seq_ = seq_of(messages_);
-    const auto message = read_message(messages_);
+    const auto message = read_message(messages_, crc_from_);
+    if (message) bytes += message->payload.size();
     if (!message) {
       found.push_back({seq_, message.error().message});
-    } else if (seq_ >= crc_from_ && !has_crc(messages_)) {
-      found.push_back({seq_, fmt::format("message {} has lost its checksum", seq_)});
     } else if (messages_.is_null(kMessageColumnCount)) {
-      found.push_back({seq_, fmt::format("message {} is of queue {}, which is not there", seq_,
-                                         message->queue)});
+      // Rather the row of the queue is lost than that its messages are wrong.
+      if (!lost_queues_.insert(message->queue).second) continue;
+      found.push_back(
+          {0, fmt::format("message {} is of queue {}, which is not there", seq_, message->queue)});
     } else if (messages_.integer(kMessageColumnCount + 1) == 0) {
       const core::Place place = core::place_of(*message);
-      found.push_back({seq_, fmt::format("message {} rests in {}, but is {}", seq_,
-                                         name_of(message->state),
-                                         place == core::Place::line     ? "in no line"
-                                         : place == core::Place::parked ? "not parked"
-                                                                        : "not filed so")});
+      found.push_back(
+          {seq_, fmt::format("message {} rests in {}, but is {}", seq_, name_of(message->state),
+                             place == core::Place::line     ? "in no line"
+                             : place == core::Place::parked ? "not parked"
+                                                            : "not filed so")});
     }
   }
 }
@@ -261,9 +269,8 @@ Result<bool> Check::rows_of_a_place(std::vector<Finding>& found) {
     }
     const Seq seq = rows.integer(4);
     if (rows.integer(5) == 0) {
-      found.push_back(
-          {seq, fmt::format("table {} has message {}, which is not there or not so", place.table,
-                            seq)});
+      found.push_back({seq, fmt::format("table {} has message {}, which is not there or not so",
+                                        place.table, seq)});
     }
   }
   if (n < kPieceRows) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ class Check {
   Part part_ = Part::messages;
   core::Seq seq_ = 0;
   bool unreadable_ = false;  // where it is
+  std::set<core::QueueId> lost_queues_;
   struct Run {  // what is left of it
     std::int64_t queue = INT64_MIN;
     std::int64_t rank = 0;

@@ -13,8 +13,8 @@ using core::State;
 
 Result<std::string> quoted_row(Db& db, std::string_view table) {
   Statement columns;
-  RQ_TRY(columns.prepare(db.handle(), "SELECT name FROM pragma_table_info(?1) ORDER BY cid",
-                         false));
+  RQ_TRY(
+      columns.prepare(db.handle(), "SELECT name FROM pragma_table_info(?1) ORDER BY cid", false));
   columns.bind(1, table);
   std::string out;
   for (;;) {
@@ -143,20 +143,22 @@ Result<void> Damage::run(std::string_view sql, Seq seq) {
 }
 
 Result<void> Damage::take_from_line(const Filed& place, Seq seq) {
-  const std::string here = fmt::format(
-      "queue = {} AND rank = {} AND ord = {} AND first_seq <= ?1 AND last_seq >= ?1", place.queue,
-      place.rank, place.time);
+  const std::string here =
+      fmt::format("queue = {} AND rank = {} AND ord = {} AND first_seq <= ?1 AND last_seq >= ?1",
+                  place.queue, place.rank, place.time);
   // What follows it, then what is before it.
   RQ_TRY(run("CREATE TEMP TABLE IF NOT EXISTS cut (queue, rank, ord, last_seq, first_seq)", seq));
   RQ_TRY(run("DELETE FROM temp.cut", seq));
   RQ_TRY(run("INSERT INTO temp.cut SELECT * FROM ready WHERE " + here, seq));
   RQ_TRY(run("DELETE FROM ready WHERE " + here, seq));
-  RQ_TRY(run("INSERT OR IGNORE INTO ready SELECT queue, rank, ord, ?1 - 1, first_seq FROM temp.cut "
-             "WHERE first_seq < ?1",
-             seq));
-  return run("INSERT OR IGNORE INTO ready SELECT queue, rank, ord, last_seq, ?1 + 1 FROM temp.cut "
-             "WHERE last_seq > ?1",
-             seq);
+  RQ_TRY(
+      run("INSERT OR IGNORE INTO ready SELECT queue, rank, ord, ?1 - 1, first_seq FROM temp.cut "
+          "WHERE first_seq < ?1",
+          seq));
+  return run(
+      "INSERT OR IGNORE INTO ready SELECT queue, rank, ord, last_seq, ?1 + 1 FROM temp.cut "
+      "WHERE last_seq > ?1",
+      seq);
 }
 
 Result<void> Damage::wipe(Seq seq, const std::vector<Filed>& places) {
@@ -166,8 +168,8 @@ Result<void> Damage::wipe(Seq seq, const std::vector<Filed>& places) {
         RQ_TRY(take_from_line(place, seq));
         break;
       case Place::scheduled:
-        RQ_TRY(run(fmt::format("DELETE FROM scheduled WHERE due = {} AND seq = ?1", place.time),
-                   seq));
+        RQ_TRY(
+            run(fmt::format("DELETE FROM scheduled WHERE due = {} AND seq = ?1", place.time), seq));
         break;
       case Place::kept:
       case Place::err:
@@ -178,8 +180,8 @@ Result<void> Damage::wipe(Seq seq, const std::vector<Filed>& places) {
                    seq));
         break;
       case Place::parked:
-        RQ_TRY(run(fmt::format("DELETE FROM parked WHERE queue = {} AND seq = ?1", place.queue),
-                   seq));
+        RQ_TRY(
+            run(fmt::format("DELETE FROM parked WHERE queue = {} AND seq = ?1", place.queue), seq));
         break;
       case Place::lease:
       case Place::any:

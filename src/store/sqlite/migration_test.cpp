@@ -95,6 +95,52 @@ TEST(Migration, OfALineKeepsItsOrder) {
   EXPECT_EQ(*findings, std::vector<std::string>{});
 }
 
+// A store of any size is brought forward at once: its rows get their checksum when they are written
+// again. faults.md D3
+TEST(Migration, OldRowsAreReadWithoutAChecksum) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  {
+    std::ifstream in{"test/golden/schema-4.sql"};
+    std::stringstream sql;
+    sql << in.rdbuf()
+        << "INSERT INTO queue (id, name, admin, revision, created, on_demand, settings)"
+           " VALUES (1, 'a', 'up', 1, 1, 0, '{}');"
+           "INSERT INTO message SELECT value, 1, 'que', NULL, 0, 1, NULL, 0, NULL, 0, 0, 0, 1, 1,"
+           " value = 1, NULL, x'70' FROM json_each('[1,2,3]');"
+           "INSERT INTO detail (seq, param1, force_remote) VALUES (1, 'one', 0);"
+           "INSERT INTO ready VALUES (1, 0, 0, 3, 1);"
+           "INSERT INTO counter VALUES (1,0,0,0,0,3,0,0,0,0,0,0,3,0,0,0,0,0,0,3);"
+           "UPDATE meta SET value = 4 WHERE key = 'next_seq'; PRAGMA user_version = 4;";
+    Db db;
+    ASSERT_TRUE(db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+    const auto made = db.exec(sql.str().c_str());
+    ASSERT_TRUE(made) << made.error().message;
+  }
+  {
+    auto store = open_store(file);
+    ASSERT_TRUE(store) << store.error().message;
+    engine::Engine engine(**store);
+    ASSERT_TRUE(engine.open());
+    core::Outbox out;
+    std::vector<core::Envelope> batch;
+    batch.push_back({.ticket = {}, .command = Rig::put_of("a")});
+    batch.push_back(
+        {.ticket = {}, .command = core::Act{.action = core::Action::cancel, .messages = {1}}});
+    ASSERT_EQ(engine.run(batch, {.now = base::from_ms(5)}, out).what, Committed::What::yes);
+  }
+  EXPECT_EQ(rows_of(file, "SELECT seq, crc IS NULL FROM message"),
+            (std::vector<std::string>{"1|0", "2|1", "3|1", "4|0"}));
+  EXPECT_EQ(rows_of(file, "SELECT param1, crc IS NULL FROM detail"),
+            std::vector<std::string>{"one|0"});
+  const auto findings = check_store(file);
+  ASSERT_TRUE(findings);
+  EXPECT_EQ(*findings, std::vector<std::string>{});
+  // A new row without one is damaged.
+  rows_of(file, "UPDATE message SET crc = NULL WHERE seq = 4");
+  EXPECT_EQ(check_store(file)->size(), 1U);
+}
+
 TEST(Migration, ANewerStoreIsRefusedAndLeftAlone) {
   TempDir dir;
   const fs::path file = dir.path() / "rq.db";

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-
 #include "store/sqlite/check.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/schema.h"

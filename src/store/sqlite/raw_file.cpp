@@ -122,13 +122,13 @@ RawFile::~RawFile() {
   if (!bytes_.empty()) ::munmap(const_cast<char*>(bytes_.data()), bytes_.size());
 }
 
-Result<void> RawFile::open(const std::filesystem::path& file) {
+Result<void> RawFile::open(const std::filesystem::path& file, const Roots& remembered) {
   const int opened = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   struct stat info {};
   const bool there = opened >= 0 && ::fstat(opened, &info) == 0;
   const auto size = static_cast<std::size_t>(info.st_size);
-  void* mapped = there && size > 0 ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, opened, 0)
-                                   : MAP_FAILED;
+  void* mapped =
+      there && size > 0 ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, opened, 0) : MAP_FAILED;
   if (opened >= 0) ::close(opened);
   if (mapped == MAP_FAILED) {
     return base::fail(base::Code::internal,
@@ -142,6 +142,11 @@ Result<void> RawFile::open(const std::filesystem::path& file) {
   pages_ = static_cast<Number>(bytes_.size() / page_bytes_);
   read_log(read_file(file.string() + "-wal"));
   read_schema();
+  for (const auto& [table, root] : remembered) {
+    // A page number in the schema may be damaged as well.
+    const auto [found, missing] = roots_.emplace(table, root);
+    if (!missing && !is_tree(found->second)) found->second = root;
+  }
   return {};
 }
 
@@ -181,6 +186,12 @@ std::string_view RawFile::page(Number number) const {
   const std::size_t at = (number - 1) * page_bytes_;
   if (at + page_bytes_ > bytes_.size()) return {};
   return bytes_.substr(at, page_bytes_);
+}
+
+bool RawFile::is_tree(Number number) const {
+  const std::uint8_t type = byte_at(page(number), 0);
+  return type == kTableLeaf || type == kTableInterior || type == kIndexLeaf ||
+         type == kIndexInterior;
 }
 
 void RawFile::read_schema() {

@@ -1,8 +1,7 @@
 #pragma once
-// The rows of a damaged database, read from its pages without SQLite: what hangs together is walked,
-// what does not is found page by page. https://www.sqlite.org/fileformat2.html
-// The newest pages of its write-ahead log count.
-// Thread: any one.
+// The rows of a damaged database, read from its pages without SQLite: what hangs together is
+// walked, what does not is found page by page. https://www.sqlite.org/fileformat2.html The newest
+// pages of its write-ahead log count. Thread: any one.
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -35,13 +34,12 @@ class RawFile {
   RawFile& operator=(const RawFile&) = delete;
   ~RawFile();
 
-  // Maps the file, and reads its log. Nobody may write it meanwhile.
-  [[nodiscard]] base::Result<void> open(const std::filesystem::path& file);
+  using Number = std::uint32_t;
+  using Roots = std::map<std::string, Number, std::less<>>;
+  // Maps the file, and reads its log. Nobody may write it meanwhile. `remembered`: the first page
+  // of each table, for those that the schema does not tell.
+  [[nodiscard]] base::Result<void> open(const std::filesystem::path& file, const Roots& remembered);
 
-  // The first page of each table, as far as the schema can be read.
-  [[nodiscard]] const std::map<std::string, std::uint32_t, std::less<>>& roots() const {
-    return roots_;
-  }
   using Each = std::function<void(RawRow&&)>;
   // Each row that hangs together with the table's root. Nothing, when that is not known.
   void walk(std::string_view table, const Each& each);
@@ -52,20 +50,20 @@ class RawFile {
   [[nodiscard]] bool broken() const { return broken_; }
 
  private:
-  using Number = std::uint32_t;
   [[nodiscard]] std::string_view page(Number number) const;
   void read_log(const std::string& log);
   void read_schema();
+  [[nodiscard]] bool is_tree(Number number) const;
   [[nodiscard]] std::optional<std::set<Number>> free_pages() const;
   void walk_page(Number number, int depth, const Each& each);
   void rows_of(Number number, const Each& each);
   [[nodiscard]] std::optional<RawRow> row_at(std::string_view page, std::size_t at, bool table);
 
-  std::string_view bytes_;  // mapped
+  std::string_view bytes_;               // mapped
   std::map<Number, std::string> newer_;  // pages in the log
   std::size_t page_bytes_ = 4096;
   Number pages_ = 0;
-  std::map<std::string, Number, std::less<>> roots_;
+  Roots roots_;
   std::set<Number> walked_;
   bool broken_ = false;
 };

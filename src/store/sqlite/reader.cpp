@@ -16,13 +16,15 @@ namespace {
 constexpr int kStepsUnasked = 1000;  // of SQLite's machine: far below a millisecond
 // The pages of a larger store are left to rq doctor, bytes.
 constexpr std::int64_t kPagesBesideMax = 1LL << 30U;
-}
+}  // namespace
 
 Result<void> SqliteReader::open(const std::filesystem::path& file) {
   RQ_TRY(db_.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
   RQ_TRY(db_.exec("PRAGMA query_only = 1"));
   RQ_TRY(db_.exec("PRAGMA cache_size = -8192"));
+  RQ_TRY_ASSIGN(from, read_crc_from(db_));
+  crc_from_ = from;
   const std::string select =
       fmt::format("SELECT {}, q.name FROM message m JOIN queue q ON q.id = m.queue {} ",
                   kMessageColumns, kMessageJoins);
@@ -48,13 +50,14 @@ Result<void> SqliteReader::open(const std::filesystem::path& file) {
                          "first_seq FROM ready WHERE queue = ?1 AND rank = line.rank ORDER BY "
                          "ord, last_seq LIMIT 1)) FROM line WHERE line.rank IS NOT NULL)"));
   RQ_TRY(queue_id_.prepare(db_.handle(), "SELECT id FROM queue WHERE name = ?1"));
-  return waste_.prepare(db_.handle(), "SELECT folder FROM waste WHERE folder > ?1 ORDER BY folder LIMIT ?2");
+  return waste_.prepare(db_.handle(),
+                        "SELECT folder FROM waste WHERE folder > ?1 ORDER BY folder LIMIT ?2");
 }
 
 Result<std::optional<MessageRow>> SqliteReader::one(Statement& query) {
   RQ_TRY_ASSIGN(found, query.step());
   if (!found) return std::optional<MessageRow>{};
-  auto message = read_message(query);
+  auto message = read_message(query, crc_from_);
   std::string queue{query.text(kMessageColumnCount)};
   query.reset();
   if (!message) return std::move(message).error();
@@ -97,8 +100,7 @@ Result<std::optional<Instant>> SqliteReader::oldest_ready(QueueId queue) {
   return std::optional<Instant>{created};
 }
 
-Result<std::vector<std::string>> SqliteReader::waste(std::string_view after,
-                                                     std::int64_t limit) {
+Result<std::vector<std::string>> SqliteReader::waste(std::string_view after, std::int64_t limit) {
   std::vector<std::string> out;
   waste_.bind(1, after).bind(2, limit);
   for (;;) {
@@ -333,9 +335,9 @@ Result<Listed> SqliteReader::list(const Page& page) {
   std::string columns = kMessageColumns;
   const auto crc = columns.find("m.crc");
   columns.replace(crc, std::string_view{"m.crc"}.size(),
-                  page.payloads ? fmt::format("iif(length(m.payload) <= {}, m.crc, NULL)",
-                                              kListPayloadBytes)
-                                : std::string{"NULL"});
+                  page.payloads
+                      ? fmt::format("iif(length(m.payload) <= {}, m.crc, NULL)", kListPayloadBytes)
+                      : std::string{"NULL"});
   const auto payload = columns.find("m.payload");
   columns.replace(payload, std::string_view{"m.payload"}.size(),
                   page.payloads ? fmt::format("substr(m.payload, 1, {})", kListPayloadBytes)
@@ -354,7 +356,7 @@ Result<Listed> SqliteReader::list(const Page& page) {
       out.cursor = out.rows.back().message.seq;
       return out;
     }
-    auto message = read_message(query);
+    auto message = read_message(query, INT64_MAX);
     if (!message) continue;  // damaged: it will be set aside, and is not shown
     out.rows.push_back({.message = std::move(*message),
                         .queue = std::string{query.text(kMessageColumnCount)},

@@ -34,6 +34,7 @@ class SqliteReader final : public Reader {
   [[nodiscard]] Result<std::int64_t> count_in(QueueId queue, core::State state);
 
   std::function<bool()> stop_;
+  core::Seq crc_from_ = 0;
   Db db_;
   std::unique_ptr<Check> check_;  // while one is under way
   Statement by_seq_, by_key_, attempts_, ahead_, oldest_, queue_id_, waste_;

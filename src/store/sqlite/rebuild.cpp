@@ -33,7 +33,11 @@ namespace {
 // Left out when it is not known which numbers were given: more than a server gives at once.
 constexpr Seq kNumbersLeftOut = 1'000'000;
 constexpr core::Boot kBootsLeftOut = 1000;
+// A next number further than this behind the last message is itself damaged.
+constexpr Seq kNumbersMax = 1'000'000'000'000;
 constexpr int kDamagedKept = 3;
+// Columns that a table got after its first version: rows that are older do not have them.
+constexpr int kColumnsAdded = 2;
 // Of a run of the line: more are not named one by one.
 constexpr Seq kLostNamedMax = 100'000;
 
@@ -80,7 +84,10 @@ const std::string* text(const RawRow& row, std::size_t column) {
 
 class Rebuild {
  public:
-  Rebuild(Db& db, const Known& known) : db_(db), known_(known) { damage_.open(db); }
+  Rebuild(Db& db, const Remembered& known, std::string_view why)
+      : db_(db), known_(known), why_(why) {
+    damage_.open(db);
+  }
 
   Result<void> run(RawFile& raw);
 
@@ -107,7 +114,8 @@ class Rebuild {
   Result<void> set_meta();
 
   Db& db_;
-  const Known& known_;
+  const Remembered& known_;
+  const std::string why_;
   Damage damage_;
   std::array<Table, 6> tables_{{{"queue", true},
                                 {"message", true},
@@ -117,7 +125,6 @@ class Rebuild {
                                 {"corrupt", true}}};
   Statement counter_, waste_, note_;
   std::set<Seq> placed_;  // the narrow tables have them
-  Seq seq_max_ = 0;
   core::Boot boot_max_ = 0;
   std::optional<std::int64_t> next_seq_, boot_, identity_, crc_from_;
   std::int64_t last_queue_ = 0;
@@ -126,9 +133,9 @@ class Rebuild {
 
 Result<void> Rebuild::run(RawFile& raw) {
   for (Table& table : tables_) {
-    RQ_TRY_ASSIGN(columns, db_.one(fmt::format("SELECT count(*) FROM pragma_table_info('{}')",
-                                               table.name)
-                                       .c_str()));
+    RQ_TRY_ASSIGN(
+        columns,
+        db_.one(fmt::format("SELECT count(*) FROM pragma_table_info('{}')", table.name).c_str()));
     table.columns = static_cast<int>(columns.value_or(0));
     std::string sql = fmt::format("INSERT OR IGNORE INTO {} VALUES (?1", table.name);
     for (int i = 2; i <= table.columns; ++i) sql += fmt::format(", ?{}", i);
@@ -138,9 +145,10 @@ Result<void> Rebuild::run(RawFile& raw) {
                           "INSERT OR IGNORE INTO counter VALUES "
                           "(?1,0,0,0,0,0,0,0,0,0,0,0,?2,?3,?4,?5,?6,?7,?8,0)"));
   RQ_TRY(waste_.prepare(db_.handle(), "INSERT OR IGNORE INTO waste VALUES (?1)"));
-  RQ_TRY(note_.prepare(db_.handle(),
-                       "INSERT INTO corrupt (at, what, seq, why, bytes) VALUES (unixepoch() * 1000, "
-                       "?1, ?2, ?3, ?4)"));
+  RQ_TRY(
+      note_.prepare(db_.handle(),
+                    "INSERT INTO corrupt (at, what, seq, why, bytes) VALUES (unixepoch() * 1000, "
+                    "?1, ?2, ?3, ?4)"));
   RQ_TRY(db_.exec("BEGIN"));
   RQ_TRY(read_tables(raw));
   RQ_TRY(read_places(raw));
@@ -148,12 +156,12 @@ Result<void> Rebuild::run(RawFile& raw) {
     return fail(Code::internal, "nothing of a store can be found in it",
                 "restore a backup, with its -wal file");
   }
-  RQ_TRY(set_meta());
   RQ_TRY(check_queues());
   RQ_TRY(check_messages());
+  RQ_TRY(set_meta());
   RQ_TRY(name_the_lost());
   RQ_TRY(derive());
-  RQ_TRY(note("store", std::nullopt, fmt::format("it was rebuilt: {}", known_.why), nullptr));
+  RQ_TRY(note("store", std::nullopt, fmt::format("it was rebuilt: {}", why_), nullptr));
   return db_.exec("COMMIT");
 }
 
@@ -191,8 +199,8 @@ Result<void> Rebuild::take(Table& table, RawRow&& row) {
       return {};
     }
     if ((sqlite3_extended_errcode(db_.handle()) & 0xff) != SQLITE_CONSTRAINT) {
-      return fail(Code::internal, fmt::format("the store cannot be rebuilt: {}",
-                                              sqlite3_errmsg(db_.handle())),
+      return fail(Code::internal,
+                  fmt::format("the store cannot be rebuilt: {}", sqlite3_errmsg(db_.handle())),
                   "see that there is room on the disk");
     }
   }
@@ -223,18 +231,21 @@ Result<void> Rebuild::read_tables(RawFile& raw) {
   Result<void> ok;
   for (Table& table : tables_) {
     raw.walk(table.name, [&](RawRow&& row) {
+      const auto columns = std::ssize(row.values);
       if (std::string_view{table.name} == "lease") {
         boot_max_ = std::max(boot_max_, number(row, 4));
-      } else if (std::string_view{table.name} != "corrupt") {
-        seq_max_ = std::max(seq_max_, table.numbered ? row.rowid : number(row, 0));
+        placed_.insert(row.rowid);
       }
-      if (ok) ok = take(table, std::move(row));
+      // A tree may lead to a page of another one.
+      const bool ours = columns <= table.columns && columns >= table.columns - kColumnsAdded;
+      if (ok) ok = ours ? take(table, std::move(row)) : take_lost(std::move(row));
     });
   }
   raw.walk("counter", [&](RawRow&& row) {
     counter_.bind(1, row.rowid);
     for (int i = 0; i < 7; ++i) {
-      counter_.bind(i + 2, std::max<std::int64_t>(number(row, static_cast<std::size_t>(i) + 12), 0));
+      counter_.bind(i + 2,
+                    std::max<std::int64_t>(number(row, static_cast<std::size_t>(i) + 12), 0));
     }
     if (ok) ok = counter_.run();
   });
@@ -247,6 +258,7 @@ Result<void> Rebuild::read_tables(RawFile& raw) {
   raw.walk("meta", [&](RawRow&& row) {
     const auto* key = text(row, 0);
     if (key == nullptr || row.values.size() != 2) return;
+    any_ = true;
     if (*key == "next_seq") next_seq_ = number(row, 1);
     if (*key == "boot") boot_ = number(row, 1);
     if (*key == "identity") identity_ = number(row, 1);
@@ -275,19 +287,20 @@ Result<void> Rebuild::read_places(RawFile& raw) {
 }
 
 Result<void> Rebuild::set_meta() {
-  const Seq next = std::max(next_seq_.value_or(0), seq_max_ + 1) +
-                   (next_seq_ && *next_seq_ > seq_max_ ? 0 : kNumbersLeftOut);
+  RQ_TRY_ASSIGN(newest, db_.one("SELECT max(seq) FROM message"));
+  const Seq seq_max = newest.value_or(0);
+  const bool known = next_seq_ && *next_seq_ > seq_max && *next_seq_ <= seq_max + kNumbersMax;
+  const Seq next = known ? *next_seq_ : seq_max + 1 + kNumbersLeftOut;
   const core::Boot boot =
       std::max({boot_.value_or(0), known_.boot, boot_max_}) + (boot_ ? 0 : kBootsLeftOut);
   const std::int64_t identity = known_.identity != 0 ? known_.identity : identity_.value_or(0);
-  RQ_TRY(db_.exec(fmt::format("UPDATE meta SET value = {} WHERE key = 'next_seq'", next).c_str()));
-  RQ_TRY(db_.exec(fmt::format("UPDATE meta SET value = {} WHERE key = 'boot'", boot).c_str()));
-  crc_from_ = std::min(crc_from_.value_or(next), next);
-  RQ_TRY(db_.exec(
-      fmt::format("UPDATE meta SET value = {} WHERE key = 'crc_from'", *crc_from_).c_str()));
-  if (identity == 0) return {};
-  return db_.exec(
-      fmt::format("UPDATE meta SET value = {} WHERE key = 'identity'", identity).c_str());
+  const auto set = [this](std::string_view key, std::int64_t value) {
+    return db_.exec(fmt::format("UPDATE meta SET value = {} WHERE key = '{}'", value, key).c_str());
+  };
+  RQ_TRY(set("next_seq", next));
+  RQ_TRY(set("boot", boot));
+  RQ_TRY(set("crc_from", std::min(crc_from_.value_or(next), next)));
+  return identity == 0 ? Result<void>{} : set("identity", identity);
 }
 
 Result<void> Rebuild::check_queues() {
@@ -300,11 +313,11 @@ Result<void> Rebuild::check_queues() {
   };
   std::vector<Bad> bad;
   Statement all;
-  RQ_TRY(all.prepare(db_.handle(),
-                     fmt::format("SELECT {} FROM queue q LEFT JOIN counter c ON c.queue = q.id",
-                                 kQueueColumns)
-                         .c_str(),
-                     false));
+  RQ_TRY(all.prepare(
+      db_.handle(),
+      fmt::format("SELECT {} FROM queue q LEFT JOIN counter c ON c.queue = q.id", kQueueColumns)
+          .c_str(),
+      false));
   for (;;) {
     RQ_TRY_ASSIGN(found, all.step());
     if (!found) break;
@@ -314,14 +327,14 @@ Result<void> Rebuild::check_queues() {
   }
   Statement gone;
   RQ_TRY(gone.prepare(
-      db_.handle(),
-      "SELECT DISTINCT queue FROM message WHERE queue NOT IN (SELECT id FROM queue)", false));
+      db_.handle(), "SELECT DISTINCT queue FROM message WHERE queue NOT IN (SELECT id FROM queue)",
+      false));
   for (;;) {
     RQ_TRY_ASSIGN(found, gone.step());
     if (!found) break;
     // A row that is damaged may name any.
-    const bool may_be = gone.integer(0) > 0 && gone.integer(0) <= std::max<std::int64_t>(
-                                                                       last_queue_, 1'000'000);
+    const bool may_be =
+        gone.integer(0) > 0 && gone.integer(0) <= std::max<std::int64_t>(last_queue_, 1'000'000);
     if (may_be) bad.push_back({gone.integer(0), {}, "its row is gone"});
   }
   for (const Bad& queue : bad) RQ_TRY(mend_queue(queue.id, queue.name, queue.why));
@@ -349,8 +362,9 @@ Result<void> Rebuild::mend_queue(core::QueueId id, const std::string& name,
   if (taken) queue.name = fmt::format("recovered-{}", id);
   queue.admin = core::Admin::pause;
   queue.revision = 1;
-  queue.script_error = "its settings were damaged in the store, and are the default ones now: set "
-                       "them again, then resume it";
+  queue.script_error =
+      "its settings were damaged in the store, and are the default ones now: set "
+      "them again, then resume it";
   const std::string settings = boost::json::serialize(core::to_json(queue.settings));
   Statement insert;
   RQ_TRY(insert.prepare(
@@ -382,11 +396,9 @@ Result<void> Rebuild::check_messages() {
     RQ_TRY_ASSIGN(found, all.step());
     if (!found) break;
     const Seq seq = seq_of(all);
-    const auto message = read_message(all);
+    const auto message = read_message(all, crc_from_.value_or(INT64_MAX));
     if (!message) {
       bad.emplace_back(seq, message.error().message);
-    } else if (seq >= *crc_from_ && !has_crc(all)) {
-      bad.emplace_back(seq, "it has lost its checksum");
     } else if (all.is_null(kMessageColumnCount)) {
       bad.emplace_back(seq, "its queue is not there");
     }
@@ -497,19 +509,19 @@ fs::path kept_of(const fs::path& file) {
   return fmt::format("{}.damaged-{}", file.string(), kDamagedKept);
 }
 
-Result<void> make(const fs::path& file, const Known& known) {
+Result<void> make(const fs::path& file, const Remembered& known, std::string_view why) {
   const fs::path making = making_of(file);
   std::error_code error;
   fs::remove(making, error);
   fs::remove(making.string() + "-journal", error);
   {
     RawFile raw;
-    RQ_TRY(raw.open(file));
+    RQ_TRY(raw.open(file, known.roots));
     Db db;
     RQ_TRY(db.open(making, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
     RQ_TRY(db.exec("PRAGMA temp_store = MEMORY"));
     RQ_TRY(migrate(db));
-    if (auto done = Rebuild(db, known).run(raw); !done) {
+    if (auto done = Rebuild(db, known, why).run(raw); !done) {
       return fail(done.error().code,
                   fmt::format("{} is damaged, and cannot be rebuilt: {}", file.string(),
                               done.error().message),
@@ -545,26 +557,31 @@ Result<void> try_to_read(Db& db) {
   }
   RQ_TRY_ASSIGN(meta, db.one("SELECT count(*) FROM meta WHERE key IN ('boot', 'next_seq', "
                              "'identity', 'crc_from') AND value >= 0"));
-  if (meta.value_or(0) != 4) return fail(Code::internal, "table meta is damaged");
+  RQ_TRY_ASSIGN(numbered, db.one("SELECT coalesce(max(seq), 0) < (SELECT value FROM meta WHERE key "
+                                 "= 'next_seq') FROM message"));
+  if (meta.value_or(0) != 4 || numbered.value_or(0) == 0) {
+    return fail(Code::internal, "table meta is damaged");
+  }
   Statement queues;
-  RQ_TRY(queues.prepare(db.handle(),
-                        fmt::format("SELECT {} FROM queue q LEFT JOIN counter c ON c.queue = q.id",
-                                    kQueueColumns)
-                            .c_str(),
-                        false));
+  RQ_TRY(queues.prepare(
+      db.handle(),
+      fmt::format("SELECT {} FROM queue q LEFT JOIN counter c ON c.queue = q.id", kQueueColumns)
+          .c_str(),
+      false));
   for (;;) {
     RQ_TRY_ASSIGN(found, queues.step());
     if (!found) break;
     RQ_TRY(read_queue(queues));
   }
-  for (const char* sql :
-       {"SELECT count(*) FROM (SELECT * FROM lease)", "SELECT sum(at) FROM timer",
-        "SELECT min(due) FROM scheduled", "SELECT max(seq) FROM message",
-        "SELECT first_seq FROM ready LIMIT 1", "SELECT seq FROM finished LIMIT 1",
-        "SELECT seq FROM detail LIMIT 1", "SELECT seq FROM detail WHERE key = ''",
-        "SELECT seq FROM parked LIMIT 1", "SELECT seq FROM attempt LIMIT 1",
-        "SELECT seq FROM tag LIMIT 1", "SELECT count(folder) FROM (SELECT folder FROM waste LIMIT "
-        "1000)", "SELECT count(*) FROM corrupt", "SELECT seq FROM sqlite_sequence"}) {
+  for (const char* sql : {"SELECT count(*) FROM (SELECT * FROM lease)", "SELECT sum(at) FROM timer",
+                          "SELECT min(due) FROM scheduled", "SELECT max(seq) FROM message",
+                          "SELECT first_seq FROM ready LIMIT 1", "SELECT seq FROM finished LIMIT 1",
+                          "SELECT seq FROM detail LIMIT 1", "SELECT seq FROM detail WHERE key = ''",
+                          "SELECT seq FROM parked LIMIT 1", "SELECT seq FROM attempt LIMIT 1",
+                          "SELECT seq FROM tag LIMIT 1",
+                          "SELECT count(folder) FROM (SELECT folder FROM waste LIMIT "
+                          "1000)",
+                          "SELECT count(*) FROM corrupt", "SELECT seq FROM sqlite_sequence"}) {
     RQ_TRY(db.one(sql));
   }
   return {};
@@ -574,29 +591,33 @@ Result<void> try_to_read(Db& db) {
 
 fs::path rebuild_mark(const fs::path& file) { return file.string() + ".rebuild"; }
 
-Result<void> rebuild_if_damaged(const fs::path& file, Known known) {
+Result<void> finish_rebuild(const fs::path& file) {
   std::error_code none;
-  if (fs::exists(fresh_of(file), none)) RQ_TRY(take_its_place(file));
+  return fs::exists(fresh_of(file), none) ? take_its_place(file) : Result<void>{};
+}
+
+Result<void> rebuild_if_damaged(const fs::path& file, const Remembered& remembered) {
+  std::error_code none;
   if (!fs::exists(file, none) || fs::file_size(file, none) == 0) return {};
+  std::string why;
   if (fs::exists(rebuild_mark(file), none)) {
-    known.why = fmt::format("{} was there", rebuild_mark(file).string());
+    why = fmt::format("{} was there", rebuild_mark(file).string());
   } else {
     Db db;
     RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
     const auto read = try_to_read(db);
     // Other faults are the opening's own business.
-    if (read || (!is_damage(db) && read.error().code != Code::internal &&
-                 sqlite3_errcode(db.handle()) != SQLITE_ERROR)) {
-      return {};
-    }
-    known.why = read.error().message;
+    const bool damaged = !read && (is_damage(db) || read.error().code == Code::internal ||
+                                   sqlite3_errcode(db.handle()) == SQLITE_ERROR);
+    if (!damaged) return {};
+    why = read.error().message;
   }
-  RQ_TRY(make(file, known));
+  RQ_TRY(make(file, remembered, why));
   return take_its_place(file);
 }
 
-Result<void> rebuild_open(const fs::path& file, Db& db, const Known& known) {
-  RQ_TRY(make(file, known));
+Result<void> rebuild_open(const fs::path& file, Db& db, const Remembered& remembered) {
+  RQ_TRY(make(file, remembered, "a page could not be read"));
   const fs::path kept = kept_of(file);
   std::error_code error;
   fs::copy_file(file, kept, fs::copy_options::overwrite_existing, error);

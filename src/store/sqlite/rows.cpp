@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/json.hpp>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/crc32c.h"
@@ -91,10 +93,8 @@ class RowCrc {
     crc_ = base::crc32c(crc_, text);
     return *this;
   }
-  RowCrc& add(std::int64_t value) { return add_all(std::array{value}); }
-  template <std::size_t n>
-  RowCrc& add_all(const std::array<std::int64_t, n>& values) {
-    crc_ = base::crc32c(crc_, {reinterpret_cast<const char*>(values.data()), sizeof values});
+  RowCrc& add(std::int64_t value) {
+    crc_ = base::crc32c(crc_, {reinterpret_cast<const char*>(&value), sizeof value});
     return *this;
   }
   [[nodiscard]] std::int64_t value() const { return crc_; }
@@ -103,23 +103,52 @@ class RowCrc {
   std::uint32_t crc_ = 0;
 };
 
-// `state`: the one to rest in.
+// Two small numbers as one.
+std::int64_t both(std::int32_t a, std::int32_t b) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(static_cast<std::uint32_t>(a))
+                                       << 32U |
+                                   static_cast<std::uint32_t>(b));
+}
+
+// A name in the form that the tables have it: its first bytes tell it from all others.
+std::int64_t word_of(std::string_view name) {
+  std::int64_t word = 0;
+  std::memcpy(&word, name.data(), std::min(name.size(), sizeof word));
+  return word;
+}
+
+// `state`: the one to rest in. Every put pays for this: few words, and one run over them.
 std::int64_t crc_of(const Message& m, State state, bool detailed) {
-  return RowCrc{}
-      .add_all(std::array<std::int64_t, 16>{
-          m.seq, m.queue, static_cast<std::int64_t>(state), static_cast<std::int64_t>(m.mark),
-          m.priority, base::to_ms(m.created), base::to_ms(m.due), m.order,
-          base::to_ms(m.finished), m.attempts, m.failures, m.losses, m.count, m.max_count,
-          detailed ? 1 : 0, m.lease_length ? m.lease_length->count() : -1})
-      .add(m.payload)
-      .value();
+  const std::array<std::int64_t, 14> words{m.seq,
+                                           m.queue,
+                                           base::to_ms(m.created),
+                                           base::to_ms(m.due),
+                                           m.order,
+                                           base::to_ms(m.finished),
+                                           m.priority,
+                                           m.lease_length ? m.lease_length->count() : -1,
+                                           word_of(name_of(state)),
+                                           word_of(name_of(m.mark)),
+                                           both(detailed ? 1 : 0, m.attempts),
+                                           both(m.failures, m.losses),
+                                           both(m.count, m.max_count),
+                                           static_cast<std::int64_t>(m.payload.size())};
+  const std::uint32_t head =
+      base::crc32c(0, {reinterpret_cast<const char*>(words.data()), sizeof words});
+  return base::crc32c(head, m.payload);
+}
+
+base::Error no_crc(std::string_view table, std::int64_t number) {
+  return base::fail(Code::internal,
+                    fmt::format("the row of {} {} has lost its checksum", table, number),
+                    "see: rq doctor");
 }
 
 base::Error wrong_crc(std::string_view table, std::int64_t number) {
-  return base::fail(Code::internal,
-                    fmt::format("the row of {} {} is damaged: its checksum does not fit", table,
-                                number),
-                    "see: rq doctor");
+  return base::fail(
+      Code::internal,
+      fmt::format("the row of {} {} is damaged: its checksum does not fit", table, number),
+      "see: rq doctor");
 }
 
 std::string to_json(const std::vector<std::string>& list) {
@@ -165,13 +194,16 @@ Result<void> read_pairs(std::string_view text, core::TextPairs& out) {
   return {};
 }
 
-Result<void> check_details(const Statement& row) {
+Result<void> check_details(const Statement& row, core::Seq crc_from) {
   if (row.is_null(kForceRemote)) {
     return base::fail(Code::internal,
                       fmt::format("the details of message {} are gone", row.integer(kSeq)),
                       "see: rq doctor");
   }
-  if (row.is_null(kDetailCrc)) return {};
+  if (row.is_null(kDetailCrc)) {
+    if (row.integer(kSeq) >= crc_from) return no_crc("detail", row.integer(kSeq));
+    return {};
+  }
   RowCrc crc;
   crc.add(row.integer(kSeq));
   for (int column = kKey; column < kDetailCrc; ++column) crc.add(row.text(column));
@@ -179,8 +211,8 @@ Result<void> check_details(const Statement& row) {
                                                 : wrong_crc("detail", row.integer(kSeq));
 }
 
-Result<void> read_details(const Statement& row, Details& d) {
-  RQ_TRY(check_details(row));
+Result<void> read_details(const Statement& row, core::Seq crc_from, Details& d) {
+  RQ_TRY(check_details(row, crc_from));
   d.key = row.text(kKey);
   d.dest = row.text(kDest);
   d.src = row.text(kSrc);
@@ -232,9 +264,7 @@ std::int32_t small(const Statement& row, int column) {
 // The state to rest in: a running message goes back to the line when its lease is gone.
 State state_to_rest(const Message& m) { return m.state == State::run ? State::que : m.state; }
 std::string_view rest_state(const Message& m) { return name_of(state_to_rest(m)); }
-std::int64_t crc_of(const Message& m) {
-  return crc_of(m, state_to_rest(m), m.details != nullptr);
-}
+std::int64_t crc_of(const Message& m) { return crc_of(m, state_to_rest(m), m.details != nullptr); }
 
 // Text that lives until the statement ends.
 void give(sqlite3_context* out, std::string_view text) {
@@ -246,11 +276,7 @@ void give(sqlite3_context* out, std::string_view text) {
 core::Seq seq_of(const Statement& row) { return row.integer(kSeq); }
 bool is_detailed(const Statement& row) { return row.integer(kDetailed) != 0; }
 
-bool has_crc(const Statement& row) {
-  return !row.is_null(kCrc) && !(is_detailed(row) && row.is_null(kDetailCrc));
-}
-
-Result<Message> read_plain_message(const Statement& row) {
+Result<Message> read_plain_message(const Statement& row, core::Seq crc_from) {
   Message m;
   m.seq = row.integer(kSeq);
   m.queue = row.integer(kQueue);
@@ -274,15 +300,22 @@ Result<Message> read_plain_message(const Statement& row) {
   m.max_count = small(row, kMaxCount);
   m.payload = row.text(kPayload);
   if (!row.is_null(kLeaseLength)) m.lease_length = base::Millis{row.integer(kLeaseLength)};
-  if (!row.is_null(kCrc) && row.integer(kCrc) != crc_of(m, m.state, is_detailed(row))) {
+  if (row.is_null(kCrc)) {
+    if (m.seq >= crc_from) return no_crc("message", m.seq);
+  } else if (row.integer(kCrc) != crc_of(m, m.state, is_detailed(row))) {
     return wrong_crc("message", m.seq);
   }
   return m;
 }
 
-Result<Message> read_message(const Statement& row) {
-  RQ_TRY_ASSIGN(m, read_plain_message(row));
-  if (is_detailed(row)) RQ_TRY(read_details(row, m.detail()));
+Result<core::Seq> read_crc_from(Db& db) {
+  RQ_TRY_ASSIGN(from, db.one("SELECT value FROM meta WHERE key = 'crc_from'"));
+  return from.value_or(0);
+}
+
+Result<Message> read_message(const Statement& row, core::Seq crc_from) {
+  RQ_TRY_ASSIGN(m, read_plain_message(row, crc_from));
+  if (is_detailed(row)) RQ_TRY(read_details(row, crc_from, m.detail()));
   if (!row.is_null(kLeaseSeq)) {
     m.state = State::run;
     m.lease = std::make_unique<core::Lease>();

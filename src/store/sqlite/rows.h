@@ -24,8 +24,10 @@ inline constexpr const char* kMessageJoins =
 inline constexpr int kMessageColumnCount = 50;  // further columns of a SELECT start here
 
 // The row under the statement. A value that rq did not write, or a row whose checksum does not fit,
-// is a fault. Rows of older versions have no checksum.
-[[nodiscard]] base::Result<core::Message> read_message(const Statement& row);
+// is a fault; so is one without, of a message from `crc_from` on: only older versions wrote those.
+[[nodiscard]] base::Result<core::Message> read_message(const Statement& row, core::Seq crc_from);
+// Of which messages that is.
+[[nodiscard]] base::Result<core::Seq> read_crc_from(Db& db);
 
 // The columns of m alone, for rows that have no lease; those that have details are to be read as
 // above.
@@ -35,8 +37,8 @@ inline constexpr const char* kPlainColumns =
     "m.failures, m.losses, m.count, m.max_count, m.detailed, m.lease, m.payload, m.crc";
 [[nodiscard]] core::Seq seq_of(const Statement& row);
 [[nodiscard]] bool is_detailed(const Statement& row);
-[[nodiscard]] bool has_crc(const Statement& row);  // it and its details
-[[nodiscard]] base::Result<core::Message> read_plain_message(const Statement& row);
+[[nodiscard]] base::Result<core::Message> read_plain_message(const Statement& row,
+                                                             core::Seq crc_from);
 
 // A row of message, column by column, for BatchRows; `row` is a core::Message.
 inline constexpr int kMessageTableColumns = 18;
@@ -65,7 +67,8 @@ void bind_detail(Statement& insert, core::Seq seq, const core::Details& details,
 // What read_queue reads.
 inline constexpr const char* kQueueColumns =
     "q.id, q.name, q.admin, q.paused_until, q.revision, q.created, q.on_demand, q.script_error, "
-    "q.settings, q.going, q.crc, c.prep, c.scheduled, c.throttled, c.depends, c.que, c.run, c.done, "
+    "q.settings, q.going, q.crc, c.prep, c.scheduled, c.throttled, c.depends, c.que, c.run, "
+    "c.done, "
     "c.relayed, c.err, c.cancelled, c.held, c.puts, c.dones, c.errs, c.retries, c.losses, "
     "c.cancels, c.deletes, c.high";
 // A row of queue: nine values from 1, then its checksum. `settings` must live as long as the bind.

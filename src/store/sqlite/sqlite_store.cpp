@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
 #include <limits>
 #include <utility>
 
@@ -28,7 +29,11 @@ constexpr Boot kBootBlock = 16;
 
 Result<void> SqliteStore::open() {
   if (db_.handle() == nullptr) {
-    RQ_TRY(open_file());
+    if (auto opened = open_file(); !opened) {
+      // The next opening makes it anew.
+      if (is_damage(db_)) std::ofstream{rebuild_mark(file_)} << opened.error().message << '\n';
+      return opened;
+    }
   } else {
     abort();
     RQ_TRY(identity_.check_still_there());
@@ -47,20 +52,18 @@ Result<void> SqliteStore::open() {
 // The file turned out to be damaged while it was open.
 Result<void> SqliteStore::mend_pages() {
   RQ_TRY_ASSIGN(remembered, identity_.read());
-  RQ_TRY(rebuild_open(file_, db_,
-                      {.identity = remembered.identity,
-                       .boot = boots_end_,
-                       .why = "a page could not be read"}));
+  remembered.boot = boots_end_;
+  RQ_TRY(rebuild_open(file_, db_, remembered));
   damaged_ = false;
   log_.committed();
   return log_.sync();
 }
 
 Result<void> SqliteStore::open_file() {
+  RQ_TRY(finish_rebuild(file_));
   RQ_TRY(identity_.check_file());
   RQ_TRY_ASSIGN(remembered, identity_.read());
-  RQ_TRY(rebuild_if_damaged(
-      file_, {.identity = remembered.identity, .boot = remembered.boot, .why = {}}));
+  RQ_TRY(rebuild_if_damaged(file_, remembered));
   RQ_TRY(db_.open(file_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                   writer_vfs_.name()));
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
@@ -74,6 +77,8 @@ Result<void> SqliteStore::open_file() {
   RQ_TRY(db_.exec(fmt::format("PRAGMA cache_size = -{}", options_.cache_bytes / 1024).c_str()));
   RQ_TRY(migrate(db_));
   RQ_TRY(prepare());
+  RQ_TRY_ASSIGN(crc_from, read_crc_from(db_));
+  crc_from_ = crc_from;
   RQ_TRY_ASSIGN(next, db_.one("SELECT value FROM meta WHERE key = 'next_seq'"));
   RQ_TRY_ASSIGN(boot, db_.one("SELECT value FROM meta WHERE key = 'boot'"));
   RQ_TRY_ASSIGN(queue, db_.one("SELECT seq FROM sqlite_sequence WHERE name = 'queue'"));
@@ -128,7 +133,7 @@ Result<void> SqliteStore::take_boot() {
   ++boot_;
   if (first_boot_ != 0) return {};
   first_boot_ = boot_;
-  return identity_.remember(boot_);
+  return identity_.remember(boot_, db_);
 }
 
 Result<void> SqliteStore::read_queue_ids() {
@@ -355,7 +360,7 @@ Result<Record*> SqliteStore::find_stored(Seq seq) {
   sql_.find.bind(1, seq);
   RQ_TRY_ASSIGN(found, sql_.find.step());
   if (!found) return static_cast<Record*>(nullptr);
-  auto message = read_message(sql_.find);
+  auto message = read_message(sql_.find, crc_from_);
   sql_.find.reset();
   if (!message) {
     RQ_TRY(set_aside(seq, message.error().message));
@@ -493,9 +498,9 @@ Result<void> SqliteStore::examine(Seq seq) {
   bool sound = false;
   std::string why = "a row tells its place, but there is no message";
   if (found) {
-    const auto message = read_message(sql_.find);
+    const auto message = read_message(sql_.find, crc_from_);
     sound = message.has_value();
-    why = sound ? "its queue is not there" : message.error().message;
+    if (!sound) why = message.error().message;
   }
   sql_.find.reset();
   if (held == nullptr && sound) {
@@ -504,7 +509,8 @@ Result<void> SqliteStore::examine(Seq seq) {
   }
   RQ_TRY_ASSIGN(places, damage_.places_of(seq, true));
   if (held == nullptr) {
-    if (!found && places.empty()) return {};
+    // A message whose queue has lost its row stays for a rebuild.
+    if (sound || (!found && places.empty())) return {};
     return set_aside(seq, why);
   }
   if (sound && places == std::vector{held->stored}) return {};

@@ -152,7 +152,8 @@ class SqliteStore final : public Store {
   std::set<std::pair<std::int64_t, Seq>> ends_;
   std::set<Seq> orphans_;  // leases of connections that an earlier start of the server had
   std::int64_t set_aside_count_ = 0;
-  Instant due_floor_{};    // nothing is due before this; it may be too early, never too late
+  Seq crc_from_ = 0;     // messages from here on have a checksum
+  Instant due_floor_{};  // nothing is due before this; it may be too early, never too late
 };
 
 }  // namespace rq::store::sqlite
