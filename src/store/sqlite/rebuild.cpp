@@ -562,6 +562,9 @@ Result<void> try_to_read(Db& db) {
   if (meta.value_or(0) != 4 || numbered.value_or(0) == 0) {
     return fail(Code::internal, "table meta is damaged");
   }
+  RQ_TRY_ASSIGN(lost,
+                db.one("SELECT count(*) FROM counter WHERE queue NOT IN (SELECT id FROM queue)"));
+  if (lost.value_or(0) != 0) return fail(Code::internal, "a queue has lost its row");
   Statement queues;
   RQ_TRY(queues.prepare(
       db.handle(),
@@ -573,15 +576,17 @@ Result<void> try_to_read(Db& db) {
     if (!found) break;
     RQ_TRY(read_queue(queues));
   }
-  for (const char* sql : {"SELECT count(*) FROM (SELECT * FROM lease)", "SELECT sum(at) FROM timer",
-                          "SELECT min(due) FROM scheduled", "SELECT max(seq) FROM message",
-                          "SELECT first_seq FROM ready LIMIT 1", "SELECT seq FROM finished LIMIT 1",
-                          "SELECT seq FROM detail LIMIT 1", "SELECT seq FROM detail WHERE key = ''",
-                          "SELECT seq FROM parked LIMIT 1", "SELECT seq FROM attempt LIMIT 1",
-                          "SELECT seq FROM tag LIMIT 1",
-                          "SELECT count(folder) FROM (SELECT folder FROM waste LIMIT "
-                          "1000)",
-                          "SELECT count(*) FROM corrupt", "SELECT seq FROM sqlite_sequence"}) {
+  // Through their indexes as well.
+  for (const char* sql :
+       {"SELECT id FROM queue", "SELECT 1 FROM queue WHERE name = ''",
+        "SELECT sum(until) FROM lease", "SELECT sum(at) FROM timer",
+        "SELECT min(due) FROM scheduled", "SELECT due FROM scheduled WHERE queue = 0",
+        "SELECT max(seq) FROM message", "SELECT first_seq FROM ready LIMIT 1",
+        "SELECT seq FROM finished LIMIT 1", "SELECT seq FROM detail LIMIT 1",
+        "SELECT seq FROM detail WHERE key = ''", "SELECT seq FROM parked LIMIT 1",
+        "SELECT seq FROM attempt LIMIT 1", "SELECT seq FROM tag LIMIT 1",
+        "SELECT folder FROM waste LIMIT 1", "SELECT count(*) FROM corrupt",
+        "SELECT seq FROM sqlite_sequence"}) {
     RQ_TRY(db.one(sql));
   }
   return {};
