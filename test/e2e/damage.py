@@ -103,7 +103,7 @@ EDITS = [
 ]
 # Those that are about no single message, with a word that doctor must say.
 WIDE_EDITS = [
-    ("UPDATE queue SET settings = '{' WHERE name = 'q1'", 'settings'),
+    ("UPDATE queue SET settings = '{' WHERE name = 'q1'", 'queue'),
     ("UPDATE queue SET settings = json_set(settings, '$.retries', 77) WHERE name = 'q2'", 'queue'),
     ("UPDATE queue SET admin = 'zzz' WHERE name = 'q3'", 'admin'),
     ("DELETE FROM queue WHERE name = 'q4'", 'not there'),
@@ -223,6 +223,7 @@ def use(server, what):
 def play(base, before, payloads, what, damage):
     directory = pathlib.Path(tempfile.mkdtemp(prefix='damage-'))
     shutil.copytree(base, directory, dirs_exist_ok=True)
+    (directory / 'server.log').unlink()
     file = directory / 'db' / 'rq.db'
     damaged = damage(file)
     what = f'{what}: {damaged}'
@@ -246,6 +247,7 @@ def play(base, before, payloads, what, damage):
             checks.equal(server.process.poll(), None, f'{what}, {when}: the server runs')
             if when == 'at once':
                 rqtest.eventually(lambda: CHECKED in server.log(), 'the check', CHECK_SECONDS)
+                server.get('/v1/stats')  # behind what the check has asked of the engine
             elif when == 'after the check':
                 server.terminate(30)
                 server.start()

@@ -180,7 +180,7 @@ Result<bool> Check::messages(std::vector<Finding>& found) {
     const auto message = read_message(messages_, crc_from_);
     if (message) bytes += message->payload.size();
     if (!message) {
-      found.push_back({seq_, message.error().message});
+      found.push_back({seq_, of_message(seq_, message.error()).message});
     } else if (messages_.is_null(kMessageColumnCount)) {
       // Rather the row of the queue is lost than that its messages are wrong.
       if (!lost_queues_.insert(message->queue).second) continue;

@@ -57,10 +57,11 @@ Result<void> SqliteReader::open(const std::filesystem::path& file) {
 Result<std::optional<MessageRow>> SqliteReader::one(Statement& query) {
   RQ_TRY_ASSIGN(found, query.step());
   if (!found) return std::optional<MessageRow>{};
+  const Seq seq = seq_of(query);
   auto message = read_message(query, crc_from_);
   std::string queue{query.text(kMessageColumnCount)};
   query.reset();
-  if (!message) return std::move(message).error();
+  if (!message) return of_message(seq, std::move(message).error());
   return std::optional<MessageRow>{
       MessageRow{.message = std::move(*message), .queue = std::move(queue)}};
 }

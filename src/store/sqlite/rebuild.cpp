@@ -321,7 +321,7 @@ Result<void> Rebuild::check_queues() {
   for (;;) {
     RQ_TRY_ASSIGN(found, all.step());
     if (!found) break;
-    if (const auto queue = read_queue(all); !queue) {
+    if (const auto queue = read_queue(all); !queue && queue.error().code == Code::internal) {
       bad.push_back({all.integer(0), std::string{all.text(1)}, queue.error().message});
     }
   }

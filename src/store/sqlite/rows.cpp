@@ -138,17 +138,15 @@ std::int64_t crc_of(const Message& m, State state, bool detailed) {
   return base::crc32c(head, m.payload);
 }
 
-base::Error no_crc(std::string_view table, std::int64_t number) {
-  return base::fail(Code::internal,
-                    fmt::format("the row of {} {} has lost its checksum", table, number),
+base::Error no_crc(std::string_view table) {
+  return base::fail(Code::internal, fmt::format("its row of table {} has lost its checksum", table),
                     "see: rq doctor");
 }
 
-base::Error wrong_crc(std::string_view table, std::int64_t number) {
-  return base::fail(
-      Code::internal,
-      fmt::format("the row of {} {} is damaged: its checksum does not fit", table, number),
-      "see: rq doctor");
+base::Error wrong_crc(std::string_view table) {
+  return base::fail(Code::internal,
+                    fmt::format("its row of table {} is damaged: the checksum does not fit", table),
+                    "see: rq doctor");
 }
 
 std::string to_json(const std::vector<std::string>& list) {
@@ -196,19 +194,16 @@ Result<void> read_pairs(std::string_view text, core::TextPairs& out) {
 
 Result<void> check_details(const Statement& row, core::Seq crc_from) {
   if (row.is_null(kForceRemote)) {
-    return base::fail(Code::internal,
-                      fmt::format("the details of message {} are gone", row.integer(kSeq)),
-                      "see: rq doctor");
+    return base::fail(Code::internal, "its row of table detail is gone", "see: rq doctor");
   }
   if (row.is_null(kDetailCrc)) {
-    if (row.integer(kSeq) >= crc_from) return no_crc("detail", row.integer(kSeq));
+    if (row.integer(kSeq) >= crc_from) return no_crc("detail");
     return {};
   }
   RowCrc crc;
   crc.add(row.integer(kSeq));
   for (int column = kKey; column < kDetailCrc; ++column) crc.add(row.text(column));
-  return crc.value() == row.integer(kDetailCrc) ? Result<void>{}
-                                                : wrong_crc("detail", row.integer(kSeq));
+  return crc.value() == row.integer(kDetailCrc) ? Result<void>{} : wrong_crc("detail");
 }
 
 Result<void> read_details(const Statement& row, core::Seq crc_from, Details& d) {
@@ -301,9 +296,9 @@ Result<Message> read_plain_message(const Statement& row, core::Seq crc_from) {
   m.payload = row.text(kPayload);
   if (!row.is_null(kLeaseLength)) m.lease_length = base::Millis{row.integer(kLeaseLength)};
   if (row.is_null(kCrc)) {
-    if (m.seq >= crc_from) return no_crc("message", m.seq);
+    if (m.seq >= crc_from) return no_crc("message");
   } else if (row.integer(kCrc) != crc_of(m, m.state, is_detailed(row))) {
-    return wrong_crc("message", m.seq);
+    return wrong_crc("message");
   }
   return m;
 }
@@ -467,6 +462,11 @@ std::int64_t crc_of(const core::Queue& q, std::string_view settings) {
       .value();
 }
 
+base::Error of_queue(const core::Queue& queue, base::Error error) {
+  error.message = fmt::format("queue '{}': {}", queue.name, error.message);
+  return error;
+}
+
 }  // namespace
 
 void bind_queue(Statement& statement, const core::Queue& queue, const std::string& settings) {
@@ -476,6 +476,11 @@ void bind_queue(Statement& statement, const core::Queue& queue, const std::strin
   statement.bind(4, queue.revision).bind(5, base::to_ms(queue.created));
   statement.bind(6, queue.on_demand ? 1 : 0).bind_text_or_null(7, queue.script_error);
   statement.bind(8, settings).bind(9, queue.going ? 1 : 0).bind(10, crc_of(queue, settings));
+}
+
+base::Error of_message(core::Seq seq, base::Error error) {
+  error.message = fmt::format("message {}: {}", seq, error.message);
+  return error;
 }
 
 Result<core::Queue> read_queue(const Statement& row) {
@@ -490,17 +495,21 @@ Result<core::Queue> read_queue(const Statement& row) {
   q.created = row.instant(5);
   q.on_demand = row.integer(6) != 0;
   q.script_error = row.text(7);
-  boost::system::error_code error;
-  const std::string_view text = row.text(8);
-  const json::value settings = json::parse(json::string_view{text.data(), text.size()}, error);
-  if (error || !settings.is_object()) return damaged("the settings", text);
-  RQ_TRY_ASSIGN(merged, core::merge_settings(core::QueueSettings{}, settings.get_object()));
-  q.settings = std::move(merged);
   q.going = row.integer(9) != 0;
-  if (!row.is_null(10) && row.integer(10) != crc_of(q, text)) return wrong_crc("queue", q.id);
+  const std::string_view text = row.text(8);
+  const bool has_crc = !row.is_null(10);
+  if (has_crc && row.integer(10) != crc_of(q, text)) return of_queue(q, wrong_crc("queue"));
+  boost::system::error_code error;
+  const json::value settings = json::parse(json::string_view{text.data(), text.size()}, error);
+  if (error || !settings.is_object()) return of_queue(q, damaged("the settings", text));
+  auto merged = core::merge_settings(core::QueueSettings{}, settings.get_object());
+  if (!merged) {
+    // With a checksum that fits they are those of another rq, which are nothing to be mended.
+    return of_queue(q, has_crc ? std::move(merged).error() : damaged("the settings", text));
+  }
+  q.settings = std::move(*merged);
   if (row.is_null(11)) {
-    return base::fail(Code::internal, fmt::format("queue '{}' has lost its counters", q.name),
-                      "see: rq doctor");
+    return of_queue(q, base::fail(Code::internal, "it has lost its counters", "see: rq doctor"));
   }
   int column = 11;
   for (std::int64_t& n : q.counters.in_state) n = row.integer(column++);

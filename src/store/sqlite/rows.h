@@ -26,6 +26,8 @@ inline constexpr int kMessageColumnCount = 50;  // further columns of a SELECT s
 // The row under the statement. A value that rq did not write, or a row whose checksum does not fit,
 // is a fault; so is one without, of a message from `crc_from` on: only older versions wrote those.
 [[nodiscard]] base::Result<core::Message> read_message(const Statement& row, core::Seq crc_from);
+// The same error, with the number of the message.
+[[nodiscard]] base::Error of_message(core::Seq seq, base::Error error);
 // Of which messages that is.
 [[nodiscard]] base::Result<core::Seq> read_crc_from(Db& db);
 
