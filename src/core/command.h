@@ -250,9 +250,12 @@ struct SetScriptError {
 struct ForgetWaste {  // these folders of removed messages are gone from the disk
   std::vector<std::string> folders;
 };
-// Messages that look damaged: the store looks again, mends them or sets them aside.
+// Messages that look damaged: the store looks again, mends them or sets them aside. `pages`: it
+// cannot be read at some place. The batch then fails, and the store is mended as it is opened
+// again.
 struct Examine {
   std::vector<Seq> messages;
+  bool pages = false;
 };
 
 using Command =

@@ -134,6 +134,7 @@ struct Committed {
 // The part of the port that is about damage. What a look finds damaged is none: the store sets it
 // aside, with why and its bytes, and everything else goes on. A store whose rows cannot be damaged
 // one by one has nothing to do.
+inline constexpr Seq kAllMessages = 0;
 class Mending {
  public:
   Mending() = default;
@@ -142,7 +143,7 @@ class Mending {
   virtual ~Mending() = default;
 
   // In a batch: looks whether all that it has of the message agrees; what does not is mended from
-  // what is sound, or set aside.
+  // what is sound, or set aside. kAllMessages: a fault, and the next open() mends what it can.
   [[nodiscard]] virtual Result<void> examine(Seq /*seq*/) { return {}; }
   // Messages set aside in this batch, since the last call.
   [[nodiscard]] virtual std::vector<SetAside> take_set_aside() { return {}; }
@@ -259,6 +260,7 @@ struct Listed {
 struct Finding {
   Seq seq = 0;  // of the message to be examined; 0: about more than one message
   std::string text;
+  bool page = false;  // a part of the store cannot be read
 };
 
 class Reader {

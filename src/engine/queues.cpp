@@ -259,6 +259,7 @@ Result<Step> decide(Desk& desk, ForgetWaste& forget) {
 void needs(Desk& /*desk*/, const Examine& /*examine*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, Examine& examine) {
+  if (examine.pages) RQ_TRY(desk.store.examine(kAllMessages));
   for (const Seq seq : examine.messages) RQ_TRY(desk.store.examine(seq));
   desk.answer(Ok{});
   return Step::done;

@@ -105,8 +105,8 @@ TEST(Readers, StopEndsWhatRunsAndLeavesOutTheRest) {
 }
 
 TEST(Readers, SearchesThatWaitAreBounded) {
-  Readers readers(views(1), views(1));
   Search search;
+  Readers readers(views(1), views(1));
   ASSERT_TRUE(readers.post(search.lookup(), Readers::Kind::search, search.wanted));
   search.begun.get_future().wait();
   int taken = 0;

@@ -97,6 +97,10 @@ steady_clock::duration StoreWatch::look() {
   }
   if (!*more) {
     spdlog::info("the whole store has been checked: {} findings", std::exchange(reported_, 0));
+    // What was rebuilt is looked at again, once.
+    const bool again = std::exchange(rebuilt_, false) && !std::exchange(repeated_, true);
+    if (again) return kLookForFile;
+    repeated_ = false;
     return kBetweenPasses;
   }
   return std::max<steady_clock::duration>(kPieceMin, (steady_clock::now() - begun) * kShare);
@@ -108,11 +112,18 @@ void StoreWatch::report(const std::vector<core::Finding>& found) {
     if (reported_++ < kReportedMax) spdlog::error("checking the store: {}", finding.text);
     if (finding.seq > 0) {
       examine.messages.push_back(finding.seq);
+    } else if (finding.page) {
+      examine.pages = true;
     } else {
       mark_for_rebuild();
     }
   }
-  if (examine.messages.empty()) return;
+  if (examine.messages.empty() && !examine.pages) return;
+  if (examine.pages) {
+    spdlog::error("pages of the store are damaged: it is rebuilt now");
+    examine.messages.clear();
+    rebuilt_ = true;
+  }
   static_cast<void>(pipeline_.submit(
       {.ticket = {.door = door_, .connection = 0, .request = 0}, .command = std::move(examine)}));
 }

@@ -157,7 +157,8 @@ Result<bool> Check::step(std::vector<Finding>& found) {
 Result<bool> Check::pass_over(const base::Error& why, std::vector<Finding>& found) {
   if (!is_damage(*db_)) return why;
   if (!std::exchange(unreadable_, true)) {
-    found.push_back({0, fmt::format("messages after {} cannot be read: {}", seq_, why.message)});
+    found.push_back(
+        {0, fmt::format("messages after {} cannot be read: {}", seq_, why.message), true});
   }
   seq_ += kPassOver;
   RQ_TRY_ASSIGN(end, db_->one("SELECT value FROM meta WHERE key = 'next_seq'"));
@@ -308,7 +309,7 @@ Result<void> Check::pages(std::vector<Finding>& found) {
   for (;;) {
     RQ_TRY_ASSIGN(there, check.step());
     if (!there) return {};
-    if (check.text(0) != "ok") found.push_back({0, std::string{check.text(0)}});
+    if (check.text(0) != "ok") found.push_back({0, std::string{check.text(0)}, true});
   }
 }
 

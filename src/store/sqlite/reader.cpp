@@ -141,7 +141,7 @@ void SqliteReader::stop_when(std::function<bool()> stop) {
 Result<bool> SqliteReader::check(std::vector<core::Finding>& found) {
   auto more = check_piece(found);
   if (!more && is_damage(db_)) {
-    found.push_back({0, more.error().message});
+    found.push_back({0, more.error().message, true});
     more = false;
   }
   static_cast<void>(db_.exec("COMMIT"));

@@ -31,13 +31,16 @@ Result<void> SqliteStore::open() {
   if (db_.handle() == nullptr) {
     if (auto opened = open_file(); !opened) {
       // The next opening makes it anew.
-      if (is_damage(db_)) std::ofstream{rebuild_mark(file_)} << opened.error().message << '\n';
+      if (is_damage(db_)) mark_for_rebuild(opened.error().message);
       return opened;
     }
   } else {
     abort();
     RQ_TRY(identity_.check_still_there());
-    if (damaged_) RQ_TRY(mend_pages());
+    if (std::exchange(damaged_, false)) {
+      // Without room for it, all goes on as well as it can, and the next start tries again.
+      if (const auto mended = mend_pages(); !mended) mark_for_rebuild(mended.error().message);
+    }
   }
   RQ_TRY(log_.renew_if_in_doubt());
   if (!log_.unsynced()) soon_at_ = Instant::max();
@@ -49,12 +52,15 @@ Result<void> SqliteStore::open() {
   return read_leases();
 }
 
+void SqliteStore::mark_for_rebuild(const std::string& why) const {
+  std::ofstream{rebuild_mark(file_)} << why << '\n';
+}
+
 // The file turned out to be damaged while it was open.
 Result<void> SqliteStore::mend_pages() {
   RQ_TRY_ASSIGN(remembered, identity_.read());
   remembered.boot = boots_end_;
   RQ_TRY(rebuild_open(file_, db_, remembered));
-  damaged_ = false;
   log_.committed();
   return log_.sync();
 }
@@ -490,7 +496,12 @@ Result<void> SqliteStore::wipe(Seq seq, const std::vector<Filed>& places) {
 
 // A message that is sound is written anew, with its place; from memory, if it is there.
 Result<void> SqliteStore::examine(Seq seq) {
-  if (seq <= 0 || seq >= next_) return {};
+  if (seq == core::kAllMessages) {
+    damaged_ = true;
+    return base::fail(Code::unknown_outcome, "a page of the store is damaged: it is rebuilt now",
+                      "repeat the request in a moment");
+  }
+  if (seq < 0 || seq >= next_) return {};
   Held* held = records_.find(seq);
   if (held != nullptr && held->dirty) return {};  // this batch writes it
   RQ_TRY(ensure_transaction());

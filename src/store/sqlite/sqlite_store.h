@@ -83,6 +83,7 @@ class SqliteStore final : public Store {
  private:
   [[nodiscard]] Result<void> open_file();
   [[nodiscard]] Result<void> mend_pages();
+  void mark_for_rebuild(const std::string& why) const;
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] Result<void> take_boot();
   [[nodiscard]] Result<void> read_queue_ids();
