@@ -24,6 +24,7 @@ constexpr std::chrono::milliseconds kPieceMin{20};
 constexpr std::chrono::hours kBetweenPasses{6};
 constexpr std::size_t kReportedMax = 100;  // of one pass; rq doctor names all
 constexpr int kNice = 10;
+constexpr int kPassesAtOnce = 3;  // one after the other, while something is found
 
 }  // namespace
 
@@ -97,17 +98,23 @@ steady_clock::duration StoreWatch::look() {
   }
   if (!*more) {
     spdlog::info("the whole store has been checked: {} findings", std::exchange(reported_, 0));
-    // What was rebuilt is looked at again, once.
-    const bool again = std::exchange(rebuilt_, false) && !std::exchange(repeated_, true);
-    if (again) return kLookForFile;
-    repeated_ = false;
+    // Whether it is mended now is looked at once more, and once more after a rebuild.
+    const bool found = std::exchange(found_, false);
+    rebuilt_ = false;
+    passes_ = found ? passes_ + 1 : 0;
+    if (found && passes_ < kPassesAtOnce) return kLookForFile;
+    passes_ = 0;
     return kBetweenPasses;
   }
   return std::max<steady_clock::duration>(kPieceMin, (steady_clock::now() - begun) * kShare);
 }
 
 void StoreWatch::report(const std::vector<core::Finding>& found) {
+  if (found.empty()) return;
+  found_ = true;
   core::Examine examine;
+  // What was examined and is found again cannot be mended row by row.
+  examine.pages = passes_ > 0;
   for (const core::Finding& finding : found) {
     if (reported_++ < kReportedMax) spdlog::error("checking the store: {}", finding.text);
     if (finding.seq > 0) {
@@ -118,12 +125,12 @@ void StoreWatch::report(const std::vector<core::Finding>& found) {
       mark_for_rebuild();
     }
   }
-  if (examine.messages.empty() && !examine.pages) return;
   if (examine.pages) {
-    spdlog::error("pages of the store are damaged: it is rebuilt now");
     examine.messages.clear();
-    rebuilt_ = true;
+    examine.pages = !std::exchange(rebuilt_, true);  // once in a pass
+    if (examine.pages) spdlog::error("the store is rebuilt now from its messages");
   }
+  if (examine.messages.empty() && !examine.pages) return;
   static_cast<void>(pipeline_.submit(
       {.ticket = {.door = door_, .connection = 0, .request = 0}, .command = std::move(examine)}));
 }

@@ -51,8 +51,9 @@ class StoreWatch final : public pipeline::Door {
   const std::function<void()> on_gone_;
   const std::uint32_t door_;
   std::size_t reported_ = 0;  // in this pass
-  bool rebuilt_ = false;      // in this pass
-  bool repeated_ = false;     // this pass follows a rebuild
+  bool found_ = false;        // in this pass
+  bool rebuilt_ = false;      // likewise
+  int passes_ = 0;            // one after the other that have found something
   std::atomic<bool> gone_{false};
   std::atomic<bool> stopping_{false};
   base::Mailbox<int> end_;

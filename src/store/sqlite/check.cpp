@@ -305,7 +305,7 @@ Result<void> Check::sums(std::vector<Finding>& found) {
 
 Result<void> Check::pages(std::vector<Finding>& found) {
   Statement check;
-  RQ_TRY(check.prepare(db_->handle(), "PRAGMA quick_check", false));
+  RQ_TRY(check.prepare(db_->handle(), "PRAGMA integrity_check", false));
   for (;;) {
     RQ_TRY_ASSIGN(there, check.step());
     if (!there) return {};
