@@ -159,6 +159,11 @@ enum class Action : std::uint8_t {
 };
 [[nodiscard]] std::string_view name_of(Action action);
 [[nodiscard]] std::optional<Action> action_of(std::string_view name);
+// The states of messages that it may be done to.
+[[nodiscard]] StateSet states_of(Action action);
+// Of them those that are meant when nobody says which: what has ended well is not done again, and
+// what somebody has yet to read is not taken away. Empty: they must be named.
+[[nodiscard]] StateSet usual_states_of(Action action);
 struct Act {
   Action action = Action::cancel;
   std::vector<Seq> messages;
@@ -221,6 +226,7 @@ struct EngineStatsDone {
   std::int64_t syncs = 0;
   std::int64_t waiting_reserves = 0;
   Seq last_seq = 0;
+  bool no_room = false;  // the disk is full: puts are refused
 };
 
 // --- Queues ---
@@ -230,6 +236,8 @@ struct DefineQueue {
   Mode mode = Mode::create;  // create: `exists` when there with other settings. change: must exist
   QueueSettings settings;    // whole: the door merges changes before
   std::optional<std::int64_t> revision;  // refuse (wrong_state) when the queue has moved on
+  // As its first use would make it: the settings are those of such queues, whatever is given. One
+  // that is there stays as it is.
   bool on_demand = false;
 };
 struct SetAdmin {
@@ -239,7 +247,7 @@ struct SetAdmin {
 };
 struct DeleteQueue {
   std::string queue;
-  bool force = false;  // with the messages in it; none may be running
+  bool force = false;  // with the messages in it, finished ones too; none may be running
 };
 // From the worker: what is wrong with the script; empty when mended.
 struct SetScriptError {

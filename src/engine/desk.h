@@ -35,7 +35,8 @@ enum class Step : std::uint8_t {
 inline constexpr std::int64_t kDueMax = 1000;
 
 struct Desk {
-  explicit Desk(Store& the_store) : store(the_store), ledger(the_store, batch) {}
+  Desk(Store& the_store, std::size_t queues_max)
+      : store(the_store), ledger(the_store, batch, waiters, queues_max) {}
   Desk(const Desk&) = delete;
   Desk& operator=(const Desk&) = delete;
 
@@ -52,8 +53,8 @@ struct Desk {
 
   Store& store;
   Batch batch;
-  Ledger ledger;
   Waiters waiters;
+  Ledger ledger;
   Turns turns;
   Connections connections;
 

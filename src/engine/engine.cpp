@@ -17,7 +17,7 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-Engine::Engine(Store& store) : store_(store), desk_(store) {}
+Engine::Engine(Store& store, std::size_t queues_max) : store_(store), desk_(store, queues_max) {}
 
 Result<void> Engine::open() {
   opened_ = false;
@@ -80,6 +80,7 @@ void Engine::begin(const Moment& moment) {
   ++batch.number;
   batch.now = moment.now;
   batch.sync = Sync::none;
+  batch.no_room = store_.condition().no_room;
   batch.want_notices = moment.want_notices;
   batch.replies.clear();
   batch.notices.clear();

@@ -30,7 +30,7 @@ struct Moment {
 
 class Engine {
  public:
-  explicit Engine(Store& store);
+  explicit Engine(Store& store, std::size_t queues_max = kQueuesMax);
 
   // Opens the store, with a new boot, and reads the queues. At the start, and after a fault.
   [[nodiscard]] base::Result<void> open();

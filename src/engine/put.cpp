@@ -46,14 +46,28 @@ Result<PutDone> repeat_of(Desk& desk, const Message& first, const Put& put, cons
       .seq = first.seq, .created = first.created, .state = first.state, .repeated = true};
 }
 
+base::Error no_room() {
+  return fail(Code::disk_full, "the disk of the server is full; nothing new is taken",
+              "make room on it, remove messages or shorten the retention of a queue, then repeat");
+}
+
 }  // namespace
 
-Result<void> check_takes(const Entry& entry) {
+Result<void> check_works(const Entry& entry) {
   const Queue& queue = entry.queue;
   if (queue.going) {
     return fail(Code::queue_down, fmt::format("queue '{}' is being deleted", queue.name),
                 "put elsewhere, or repeat the request when it is gone");
   }
+  if (queue.admin != Admin::down) return {};
+  return fail(Code::queue_down,
+              fmt::format("queue '{}' starts nothing: its admin state is down", queue.name),
+              fmt::format("first: rq queue resume {}", queue.name));
+}
+
+Result<void> check_takes(const Entry& entry) {
+  const Queue& queue = entry.queue;
+  if (queue.going) return check_works(entry);
   if (queue.admin != Admin::drain && queue.admin != Admin::down) return {};
   return fail(Code::queue_down,
               fmt::format("queue '{}' takes no messages: its admin state is {}", queue.name,
@@ -66,11 +80,13 @@ Result<PutDone> put_one(Desk& desk, Put& put) {
   Entry* entry = desk.ledger.find(put.queue);
   if (entry == nullptr) {
     if (!put.make_queue) return desk.ledger.need(put.queue).error();
+    if (desk.batch.no_room) return no_room();
     RQ_TRY_ASSIGN(made, desk.ledger.make_on_demand(put.queue));
     entry = made;
   }
   const Queue& queue = entry->queue;
   RQ_TRY(check_takes(*entry));
+  if (desk.batch.no_room) return no_room();
   RQ_TRY(check_put(put, queue, now));
   Message& message = put.message;
   if (message.details && !message.details->key.empty()) {

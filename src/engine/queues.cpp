@@ -36,6 +36,17 @@ std::int64_t held(const Counters& counters) {
   return sum;
 }
 
+// "5 que, 2 err"
+std::string text_of(const Counters& counters) {
+  std::string text;
+  for (int i = 0; i < kStateCount; ++i) {
+    const auto state = static_cast<State>(i);
+    if (counters.in(state) == 0) continue;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counters.in(state), name_of(state));
+  }
+  return text;
+}
+
 Result<Entry*> create(Desk& desk, DefineQueue& define) {
   if (define.mode == DefineQueue::Mode::change) return desk.ledger.need(define.queue).error();
   RQ_TRY(check_queue_name(define.queue));
@@ -48,6 +59,8 @@ Result<Entry*> create(Desk& desk, DefineQueue& define) {
 
 Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
   Queue& queue = entry.queue;
+  // Made on demand it has settings of its own, and otherwise those that somebody gave it.
+  if (define.on_demand) return {};
   if (define.revision && *define.revision != queue.revision) {
     return fail(Code::wrong_state,
                 fmt::format("queue '{}' has changed since: it is at revision {}, not {}",
@@ -60,10 +73,9 @@ Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
                 fmt::format("change it: rq queue set {} …", define.queue));
   }
   // Settings that are set by hand make an on-demand queue permanent.
-  const bool kept = queue.on_demand && !define.on_demand;
-  if (same && !kept) return {};
+  if (same && !queue.on_demand) return {};
   queue.settings = std::move(define.settings);
-  if (kept) {
+  if (queue.on_demand) {
     queue.on_demand = false;
     desk.ledger.disarm(entry, Timer::What::idle);
   }
@@ -160,11 +172,10 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
         fmt::format("queue '{}' has {} running messages", queue.name, counters.in(State::run)),
         "wait for them, or cancel them first");
   }
-  if (counters.unfinished() > 0 && !remove.force && !queue.going) {
-    return fail(
-        Code::wrong_state,
-        fmt::format("queue '{}' has {} unfinished messages", queue.name, counters.unfinished()),
-        "drain it first, or force it to delete them too");
+  if (held(counters) > 0 && !remove.force && !queue.going) {
+    return fail(Code::wrong_state,
+                fmt::format("queue '{}' holds messages: {}", queue.name, text_of(counters)),
+                "to delete them with it, force it (CLI: --force, HTTP: ?force=1)");
   }
   desk.goings.push_back({queue.id, desk.ticket});
   RQ_TRY(go_on_deleting(desk, *entry));
@@ -243,6 +254,7 @@ Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
   done.syncs = desk.syncs;
   done.waiting_reserves = desk.waiters.size();
   done.last_seq = desk.last_seq;
+  done.no_room = desk.batch.no_room;
   desk.answer(done);
   return Step::done;
 }

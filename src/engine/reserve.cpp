@@ -8,6 +8,7 @@
 #include "engine/checks.h"
 #include "engine/finish.h"
 #include "engine/gate.h"
+#include "engine/put.h"
 
 namespace rq::engine {
 
@@ -47,9 +48,9 @@ bool wait(Desk& desk, const Ticket& ticket, Reserve&& reserve, std::vector<Queue
   return true;
 }
 
-// Paused or not: who names a message may have it, unless its queue is on its way out.
+// Paused or not: who names a message may have it, unless its queue is down or on its way out.
 Result<void> check_gives(const Entry& entry) {
-  if (!entry.queue.going) return {};
+  if (!entry.queue.going) return check_works(entry);
   return fail(Code::not_found, fmt::format("queue '{}' is being deleted", entry.queue.name));
 }
 

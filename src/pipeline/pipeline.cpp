@@ -125,7 +125,8 @@ bool Pipeline::run_here(std::vector<Envelope>& commands) {
     impl.run_batch(commands);
     commands.clear();
     // What only the engine thread does, or has to know.
-    if (impl.broken || impl.store->wants_maintenance() || impl.sleep_until() < impl.sleeps_until) {
+    if (impl.broken || impl.store->condition().wants_maintenance ||
+        impl.sleep_until() < impl.sleeps_until) {
       impl.mailbox.poke();
     }
   }

@@ -25,6 +25,7 @@ ApiDoor::ApiDoor(pipeline::Desk& to, pipeline::Readers& readers, pipeline::Event
       events_(events),
       settings_(std::move(settings)),
       log_watch_(to.loop().io()),
+      bulk_jobs_(to, readers),
       started_(to.pipeline().clock().now()),
       server_(to.loop(), *this, http_routes()) {}
 
@@ -54,6 +55,7 @@ base::Result<void> ApiDoor::listen_to_address() {
 
 void ApiDoor::close_down(std::function<void()> done) {
   ::unlink((settings_.dir / "run" / "rq.sock").c_str());
+  bulk_jobs_.cancel_all();
   server_.close_down(std::move(done));
 }
 

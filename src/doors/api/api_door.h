@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "doors/api/bulk_jobs.h"
 #include "doors/api/exchange.h"
 #include "doors/api/json_reader.h"
 #include "files/log_watch.h"
@@ -56,6 +57,7 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   [[nodiscard]] pipeline::Clock& clock() { return desk().pipeline().clock(); }
   [[nodiscard]] JsonReader& json() { return json_; }
   [[nodiscard]] files::LogWatch& log_watch() { return log_watch_; }
+  [[nodiscard]] BulkJobs& bulk_jobs() { return bulk_jobs_; }
   [[nodiscard]] base::Instant started() const { return started_; }
   [[nodiscard]] core::Boot boot() const { return boot_; }
   void set_boot(core::Boot boot) { boot_ = boot; }
@@ -96,6 +98,7 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   const ApiSettings settings_;
   JsonReader json_;
   files::LogWatch log_watch_;
+  BulkJobs bulk_jobs_;
   const base::Instant started_;
   core::Boot boot_ = 0;
   std::string bound_address_;

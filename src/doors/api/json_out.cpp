@@ -219,6 +219,8 @@ void append_totals(std::string& out, const Counters& counters) {
   object.number("losses", counters.losses);
   object.number("cancels", counters.cancels);
   object.number("deletes", counters.deletes);
+  object.number("expired", counters.expired);
+  object.number("expired_errs", counters.expired_errs);
   object.close();
 }
 

@@ -67,7 +67,13 @@ void render_stats(Exchange& x, core::Reply& reply) {
   x.reply_json(200, body);
 }
 
-void render_health(Exchange& x, core::Reply&) { x.reply_json(200, R"({"status":"ok"})"); }
+void render_health(Exchange& x, core::Reply& reply) {
+  if (std::get<core::EngineStatsDone>(reply).no_room) {
+    return x.refuse(fail(Code::busy, "the disk is full: puts are refused, all else is served",
+                         "make room on it, remove messages or shorten the retention of a queue"));
+  }
+  x.reply_json(200, R"({"status":"ok"})");
+}
 
 }  // namespace
 

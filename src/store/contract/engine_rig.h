@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,11 +32,14 @@ class EngineSuite : public testing::TestWithParam<Factory> {};
 
 class Rig {
  public:
-  explicit Rig(const Factory& factory) : home_(factory.make()) { open(); }
+  explicit Rig(const Factory& factory, std::size_t queues_max = engine::kQueuesMax)
+      : queues_max_(queues_max), home_(factory.make()) {
+    open();
+  }
 
   void open() {
     store_ = home_->make();
-    engine_ = std::make_unique<engine::Engine>(*store_);
+    engine_ = std::make_unique<engine::Engine>(*store_, queues_max_);
     const auto started = engine_->open();
     if (!started) {
       ADD_FAILURE() << started.error().message;
@@ -126,6 +130,22 @@ class Rig {
     const auto request = submit(std::move(command), connection);
     run();
     return reply<T>(request);
+  }
+  // The code of the first refusal, of the command or of its items.
+  std::optional<Code> code_of(Command command) {
+    const auto request = submit(std::move(command));
+    run();
+    const Reply& reply = replies_.at(request);
+    if (const auto* error = std::get_if<Error>(&reply)) return error->code;
+    const auto first = [](const auto& items) -> std::optional<Code> {
+      for (const auto& item : items) {
+        if (!item) return item.error().code;
+      }
+      return std::nullopt;
+    };
+    if (const auto* done = std::get_if<core::ActDone>(&reply)) return first(done->items);
+    if (const auto* done = std::get_if<core::FinishDone>(&reply)) return first(done->items);
+    return std::nullopt;
   }
   Error refused(Command command) { return ask<Error>(std::move(command)); }
 
@@ -237,6 +257,7 @@ class Rig {
   std::vector<std::uint64_t> served;  // requests, in the order of their answers
 
  private:
+  const std::size_t queues_max_;
   std::unique_ptr<Home> home_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<engine::Engine> engine_;

@@ -39,6 +39,7 @@ struct Choices {
   Boot boot = 0;
   std::deque<Seq> numbers;                      // of new messages, in their order
   std::map<std::uint64_t, std::int64_t> taken;  // messages that a reserve was given at once
+  bool no_room = false;                         // the disk is full
 };
 
 class Model {
@@ -90,7 +91,7 @@ class Model {
   void end_waits();
   void try_released();
   void fire_timers();
-  void keep(Queue& queue, bool err);
+  void keep(Queue& queue, State kind);
   void lose(Message& message);
 
   // --- Commands ---
@@ -133,8 +134,11 @@ class Model {
   void use(const Queue& queue) { used_[queue.name] = now_; }
   void changed(Queue& queue) { ++queue.revision; }
   void erase(Message& message);
+  void expire(Message& message);  // by retention
   void remove_queue(const std::string& name);
   [[nodiscard]] static bool is_open(const Queue& queue);
+  [[nodiscard]] static base::Result<void> takes(const Queue& queue);
+  [[nodiscard]] static base::Result<void> works(const Queue& queue);
   [[nodiscard]] QueueShown shown(const Queue& queue) const;
   // Ready messages that the reserve may have, best first.
   [[nodiscard]] std::vector<Seq> best(const Reserve& reserve) const;

@@ -48,8 +48,14 @@ std::string difference(const std::string& model, const std::string& engine) {
 
 class LockStep {
  public:
-  LockStep(std::unique_ptr<Home> home, std::uint64_t seed, bool scarce)
-      : home_(std::move(home)), draw_(seed), scarce_(scarce), commands_(draw_, scarce) {
+  // `no_room`: read by the home's stores.
+  LockStep(std::unique_ptr<Home> home, std::uint64_t seed, bool scarce,
+           std::shared_ptr<bool> no_room = std::make_shared<bool>())
+      : home_(std::move(home)),
+        draw_(seed),
+        scarce_(scarce),
+        no_room_(std::move(no_room)),
+        commands_(draw_, scarce) {
     start();
   }
 
@@ -62,6 +68,7 @@ class LockStep {
     for (int i = 0; i < kSteps && !testing::Test::HasFailure(); ++i) {
       if (draw_.below(5) < 2) pass();
       if (draw_.below(40) == 0) restart();
+      if (no_room_.use_count() > 1) *no_room_ = draw_.below(*no_room_ ? 4 : 30) == 0;
       Envelope envelope = commands_.next(now_, view());
       trace_.push_back(fmt::format("{}: {}", base::to_ms(now_), text_of(envelope)));
       run(envelope);
@@ -193,7 +200,7 @@ class LockStep {
   }
 
   void compare(const std::vector<Delivery>& deliveries, Millis shift, const Envelope* envelope) {
-    Choices choices{.boot = store_->boot()};
+    Choices choices{.boot = store_->boot(), .no_room = *no_room_};
     Replies got;
     for (const Delivery& delivery : deliveries) {
       note_numbers(delivery, choices);
@@ -256,6 +263,7 @@ class LockStep {
   Model model_;
   Draw draw_;
   const bool scarce_;
+  const std::shared_ptr<bool> no_room_;
   Commands commands_;
   Instant now_ = base::from_ms(1'700'000'000'000);
   Millis shift_{};
@@ -276,12 +284,15 @@ memory::Options options_of(std::uint64_t seed) {
 class ModelGames : public testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(ModelGames, TheEngineDoesWhatThePlainModelDoes) {
-  for_each_seed(1000,
-                [](std::uint64_t seed) {
-                  const memory::Options options = options_of(seed);
-                  LockStep(std::make_unique<MemoryHome>(options), seed, options.short_lists).play();
-                },
-                {GetParam(), kShares});
+  for_each_seed(
+      1000,
+      [](std::uint64_t seed) {
+        memory::Options options = options_of(seed);
+        const auto no_room = std::make_shared<bool>();
+        options.no_room = [no_room] { return *no_room; };
+        LockStep(std::make_unique<MemoryHome>(options), seed, options.short_lists, no_room).play();
+      },
+      {GetParam(), kShares});
 }
 INSTANTIATE_TEST_SUITE_P(Shares, ModelGames, testing::Range(std::uint64_t{0}, kShares));
 
