@@ -84,11 +84,14 @@ Entry& Ledger::of(const Message& message) {
   return *entry;
 }
 
+Result<void> Ledger::check_room(std::size_t more) const {
+  if (queues_.size() + more <= kQueuesMax) return {};
+  return fail(Code::too_many, fmt::format("there are {} queues already", queues_.size()),
+              "delete some, or use tags to tell messages apart");
+}
+
 Result<Entry*> Ledger::make(Queue&& queue) {
-  if (queues_.size() >= kQueuesMax) {
-    return fail(Code::too_many, fmt::format("there are {} queues already", queues_.size()),
-                "delete some, or use tags to tell messages apart");
-  }
+  RQ_TRY(check_room(1));
   queue.created = batch_.now;
   queue.revision = 1;
   queue.id = store_.insert(queue);
@@ -106,14 +109,15 @@ Result<Entry*> Ledger::make(Queue&& queue) {
   return entry;
 }
 
-Result<Entry*> Ledger::make_on_demand(std::string_view name) {
+Result<Queue> Ledger::on_demand(std::string_view name, std::size_t others) const {
   RQ_TRY(check_queue_name(name));
+  RQ_TRY(check_room(others + 1));
   Queue queue;
   queue.name = std::string{name};
   queue.on_demand = true;
   queue.settings.keep_done.count = 0;  // deleted when done, as its clients expect
   queue.settings.losses = 0;           // a lease may be lost any number of times
-  return make(std::move(queue));
+  return queue;
 }
 
 void Ledger::changed(Entry& entry) {

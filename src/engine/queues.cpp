@@ -39,10 +39,13 @@ std::int64_t held(const Counters& counters) {
 Result<Entry*> create(Desk& desk, DefineQueue& define) {
   if (define.mode == DefineQueue::Mode::change) return desk.ledger.need(define.queue).error();
   RQ_TRY(check_queue_name(define.queue));
-  if (define.on_demand) return desk.ledger.make_on_demand(define.queue);
+  if (define.on_demand) {
+    RQ_TRY_ASSIGN(made, desk.ledger.on_demand(define.queue));
+    return desk.ledger.make(std::move(made));
+  }
   Queue queue;
   queue.name = define.queue;
-  queue.settings = std::move(define.settings);
+  queue.settings = std::move(*define.settings);
   return desk.ledger.make(std::move(queue));
 }
 
@@ -62,7 +65,7 @@ Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
   // Settings that are set by hand make an on-demand queue permanent.
   const bool kept = queue.on_demand && !define.on_demand;
   if (same && !kept) return {};
-  queue.settings = std::move(define.settings);
+  queue.settings = std::move(*define.settings);
   if (kept) {
     queue.on_demand = false;
     desk.ledger.disarm(entry, Timer::What::idle);
@@ -80,7 +83,7 @@ void needs(Desk& desk, const DefineQueue& define, Needs& out) {
 }
 
 Result<Step> decide(Desk& desk, DefineQueue& define) {
-  RQ_TRY(check(define.settings));
+  RQ_TRY(check(*define.settings));
   Entry* entry = desk.ledger.find(define.queue);
   if (entry == nullptr) {
     RQ_TRY_ASSIGN(made, create(desk, define));
@@ -226,7 +229,7 @@ Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   listed.queues.reserve(desk.ledger.all().size());
   for (const auto& [id, entry] : desk.ledger.all()) listed.queues.push_back(shown(desk, *entry));
   std::sort(listed.queues.begin(), listed.queues.end(),
-            [](const QueueShown& a, const QueueShown& b) { return a.queue.name < b.queue.name; });
+            [](const QueueShown& a, const QueueShown& b) { return a.queue->name < b.queue->name; });
   desk.answer(std::move(listed));
   return Step::done;
 }

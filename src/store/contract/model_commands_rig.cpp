@@ -29,11 +29,8 @@ void Model::take_up(const Envelope& envelope) {
 
 Result<PutDone> Model::put_one(const Put& put) {
   Queue* queue = find_queue(put.queue);
-  if (queue == nullptr) {
-    if (!put.make_queue) return fail(Code::not_found, "");
-    queue = &make_queue(put.queue, true, {});
-  }
-  if (queue->admin == Admin::drain || queue->admin == Admin::down) {
+  if (queue == nullptr && !put.make_queue) return fail(Code::not_found, "");
+  if (queue != nullptr && (queue->admin == Admin::drain || queue->admin == Admin::down)) {
     return fail(Code::queue_down, "");
   }
   const std::string& key = put.message.detail_or_default().key;
@@ -44,14 +41,15 @@ Result<PutDone> Model::put_one(const Put& put) {
     const auto content = [](const Details& d) {
       return std::tie(d.param1, d.param2, d.param3, d.param4, d.content_type, d.headers);
     };
-    if (first.queue != queue->id || first.payload != put.message.payload ||
+    if (queue == nullptr || first.queue != queue->id || first.payload != put.message.payload ||
         content(a) != content(b)) {
       return fail(Code::exists, "");
     }
     return PutDone{.seq = seq, .created = first.created, .state = first.state, .repeated = true};
   }
+  if (queue == nullptr) queue = &make_queue(put.queue, true, {});
   if (queue->settings.messages_max > 0 &&
-      shown(*queue).queue.counters.unfinished() >= queue->settings.messages_max) {
+      shown(*queue).queue->counters.unfinished() >= queue->settings.messages_max) {
     return fail(Code::queue_full, "");
   }
   RQ_CHECK(!choices_.numbers.empty());
@@ -114,11 +112,13 @@ void Model::decide(const Reserve& reserve) {
   if (reserve.limit < 1) return answer(fail(Code::bad_value, ""));
   std::vector<std::string> queues;
   for (const ReserveQueue& wanted : *reserve.queues) {
-    Queue* queue = find_queue(wanted.queue);
-    if (queue == nullptr) {
-      if (!reserve.make_queue) return answer(fail(Code::not_found, ""));
-      queue = &make_queue(wanted.queue, true, {});
+    if (!reserve.make_queue && find_queue(wanted.queue) == nullptr) {
+      return answer(fail(Code::not_found, ""));
     }
+  }
+  for (const ReserveQueue& wanted : *reserve.queues) {
+    Queue* queue = find_queue(wanted.queue);
+    if (queue == nullptr) queue = &make_queue(wanted.queue, true, {});
     if (std::find(queues.begin(), queues.end(), wanted.queue) != queues.end()) continue;
     use(*queue);
     queues.push_back(wanted.queue);
@@ -420,16 +420,16 @@ void Model::decide(const DefineQueue& define) {
   Queue* queue = find_queue(define.queue);
   if (queue == nullptr) {
     if (define.mode == DefineQueue::Mode::change) return answer(fail(Code::not_found, ""));
-    queue = &make_queue(define.queue, define.on_demand, define.settings);
+    queue = &make_queue(define.queue, define.on_demand, *define.settings);
   } else {
     if (define.revision && *define.revision != queue->revision) {
       return answer(fail(Code::wrong_state, ""));
     }
-    const bool same = queue->settings == define.settings;
+    const bool same = queue->settings == *define.settings;
     if (define.mode == DefineQueue::Mode::create && !same) return answer(fail(Code::exists, ""));
     const bool kept = queue->on_demand && !define.on_demand;
     if (!same || kept) {
-      queue->settings = define.settings;
+      queue->settings = *define.settings;
       if (kept) {
         queue->on_demand = false;
         stored_.idle.erase(define.queue);
@@ -455,7 +455,7 @@ void Model::decide(const SetAdmin& set) {
 void Model::decide(const DeleteQueue& remove) {
   Queue* queue = find_queue(remove.queue);
   if (queue == nullptr) return answer(fail(Code::not_found, ""));
-  const Counters counters = shown(*queue).queue.counters;
+  const Counters counters = shown(*queue).queue->counters;
   if (counters.in(State::run) > 0 || (counters.unfinished() > 0 && !remove.force)) {
     return answer(fail(Code::wrong_state, ""));
   }
