@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/boxed.h"
 #include "base/result.h"
 #include "core/lifecycle.h"
 #include "core/message.h"
@@ -202,7 +203,7 @@ struct Peek {
   std::string queue;  // else: the next one of this queue
 };
 struct Peeked {
-  Message message;
+  base::Boxed<Message> message;
   std::string queue;
 };
 struct ShowQueue {
@@ -210,7 +211,7 @@ struct ShowQueue {
 };
 struct ListQueues {};
 struct QueueShown {
-  Queue queue;
+  base::Boxed<Queue> queue;
   std::int64_t waiting_reserves = 0;
 };
 struct QueuesListed {
@@ -220,8 +221,8 @@ struct EngineStats {};
 struct EngineStatsDone {
   Boot boot = 0;
   std::int64_t queues = 0;
-  Counters totals;            // over all queues, also deleted ones since the start
-  std::int64_t commands = 0;  // since the start
+  base::Boxed<Counters> totals;  // over all queues, also deleted ones since the start
+  std::int64_t commands = 0;     // since the start
   std::int64_t batches = 0;
   std::int64_t syncs = 0;
   std::int64_t waiting_reserves = 0;
@@ -234,7 +235,7 @@ struct DefineQueue {
   enum class Mode : std::uint8_t { create, replace, change };
   std::string queue;
   Mode mode = Mode::create;  // create: `exists` when there with other settings. change: must exist
-  QueueSettings settings;    // whole: the door merges changes before
+  base::Boxed<QueueSettings> settings;   // whole: the door merges changes before
   std::optional<std::int64_t> revision;  // refuse (wrong_state) when the queue has moved on
   // As its first use would make it: the settings are those of such queues, whatever is given. One
   // that is there stays as it is.

@@ -98,12 +98,18 @@ Entry& Ledger::of(const Message& message) {
   return *entry;
 }
 
-Result<Entry*> Ledger::make(Queue&& queue) {
-  if (queues_.size() >= queues_max_ && queue.name != kDefaultQueue && !make_room()) {
+Result<void> Ledger::check_room(std::string_view name, std::size_t more) {
+  while (queues_.size() + more > queues_max_ && name != kDefaultQueue) {
+    if (make_room()) continue;
     return fail(Code::too_many, fmt::format("there are {} queues already", queues_.size()),
-                "delete some, or use tags to tell messages apart; unused ones that were made "
-                "on demand go by themselves");
+                "delete some, or use tags to tell messages apart; unused ones that were made on "
+                "demand go by themselves");
   }
+  return {};
+}
+
+Result<Entry*> Ledger::make(Queue&& queue) {
+  RQ_TRY(check_room(queue.name, 1));
   queue.created = batch_.now;
   queue.revision = 1;
   queue.id = store_.insert(queue);
@@ -144,14 +150,15 @@ bool Ledger::make_room() {
   return true;
 }
 
-Result<Entry*> Ledger::make_on_demand(std::string_view name) {
+Result<Queue> Ledger::on_demand(std::string_view name, std::size_t others) {
   RQ_TRY(check_queue_name(name));
+  RQ_TRY(check_room(name, others + 1));
   Queue queue;
   queue.name = std::string{name};
   queue.on_demand = true;
   queue.settings.keep_done.count = 0;  // deleted when done, as its clients expect
   queue.settings.losses = 0;           // a lease may be lost any number of times
-  return make(std::move(queue));
+  return queue;
 }
 
 void Ledger::changed(Entry& entry) {

@@ -23,7 +23,7 @@ using namespace core;  // the engine speaks of the words that core defines
 
 // An empty queue that was made on demand goes when nobody has used it for so long.
 inline constexpr std::chrono::minutes kOnDemandIdle{10};
-// Queues there may be: all are in memory, some 2 KiB each.
+// Queues there may be: all are in memory.
 inline constexpr std::size_t kQueuesMax = 100'000;
 // When there are so many, unused ones that were made on demand go, so many at once; when there was
 // none to go, nobody looks again for a while.
@@ -84,8 +84,9 @@ class Ledger {
     return queues_;
   }
   [[nodiscard]] base::Result<Entry*> make(Queue&& queue);
-  // The one way in which a queue is made by its first use.
-  [[nodiscard]] base::Result<Entry*> make_on_demand(std::string_view name);
+  // A queue as its first use makes it, for make(). Refuses a bad name, and when there is no room
+  // for it beside `others` that are to be made as well.
+  [[nodiscard]] base::Result<Queue> on_demand(std::string_view name, std::size_t others = 0);
   // Settings, admin state or script error are other ones now.
   void changed(Entry& entry);
   // REQUIRES: no messages in it. The entry is gone after it.
@@ -129,6 +130,8 @@ class Ledger {
     std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
   };
 
+  // Refuses when there may not be so many more, of which `name` is one. Unused ones go before.
+  [[nodiscard]] base::Result<void> check_room(std::string_view name, std::size_t more);
   // Counts it in (1) or out (-1), as it is now: before and after each change of what is counted.
   void tally(Entry& entry, const Message& message, std::int64_t by);
   void note(const Entry& entry, Notice::What what);

@@ -50,10 +50,13 @@ std::string text_of(const Counters& counters) {
 Result<Entry*> create(Desk& desk, DefineQueue& define) {
   if (define.mode == DefineQueue::Mode::change) return desk.ledger.need(define.queue).error();
   RQ_TRY(check_queue_name(define.queue));
-  if (define.on_demand) return desk.ledger.make_on_demand(define.queue);
+  if (define.on_demand) {
+    RQ_TRY_ASSIGN(made, desk.ledger.on_demand(define.queue));
+    return desk.ledger.make(std::move(made));
+  }
   Queue queue;
   queue.name = define.queue;
-  queue.settings = std::move(define.settings);
+  queue.settings = std::move(*define.settings);
   return desk.ledger.make(std::move(queue));
 }
 
@@ -67,14 +70,14 @@ Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
                             define.queue, queue.revision, *define.revision),
                 "read it again, and repeat the change on what it is now");
   }
-  const bool same = queue.settings == define.settings;
+  const bool same = queue.settings == *define.settings;
   if (define.mode == DefineQueue::Mode::create && !same) {
     return fail(Code::exists, fmt::format("queue '{}' exists with other settings", define.queue),
                 fmt::format("change it: rq queue set {} …", define.queue));
   }
   // Settings that are set by hand make an on-demand queue permanent.
   if (same && !queue.on_demand) return {};
-  queue.settings = std::move(define.settings);
+  queue.settings = std::move(*define.settings);
   if (queue.on_demand) {
     queue.on_demand = false;
     desk.ledger.disarm(entry, Timer::What::idle);
@@ -92,7 +95,7 @@ void needs(Desk& desk, const DefineQueue& define, Needs& out) {
 }
 
 Result<Step> decide(Desk& desk, DefineQueue& define) {
-  RQ_TRY(check(define.settings));
+  RQ_TRY(check(*define.settings));
   Entry* entry = desk.ledger.find(define.queue);
   if (entry == nullptr) {
     RQ_TRY_ASSIGN(made, create(desk, define));
@@ -237,7 +240,7 @@ Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   listed.queues.reserve(desk.ledger.all().size());
   for (const auto& [id, entry] : desk.ledger.all()) listed.queues.push_back(shown(desk, *entry));
   std::sort(listed.queues.begin(), listed.queues.end(),
-            [](const QueueShown& a, const QueueShown& b) { return a.queue.name < b.queue.name; });
+            [](const QueueShown& a, const QueueShown& b) { return a.queue->name < b.queue->name; });
   desk.answer(std::move(listed));
   return Step::done;
 }

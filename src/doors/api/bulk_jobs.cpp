@@ -133,8 +133,8 @@ void BulkJobs::on_deliveries(std::vector<core::Delivery>& deliveries) {
 
 void BulkJobs::know_queues(Work& work, core::QueuesListed& listed) {
   for (core::QueueShown& shown : listed.queues) {
-    const core::QueueId id = shown.queue.id;
-    work.queues.emplace(id, std::move(shown.queue));
+    const core::QueueId id = shown.queue->id;
+    work.queues.emplace(id, std::move(*shown.queue));
   }
 }
 

@@ -225,7 +225,7 @@ void append_totals(std::string& out, const Counters& counters) {
 }
 
 void append_queue(std::string& out, const core::QueueShown& shown) {
-  const core::Queue& queue = shown.queue;
+  const core::Queue& queue = *shown.queue;
   JsonObject object(out);
   object.text("name", queue.name);
   object.text("admin", name_of(queue.admin));

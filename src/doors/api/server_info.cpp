@@ -47,8 +47,8 @@ void render_stats(Exchange& x, core::Reply& reply) {
   object.seconds("uptime_s", door.clock().now() - door.started());
   object.text("version", RQ_VERSION);
   object.number("queues", stats.queues);
-  append_counts(object.key("messages"), stats.totals);
-  append_totals(object.key("totals"), stats.totals);
+  append_counts(object.key("messages"), *stats.totals);
+  append_totals(object.key("totals"), *stats.totals);
   {
     JsonObject engine(object.key("engine"));
     engine.number("commands", stats.commands);

@@ -56,7 +56,7 @@ bool is_job(const core::Message& message) {
 
 std::string stats_of_job(const core::Peeked& peeked, std::optional<Millis> queue_lease,
                          Instant now) {
-  const core::Message& message = peeked.message;
+  const core::Message& message = *peeked.message;
   const bool running = message.lease != nullptr;
   const bool delayed_now = message.state == State::scheduled;
   const Millis lease = message.lease_length ? *message.lease_length
@@ -90,13 +90,13 @@ std::string stats_of_job(const core::Peeked& peeked, std::optional<Millis> queue
 std::string stats_of_tube(const std::string& name, const Tube* tube, const core::QueueShown* queue,
                           Instant now) {
   const core::Counters none;
-  const core::Counters& counters = queue != nullptr ? queue->queue.counters : none;
+  const core::Counters& counters = queue != nullptr ? queue->queue->counters : none;
   std::int64_t pause_left = 0;
   std::int64_t pause = 0;
-  if (queue != nullptr && queue->queue.admin == core::Admin::pause &&
-      queue->queue.paused_until > now) {
+  if (queue != nullptr && queue->queue->admin == core::Admin::pause &&
+      queue->queue->paused_until > now) {
     // Rounded up: a tube with time left is still paused.
-    pause_left = whole_seconds(queue->queue.paused_until - now + Millis{999});
+    pause_left = whole_seconds(queue->queue->paused_until - now + Millis{999});
     pause = std::max(pause_left, tube != nullptr ? tube->paused_s : 0);
   }
   Yaml yaml;
@@ -120,7 +120,7 @@ std::string stats_of_tube(const std::string& name, const Tube* tube, const core:
 std::string list_of_tubes(const core::QueuesListed& queues, const Tubes& tubes) {
   std::vector<std::string> names{"default"};
   for (const core::QueueShown& shown : queues.queues) {
-    names.push_back(core::unescaped_queue_name(shown.queue.name));
+    names.push_back(core::unescaped_queue_name(shown.queue->name));
   }
   tubes.each([&names](const Tube& tube) { names.push_back(tube.name); });
   // beanstalkd's own goes first, the others by name.
@@ -144,7 +144,7 @@ std::string stats_of_server(const core::EngineStatsDone& engine, const Totals& t
   std::int64_t unborn = 0;  // tubes that clients refer to and that may have no queue yet
   tubes.each([&unborn](const Tube&) { ++unborn; });
 
-  const core::Counters& counters = engine.totals;
+  const core::Counters& counters = *engine.totals;
   Yaml yaml;
   yaml.entry("current-jobs-urgent", counters.high)
       .entry("current-jobs-ready", counters.in(State::que))

@@ -335,12 +335,12 @@ TEST_P(RunEarlyTest, GoesOnOverSeveralBatchesAndTellsTheSum) {
   rig.run();
   EXPECT_FALSE(rig.answered(early));
   EXPECT_FALSE(rig.answered(behind)) << "its connection stays behind it";
-  EXPECT_EQ(rig.reply<core::QueueShown>(other).queue.counters.in(State::que), core::kStepMax);
+  EXPECT_EQ(rig.reply<core::QueueShown>(other).queue->counters.in(State::que), core::kStepMax);
   rig.run();
   EXPECT_FALSE(rig.answered(early));
   rig.pass(Millis{0});
   EXPECT_EQ(rig.reply<core::RunEarlyDone>(early).count, kMessages);
-  EXPECT_EQ(rig.reply<core::QueueShown>(behind).queue.counters.in(State::que), kMessages);
+  EXPECT_EQ(rig.reply<core::QueueShown>(behind).queue->counters.in(State::que), kMessages);
   EXPECT_EQ(rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "q", .bound = 5}).count, 0);
   rig.expect_sound();
 }
@@ -411,13 +411,13 @@ TEST_P(PeekTest, ShowsTheNextOfEachKindAndTakesNothing) {
   const auto peek = [&](core::PeekWhat what) {
     return rig.ask<core::Peeked>(core::Peek{.what = what, .queue = "q"});
   };
-  EXPECT_EQ(peek(core::PeekWhat::ready).message.seq, zoo.que);
+  EXPECT_EQ(peek(core::PeekWhat::ready).message->seq, zoo.que);
   EXPECT_EQ(peek(core::PeekWhat::ready).queue, "q");
-  EXPECT_EQ(peek(core::PeekWhat::scheduled).message.seq, zoo.scheduled);
+  EXPECT_EQ(peek(core::PeekWhat::scheduled).message->seq, zoo.scheduled);
   EXPECT_EQ(rig.refused(core::Peek{.what = core::PeekWhat::held, .queue = "q"}).code,
             Code::not_found);
   ASSERT_TRUE(rig.finish(zoo.running, Outcome::hold));
-  EXPECT_EQ(peek(core::PeekWhat::held).message.seq, zoo.run);
+  EXPECT_EQ(peek(core::PeekWhat::held).message->seq, zoo.run);
   EXPECT_EQ(rig.refused(core::Peek{.what = core::PeekWhat::ready, .queue = "nowhere"}).code,
             Code::not_found);
   EXPECT_EQ(rig.refused(core::Peek{.what = core::PeekWhat::message, .seq = 999}).code,

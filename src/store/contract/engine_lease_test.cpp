@@ -728,9 +728,9 @@ TEST_P(ClockStepTest, LeasesWaitsAndPausesKeepTheirLength) {
     EXPECT_TRUE(rig.answered(behind));
     EXPECT_TRUE(rig.reply<Reserved>(two).messages.empty());
     rig.pass(seconds{9});
-    EXPECT_EQ(rig.queue("other").queue.admin, core::Admin::pause);
+    EXPECT_EQ(rig.queue("other").queue->admin, core::Admin::pause);
     rig.pass(seconds{1});
-    EXPECT_EQ(rig.queue("other").queue.admin, core::Admin::up);
+    EXPECT_EQ(rig.queue("other").queue->admin, core::Admin::up);
     rig.pass(seconds{20});
     EXPECT_EQ(rig.state(seq), State::que) << "60 seconds after it was leased";
     rig.expect_sound();

@@ -225,7 +225,8 @@ class Rig {
     return std::move(done.items.front());
   }
   core::Message show(core::Seq seq) {
-    return ask<core::Peeked>(core::Peek{.what = core::PeekWhat::message, .seq = seq}).message;
+    return std::move(
+        *ask<core::Peeked>(core::Peek{.what = core::PeekWhat::message, .seq = seq}).message);
   }
   State state(core::Seq seq) { return show(seq).state; }
   [[nodiscard]] bool exists(core::Seq seq) {
@@ -236,7 +237,7 @@ class Rig {
   core::QueueShown queue(const std::string& name) {
     return ask<core::QueueShown>(core::ShowQueue{.queue = name});
   }
-  core::Counters counters(const std::string& name) { return queue(name).queue.counters; }
+  core::Counters counters(const std::string& name) { return queue(name).queue->counters; }
   std::vector<core::Attempt> attempts(core::Seq seq) {
     auto out = home_->reader()->attempts(seq);
     RQ_CHECK(out.has_value());

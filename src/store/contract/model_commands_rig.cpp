@@ -29,12 +29,8 @@ void Model::take_up(const Envelope& envelope) {
 
 Result<PutDone> Model::put_one(const Put& put) {
   Queue* queue = find_queue(put.queue);
-  if (queue == nullptr) {
-    if (!put.make_queue) return fail(Code::not_found, "");
-    if (choices_.no_room) return fail(Code::disk_full, "");
-    queue = &make_queue(put.queue, true, {});
-  }
-  RQ_TRY(takes(*queue));
+  if (queue == nullptr && !put.make_queue) return fail(Code::not_found, "");
+  if (queue != nullptr) RQ_TRY(takes(*queue));
   if (choices_.no_room) return fail(Code::disk_full, "");
   const std::string& key = put.message.detail_or_default().key;
   for (const auto& [seq, first] : stored_.messages) {
@@ -44,14 +40,15 @@ Result<PutDone> Model::put_one(const Put& put) {
     const auto content = [](const Details& d) {
       return std::tie(d.param1, d.param2, d.param3, d.param4, d.content_type, d.headers);
     };
-    if (first.queue != queue->id || first.payload != put.message.payload ||
+    if (queue == nullptr || first.queue != queue->id || first.payload != put.message.payload ||
         content(a) != content(b)) {
       return fail(Code::exists, "");
     }
     return PutDone{.seq = seq, .created = first.created, .state = first.state, .repeated = true};
   }
+  if (queue == nullptr) queue = &make_queue(put.queue, true, {});
   if (queue->settings.messages_max > 0 &&
-      shown(*queue).queue.counters.unfinished() >= queue->settings.messages_max) {
+      shown(*queue).queue->counters.unfinished() >= queue->settings.messages_max) {
     return fail(Code::queue_full, "");
   }
   RQ_CHECK(!choices_.numbers.empty());
@@ -114,11 +111,13 @@ void Model::decide(const Reserve& reserve) {
   if (reserve.limit < 1) return answer(fail(Code::bad_value, ""));
   std::vector<std::string> queues;
   for (const ReserveQueue& wanted : *reserve.queues) {
-    Queue* queue = find_queue(wanted.queue);
-    if (queue == nullptr) {
-      if (!reserve.make_queue) return answer(fail(Code::not_found, ""));
-      queue = &make_queue(wanted.queue, true, {});
+    if (!reserve.make_queue && find_queue(wanted.queue) == nullptr) {
+      return answer(fail(Code::not_found, ""));
     }
+  }
+  for (const ReserveQueue& wanted : *reserve.queues) {
+    Queue* queue = find_queue(wanted.queue);
+    if (queue == nullptr) queue = &make_queue(wanted.queue, true, {});
     if (std::find(queues.begin(), queues.end(), wanted.queue) != queues.end()) continue;
     use(*queue);
     queues.push_back(wanted.queue);
@@ -428,15 +427,15 @@ void Model::decide(const DefineQueue& define) {
   Queue* queue = find_queue(define.queue);
   if (queue == nullptr) {
     if (define.mode == DefineQueue::Mode::change) return answer(fail(Code::not_found, ""));
-    queue = &make_queue(define.queue, define.on_demand, define.settings);
+    queue = &make_queue(define.queue, define.on_demand, *define.settings);
   } else if (!define.on_demand) {
     if (define.revision && *define.revision != queue->revision) {
       return answer(fail(Code::wrong_state, ""));
     }
-    const bool same = queue->settings == define.settings;
+    const bool same = queue->settings == *define.settings;
     if (define.mode == DefineQueue::Mode::create && !same) return answer(fail(Code::exists, ""));
     if (!same || queue->on_demand) {
-      queue->settings = define.settings;
+      queue->settings = *define.settings;
       if (queue->on_demand) {
         queue->on_demand = false;
         stored_.idle.erase(define.queue);
@@ -462,7 +461,7 @@ void Model::decide(const SetAdmin& set) {
 void Model::decide(const DeleteQueue& remove) {
   Queue* queue = find_queue(remove.queue);
   if (queue == nullptr) return answer(fail(Code::not_found, ""));
-  const Counters counters = shown(*queue).queue.counters;
+  const Counters counters = shown(*queue).queue->counters;
   const bool empty = std::all_of(counters.in_state.begin(), counters.in_state.end(),
                                  [](std::int64_t n) { return n == 0; });
   if (counters.in(State::run) > 0 || (!empty && !remove.force)) {

@@ -186,7 +186,7 @@ void Model::fire_timers() {
     for (const State kind : {State::done, State::err, State::cancelled}) keep(queue, kind);
     const auto idle = stored_.idle.find(name);
     if (idle == stored_.idle.end() || idle->second > now_) continue;
-    const Counters counters = shown(queue).queue.counters;
+    const Counters counters = shown(queue).queue->counters;
     const bool empty = std::all_of(counters.in_state.begin(), counters.in_state.end(),
                                    [](std::int64_t n) { return n == 0; });
     if (!empty || shown(queue).waiting_reserves > 0) use(queue);
@@ -318,9 +318,9 @@ QueueShown Model::shown(const Queue& queue) const {
   QueueShown out{.queue = queue};
   for (const auto& [seq, message] : stored_.messages) {
     if (message.queue != queue.id) continue;
-    ++out.queue.counters.in(message.state);
-    if (message.mark == Mark::held) ++out.queue.counters.held;
-    if (message.state == State::que && message.priority > kHighPriority) ++out.queue.counters.high;
+    ++out.queue->counters.in(message.state);
+    if (message.mark == Mark::held) ++out.queue->counters.held;
+    if (message.state == State::que && message.priority > kHighPriority) ++out.queue->counters.high;
   }
   for (const Waiting& waiting : waiting_) {
     out.waiting_reserves += std::count(waiting.queues.begin(), waiting.queues.end(), queue.name);

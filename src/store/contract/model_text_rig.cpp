@@ -90,7 +90,7 @@ struct TextOfReply {
     return fmt::format("early {}", done.count);
   }
   std::string operator()(const Peeked& peeked) const {
-    return "peeked " + contract::text_of(peeked.message, peeked.queue);
+    return "peeked " + contract::text_of(*peeked.message, peeked.queue);
   }
   std::string operator()(const QueueShown& shown) const { return contract::text_of(shown); }
   std::string operator()(const QueuesListed& listed) const {
@@ -117,7 +117,7 @@ std::string text_of(const Message& message, std::string_view queue) {
 }
 
 std::string text_of(const QueueShown& shown) {
-  const Queue& q = shown.queue;
+  const Queue& q = *shown.queue;
   return fmt::format(
       "queue {} {} until={} rev={} created={} on_demand={} going={} error={} "
       "settings={} {} waiting={}",
