@@ -318,7 +318,7 @@ def test_put(server):
     ok(rq('queue', 'down', 'in'), 'down')
     ran = rq('put', 'in', '--ndjson', many)
     checks.that(ran.code == 5 and len(ran.err.splitlines()) <= 2, f'a queue that is down: {ran}')
-    ok(rq('queue', 'up', 'in'), 'up')
+    ok(rq('queue', 'resume', 'in'), 'up')
     # Relative: what is wrong with each message is told of the first ones only.
     ran = rq('put', 'in', '--ndjson', '-', input=b'{"priority":"x"}\n' * 500)
     checks.that(ran.code == 2 and ran.out.endswith('500 refused\n'), f'all wrong: {ran.out}')
