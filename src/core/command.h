@@ -217,7 +217,9 @@ struct QueueShown {
 struct QueuesListed {
   std::vector<QueueShown> queues;  // by name
 };
-struct EngineStats {};
+struct EngineStats {
+  bool names = false;  // tell which queues are in use
+};
 struct EngineStatsDone {
   Boot boot = 0;
   std::int64_t queues = 0;
@@ -228,6 +230,7 @@ struct EngineStatsDone {
   std::int64_t waiting_reserves = 0;
   Seq last_seq = 0;
   bool no_room = false;  // the disk is full: puts are refused
+  std::vector<QueueName> in_use;  // all but those made on demand that hold nothing
 };
 
 // --- Queues ---
@@ -245,10 +248,15 @@ struct SetAdmin {
   std::string queue;
   Admin admin = Admin::up;
   std::optional<Millis> lasts;  // pause: resumes by itself
+  // A pause by a client and not by the operator: a queue that is drained or down stays so, and a
+  // pause of no time ends another one.
+  bool by_client = false;
 };
 struct DeleteQueue {
   std::string queue;
   bool force = false;  // with the messages in it, finished ones too; none may be running
+  // Only if it was made on demand, holds nothing and nobody waits there; else nothing is done.
+  bool if_unused = false;
 };
 // From the worker: what is wrong with the script; empty when mended.
 struct SetScriptError {

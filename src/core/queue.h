@@ -112,6 +112,12 @@ struct Counters {
     return in(State::prep) + in(State::scheduled) + in(State::throttled) + in(State::depends) +
            in(State::que) + in(State::run);
   }
+  // All messages that are there.
+  [[nodiscard]] std::int64_t all() const {
+    std::int64_t sum = 0;
+    for (const std::int64_t n : in_state) sum += n;
+    return sum;
+  }
   friend bool operator==(const Counters&, const Counters&) = default;
 };
 
@@ -140,6 +146,9 @@ struct Queue {
   // What the worker says of the script: empty when fine, else what is wrong. Clears itself.
   std::string script_error;
   Counters counters;
+
+  // Made on demand, and nothing is in it: as good as not there.
+  [[nodiscard]] bool empty_on_demand() const { return on_demand && counters.all() == 0; }
 };
 
 }  // namespace rq::core

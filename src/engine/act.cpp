@@ -207,7 +207,8 @@ Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
 // Held, or scheduled: it is to be had now.
 void make_ready(Desk& desk, Record& record) {
   if (record.message.state == State::err) return restart(desk, record);
-  record.message.due = desk.batch.now;
+  // Where the number alone is the order, the time that it was to wait for stays to be seen.
+  if (!desk.ledger.of(record.message).queue.on_demand) record.message.due = desk.batch.now;
   desk.ledger.line_up(record.message);
   desk.ledger.advance(record, Event::run_now);
   desk.store.changed(record, Change::whole);

@@ -79,6 +79,7 @@ void Engine::begin(const Moment& moment) {
   Batch& batch = desk_.batch;
   ++batch.number;
   batch.now = moment.now;
+  batch.from = moment.now + moment.tick;
   batch.sync = Sync::none;
   batch.no_room = store_.condition().no_room;
   batch.want_notices = moment.want_notices;

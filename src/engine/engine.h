@@ -26,6 +26,7 @@ struct Moment {
   Instant now{};
   Millis shift{};  // the wall clock was stepped by so much: what lasts keeps its length
   bool want_notices = false;
+  Millis tick{};  // what a reading of the clock may be short by: the true time is before now + tick
 };
 
 class Engine {

@@ -123,7 +123,7 @@ void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& rese
   lease->length = reserve.lease          ? *reserve.lease
                   : message.lease_length ? *message.lease_length
                                          : entry.queue.settings.lease;
-  lease->until = desk.batch.now + lease->length;
+  lease->until = desk.batch.from + lease->length;
   lease->end = reserve.end;
   lease->worker = reserve.worker;
   if (reserve.end == LeaseEnd::connection) {

@@ -31,9 +31,9 @@ void add(Counters& sum, const Counters& more) {
 }
 
 // Since when a message has been in the state that it leaves.
-Instant since(const Message& message, State from) {
+Instant since(const Message& message, State from, Instant now) {
   if (from == State::run && message.lease) return message.lease->since;
-  return is_finished(from) ? message.finished : message.due;
+  return is_finished(from) ? message.finished : std::min(message.due, now);
 }
 
 std::int64_t held(const Counters& counters) {
@@ -327,7 +327,7 @@ void Ledger::note(Notice::What what, const Message& message, State from, std::st
   notice.to = message.state;
   notice.mark = message.mark;
   notice.text = text;
-  notice.since = since(message, from);
+  notice.since = since(message, from, batch_.now);
   notice.caller_uid = batch_.caller_uid;
   if (message.lease) {
     notice.attempt = message.lease->attempt;

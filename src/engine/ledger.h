@@ -33,7 +33,8 @@ inline constexpr std::chrono::seconds kRoomPause{1};
 // The batch that runs. Nothing of it leaves the engine before the commit.
 struct Batch {
   std::uint64_t number = 0;
-  Instant now{};
+  Instant now{};   // not after the true time: what is due by now is due
+  Instant from{};  // not before it: what lasts begins here, so that nothing ends early
   Sync sync = Sync::none;
   bool no_room = false;  // the disk is full: what needs more of it is refused
   bool want_notices = false;

@@ -78,7 +78,7 @@ PutDone accept(Desk& desk, Put& put, const Queue& queue) {
   message.created = now;
   message.priority = put.priority.value_or(queue.settings.priority);
   message.max_count = put.max_count.value_or(static_cast<std::int32_t>(queue.settings.max_count));
-  message.due = put.due ? *put.due : put.delay ? now + *put.delay : now;
+  message.due = put.due ? *put.due : put.delay ? desk.batch.from + *put.delay : now;
   message.state = put.prep ? State::prep : message.due > now ? State::scheduled : State::que;
   desk.ledger.line_up(message);
   const Seq seq = message.seq;

@@ -111,13 +111,24 @@ void needs(Desk& desk, const SetAdmin& set, Needs& out) { needs_of_opening(desk,
 
 Result<Step> decide(Desk& desk, SetAdmin& set) {
   RQ_TRY_ASSIGN(entry, desk.ledger.need(set.queue));
+  if (set.by_client) {
+    const Admin is = entry->queue.admin;
+    if (is == Admin::drain || is == Admin::down) {
+      desk.answer(shown(desk, *entry));
+      return Step::done;
+    }
+    if (set.lasts == Millis{0}) {
+      set.admin = Admin::up;
+      set.lasts.reset();
+    }
+  }
   if (set.lasts && (*set.lasts <= Millis{0} || *set.lasts > base::kLeaseMax)) {
     return fail(Code::bad_value, "for_s is out of bounds",
                 fmt::format("give seconds up to {}",
                             std::chrono::duration<double>{base::kLeaseMax}.count()));
   }
   Queue& queue = entry->queue;
-  const Instant until = set.lasts ? desk.batch.now + *set.lasts : Instant{};
+  const Instant until = set.lasts ? desk.batch.from + *set.lasts : Instant{};
   if (queue.admin != set.admin || queue.paused_until != until) {
     queue.admin = set.admin;
     queue.paused_until = until;
@@ -156,16 +167,26 @@ Result<Step> decide(Desk& desk, SetScriptError& set) {
 
 // --- Deleted ---
 
+bool is_unused(const Desk& desk, const Entry& entry) {
+  return entry.queue.empty_on_demand() && desk.waiters.waiting_in(entry.queue.id) == 0;
+}
+
 void needs_of_going(const Entry& entry, Needs& out) {
   out.firsts.push_back({entry.queue.id, Place::any, kStepMax});
 }
 
 void needs(Desk& desk, const DeleteQueue& remove, Needs& out) {
   const Entry* entry = desk.ledger.find(remove.queue);
-  if (entry != nullptr && held(entry->queue.counters) > 0) needs_of_going(*entry, out);
+  if (entry != nullptr && entry->queue.counters.all() > 0) needs_of_going(*entry, out);
 }
 
 Result<Step> decide(Desk& desk, DeleteQueue& remove) {
+  if (remove.if_unused) {
+    Entry* entry = desk.ledger.find(remove.queue);
+    if (entry != nullptr && is_unused(desk, *entry)) remove_queue(desk, *entry);
+    desk.answer(Ok{});
+    return Step::done;
+  }
   RQ_TRY_ASSIGN(entry, desk.ledger.need(remove.queue));
   Queue& queue = entry->queue;
   const Counters& counters = queue.counters;
@@ -186,7 +207,7 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
 }
 
 Result<void> go_on_deleting(Desk& desk, Entry& entry) {
-  for (std::int64_t i = 0; i < kStepMax && held(entry.queue.counters) > 0; ++i) {
+  for (std::int64_t i = 0; i < kStepMax && entry.queue.counters.all() > 0; ++i) {
     RQ_TRY_ASSIGN(record, desk.store.first(entry.queue.id, Place::any));
     if (record == nullptr) {
       RQ_TRY_ASSIGN(more, desk.store.more(entry.queue.id, Place::any));
@@ -197,7 +218,7 @@ Result<void> go_on_deleting(Desk& desk, Entry& entry) {
       desk.ledger.remove(*record);
     }
   }
-  if (held(entry.queue.counters) == 0) {
+  if (entry.queue.counters.all() == 0) {
     remove_queue(desk, entry);
   } else if (!entry.queue.going) {
     // It takes a while, and goes on after a crash.
@@ -247,7 +268,7 @@ Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
 
 void needs(Desk& /*desk*/, const EngineStats& /*stats*/, Needs& /*out*/) {}
 
-Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
+Result<Step> decide(Desk& desk, EngineStats& stats) {
   EngineStatsDone done;
   done.boot = desk.store.boot();
   done.queues = std::ssize(desk.ledger.all());
@@ -258,7 +279,12 @@ Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
   done.waiting_reserves = desk.waiters.size();
   done.last_seq = desk.last_seq;
   done.no_room = desk.batch.no_room;
-  desk.answer(done);
+  if (stats.names) {
+    for (const auto& [id, entry] : desk.ledger.all()) {
+      if (!entry->queue.empty_on_demand()) done.in_use.push_back(entry->name);
+    }
+  }
+  desk.answer(std::move(done));
   return Step::done;
 }
 

@@ -37,6 +37,12 @@ class Clock {
   [[nodiscard]] Reading read();
   // Any thread: the last reading, at most a batch or a second old (manual: exact).
   [[nodiscard]] base::Instant now() const;
+  // Any thread: the machine's clocks, read now. A step shows when the engine has followed it.
+  [[nodiscard]] base::Instant live() const;
+  // What now() and live() may be short by: they are cut to whole milliseconds.
+  [[nodiscard]] base::Millis tick() const { return base::Millis{manual() ? 0 : 1}; }
+  // Any thread: from where a time to wait counts, so that it does not end early.
+  [[nodiscard]] base::Instant ahead() const { return live() + tick(); }
   // Any thread; manual mode only.
   base::Instant advance(base::Millis by);
 
@@ -44,14 +50,17 @@ class Clock {
 
  private:
   void follow_wall();
+  [[nodiscard]] base::Instant at(std::chrono::nanoseconds boottime) const;
 
   const Mode mode_;
   const MachineClocks machine_;
   std::atomic<std::int64_t> now_ms_;
+  // Written by the engine thread: server time = boot time + offset. In full, since what is cut off
+  // would be slewed to and fro.
+  std::atomic<std::int64_t> offset_ns_ = 0;
 
   // Engine thread:
   std::chrono::nanoseconds boottime_at_last_{};
-  std::int64_t offset_ms_ = 0;  // server time = boot time + offset
 };
 
 inline constexpr base::Millis kStepMin{2'000};

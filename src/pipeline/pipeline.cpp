@@ -200,10 +200,12 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
       std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });
   const bool timed = !batch.empty() && is_small(batch);
   const auto start = std::chrono::steady_clock::now();
-  const core::Committed ran = engine.run(
-      batch,
-      {.now = reading.now, .shift = reading.step.value_or(base::Millis{0}), .want_notices = wanted},
-      outbox);
+  const core::Committed ran = engine.run(batch,
+                                         {.now = reading.now,
+                                          .shift = reading.step.value_or(base::Millis{0}),
+                                          .want_notices = wanted,
+                                          .tick = clock.tick()},
+                                         outbox);
   if (timed) small_batch += (std::chrono::steady_clock::now() - start - small_batch) / 8;
   deliver(outbox.deliveries);
   if (!outbox.notices.empty()) {

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <boost/asio/steady_timer.hpp>
+
 #include "base/result.h"
 #include "doors/api/bulk_jobs.h"
 #include "doors/api/exchange.h"
@@ -91,6 +93,8 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
 
   void give_back(const std::vector<core::Message>& messages);
   [[nodiscard]] base::Result<void> listen_to_address();
+  [[nodiscard]] base::Result<void> listen_to_socket();
+  void look_after_socket();
   [[nodiscard]] bool host_allowed(std::string_view host) const;
 
   pipeline::Readers& readers_;
@@ -99,6 +103,9 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   JsonReader json_;
   files::LogWatch log_watch_;
   BulkJobs bulk_jobs_;
+  const std::filesystem::path socket_;
+  std::uint64_t socket_inode_ = 0;
+  boost::asio::steady_timer socket_timer_;
   const base::Instant started_;
   core::Boot boot_ = 0;
   std::string bound_address_;

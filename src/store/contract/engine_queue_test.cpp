@@ -135,6 +135,56 @@ TEST_P(PauseTest, WithATimeResumesByItselfAlsoOverARestart) {
   EXPECT_EQ(rig.refused(core::SetAdmin{.queue = "nowhere"}).code, Code::not_found);
 }
 
+// faults.md E2: at once, for whoever waits and for what stands behind it in the same batch.
+TEST_P(PauseTest, ByAClientOfNoTimeEndsAnotherOneAtOnce) {
+  Rig rig{GetParam()};
+  rig.define("q");
+  rig.put("q");
+  const auto pause = [](Millis lasts) {
+    return core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = lasts, .by_client = true};
+  };
+  EXPECT_EQ(rig.ask<QueueShown>(pause(seconds{60})).queue.admin, Admin::pause);
+  EXPECT_TRUE(rig.take("q").empty());
+  EXPECT_EQ(rig.ask<QueueShown>(pause(Millis{0})).queue.admin, Admin::up);
+  rig.take_one("q");
+}
+
+// faults.md E2, relative: an operator's word stands above a client's.
+TEST_P(PauseTest, ByAClientLeavesWhatTheOperatorClosed) {
+  Rig rig{GetParam()};
+  rig.define("q");
+  for (const Admin admin : {Admin::drain, Admin::down}) {
+    rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = admin});
+    for (const Millis lasts : {Millis{0}, Millis{1000}}) {
+      const auto shown = rig.ask<QueueShown>(
+          core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = lasts, .by_client = true});
+      EXPECT_EQ(shown.queue.admin, admin);
+    }
+    rig.pass(seconds{2});
+    EXPECT_EQ(rig.queue("q").queue.admin, admin);
+  }
+}
+
+// faults.md E5: a clock that tells whole milliseconds may be short by one.
+TEST_P(PauseTest, NothingThatLastsEndsBeforeItsLengthHasTrulyPassed) {
+  Rig rig{GetParam()};
+  rig.define("q");
+  rig.tick = Millis{1};
+  rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = seconds{60}});
+  EXPECT_EQ(rig.queue("q").queue.paused_until, rig.now + seconds{60} + rig.tick);
+  core::Put put{.queue = "q"};
+  put.delay = seconds{60};
+  const auto later = rig.ask<core::PutDone>(std::move(put));
+  rig.pass(seconds{60});
+  EXPECT_EQ(rig.queue("q").queue.admin, Admin::pause);
+  EXPECT_EQ(rig.show(later.seq).state, core::State::scheduled);
+  rig.pass(Millis{1});
+  EXPECT_EQ(rig.queue("q").queue.admin, Admin::up);
+  EXPECT_EQ(rig.show(later.seq).state, core::State::que);
+  const auto taken = rig.take_one("q");
+  EXPECT_EQ(taken.lease->until - taken.lease->since, taken.lease->length + rig.tick);
+}
+
 TEST_P(DrainTest, WorksOffWhatIsThere) {
   Rig rig{GetParam()};
   rig.define("q");
@@ -267,6 +317,36 @@ TEST_P(OnDemandTest, ARefusalMakesNone) {
   r.make_queue = true;
   EXPECT_EQ(rig.refused(std::move(r)).code, Code::bad_name);
   EXPECT_TRUE(rig.ask<core::QueuesListed>(core::ListQueues{}).queues.empty());
+}
+
+// faults.md E4
+TEST_P(OnDemandTest, GoesAtOnceIfUnusedWhenItIsToldTo) {
+  Rig rig{GetParam()};
+  const auto drop = [&rig](const std::string& queue) {
+    rig.ask<core::Ok>(core::DeleteQueue{.queue = queue, .if_unused = true});
+  };
+  core::Put put{.queue = "used"};
+  put.make_queue = true;
+  const auto seq = rig.ask<core::PutDone>(std::move(put)).seq;
+  rig.define("by_hand");
+  for (const char* queue : {"used", "by_hand", "nowhere"}) drop(queue);
+  EXPECT_EQ(rig.queue("used").queue->counters.puts, 1);
+  EXPECT_EQ(rig.queue("by_hand").queue->name, "by_hand");
+  core::Act act;
+  act.action = core::Action::remove;
+  act.messages = {seq};
+  rig.ask<core::ActDone>(std::move(act));
+  const auto in_use = [&rig] {
+    std::vector<std::string> names;
+    for (const auto& name :
+         rig.ask<core::EngineStatsDone>(core::EngineStats{.names = true}).in_use) {
+      names.push_back(*name);
+    }
+    return names;
+  };
+  EXPECT_EQ(in_use(), std::vector<std::string>{"by_hand"});
+  drop("used");
+  EXPECT_EQ(rig.refused(core::ShowQueue{"used"}).code, Code::not_found);
 }
 
 TEST_P(OnDemandTest, OneThatIsWaitedForStays) {

@@ -82,7 +82,9 @@ class Rig {
   Committed try_run() {
     core::Outbox out;
     const Committed ran = engine_->run(
-        batch_, {.now = now, .shift = std::exchange(shift, Millis{0}), .want_notices = true}, out);
+        batch_,
+        {.now = now, .shift = std::exchange(shift, Millis{0}), .want_notices = true, .tick = tick},
+        out);
     batch_.clear();
     for (core::Delivery& delivery : out.deliveries) {
       served.push_back(delivery.ticket.request);
@@ -254,6 +256,7 @@ class Rig {
 
   base::Instant now = base::from_ms(1'700'000'000'000);
   Millis shift{};  // a step of the clock, told with the next batch
+  Millis tick{0};  // of the clock: Moment::tick
   std::vector<core::Notice> notices;
   std::vector<std::uint64_t> served;  // requests, in the order of their answers
 
