@@ -124,7 +124,8 @@ struct Finish {
   struct Item {
     Token token;
     Outcome outcome = Outcome::done;
-    std::string reason;  // status text
+    // Status text, replaces the last one, also with nothing. Absent: the last one stays.
+    std::optional<std::string> reason;
     std::optional<std::string> result;
     std::string post_mortem;               // JSON object; may be empty
     Millis delay{0};                       // resend, release
@@ -164,7 +165,7 @@ struct Act {
   std::vector<Seq> messages;
   std::string queue;  // move, clone (empty: the same)
   std::int64_t priority = 0;
-  std::string reason;  // kept as status text of cancel and kill
+  std::string reason;  // status text of cancel and kill; what a stopped script says comes after
 };
 struct ActDone {
   struct Item {

@@ -14,6 +14,7 @@ using base::fail;
 
 constexpr std::array<std::string_view, 4> kAdmins{"up", "pause", "drain", "down"};
 constexpr std::array<std::string_view, 2> kSyncs{"always", "relaxed"};
+constexpr std::array<std::string_view, 3> kSuccesses{"auto", "word", "exit"};
 
 base::Error bad(std::string_view field, std::string_view value, std::string_view remedy) {
   return fail(Code::bad_value, fmt::format("{}: '{}' is not allowed", field, value),
@@ -76,6 +77,15 @@ std::string_view name_of(Admin admin) { return kAdmins.at(static_cast<std::size_
 std::optional<Admin> admin_of(std::string_view name) {
   for (std::size_t i = 0; i < kAdmins.size(); ++i) {
     if (kAdmins[i] == name) return static_cast<Admin>(i);
+  }
+  return std::nullopt;
+}
+std::string_view name_of(Success success) {
+  return kSuccesses.at(static_cast<std::size_t>(success));
+}
+std::optional<Success> success_of(std::string_view name) {
+  for (std::size_t i = 0; i < kSuccesses.size(); ++i) {
+    if (kSuccesses.at(i) == name) return static_cast<Success>(i);
   }
   return std::nullopt;
 }

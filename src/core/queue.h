@@ -26,6 +26,16 @@ enum class SyncClass : std::uint8_t {
 [[nodiscard]] std::string_view name_of(SyncClass sync);
 [[nodiscard]] std::optional<SyncClass> sync_of(std::string_view name);
 
+// How a script that has exited with 0 has ended, when it has not said so on fd 3 (done, err,
+// relayed or resend).
+enum class Success : std::uint8_t {
+  by_use,  // "auto": as `exit` if it has said nothing there at all, else as `word`
+  word,    // RQ's rule: failed
+  exit,    // done
+};
+[[nodiscard]] std::string_view name_of(Success success);
+[[nodiscard]] std::optional<Success> success_of(std::string_view name);
+
 // How long finished messages are kept. 0 count: deleted when finished.
 struct Retention {
   Millis age{};
@@ -35,11 +45,11 @@ struct Retention {
 
 // Bounds on the processes of a script. 0: none set by rq.
 struct ScriptLimits {
-  std::int64_t memory_bytes = 0;  // peak of the whole process tree
+  std::int64_t memory_bytes = 0;  // of the whole process tree
   std::int64_t cpu_seconds = 0;   // RLIMIT_CPU, each process
   std::int64_t open_files = 0;    // RLIMIT_NOFILE
   std::int64_t file_bytes = 0;    // RLIMIT_FSIZE
-  std::int64_t processes = 0;     // RLIMIT_NPROC
+  std::int64_t processes = 0;     // at a time, of the whole process tree
   friend bool operator==(const ScriptLimits&, const ScriptLimits&) = default;
 };
 
@@ -53,6 +63,7 @@ struct QueueSettings {
   std::string user;                    // run as; empty: the worker's own
   int nice = 0;
   ScriptLimits limits;
+  Success success = Success::by_use;
   // Time.
   Millis timeout{0};     // wall clock of an attempt; 0: none
   Millis grace{10'000};  // between TERM and KILL

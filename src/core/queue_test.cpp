@@ -167,10 +167,13 @@ TEST(Names, OfAdminStatesAndSyncClassesReadBack) {
   for (const Admin a : {Admin::up, Admin::pause, Admin::drain, Admin::down}) {
     EXPECT_EQ(admin_of(name_of(a)), a);
   }
+  for (const Success s : {Success::by_use, Success::word, Success::exit})
+    EXPECT_EQ(success_of(name_of(s)), s);
   for (const SyncClass s : {SyncClass::always, SyncClass::relaxed})
     EXPECT_EQ(sync_of(name_of(s)), s);
   EXPECT_EQ(admin_of("UP"), std::nullopt);
   EXPECT_EQ(sync_of("never"), std::nullopt);
+  EXPECT_EQ(success_of("by_use"), std::nullopt);
 }
 
 TEST(Counters, UnfinishedAreAllThatStillHaveWorkAhead) {

@@ -54,7 +54,8 @@ Result<void> requeue(Desk& desk, const Act& act, Record& record) {
   const Message& message = record.message;
   if (message.state == State::run) {
     desk.ledger.note(Notice::What::stop, message, State::run, "requeue");
-    end_attempt(desk, record, "requeued", std::string{act.reason}, {});
+    end_attempt(desk, record, "requeued",
+                act.reason.empty() ? std::nullopt : std::optional{act.reason}, {});
     static_cast<void>(send_back(desk, record, Millis{0}, "requeued"));
     return {};
   }

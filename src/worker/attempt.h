@@ -87,7 +87,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   // Starts the script. REQUIRES: it has a slot, and nobody works in the folder of its message.
   void launch();
   // Not begun, or not to be: the message goes back as it was.
-  void give_back(std::string reason, base::Millis delay);
+  void give_back(std::optional<std::string> reason, base::Millis delay);
 
   // --- From outside ---
   // Somebody wants it ended.
@@ -105,7 +105,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   void on_gone();
 
  private:
-  [[nodiscard]] Launch launch_of(const Script& script, MessageFolder folder);
+  [[nodiscard]] Launch launch_of(const Script& script, MessageFolder folder, base::Fd log);
   void not_started(const SpawnFailure& failure);
   // The message goes back, and the queue says why its script cannot be run.
   void blame_script(std::string error);

@@ -55,6 +55,7 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
                  .on_turn_end = [this] { ask_for_all(); }}),
       shop_(facts.dir, std::move(facts.worker), record, supervisor_, reporter_, *this),
       roster_(io_, client_, facts.dir,
+              [this](SpawnRequest request) { return supervisor_.probe(std::move(request)); },
               {.on_changed =
                    [this](const StationPtr& station) {
                      give_back_ahead(*station);  // it may be paused now, or have fewer slots

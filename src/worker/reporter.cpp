@@ -30,7 +30,7 @@ std::string to_json(const Finish& finish) {
   base::JsonObject out(text);
   out.text("token", finish.token);
   out.text("outcome", finish.outcome);
-  if (!finish.reason.empty()) out.text("reason", finish.reason);
+  if (finish.reason) out.text("reason", *finish.reason);
   if (finish.delay_ms > 0) out.seconds("delay_s", base::Millis{finish.delay_ms});
   if (!finish.post_mortem.empty()) out.raw("post_mortem", finish.post_mortem);
   out.close();
@@ -79,7 +79,8 @@ Reporter::Reporter(boost::asio::io_context& io, client::HttpClient& client, List
       listener_(std::move(listener)),
       beat_timer_(io),
       retry_timer_(io),
-      progress_timer_(io) {}
+      progress_timer_(io),
+      soon_timer_(io) {}
 
 void Reporter::track(const std::string& token, base::Millis length) {
   Lease lease;
@@ -305,15 +306,29 @@ void Reporter::retry_now() {
 
 // --- Progress and duplicates ---
 
-void Reporter::progress(const std::string& token, std::string text) {
+void Reporter::progress(const std::string& token, std::string text, When when) {
   const auto lease = leases_.find(token);
   if (lease == leases_.end() || finishes_.count(token) != 0) return;
   if (!lease->second.progress) progressed_.push_back(token);
   lease->second.progress = std::move(text);
-  progress_soon();
+  if (when == When::now) {
+    progress_now();
+  } else {
+    progress_soon();
+  }
 }
 
 void Reporter::progress_soon() {
+  if (progress_in_flight_ || progress_armed_ || std::exchange(progress_soon_armed_, true)) return;
+  soon_timer_.expires_after(kProgressEvery);
+  soon_timer_.async_wait([this](const error_code& error) {
+    if (error) return;
+    progress_soon_armed_ = false;
+    progress_now();
+  });
+}
+
+void Reporter::progress_now() {
   if (progress_in_flight_ || progress_armed_ || progressed_.empty()) return;
   progress_armed_ = true;
   // In the next turn: a script that ends in this one needs no progress.
@@ -342,7 +357,7 @@ void Reporter::send_progress() {
                                    progress_timer_.async_wait([this](const error_code& error) {
                                      if (error) return;
                                      progress_in_flight_ = false;
-                                     progress_soon();
+                                     progress_now();
                                    });
                                  }));
 }

@@ -24,9 +24,9 @@ namespace rq::worker {
 struct Finish {
   std::string token;
   std::string_view outcome;
-  std::string reason;
-  std::string post_mortem;    // JSON object, or empty
-  std::int64_t delay_ms = 0;  // resend, release
+  std::optional<std::string> reason;  // absent: the last text stays
+  std::string post_mortem;            // JSON object, or empty
+  std::int64_t delay_ms = 0;          // resend, release
 };
 
 // Thread: the loop's.
@@ -56,8 +56,9 @@ class Reporter {
   // connection: the server takes both up in one batch, and a slot that has become free is filled
   // with one wake-up each way.
   client::HttpClient::RequestId reserve(std::string json, base::Millis timeout, client::Done done);
-  // The latest text wins; at most one request at a time.
-  void progress(const std::string& token, std::string text);
+  // The latest text wins; at most one request at a time. `soon`: not if the end comes first.
+  enum class When : std::uint8_t { now, soon };
+  void progress(const std::string& token, std::string text, When when);
   // RQ's dup; `done` gets the answer as JSON, or the error.
   void duplicate(const std::string& token, std::string_view queue, std::int64_t delay_s,
                  client::Done done);
@@ -93,6 +94,7 @@ class Reporter {
   void sent(const std::vector<std::string>& tokens, const base::Result<client::Reply>& reply);
   void drop(const std::string& token);
   void retry_later();
+  void progress_now();
   void progress_soon();
   void send_progress();
 
@@ -106,9 +108,10 @@ class Reporter {
   bool retry_armed_ = false;
   bool progress_in_flight_ = false;
   bool progress_armed_ = false;
+  bool progress_soon_armed_ = false;
   std::vector<std::string> progressed_;
   Steady::time_point beat_armed_ = Steady::time_point::max();
-  boost::asio::steady_timer beat_timer_, retry_timer_, progress_timer_;
+  boost::asio::steady_timer beat_timer_, retry_timer_, progress_timer_, soon_timer_;
 };
 
 }  // namespace rq::worker

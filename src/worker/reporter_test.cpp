@@ -255,10 +255,10 @@ TEST_F(ReporterTest, TheLatestProgressIsToldAndNoneAfterTheEnd) {
   for (const char* token : {"1.1.1", "2.1.1", "3.1.1"}) {
     reporter_->track(token, base::Millis{60'000});
   }
-  reporter_->progress("1.1.1", "first");
-  reporter_->progress("1.1.1", "second");
-  reporter_->progress("2.1.1", "ends");
-  reporter_->progress("9.9.9", "unknown");
+  reporter_->progress("1.1.1", "first", Reporter::When::now);
+  reporter_->progress("1.1.1", "second", Reporter::When::now);
+  reporter_->progress("2.1.1", "ends", Reporter::When::now);
+  reporter_->progress("9.9.9", "unknown", Reporter::When::now);
   finish("2.1.1");
   std::string progress;
   for (int i = 0; i < 2; ++i) {
@@ -271,8 +271,30 @@ TEST_F(ReporterTest, TheLatestProgressIsToldAndNoneAfterTheEnd) {
     }
   }
   EXPECT_EQ(progress, R"({"items":[{"token":"1.1.1","progress":"second"}]})");
-  reporter_->progress("3.1.1", "later");
+  reporter_->progress("3.1.1", "later", Reporter::When::now);
   EXPECT_EQ(asked().body, R"({"items":[{"token":"3.1.1","progress":"later"}]})");
+}
+
+// faults.md B6
+TEST_F(ReporterTest, ADecidingWordIsToldUnlessTheEndComesFirst) {
+  for (const char* token : {"1.1.1", "2.1.1"}) reporter_->track(token, base::Millis{60'000});
+  reporter_->progress("1.1.1", "cleaning up", Reporter::When::soon);
+  reporter_->progress("2.1.1", "ends", Reporter::When::soon);
+  finish("2.1.1");
+  const auto end = asked();
+  EXPECT_EQ(end.what(), "POST /v1/finish");
+  answer(end, kDone);
+  EXPECT_EQ(asked().body, R"({"items":[{"token":"1.1.1","progress":"cleaning up"}]})");
+}
+
+// faults.md B6
+TEST_F(ReporterTest, AnEmptyTextIsToldAndAnAbsentOneIsNot) {
+  reporter_->finish({.token = "1.1.1", .outcome = "done", .reason = "", .post_mortem = {}});
+  const auto first = asked();
+  EXPECT_EQ(first.body, R"({"items":[{"token":"1.1.1","outcome":"done","reason":""}]})");
+  answer(first, kDone);
+  reporter_->finish({.token = "2.1.1", .outcome = "release", .reason = {}, .post_mortem = {}});
+  EXPECT_EQ(asked().body, R"({"items":[{"token":"2.1.1","outcome":"release"}]})");
 }
 
 TEST_F(ReporterTest, ADuplicateIsNeverAskedForTwice) {

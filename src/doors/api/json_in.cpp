@@ -252,6 +252,7 @@ void read_post_mortem(Fields& fields, std::string& out) {
   bool yes = false;
   std::string text;
   constexpr std::int64_t kMax = INT64_MAX;
+  inner.integer("pid", number, 0, INT32_MAX);
   inner.integer("exit_code", number, INT32_MIN, INT32_MAX);
   // A signal comes as its name or its number.
   if (const json::value* signal = inner.find("signal");
@@ -299,7 +300,9 @@ void read_priority(Fields& fields, std::optional<std::int64_t>& out) {
 // What all ends of a lease have.
 void read_end(Fields& fields, core::Finish::Item& item) {
   read_token(fields, item.token);
-  fields.text("reason", item.reason, base::kTextBytesMax);
+  if (std::string reason; fields.text("reason", reason, base::kTextBytesMax)) {
+    item.reason = std::move(reason);
+  }
   read_post_mortem(fields, item.post_mortem);
 }
 

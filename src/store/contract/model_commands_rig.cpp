@@ -182,7 +182,7 @@ Result<HeartbeatDone::Item> Model::heartbeat_one(const Heartbeat::Item& item) {
   if (const auto held = leases_.find(item.token.seq); held != leases_.end()) {
     held->second.until = lease.until;
   }
-  if (item.progress) lease.progress = *item.progress;
+  if (item.progress && lease.stop == StopRequest::none) lease.progress = *item.progress;
   return HeartbeatDone::Item{.until = lease.until, .stop = lease.stop};
 }
 
@@ -240,8 +240,8 @@ Result<State> Model::finish_one(const Finish::Item& item) {
   if (item.outcome == Outcome::stopped) {
     const StopRequest stop = message.lease->stop;
     if (stop == StopRequest::none) return fail(Code::wrong_state, "");
-    end_attempt(message, stop == StopRequest::kill ? "killed" : "cancelled", item.reason,
-                item.post_mortem);
+    end_attempt(message, stop == StopRequest::kill ? "killed" : "cancelled",
+                after_stop(*message.lease, item.reason.value_or("")), item.post_mortem);
     return stop_attempt(message);
   }
   if (item.result) message.detail().result = *item.result;
@@ -281,7 +281,8 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
       if (finished) {
         restart(message);
       } else {
-        end_attempt(message, "requeued", act.reason, {});
+        end_attempt(message, "requeued",
+                    act.reason.empty() ? std::nullopt : std::optional{act.reason}, {});
         static_cast<void>(send_back(message, Millis{0}));
       }
       break;

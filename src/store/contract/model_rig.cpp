@@ -99,7 +99,8 @@ void Model::lose(Message& message) {
   Queue& queue = queue_of(message);
   if (message.lease->stop != StopRequest::none) {
     const bool kill = message.lease->stop == StopRequest::kill;
-    end_attempt(message, kill ? "killed" : "cancelled", "its worker did not answer", {});
+    end_attempt(message, kill ? "killed" : "cancelled",
+                after_stop(*message.lease, "its worker did not answer"), {});
     static_cast<void>(stop_attempt(message));
     return;
   }
@@ -392,13 +393,18 @@ bool Model::wait(const Ticket& ticket, Reserve reserve, std::vector<std::string>
   return true;
 }
 
-void Model::end_attempt(Message& message, std::string_view outcome, std::string reason,
-                        std::string post_mortem) {
+std::string Model::after_stop(const core::Lease& lease, std::string text) {
+  if (text.empty()) return lease.progress;
+  return text.ends_with(lease.progress) ? text : lease.progress + " - " + text;
+}
+
+void Model::end_attempt(Message& message, std::string_view outcome,
+                        std::optional<std::string> reason, std::string post_mortem) {
   core::Lease& lease = *message.lease;
   leases_.erase(message.seq);
   orphans_.erase(message.seq);
   ++message.attempts;
-  const std::string text = reason.empty() ? lease.progress : std::move(reason);
+  const std::string text = reason ? *reason : lease.progress;
   if (!queue_of(message).on_demand) {
     stored_.attempts[message.seq].push_back({.seq = message.seq,
                                              .number = lease.attempt,
@@ -408,7 +414,7 @@ void Model::end_attempt(Message& message, std::string_view outcome, std::string 
                                              .outcome = std::string{outcome},
                                              .reason = text,
                                              .post_mortem = std::move(post_mortem)});
-    if (!text.empty()) message.detail().progress = text;
+    if (reason || !text.empty()) message.detail().progress = text;
   }
 }
 

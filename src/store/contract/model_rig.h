@@ -142,8 +142,9 @@ class Model {
   bool give(Ticket& ticket, Reserve& reserve);
   std::string lease(Message& message, const Ticket& ticket, const Reserve& reserve);
   bool wait(const Ticket& ticket, Reserve reserve, std::vector<std::string> queues);
-  void end_attempt(Message& message, std::string_view outcome, std::string reason,
+  void end_attempt(Message& message, std::string_view outcome, std::optional<std::string> reason,
                    std::string post_mortem);
+  [[nodiscard]] static std::string after_stop(const core::Lease& lease, std::string text);
   State finish_as(Message& message, Event event, Mark mark);
   State send_back(Message& message, Millis delay);
   State stop_attempt(Message& message);

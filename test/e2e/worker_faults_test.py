@@ -1,0 +1,194 @@
+"""Faults that were seen with queue scripts, each with the smallest input for it (faults.md, B and D)."""
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import rqtest
+from rqtest import eventually
+from workers import Worker, alive, attempts, finished, get, in_state, log_of, put
+
+checks = rqtest.Checks()
+
+
+def queue(server, name, text, head='#!/bin/bash\n', **settings):
+    """A queue whose script has that text."""
+    script = server.dir / 'scripts' / name
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(head + text)
+    script.chmod(0o755)
+    reply = server.put(f'/v1/queues/{name}', {'script': name, **settings})
+    assert reply.status in (200, 201), reply
+
+
+def script_error(server, name):
+    return server.get(f'/v1/queues/{name}').json['script_error'] or ''
+
+
+def words(server):
+    """faults.md B4, B6, B8."""
+    queue(server, 'tee', 'exec 3> >(exec cat >&3); echo "done fine" >&3\n', num_workers=2)
+    ids = [put(server, 'tee') for _ in range(20)]
+    checks.equal({(finished(server, m)['state'], get(server, m)['progress']) for m in ids},
+                 {('done', 'fine')}, 'B4: a word through another process counts')
+
+    queue(server, 'texts', 'echo run half >&3; until [ -e "$RQ_PARAM1" ]; do sleep .02; done; '
+                           'echo done >&3\n')
+    flag = server.dir / 'texts'
+    message = put(server, 'texts', param1=str(flag))
+    eventually(lambda: get(server, message)['progress'] == 'half', 'the first text is shown')
+    flag.touch()
+    checks.equal(finished(server, message)['progress'], None, 'B6: a done without a text clears it')
+
+    queue(server, 'last', 'echo "done nearly" >&3; until [ -e "$RQ_PARAM1" ]; do sleep .02; done\n')
+    flag = server.dir / 'last'
+    message = put(server, 'last', param1=str(flag))
+    eventually(lambda: get(server, message)['progress'] == 'nearly',
+               'B6: the text of a done shows at once')
+    checks.equal(get(server, message)['state'], 'run', 'while it runs')
+    flag.touch()
+    finished(server, message)
+
+    assert server.put('/v1/queues/copies', {}).status == 201
+    queue(server, 'many', 'for i in {1..3000}; do echo "dup 0-X-copies" >&3; done\n'
+                          'for i in {1..3000}; do read -r -u 4 word id; [ $word = ok ] || exit 1; done\n'
+                          'echo "done $i" >&3\n')
+    checks.equal(finished(server, put(server, 'many'))['progress'], '3000',
+                 'B8: all answers arrive')
+    checks.equal(server.get('/v1/queues/copies').json['counts']['que'], 3000, 'of all copies')
+
+
+def what_runs(server):
+    """faults.md B5, B12."""
+    queue(server, 'plain', 'echo "done by $0" >&3\n', head='')
+    checks.equal(finished(server, put(server, 'plain'))['progress'],
+                 f'by {server.dir}/scripts/plain', 'B12: a script without #! is run by the shell')
+
+    for version in ('v1', 'v2'):
+        (server.dir / 'scripts' / version).mkdir()
+    one = server.dir / 'scripts' / 'v1' / 'job.sh'
+    one.write_text('#!/bin/sh\necho "done $0 $RQ_REALSCRIPT" >&3\n')
+    one.chmod(0o755)
+    os.link(one, server.dir / 'scripts' / 'v2' / 'job.sh')
+    current = server.dir / 'scripts' / 'current'
+    current.symlink_to('v1')
+    assert server.put('/v1/queues/linked', {'script': 'scripts/current/job.sh'}).status == 201
+    seen = []
+    for version in ('v1', 'v2'):
+        following = server.dir / 'scripts' / 'next'
+        following.symlink_to(version)
+        following.rename(current)
+        seen.append(finished(server, put(server, 'linked'))['progress'])
+    checks.equal(seen, [' '.join([f'{server.dir}/scripts/{version}/job.sh'] * 2)
+                        for version in ('v1', 'v2')], 'B5: a link is followed anew each time')
+
+
+def other_users(server):
+    """faults.md B1: the directory is as a server makes it, and the worker is root."""
+    if os.geteuid() != 0:
+        print('(not root: the tests of `user` are left out)')
+        return
+    queue(server, 'nobody', 'echo payload: "$(cat)"; pwd; cat "$RQ_REALSCRIPT" >copy && id -un >&2\n'
+                            'echo "done $(id -un) $(stat -c %U .)" >&3\n', user='nobody')
+    message = put(server, 'nobody', payload='x')
+    found = finished(server, message)
+    checks.equal((found['state'], found['progress']), ('done', 'nobody nobody'),
+                 f'B1: a script of another user runs: {log_of(server, message)}')
+    checks.that('payload: x' in log_of(server, message), 'and reads its payload')
+    checks.equal(oct((server.dir / 'queue').stat().st_mode & 0o777), '0o711',
+                 'what it has to get through can be entered, not listed')
+
+    secret = server.dir / 'scripts' / 'secret'
+    queue(server, 'secret', 'echo done >&3\n', user='nobody')
+    checks.equal(finished(server, put(server, 'secret'))['state'], 'done', 'another one runs')
+    secret.chmod(0o700)
+    message = put(server, 'secret')
+    eventually(lambda: 'cannot be read and executed by user' in script_error(server, 'secret'),
+               'B1: what lies in the settings is an error of the queue')
+    checks.equal((get(server, message)['state'], get(server, message)['failures']), ('que', 0),
+                 'and no message is spent on it')
+    secret.chmod(0o755)
+    checks.equal(finished(server, message)['state'], 'done', 'it goes on when that is mended')
+
+    server.dir.chmod(0o700)
+    queue(server, 'late', 'echo done >&3\n', user='nobody')
+    checks.equal(finished(server, put(server, 'late'))['state'], 'done',
+                 'a directory that was closed again is opened by the next such queue')
+
+
+def limits(server):
+    """faults.md B13, B19, D16."""
+    queue(server, 'files', 'echo done >&3\n', limits={'open_files': 2_000_000_000})
+    message = put(server, 'files')
+    eventually(lambda: 'limits of the queue cannot be set' in script_error(server, 'files'),
+               'B19: limits that the machine does not give are told')
+    since = server.get('/v1/queues/files').json['revision']
+    mark = server.dir / 'mended'
+    queue(server, 'other', f'sleep 1; touch {mark}; echo done >&3\n')
+    finished(server, put(server, 'other'))  # two looks at the first one later
+    checks.equal(server.get('/v1/queues/files').json['revision'], since, 'B19: once')
+    assert server.patch('/v1/queues/files', {'limits': {'open_files': 64}}).status == 200
+    checks.equal(finished(server, message)['state'], 'done', 'until the setting is another')
+
+    shared = ('import mmap, os, signal\n'
+              'block = mmap.mmap(-1, 100 << 20)\n'
+              'for at in range(0, len(block), 4096): block[at] = 1\n'
+              'children = []\n'
+              'for _ in range(5):\n'
+              '    child = os.fork()\n'
+              '    if child == 0:\n'
+              '        sum(block[at] for at in range(0, len(block), 4096))\n'
+              '        signal.pause()\n'
+              '    children.append(child)\n'
+              'import time; time.sleep(1.2)\n'
+              'for child in children: os.kill(child, 9); os.wait()\n'
+              "os.write(3, b'done shared\\n')\n")
+    queue(server, 'shared', shared, head='#!/usr/bin/env python3\n',
+          limits={'memory_bytes': 300 << 20})
+    found = finished(server, put(server, 'shared'))
+    checks.equal((found['state'], found['progress']), ('done', 'shared'),
+                 'B13: what processes share counts once')
+
+    queue(server, 'forks', 'for i in {1..60}; do sleep 1000 & done; wait\n',
+          limits={'processes': 10})
+    found = finished(server, put(server, 'forks'))
+    checks.equal(found['state'], 'err', 'D16: more processes than allowed end it')
+    checks.that(found['progress'].startswith('too many processes: killed with '),
+                f'and say so: {found["progress"]}')
+
+
+def hostile(server):
+    """faults.md D1."""
+    queue(server, 'fifo', 'echo hi; rm stdio.log; mkfifo stdio.log; echo "done $RQ_ATTEMPT" >&3\n'
+                          '[ $RQ_ATTEMPT = 2 ]\n', retries=1, backoff={'base_s': 0.01})
+    found = finished(server, put(server, 'fifo'))
+    checks.equal((found['state'], found['progress']), ('done', '2'),
+                 f'D1: a pipe in the place of the log blocks nobody: {found}')
+
+
+def reasons_of_stops(server):
+    """faults.md C6."""
+    queue(server, 'stopped', 'echo run here >&3; sleep 1000\n')
+    for verb, state in (('kill', 'err'), ('cancel', 'cancelled')):
+        message = put(server, 'stopped')
+        eventually(lambda: get(server, message)['progress'] == 'here', 'it runs')
+        assert server.post(f'/v1/messages/{message}/{verb}', {'reason': 'by mistake'}).status == 200
+        found = finished(server, message)
+        checks.equal(found['state'], state, f'{verb} ends it')
+        checks.that(found['progress'].startswith('by mistake - stopped after'),
+                    f'C6: the reason is kept: {found["progress"]}')
+
+
+def main():
+    with rqtest.Server(manual_clock=False, worker=False) as server:
+        with Worker(server):
+            for part in (words, what_runs, other_users, limits, hostile, reasons_of_stops):
+                part(server)
+                print(f'{part.__name__}: done', flush=True)
+    return checks.report()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
