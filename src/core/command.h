@@ -115,6 +115,7 @@ enum class Outcome : std::uint8_t {
   release,    // handed back untouched, after `delay`
   hold,       // err with the mark held
   stopped,    // ended because of a StopRequest: cancelled, or err with the mark killed
+  lost,       // its worker died: a lost lease, as if its time had run out
 };
 [[nodiscard]] std::string_view name_of(Outcome outcome);
 [[nodiscard]] std::optional<Outcome> outcome_of(std::string_view name);
@@ -143,6 +144,8 @@ struct Duplicate {
   Token token;
   std::string queue;
   Millis delay{0};
+  std::string key;   // client key of the copy: a repeat of the command finds it; may be empty
+  std::string host;  // "http://HOST:PORT/" of full ids
 };
 
 // --- Acting on messages ---
@@ -165,6 +168,7 @@ struct Act {
   std::vector<Seq> messages;
   std::string queue;  // move, clone (empty: the same)
   std::int64_t priority = 0;
+  std::string host;    // clone: as in Duplicate
   std::string reason;  // status text of cancel and kill; what a stopped script says comes after
 };
 struct ActDone {

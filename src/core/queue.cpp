@@ -147,4 +147,14 @@ Millis delay_after(const Backoff& backoff, std::int64_t failures, std::uint64_t 
   return delay + Millis{draw - span};
 }
 
+std::string folder_of(const Queue& queue, const Message& message) {
+  constexpr std::size_t kFileNameBytesMax = 255;
+  constexpr std::size_t kCut = 200;
+  // No name has a '~'.
+  const std::string folder = queue.name.size() <= kFileNameBytesMax
+                                 ? queue.name
+                                 : fmt::format("{}~{}", queue.name.substr(0, kCut), queue.id);
+  return fmt::format("queue/{}/{}", folder, format_id(message));
+}
+
 }  // namespace rq::core

@@ -136,4 +136,8 @@ struct Queue {
   Counters counters;
 };
 
+// The folder of a message below the server's directory. A name that is too long for a file system,
+// escaped as it is, is cut and made unique by the number of its queue.
+[[nodiscard]] std::string folder_of(const Queue& queue, const Message& message);
+
 }  // namespace rq::core

@@ -123,7 +123,9 @@ Result<ActDone::Item> clone(Desk& desk, const Act& act, const Record& record) {
   details.folder.clear();
   details.dup_of.clear();
   details.cloned_from = format_id(from);
-  if (details.orig_id.empty()) details.orig_id = format_id(from);
+  if (details.orig_id.empty()) {
+    details.orig_id = full_id(act.host, desk.ledger.of(from).queue.name, from);
+  }
   RQ_TRY_ASSIGN(done, put_one(desk, put));
   return ActDone::Item{.seq = done.seq, .created = done.created, .state = done.state};
 }

@@ -81,6 +81,7 @@ State end_as(Desk& desk, Record& record, const Finish::Item& item) {
     case Outcome::release:
       return send_back(desk, record, item.delay, outcome);
     case Outcome::stopped:
+    case Outcome::lost:  // see finish_one()
       return stop_attempt(desk, record);
   }
   return stop_attempt(desk, record);
@@ -126,6 +127,9 @@ Result<State> finish_one(Desk& desk, Finish::Item& item) {
     desk.ledger.remove(*record);
     return State::done;
   }
+  if (item.outcome == Outcome::lost) {
+    return lose_lease(desk, *record, std::move(item.reason));
+  }
   if (item.outcome == Outcome::stopped) {
     const StopRequest stop = message.lease->stop;
     if (stop == StopRequest::none) {
@@ -155,6 +159,7 @@ bool may_come_back(const Finish::Item& item) {
     case Outcome::timed_out:
     case Outcome::resend:
     case Outcome::release:
+    case Outcome::lost:
     case Outcome::hold:  // whoever sends held ones on does not name them
       return !item.remove;
     case Outcome::done:
@@ -248,25 +253,24 @@ void release_lease(Desk& desk, Record& record, std::string&& reason) {
   static_cast<void>(send_back(desk, record, Millis{0}, "released"));
 }
 
-void lose_lease(Desk& desk, Record& record) {
+State lose_lease(Desk& desk, Record& record, std::optional<std::string>&& reason) {
   Message& message = record.message;
   Entry& entry = desk.ledger.of(message);
   if (const StopRequest stop = message.lease->stop; stop != StopRequest::none) {
     end_attempt(desk, record, outcome_of(stop),
-                after_stop(*message.lease, "its worker did not answer"), {});
-    static_cast<void>(stop_attempt(desk, record));
-    return;
+                after_stop(*message.lease, std::move(reason).value_or("its worker did not answer")),
+                {});
+    return stop_attempt(desk, record);
   }
   ++entry.queue.counters.losses;
   ++message.losses;
-  end_attempt(desk, record, "lost", std::nullopt, {});
+  end_attempt(desk, record, "lost", std::move(reason), {});
   if (entry.queue.settings.losses > 0 && message.losses >= entry.queue.settings.losses) {
     desk.ledger.sync(entry);
     message.detail().progress = fmt::format("lease lost {} times in a row", message.losses);
-    static_cast<void>(finish_as(desk, record, Event::err, Mark::lost, "lost"));
-    return;
+    return finish_as(desk, record, Event::err, Mark::lost, "lost");
   }
-  static_cast<void>(send_back(desk, record, Millis{0}, "lost"));
+  return send_back(desk, record, Millis{0}, "lost");
 }
 
 State send_back(Desk& desk, Record& record, Millis delay, std::string_view outcome) {

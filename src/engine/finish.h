@@ -26,7 +26,8 @@ void end_attempt(Desk& desk, Record& record, std::string_view outcome,
 // A running message goes back to its line, untouched.
 void release_lease(Desk& desk, Record& record, std::string&& reason);
 // The time of its lease is over, or its connection is gone with an earlier start of the server.
-void lose_lease(Desk& desk, Record& record);
+// `reason`: absent: its last text.
+State lose_lease(Desk& desk, Record& record, std::optional<std::string>&& reason = {});
 // A running message goes back: at once, keeping its place, or after a delay.
 State send_back(Desk& desk, Record& record, Millis delay, std::string_view outcome);
 // An unfinished message ends.

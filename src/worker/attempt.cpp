@@ -1,7 +1,9 @@
 #include "worker/attempt.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <boost/json.hpp>
@@ -39,6 +41,19 @@ std::string answer_to_dup(const Result<Reply>& reply, std::string_view base_url,
   return id != nullptr && id->is_string()
              ? wire::pipe_ok(full_id(base_url, dest, id->get_string().c_str()))
              : wire::pipe_fail("dup failed - the server's answer has no id");
+}
+
+// By a signal, as itself or as a shell tells it.
+bool was_told_to_end(int status) {
+  constexpr int kShell = 128;
+  const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status) - kShell;
+  return signal == SIGTERM || signal == SIGINT || signal == SIGHUP;
+}
+
+Finish stopped_with_us(Finish finish) {
+  finish.reason = fmt::format("stopped together with its worker ({})", finish.reason.value_or(""));
+  finish.outcome = "release";
+  return finish;
 }
 
 }  // namespace
@@ -258,7 +273,7 @@ void Attempt::next_dup() {
     if (refusal.empty()) {
       dup_under_way_ = true;
       shop_.reporter.duplicate(
-          message_.token, line.dest, line.delay_s,
+          message_.token, line.dest, line.delay_s, ++dups_begun_,
           [self = shared_from_this()](const Result<Reply>& reply) { self->dup_answered(reply); });
       return;
     }
@@ -286,13 +301,33 @@ void Attempt::on_ended(Ended&& ended) {
     verdict.outcome = "release";
     verdict.reason = "the worker was stopped";
   }
-  station_->note_end(verdict.outcome, ended.wall, std::chrono::steady_clock::now());
-  ending_ =
-      Finish{.token = message_.token,
-             .outcome = verdict.outcome,
-             .reason = std::move(verdict.reason),
-             .post_mortem = post_mortem_of(ended, {.path = script_path_, .sha256 = script_sha256_}),
-             .delay_ms = verdict.delay_s * 1000};
+  const auto now = std::chrono::steady_clock::now();
+  station_->note_end(verdict.outcome, ended.wall, now);
+  if (const auto held = station_->held_until() - now; held.count() > 0) {
+    shop_.reporter.hold_back(station_->name(), station_->storm(verdict.reason), held);
+  }
+  Finish finish{
+      .token = message_.token,
+      .outcome = verdict.outcome,
+      .reason = std::move(verdict.reason),
+      .post_mortem = post_mortem_of(ended, {.path = script_path_, .sha256 = script_sha256_}),
+      .delay_ms = verdict.delay_s * 1000};
+  // Whoever stops a service tells all of its processes at once: that is no failure.
+  if (verdict.outcome != "failed" || ended.cause != StopCause::none) {
+    judged(std::move(finish));
+  } else if (shop_.host.is_ending()) {
+    judged(stopped_with_us(std::move(finish)));
+  } else if (was_told_to_end(ended.status)) {
+    shop_.host.soon([self = shared_from_this(), end = std::move(finish)]() mutable {
+      self->judged(self->shop_.host.is_ending() ? stopped_with_us(std::move(end)) : std::move(end));
+    });
+  } else {
+    judged(std::move(finish));
+  }
+}
+
+void Attempt::judged(Finish finish) {
+  ending_ = std::move(finish);
   settle();
 }
 

@@ -5,6 +5,7 @@
 // made room for them.
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/json/object.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -59,10 +60,20 @@ class Reporter {
   // The latest text wins; at most one request at a time. `soon`: not if the end comes first.
   enum class When : std::uint8_t { now, soon };
   void progress(const std::string& token, std::string text, When when);
-  // RQ's dup; `done` gets the answer as JSON, or the error.
+  // Why nothing of a queue is started for so long. An empty text is not told.
+  void hold_back(const std::string& queue, const std::string& text,
+                 std::chrono::steady_clock::duration length);
+  // RQ's dup; `done` gets the answer as JSON, or the error. Asked of the next server if this one
+  // goes: by its number among the duplicates of this lease, a second request makes no second copy.
   void duplicate(const std::string& token, std::string_view queue, std::int64_t delay_s,
-                 client::Done done);
+                 std::int64_t number, client::Done done);
 
+  // Says which leases are here; those of `worker` that are not go back. Then calls `then`.
+  void keep(const std::string& worker, std::function<void()> then);
+  // A sign of life, without a word on leases.
+  void say_alive(const std::string& worker, std::function<void()> then);
+  // The worker ends: nobody shall miss it. Then calls `then`, also when nobody hears it.
+  void part(const std::string& worker, std::function<void()> then);
   // Asks at once which leases still live (after a reconnect), then calls `then`.
   void beat_all(std::function<void()> then);
   // Asks at once how these leases stand.
@@ -84,6 +95,8 @@ class Reporter {
     Sending sending = Sending::waits;
   };
 
+  void tell_of(boost::json::object body, std::function<void()> then);
+  void ask_duplicate(const std::string& token, std::string body, client::Done done);
   void beat_by(Steady::time_point at);
   void beat_due();
   void beat(std::vector<std::string> tokens, Lost how, std::function<void()> then);

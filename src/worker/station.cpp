@@ -194,6 +194,11 @@ void Station::ask_failed(Time now) {
   hold_until(now + ask_delay_);
 }
 
+std::string Station::storm(std::string_view reason) const {
+  if (quick_failures_ < kStormFailures) return {};
+  return fmt::format("{} quick failures in a row, the last: {}", quick_failures_, reason);
+}
+
 void Station::note_end(std::string_view outcome, std::chrono::microseconds wall, Time now) {
   usual_ = (usual_ * 7 + wall) / 8;
   if (outcome == "done" || outcome == "relayed") {

@@ -95,6 +95,9 @@ class Station {
   // A script has ended. Ones that fail at once, time after time, would keep the machine busy with
   // starting them: then starts are held back.
   void note_end(std::string_view outcome, std::chrono::microseconds wall, Time now);
+  // Why nothing is started now, in words; empty: no failures in a row.
+  [[nodiscard]] std::string storm(std::string_view reason) const;
+  [[nodiscard]] Time held_until() const { return held_until_; }
   void hold_until(Time until) { held_until_ = std::max(held_until_, until); }
 
   // --- For the loop, which arms and hears them ---

@@ -191,21 +191,37 @@ TEST_F(Folder, OfAnotherUserCanBeEnteredByThatUser) {
   EXPECT_EQ(info.st_uid, 65534U);
 }
 
-TEST_F(Folder, ARecordGivesTheTokensOfTheWorkerBefore) {
+// faults.md D5
+TEST_F(Folder, ARecordTellsWhoseWorkerDiedAndHowOften) {
   const std::string path = dir_ + "/record";
-  {
+  const Spawned nobody{.pid = 999'999'999, .start_ticks_min = 1, .start_ticks_max = 2};
+  // Runs these messages, and dies.
+  const auto live_and_die = [&](const std::vector<std::string>& tokens) {
     auto record = RunningRecord::open(path);
-    ASSERT_TRUE(record.has_value());
-    EXPECT_TRUE((*record)->clean_up().tokens.empty());
-    const Spawned nobody{.pid = 999'999'999, .start_ticks_min = 1, .start_ticks_max = 2};
-    const int first = (*record)->add(nobody, "1.1.1");
-    (*record)->remove(first);
-    EXPECT_GE((*record)->add(nobody, "2.1.1"), 0);
-  }
+    EXPECT_TRUE(record.has_value());
+    const RunningRecord::Leftovers left = (*record)->clean_up();
+    for (const std::string& token : tokens) EXPECT_GE((*record)->add(nobody, token), 0);
+    EXPECT_GE((*record)->add({}, "9.1.1"), 0);
+    (*record)->remove((*record)->add(nobody, "8.1.1"));
+    return left;
+  };
+  EXPECT_TRUE(live_and_die({"1.1.1", "2.1.1"}).begun.empty());
+  auto left = live_and_die({"1.2.1", "2.2.1"});
+  ASSERT_EQ(left.begun.size(), 2U);
+  EXPECT_EQ(left.begun[0].deaths, 1);
+  EXPECT_EQ(left.not_begun, std::vector<std::string>{"9.1.1"});
+  left = live_and_die({"1.3.1"});
+  EXPECT_EQ(left.begun[1].deaths, 2);
   auto record = RunningRecord::open(path);
   ASSERT_TRUE(record.has_value());
-  EXPECT_EQ((*record)->clean_up().tokens, std::vector<std::string>{"2.1.1"});
-  EXPECT_TRUE((*record)->clean_up().tokens.empty());
+  left = (*record)->clean_up();
+  ASSERT_EQ(left.begun.size(), 1U);
+  EXPECT_EQ(left.begun[0].token, "1.3.1");
+  EXPECT_EQ(left.begun[0].deaths, 3) << "it was there each time";
+  EXPECT_TRUE((*record)->is_suspect(2)) << "it was there twice, and has not run since";
+  (*record)->clear(2);
+  EXPECT_FALSE((*record)->is_suspect(2));
+  EXPECT_FALSE((*record)->is_suspect(8));
 }
 
 TEST_F(Folder, WhatIsLeftOfADeadWorkersScriptsIsKilled) {

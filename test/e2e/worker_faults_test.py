@@ -1,6 +1,6 @@
 """Faults that were seen with queue scripts, each with the smallest input for it (faults.md, B and D)."""
+# ctest-timeout: 600
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import time
 
 import rqtest
 from rqtest import eventually
-from workers import Worker, alive, attempts, finished, get, in_state, log_of, put
+from workers import Worker, alive, attempts, finished, get, log_of, put
 
 checks = rqtest.Checks()
 
@@ -181,12 +181,175 @@ def reasons_of_stops(server):
                     f'C6: the reason is kept: {found["progress"]}')
 
 
+def names(server):
+    """faults.md D4."""
+    script = server.dir / 'scripts' / 'named'
+    for text in ('one', 'two'):
+        script.write_text(f'#!/bin/sh\necho "done {text}" >&3\n')
+        script.chmod(0o755)
+        reply = server.put('/v1/queues/a%252Fb', {'script': 'named', 'env_vars': {'V': text}})
+        assert reply.status in (200, 201), reply
+        reply = server.post('/v1/queues/a%252Fb/messages', {})
+        checks.equal(finished(server, reply.json['id'])['progress'], text,
+                     'D4: a queue with an escaped name runs the script that it has')
+    name = '%252F' * 150
+    assert server.put(f'/v1/queues/{name}', {'script': 'named'}).status == 201
+    reply = server.post(f'/v1/queues/{name}/messages', {})
+    checks.equal(finished(server, reply.json['id'])['progress'], 'two',
+                 'D4: a name that is too long for a folder gets one')
+
+
+def storms(server):
+    """faults.md B18."""
+    queue(server, 'storm', 'echo no disk; exit 3\n')
+    ids = [put(server, 'storm') for _ in range(12)]
+
+    def held():
+        return server.get('/v1/queues/storm').json['held_back']
+    found = eventually(held, 'B18: a queue that is held back says so')
+    checks.that('quick failures in a row, the last: exit 3: no disk' in found['text'],
+                f'and why: {found}')
+    checks.that(found['until'].endswith('Z'), f'and until when: {found}')
+    last = ids[-1]
+
+    def why():
+        reply = server.get(f'/v1/messages/{last}/why').json
+        return reply if reply['reason'] == 'held_back' else None
+    checks.that('the next start is at' in eventually(why, 'why says so too')['text'], 'with the time')
+    doctor = subprocess.run([rqtest.RQ_BIN, 'doctor', '--dir', str(server.dir)], text=True,
+                            capture_output=True, timeout=60).stdout
+    checks.that('quick failures in a row' in doctor, f'and doctor: {doctor}')
+    assert server.delete('/v1/queues/storm?force=1').status in (200, 409)
+
+
+def silence():
+    """faults.md D17."""
+    with rqtest.Server(manual_clock=True, worker=False) as server:
+        with Worker(server) as worker:
+            def workers():
+                return server.get('/v1/workers').json['workers']
+            eventually(workers, 'D17: a worker is known')
+            checks.equal([(w['name'], w['silent']) for w in workers()], [('local', False)],
+                         'and not silent')
+            worker.process.send_signal(signal.SIGSTOP)
+            server.advance(40)
+            checks.equal([w['silent'] for w in workers()], [True], 'D17: a stopped one is silent')
+            checks.equal(server.get('/v1/health').json['silent_workers'], ['local'],
+                         'health names it')
+            doctor = subprocess.run([rqtest.RQ_BIN, 'doctor', '--dir', str(server.dir)], text=True,
+                                    capture_output=True, timeout=60).stdout
+            checks.that('it has said nothing since' in doctor, f'and doctor: {doctor}')
+            worker.process.send_signal(signal.SIGCONT)
+            worker.terminate()
+            worker.process.wait(30)
+            checks.equal(workers(), [], 'one that ends is not missed')
+
+
+def chains(server):
+    """faults.md B10, C14."""
+    queue(server, 'first', 'echo "dup 0-X-second" >&3; read -r -u 4 answer; echo done >&3\n')
+    queue(server, 'second', 'echo "done $RQ_ORIG_MSG_ID" >&3\n')
+    message = put(server, 'first')
+    full = f'http://127.0.0.1:{server.port}/q/first/{message}'
+    finished(server, message)
+    copy = server.get('/v1/messages?queue=second').json['messages'][0]
+    checks.equal(finished(server, copy['id'])['progress'], full,
+                 'B10: a copy knows the full id of the first message')
+    checks.equal(get(server, copy['id'])['orig_id'], full, 'and so does the API')
+    reply = server.post(f'/v1/messages/{copy["id"]}/clone', {'queue': 'second'})
+    checks.equal(finished(server, reply.json['id'])['progress'], full, 'and a clone of the copy')
+    reply = server.post(f'/v1/messages/{message}/clone', {'queue': 'second'})
+    checks.equal(finished(server, reply.json['id'])['progress'], full, 'and a clone of the first')
+
+
+def restarts(server):
+    """faults.md B9, B11."""
+    assert server.put('/v1/queues/kept', {}).status == 201
+    flag = server.dir / 'down'
+    queue(server, 'asks', f'echo run ready >&3; until [ -e {flag} ]; do sleep .02; done\n'
+                          'echo "dup 0-X-kept" >&3; read -r -u 4 word id; echo "done $word" >&3\n')
+    message = put(server, 'asks')
+    eventually(lambda: get(server, message)['progress'] == 'ready', 'it runs')
+    server.kill()
+    flag.touch()
+    time.sleep(0.3)  # no event tells that the script has asked: nobody is there to ask
+    server.start()
+    checks.equal(finished(server, message)['progress'], 'ok', 'B9: a dup is told to the next server')
+    checks.equal(server.get('/v1/queues/kept').json['counts']['que'], 1, 'once')
+
+    queue(server, 'shortly', 'echo done >&3\n', num_workers=8, lease_s=600)
+    for _ in range(8):
+        ids = [put(server, 'shortly') for _ in range(40)]
+        server.kill()
+        server.start()
+        states = [finished(server, m)['state'] for m in ids]
+        checks.equal(set(states), {'done'}, 'B11: nothing waits for the end of a long lease')
+
+
+def poison(server):
+    """faults.md D5: a script that kills its worker, and one that has nothing to do with it."""
+    queue(server, 'killer', 'kill -9 $PPID; sleep 1000\n')
+    queue(server, 'bystander', 'echo run here >&3; sleep 3; echo done >&3\n')
+    killer, bystander = put(server, 'killer'), put(server, 'bystander')
+    workers = 0
+    while get(server, killer)['state'] != 'err' and workers < 12:
+        with Worker(server) as one:
+            workers += 1
+            eventually(lambda: one.process.poll() is not None or get(server, killer)['state'] == 'err',
+                       'the worker dies, or the killer is held back')
+    found = get(server, killer)
+    checks.equal((found['state'], found['mark']), ('err', 'held'), f'D5: it is held back: {found}')
+    checks.that('died 3 times while this message ran' in found['progress'],
+                f'and says why: {found["progress"]}')
+    checks.equal({a['outcome'] for a in attempts(server, killer)[:-1]}, {'lost'},
+                 'each death counts as a loss')
+    with Worker(server):
+        checks.equal(finished(server, bystander)['state'], 'done', 'D5: the bystander finishes')
+
+
+def stopped_together():
+    """faults.md B2: server, worker and script hear TERM at once."""
+    unit = (rqtest.ROOT / 'tools' / 'rq.service').read_text()
+    checks.that('KillMode=process\n' in unit, 'B2: the unit file tells only the server')
+    with rqtest.Server(manual_clock=False, worker=True) as server:
+        # The first ends by the signal, the second as a shell tells it, the third in its own way.
+        for name, text in (('signal', 'exec sleep 1000'), ('shell', 'sleep 1000; exit $?'),
+                           ('trap', 'trap "exit 1" TERM; sleep 1000 & wait')):
+            queue(server, name, f'echo run here $$ >&3; {text}\n', retries=0)
+        ids = [put(server, name) for name in ('signal', 'shell', 'trap')]
+        eventually(lambda: all((get(server, m)['progress'] or '').startswith('here') for m in ids),
+                   'they run')
+        scripts = [int(get(server, m)['progress'].split()[1]) for m in ids]
+        worker = server.worker_pid()
+        for pid in scripts:
+            os.killpg(pid, signal.SIGTERM)
+        os.kill(worker, signal.SIGTERM)
+        server.process.terminate()
+        server.process.wait(30)
+        eventually(lambda: not alive(worker), 'the worker ends')
+        server.args.append('--no-worker')
+        server.start()
+        with Worker(server):
+            eventually(lambda: all(get(server, m)['state'] == 'run' and
+                                   (get(server, m)['progress'] or '').startswith('here')
+                                   for m in ids), 'B2: they run again')
+            for message in ids:
+                found = get(server, message)
+                checks.equal((found['failures'], found['losses']), (0, 0), 'B2: uncounted')
+                server.post(f'/v1/messages/{message}/kill')
+                finished(server, message)
+
+
 def main():
     with rqtest.Server(manual_clock=False, worker=False) as server:
         with Worker(server):
-            for part in (words, what_runs, other_users, limits, hostile, reasons_of_stops):
+            for part in (words, what_runs, other_users, limits, hostile, reasons_of_stops, names,
+                         storms, chains, restarts):
                 part(server)
                 print(f'{part.__name__}: done', flush=True)
+        poison(server)
+    silence()
+    stopped_together()
     return checks.report()
 
 

@@ -537,8 +537,8 @@ Result<core::Finish::Item> finish_from_json(const json::object& object) {
     item.outcome = *known;
   } else {
     fields.refuse(fail(Code::bad_value, fmt::format("outcome: '{}' is not allowed", outcome),
-                       "give done, relayed, err, failed, timed_out, resend, release, hold or "
-                       "stopped"));
+                       "give done, relayed, err, failed, timed_out, resend, release, hold, "
+                       "stopped or lost"));
   }
   return finished(fields, std::move(item));
 }
@@ -553,6 +553,7 @@ Result<core::Duplicate> duplicate_from_json(const json::object& object) {
     fields.refuse(std::move(good).error());
   }
   read_delay(fields, out.delay);
+  fields.text("key", out.key, base::kTextBytesMax);
   RQ_TRY(fields.finish());
   return out;
 }

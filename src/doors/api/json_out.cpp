@@ -225,7 +225,8 @@ void append_totals(std::string& out, const Counters& counters) {
   object.close();
 }
 
-void append_queue(std::string& out, const core::QueueShown& shown) {
+void append_queue(std::string& out, const core::QueueShown& shown,
+                  const std::optional<WorkerNotes::Hold>& hold) {
   const core::Queue& queue = shown.queue;
   JsonObject object(out);
   object.text("name", queue.name);
@@ -243,6 +244,14 @@ void append_queue(std::string& out, const core::QueueShown& shown) {
     object.null("script_error");
   } else {
     object.text("script_error", queue.script_error);
+  }
+  if (hold) {
+    JsonObject held(object.key("held_back"));
+    held.text("text", hold->text);
+    held.instant("until", hold->until);
+    held.close();
+  } else {
+    object.null("held_back");
   }
   object.raw("settings", boost::json::serialize(core::to_json(queue.settings)));
   append_counts(object.key("counts"), queue.counters);

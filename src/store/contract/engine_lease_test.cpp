@@ -475,30 +475,6 @@ TEST_P(FinishTest, DoneKeepsResultReasonAndPostMortem) {
   EXPECT_EQ(rig.finish(m, Outcome::done).error().code, Code::lease_lost) << "once is enough";
 }
 
-// faults.md B6
-TEST_P(FinishTest, AReasonReplacesTheLastTextAlsoWithNothing) {
-  Rig rig{GetParam()};
-  rig.define("q");
-  struct Row {
-    std::optional<std::string> reason;
-    std::string text;
-  };
-  for (const Row& row : {Row{"all", "all"}, Row{"", ""}, Row{std::nullopt, "half"}}) {
-    const auto seq = rig.put("q");
-    const Message m = rig.take_one("q");
-    ASSERT_TRUE(rig.heartbeat({.token = Rig::token_of(m), .progress = "half"}));
-    ASSERT_TRUE(rig.finish(m, Outcome::done, row.reason));
-    EXPECT_EQ(rig.show(seq).detail_or_default().progress, row.text);
-    EXPECT_EQ(rig.attempts(seq).at(0).reason, row.text);
-  }
-  // What an attempt before it has said goes too.
-  rig.define("again", settings([](auto& s) { s.retries = 5; }));
-  const auto seq = rig.put("again");
-  ASSERT_TRUE(rig.finish(rig.take_one("again"), Outcome::release, "not now"));
-  ASSERT_TRUE(rig.finish(rig.take_one("again"), Outcome::done, ""));
-  EXPECT_EQ(rig.show(seq).detail_or_default().progress, "");
-}
-
 TEST_P(FinishTest, RelayedCountsAsDone) {
   Rig rig{GetParam()};
   rig.define("q");

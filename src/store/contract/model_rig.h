@@ -91,7 +91,7 @@ class Model {
   void try_released();
   void fire_timers();
   void keep(Queue& queue, bool err);
-  void lose(Message& message);
+  State lose(Message& message, std::optional<std::string> reason = {});
 
   // --- Commands ---
   void take_up(const Envelope& envelope);
