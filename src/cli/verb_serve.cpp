@@ -32,6 +32,7 @@ Action declare_worker(CLI::App& app, Context& context) {
                  "of the host)")
       ->type_name("NAME");
   app.add_option("--base-url", options->base_url, "RQ_HOST of the scripts")->type_name("URL");
+  app.add_flag("--kept", options->kept, "Given by the server that keeps it")->group("");
   app.add_option("--env", options->env, "RQ_ENV of the scripts (production)")->type_name("TEXT");
   return [&context, options]() -> Result<int> {
     options->dir = context.directory();

@@ -43,6 +43,7 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
     : io_(io),
       name_(std::move(facts.name)),
       base_url_fixed_(facts.base_url_fixed),
+      kept_(facts.kept),
       client_(io_, std::move(server)),
       supervisor_(*this),
       reporter_(io_, client_,
@@ -129,7 +130,7 @@ void Loop::start() {
 
 void Loop::on_event(std::string_view event, std::string_view data) {
   if (event == "hello") {
-    if (!base_url_fixed_) learn_base_url(data);
+    learn(data);
     greet();
     return;
   }
@@ -197,6 +198,7 @@ void Loop::go_on_greeting() {
       connected_ = true;
       say_alive();
       roster_.load_all();
+      end_if_done();
     });
   });
 }
@@ -210,11 +212,18 @@ void Loop::say_alive() {
   });
 }
 
-void Loop::learn_base_url(std::string_view hello) {
+void Loop::learn(std::string_view hello) {
   const Result<json::value> value = parse_json(hello);
   const json::object* fields = value ? value->if_object() : nullptr;
-  const json::value* url = fields != nullptr ? fields->if_contains("base_url") : nullptr;
-  if (url != nullptr && url->is_string()) shop_.worker.base_url = url->get_string();
+  if (fields == nullptr) return;
+  const json::value* url = fields->if_contains("base_url");
+  if (!base_url_fixed_ && url != nullptr && url->is_string()) {
+    shop_.worker.base_url = url->get_string();
+  }
+  const json::value* boot = fields->if_contains("boot");
+  if (boot == nullptr || !boot->is_int64()) return;
+  if (server_boot_ == 0) server_boot_ = boot->get_int64();
+  outdated_ = kept_ && server_boot_ != boot->get_int64();
 }
 
 // --- Asking for messages ---
@@ -497,7 +506,7 @@ void Loop::on_signal(int signal) {
   if (signal == SIGHUP) {
     // The local server ends. Scripts that run go on, and wait for the next one; without any there
     // is nothing to stay for.
-    if (supervisor_.running() > 0 || !by_token_.empty() || !reporter_.idle()) return;
+    if (!is_idle()) return;
   }
   ++stop_signals_;
   if (stop_signals_ == 1) {
@@ -515,6 +524,10 @@ void Loop::on_signal(int signal) {
   end_if_done();
 }
 
+bool Loop::is_idle() const {
+  return supervisor_.running() == 0 && by_token_.empty() && reporter_.idle();
+}
+
 void Loop::drain() {
   for (const auto& [name, station] : roster_.stations()) close(station);
   // What waits for a folder has not begun.
@@ -529,6 +542,11 @@ void Loop::hand_back_all() {
 }
 
 void Loop::end_if_done() {
+  if (outdated_ && connected_ && stop_signals_ == 0 && is_idle()) {
+    spdlog::info("idle, and the server that started this worker is gone: it makes way for another");
+    stop_signals_ = 1;
+    drain();
+  }
   if (stop_signals_ == 0 || !by_child_.empty() || !by_token_.empty()) return;
   for (const auto& [name, station] : roster_.stations()) {
     if (!station->reserves.empty()) return;

@@ -29,6 +29,7 @@ struct LoopFacts {
   std::string name;  // of the worker
   WorkerFacts worker;
   bool base_url_fixed = false;  // else the server's word on its address is taken
+  bool kept = false;            // a server keeps a worker: it starts another one when this one ends
 };
 
 // Thread: the one that runs `io`.
@@ -50,7 +51,8 @@ class Loop : private Watcher, private AttemptHost {
   void greet();
   void go_on_greeting();
   void say_alive();
-  void learn_base_url(std::string_view hello);
+  void learn(std::string_view hello);
+  [[nodiscard]] bool is_idle() const;
   void check_message(std::int64_t seq);
   [[nodiscard]] AttemptPtr attempt_of(const std::string& token) const;
 
@@ -94,6 +96,7 @@ class Loop : private Watcher, private AttemptHost {
   boost::asio::io_context& io_;
   const std::string name_;
   const bool base_url_fixed_;
+  const bool kept_;
   client::HttpClient client_;
   Supervisor supervisor_;
   Reporter reporter_;
@@ -106,6 +109,8 @@ class Loop : private Watcher, private AttemptHost {
   bool connected_ = false;
   bool greeting_ = false;
   int stop_signals_ = 0;
+  std::int64_t server_boot_ = 0;  // of the first server that it met
+  bool outdated_ = false;         // that one is gone: program and environment may be others now
   bool parting_ = false;
   bool ended_ = false;
   std::unordered_map<std::string, AttemptPtr> by_token_;

@@ -92,6 +92,7 @@ Result<int> run_worker(const WorkerOptions& options) {
   facts.base_url_fixed = !options.base_url.empty();
   facts.worker.version = RQ_VERSION;
   facts.worker.env = options.env;
+  facts.kept = options.kept;
   boost::asio::io_context io(1);
   Loop loop(io, std::move(facts), std::move(server), *record);
   loop.hand_back(leftovers);

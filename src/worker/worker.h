@@ -13,6 +13,7 @@ struct WorkerOptions {
   std::string name;           // one of a name at a server; empty: "local", or the host's name
   std::string base_url;       // RQ_HOST; empty: what the server says, or http://127.0.0.1:3333/
   std::string env = "production";  // RQ_ENV
+  bool kept = false;  // a server keeps it: when it is idle under another server, it leaves
 };
 
 // Runs until SIGTERM or SIGINT: the first drains (takes nothing more, lets scripts end), the second

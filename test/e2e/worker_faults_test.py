@@ -181,6 +181,15 @@ def reasons_of_stops(server):
                     f'C6: the reason is kept: {found["progress"]}')
 
 
+def run_times_out(server):
+    """faults.md C16."""
+    run = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'run', '--wait', '--timeout', '0.3s',
+                          '--', 'sh', '-c', 'echo out; sleep 1000'], text=True, capture_output=True,
+                         timeout=60)
+    checks.equal((run.returncode, run.stdout), (124, 'out\n'), f'C16: a time-out has its own code: {run}')
+    checks.that('timed out after 0.' in run.stderr, 'and is said')
+
+
 def names(server):
     """faults.md D4."""
     script = server.dir / 'scripts' / 'named'
@@ -216,7 +225,7 @@ def storms(server):
         reply = server.get(f'/v1/messages/{last}/why').json
         return reply if reply['reason'] == 'held_back' else None
     checks.that('the next start is at' in eventually(why, 'why says so too')['text'], 'with the time')
-    doctor = subprocess.run([rqtest.RQ_BIN, 'doctor', '--dir', str(server.dir)], text=True,
+    doctor = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'doctor'], text=True,
                             capture_output=True, timeout=60).stdout
     checks.that('quick failures in a row' in doctor, f'and doctor: {doctor}')
     assert server.delete('/v1/queues/storm?force=1').status in (200, 409)
@@ -236,7 +245,7 @@ def silence():
             checks.equal([w['silent'] for w in workers()], [True], 'D17: a stopped one is silent')
             checks.equal(server.get('/v1/health').json['silent_workers'], ['local'],
                          'health names it')
-            doctor = subprocess.run([rqtest.RQ_BIN, 'doctor', '--dir', str(server.dir)], text=True,
+            doctor = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'doctor'], text=True,
                                     capture_output=True, timeout=60).stdout
             checks.that('it has said nothing since' in doctor, f'and doctor: {doctor}')
             worker.process.send_signal(signal.SIGCONT)
@@ -340,16 +349,41 @@ def stopped_together():
                 finished(server, message)
 
 
+def handed_over():
+    """faults.md B3: a worker that outlives its server has the old program and environment."""
+    with rqtest.Server(manual_clock=False, worker=True, env={'COLOUR': 'red'}) as server:
+        flag = server.dir / 'flag'
+        queue(server, 'slow', f'echo run here >&3; until [ -e {flag} ]; do sleep .02; done\n'
+                              'echo "done $COLOUR" >&3\n', env_allow=['COLOUR'])
+        message = put(server, 'slow')
+        eventually(lambda: get(server, message)['progress'] == 'here', 'it runs')
+        old = server.worker_pid()
+        server.kill()
+        server.env['COLOUR'] = 'blue'
+        server.start()
+        eventually(lambda: server.get('/v1/workers').json['workers'], 'the worker is back')
+        checks.equal(server.worker_pid(), old, 'B3: a worker goes on while its script runs')
+        flag.touch()
+        found = finished(server, message)
+        checks.equal((found['state'], found['progress'], found['attempts']), ('done', 'red', 1),
+                     'the script is not touched')
+        eventually(lambda: not alive(old), 'B3: when it is idle, it makes way')
+        checks.equal(finished(server, put(server, 'slow'))['progress'], 'blue',
+                     'for one with the new environment')
+
+
 def main():
     with rqtest.Server(manual_clock=False, worker=False) as server:
         with Worker(server):
-            for part in (words, what_runs, other_users, limits, hostile, reasons_of_stops, names,
+            for part in (words, what_runs, other_users, limits, hostile, reasons_of_stops,
+                         run_times_out, names,
                          storms, chains, restarts):
                 part(server)
                 print(f'{part.__name__}: done', flush=True)
         poison(server)
     silence()
     stopped_together()
+    handed_over()
     return checks.report()
 
 

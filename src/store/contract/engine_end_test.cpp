@@ -7,6 +7,12 @@
 namespace rq::store::contract {
 namespace {
 
+QueueSettings settings(auto change) {
+  core::QueueSettings s;
+  change(s);
+  return s;
+}
+
 class EndTest : public EngineSuite {};
 class CopyTest : public EngineSuite {};
 
