@@ -6,8 +6,9 @@
 
 namespace rq::core {
 namespace {
-constexpr std::array<std::string_view, 9> kOutcomes{
-    "done", "relayed", "err", "failed", "timed_out", "resend", "release", "hold", "stopped"};
+constexpr std::array<std::string_view, 10> kOutcomes{"done",      "relayed", "err",     "failed",
+                                                     "timed_out", "resend",  "release", "hold",
+                                                     "stopped",   "lost"};
 constexpr std::array<std::string_view, 10> kActions{"commit", "retry",   "requeue", "run_now",
                                                     "cancel", "kill",    "clone",   "move",
                                                     "remove", "priority"};

@@ -116,6 +116,7 @@ enum class Outcome : std::uint8_t {
   release,    // handed back untouched, after `delay`
   hold,       // err with the mark held
   stopped,    // ended because of a StopRequest: cancelled, or err with the mark killed
+  lost,       // its worker died: a lost lease, as if its time had run out
 };
 [[nodiscard]] std::string_view name_of(Outcome outcome);
 [[nodiscard]] std::optional<Outcome> outcome_of(std::string_view name);
@@ -125,7 +126,8 @@ struct Finish {
   struct Item {
     Token token;
     Outcome outcome = Outcome::done;
-    std::string reason;  // status text
+    // Status text, replaces the last one, also with nothing. Absent: the last one stays.
+    std::optional<std::string> reason;
     std::optional<std::string> result;
     std::string post_mortem;               // JSON object; may be empty
     Millis delay{0};                       // resend, release
@@ -143,6 +145,8 @@ struct Duplicate {
   Token token;
   std::string queue;
   Millis delay{0};
+  std::string key;   // client key of the copy: a repeat of the command finds it; may be empty
+  std::string host;  // "http://HOST:PORT/" of full ids
 };
 
 // --- Acting on messages ---
@@ -170,7 +174,8 @@ struct Act {
   std::vector<Seq> messages;
   std::string queue;  // move, clone (empty: the same)
   std::int64_t priority = 0;
-  std::string reason;  // kept as status text of cancel and kill
+  std::string host;    // clone: as in Duplicate
+  std::string reason;  // status text of cancel and kill; what a stopped script says comes after
 };
 struct ActDone {
   struct Item {

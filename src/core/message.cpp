@@ -170,4 +170,8 @@ base::Result<ParsedId> parse_id(std::string_view text) {
   return ParsedId{.seq = *seq, .created = created};
 }
 
+std::string full_id(std::string_view host, std::string_view queue, const Message& m) {
+  return fmt::format("{}q/{}/{}", host, queue, format_id(m));
+}
+
 }  // namespace rq::core

@@ -99,7 +99,7 @@ struct Details {
   std::string key;   // client key; unique over all queues while the message exists
   std::string dest;  // as given by the sender, RQ's word
   std::string src;
-  std::string orig_id;      // full id of the first message in a chain
+  std::string orig_id;      // full id of the first message in a chain; empty: it is this one
   std::string cloned_from;  // id
   std::string dup_of;       // full id
   std::string param1, param2, param3, param4;
@@ -184,6 +184,8 @@ struct Message {
 // "20261121.0021.54.865.123": creation time in UTC and sequence number, RQ's form. The number
 // alone finds the row.
 [[nodiscard]] std::string format_id(Seq seq, Instant created);
+// "http://HOST:PORT/q/QUEUE/ID", as RQ writes it; `host` with a slash at its end.
+[[nodiscard]] std::string full_id(std::string_view host, std::string_view queue, const Message& m);
 [[nodiscard]] inline std::string format_id(const Message& m) { return format_id(m.seq, m.created); }
 struct ParsedId {
   Seq seq = 0;

@@ -14,6 +14,7 @@ using base::fail;
 
 constexpr std::array<std::string_view, 4> kAdmins{"up", "pause", "drain", "down"};
 constexpr std::array<std::string_view, 2> kSyncs{"always", "relaxed"};
+constexpr std::array<std::string_view, 3> kSuccesses{"auto", "word", "exit"};
 
 base::Error bad(std::string_view field, std::string_view value, std::string_view remedy) {
   return fail(Code::bad_value, fmt::format("{}: '{}' is not allowed", field, value),
@@ -76,6 +77,15 @@ std::string_view name_of(Admin admin) { return kAdmins.at(static_cast<std::size_
 std::optional<Admin> admin_of(std::string_view name) {
   for (std::size_t i = 0; i < kAdmins.size(); ++i) {
     if (kAdmins[i] == name) return static_cast<Admin>(i);
+  }
+  return std::nullopt;
+}
+std::string_view name_of(Success success) {
+  return kSuccesses.at(static_cast<std::size_t>(success));
+}
+std::optional<Success> success_of(std::string_view name) {
+  for (std::size_t i = 0; i < kSuccesses.size(); ++i) {
+    if (kSuccesses.at(i) == name) return static_cast<Success>(i);
   }
   return std::nullopt;
 }
@@ -153,6 +163,16 @@ std::int64_t kept(const Counters& counters, Keep keep) {
   if (keep == Keep::err) return counters.in(State::err)-counters.held;
   if (keep == Keep::cancelled) return counters.in(State::cancelled);
   return counters.in(State::done) + counters.in(State::relayed);
+}
+
+std::string folder_of(const Queue& queue, const Message& message) {
+  constexpr std::size_t kFileNameBytesMax = 255;
+  constexpr std::size_t kCut = 200;
+  // No name has a '~'.
+  const std::string folder = queue.name.size() <= kFileNameBytesMax
+                                 ? queue.name
+                                 : fmt::format("{}~{}", queue.name.substr(0, kCut), queue.id);
+  return fmt::format("queue/{}/{}", folder, format_id(message));
 }
 
 }  // namespace rq::core

@@ -27,6 +27,16 @@ enum class SyncClass : std::uint8_t {
 [[nodiscard]] std::string_view name_of(SyncClass sync);
 [[nodiscard]] std::optional<SyncClass> sync_of(std::string_view name);
 
+// How a script that has exited with 0 has ended, when it has not said so on fd 3 (done, err,
+// relayed or resend).
+enum class Success : std::uint8_t {
+  by_use,  // "auto": as `exit` if it has said nothing there at all, else as `word`
+  word,    // RQ's rule: failed
+  exit,    // done
+};
+[[nodiscard]] std::string_view name_of(Success success);
+[[nodiscard]] std::optional<Success> success_of(std::string_view name);
+
 // How long finished messages are kept. 0 count: deleted when finished.
 inline constexpr std::int64_t kKeepAny = INT64_MAX;  // a count that bounds nothing: age alone does
 struct Retention {
@@ -37,11 +47,11 @@ struct Retention {
 
 // Bounds on the processes of a script. 0: none set by rq.
 struct ScriptLimits {
-  std::int64_t memory_bytes = 0;  // peak of the whole process tree
+  std::int64_t memory_bytes = 0;  // of the whole process tree
   std::int64_t cpu_seconds = 0;   // RLIMIT_CPU, each process
   std::int64_t open_files = 0;    // RLIMIT_NOFILE
   std::int64_t file_bytes = 0;    // RLIMIT_FSIZE
-  std::int64_t processes = 0;     // RLIMIT_NPROC
+  std::int64_t processes = 0;     // at a time, of the whole process tree
   friend bool operator==(const ScriptLimits&, const ScriptLimits&) = default;
 };
 
@@ -55,6 +65,7 @@ struct QueueSettings {
   std::string user;                    // run as; empty: the worker's own
   int nice = 0;
   ScriptLimits limits;
+  Success success = Success::by_use;
   // Time.
   Millis timeout{0};     // wall clock of an attempt; 0: none
   Millis grace{10'000};  // between TERM and KILL
@@ -150,5 +161,9 @@ struct Queue {
   // Made on demand, and nothing is in it: as good as not there.
   [[nodiscard]] bool empty_on_demand() const { return on_demand && counters.all() == 0; }
 };
+
+// The folder of a message below the server's directory. A name that is too long for a file system,
+// escaped as it is, is cut and made unique by the number of its queue.
+[[nodiscard]] std::string folder_of(const Queue& queue, const Message& message);
 
 }  // namespace rq::core

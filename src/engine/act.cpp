@@ -55,7 +55,8 @@ Result<void> requeue(Desk& desk, const Act& act, Record& record) {
   if (message.state == State::run) {
     RQ_TRY(check_works(desk.ledger.of(message)));
     desk.ledger.note(Notice::What::stop, message, State::run, "requeue");
-    end_attempt(desk, record, "requeued", std::string{act.reason}, {});
+    end_attempt(desk, record, "requeued",
+                act.reason.empty() ? std::nullopt : std::optional{act.reason}, {});
     static_cast<void>(send_back(desk, record, Millis{0}, "requeued"));
     return {};
   }
@@ -125,7 +126,9 @@ Result<ActDone::Item> clone(Desk& desk, const Act& act, const Record& record) {
   details.folder.clear();
   details.dup_of.clear();
   details.cloned_from = format_id(from);
-  if (details.orig_id.empty()) details.orig_id = format_id(from);
+  if (details.orig_id.empty()) {
+    details.orig_id = full_id(act.host, desk.ledger.of(from).queue.name, from);
+  }
   RQ_TRY_ASSIGN(done, put_one(desk, put));
   return ActDone::Item{.seq = done.seq, .created = done.created, .state = done.state};
 }

@@ -135,7 +135,7 @@ void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& rese
 
   Change change = Change::place;
   if (reserve.folder && message.detail_or_default().folder.empty()) {
-    message.detail().folder = fmt::format("queue/{}/{}", entry.queue.name, format_id(message));
+    message.detail().folder = folder_of(entry.queue, message);
     change = Change::whole;
   }
   desk.store.changed(record, change);

@@ -174,12 +174,15 @@ Result<Step> decide(Desk& desk, Duplicate& duplicate) {
   put.message.payload = message.payload;
   put.priority = message.priority;
   put.max_count = message.max_count;
+  const Details& from = message.detail_or_default();
+  Details& to = put.message.detail();
+  to.key = std::move(duplicate.key);
+  to.orig_id = from.orig_id.empty()
+                   ? full_id(duplicate.host, desk.ledger.of(message).queue.name, message)
+                   : from.orig_id;
   if (message.details) {
-    const Details& from = *message.details;
-    Details& to = put.message.detail();
     to.dest = put.queue;
     to.src = from.src;
-    to.orig_id = from.orig_id.empty() ? format_id(message) : from.orig_id;
     to.param1 = from.param1;
     to.param2 = from.param2;
     to.param3 = from.param3;

@@ -59,7 +59,7 @@ Result<void> run_due(Desk& desk) {
   for (;;) {
     RQ_TRY_ASSIGN(record, desk.store.next_ended());
     if (record == nullptr) break;
-    lose_lease(desk, *record);
+    static_cast<void>(lose_lease(desk, *record));
   }
   for (;;) {
     RQ_TRY_ASSIGN(record, desk.store.next_due());

@@ -165,6 +165,10 @@ void ApiDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
   server_.flush();
 }
 
+std::string ApiDoor::base_url() const {
+  return fmt::format("http://{}/", bound_address_.empty() ? "127.0.0.1:3333" : bound_address_);
+}
+
 // The client of a reserve went away before its answer came: nothing shall wait for the lease's end.
 void ApiDoor::give_back(const std::vector<core::Message>& messages) {
   if (messages.empty()) return;

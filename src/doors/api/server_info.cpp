@@ -72,7 +72,19 @@ void render_health(Exchange& x, core::Reply& reply) {
     return x.refuse(fail(Code::busy, "the disk is full: puts are refused, all else is served",
                          "make room on it, remove messages or shorten the retention of a queue"));
   }
-  x.reply_json(200, R"({"status":"ok"})");
+  const base::Instant now = x.door().clock().now();
+  std::string body;
+  JsonObject object(body);
+  object.text("status", "ok");
+  std::string silent = "[";
+  for (const auto& [name, worker] : x.door().workers().workers(now)) {
+    if (now - worker.seen <= kSilentAfter) continue;
+    if (silent.size() > 1) silent += ',';
+    append_json_string(silent, name);
+  }
+  object.raw("silent_workers", silent + "]");
+  object.close();
+  x.reply_json(200, body);
 }
 
 }  // namespace

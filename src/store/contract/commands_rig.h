@@ -142,8 +142,8 @@ class Commands {
     for (std::uint64_t i = 0; i < n; ++i) {
       Finish::Item item;
       item.token = some_token();
-      item.outcome = static_cast<Outcome>(draw_.below(9));
-      item.reason = some_text();
+      item.outcome = static_cast<Outcome>(draw_.below(10));
+      if (draw_.below(4) != 0) item.reason = some_text();
       if (draw_.below(4) == 0) item.result = "result";
       if (draw_.below(4) == 0) item.post_mortem = "{}";
       if (draw_.below(3) == 0) item.delay = seconds{6};

@@ -153,6 +153,27 @@ TEST_P(KillTest, EndsInErrWithItsMark) {
   EXPECT_EQ(rig.attempts(zoo.run).at(0).outcome, "killed");
 }
 
+// faults.md C6
+TEST_P(KillTest, ItsReasonStaysWhateverTheScriptSaysAfterIt) {
+  Zoo zoo{GetParam()};
+  Rig& rig = zoo.rig;
+  ASSERT_TRUE(rig.act({.action = Action::kill, .messages = {zoo.run}, .reason = "by mistake"}));
+  ASSERT_TRUE(rig.heartbeat({.token = Rig::token_of(zoo.running), .progress = "cleaning up"}));
+  EXPECT_EQ(rig.show(zoo.run).lease->progress, "by mistake");
+  EXPECT_EQ(*rig.finish(zoo.running, Outcome::stopped, "stopped after 2.0 s"), State::err);
+  EXPECT_EQ(rig.show(zoo.run).details->progress, "by mistake - stopped after 2.0 s");
+  EXPECT_EQ(rig.attempts(zoo.run).at(0).reason, "by mistake - stopped after 2.0 s");
+}
+
+// faults.md C6, relative
+TEST_P(KillTest, ItsReasonStaysWhenItsWorkerDoesNotAnswer) {
+  Zoo zoo{GetParam()};
+  Rig& rig = zoo.rig;
+  ASSERT_TRUE(rig.act({.action = Action::kill, .messages = {zoo.run}, .reason = "by mistake"}));
+  rig.pass(std::chrono::hours{1});
+  EXPECT_EQ(rig.show(zoo.run).details->progress, "by mistake - its worker did not answer");
+}
+
 TEST_P(KillTest, AWorkerThatWasQuickerIsBelieved) {
   Zoo zoo{GetParam()};
   ASSERT_TRUE(zoo.rig.act(Action::kill, zoo.run));

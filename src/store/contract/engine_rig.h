@@ -207,8 +207,8 @@ class Rig {
     return std::move(done.items.front());
   }
   base::Result<State> finish(const core::Message& m, core::Outcome outcome,
-                             const std::string& reason = {}) {
-    return finish({.token = token_of(m), .outcome = outcome, .reason = reason});
+                             std::optional<std::string> reason = {}) {
+    return finish({.token = token_of(m), .outcome = outcome, .reason = std::move(reason)});
   }
   base::Result<core::ActDone::Item> act(core::Act command) {
     auto done = ask<core::ActDone>(std::move(command));

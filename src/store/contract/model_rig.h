@@ -92,7 +92,7 @@ class Model {
   void try_released();
   void fire_timers();
   void keep(Queue& queue, State kind);
-  void lose(Message& message);
+  State lose(Message& message, std::optional<std::string> reason = {});
 
   // --- Commands ---
   void take_up(const Envelope& envelope);
@@ -146,8 +146,9 @@ class Model {
   bool give(Ticket& ticket, Reserve& reserve);
   std::string lease(Message& message, const Ticket& ticket, const Reserve& reserve);
   bool wait(const Ticket& ticket, Reserve reserve, std::vector<std::string> queues);
-  void end_attempt(Message& message, std::string_view outcome, std::string reason,
+  void end_attempt(Message& message, std::string_view outcome, std::optional<std::string> reason,
                    std::string post_mortem);
+  [[nodiscard]] static std::string after_stop(const core::Lease& lease, std::string text);
   State finish_as(Message& message, Event event, Mark mark);
   State send_back(Message& message, Millis delay);
   State stop_attempt(Message& message);
