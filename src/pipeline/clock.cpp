@@ -46,12 +46,14 @@ void Clock::follow_wall() {
 }
 
 Clock::Reading Clock::read() {
-  if (mode_ == Mode::manual) return {.now = now(), .step = {}};
+  if (mode_ == Mode::manual) return {.now = now(), .step = {}, .stopped = {}};
   const std::chrono::nanoseconds boottime = machine_.since_boot();
   std::optional<base::Millis> step;
+  base::Millis stopped{};
   const auto since = boottime - boottime_at_last_;
   if (since >= kLookEvery) {
     boottime_at_last_ = boottime;
+    if (since >= kStoppedMin) stopped = base::Millis{ms(since)};
     const std::int64_t apart = ms(machine_.wall()) - (ms(boottime) + offset_ms_);
     if (std::abs(apart) >= kStepMin.count()) {
       offset_ms_ += apart;
@@ -65,7 +67,7 @@ Clock::Reading Clock::read() {
   // Slewing back never makes time run backwards; a step does, and says so.
   if (!step) now = std::max(now, now_ms_.load(std::memory_order_relaxed));
   now_ms_.store(now, std::memory_order_relaxed);
-  return {.now = base::from_ms(now), .step = step};
+  return {.now = base::from_ms(now), .step = step, .stopped = stopped};
 }
 
 base::Instant Clock::now() const { return base::from_ms(now_ms_.load(std::memory_order_relaxed)); }
