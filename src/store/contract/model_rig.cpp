@@ -27,23 +27,21 @@ const Retention& retention_of(const QueueSettings& settings, State state) {
 
 // --- Steps ---
 
-Replies Model::pass(Instant now, Millis shift, const Choices& choices) {
+Replies Model::pass(Instant now, const Jump& jump, const Choices& choices) {
   choices_ = choices;
   replies_.clear();
   now_ = now;
-  if (shift != Millis{0}) {
-    for (Waiting& waiting : waiting_) {
-      if (waiting.reserve.wait_until && *waiting.reserve.wait_until != Instant::max()) {
-        *waiting.reserve.wait_until += shift;
-      }
+  for (Waiting& waiting : waiting_) {
+    if (waiting.reserve.wait_until && *waiting.reserve.wait_until != Instant::max()) {
+      *waiting.reserve.wait_until += jump.shift;
     }
-    for (auto& [seq, lease] : leases_) lease.until += shift;
-    for (auto& [seq, message] : stored_.messages) {
-      if (message.lease) message.lease->until += shift;
-    }
-    for (auto& [name, queue] : stored_.queues) {
-      if (queue.paused_until != Instant{}) queue.paused_until += shift;
-    }
+  }
+  for (auto& [seq, lease] : leases_) lease.until += jump.shift + jump.stopped;
+  for (auto& [seq, message] : stored_.messages) {
+    if (message.lease) message.lease->until += jump.shift + jump.stopped;
+  }
+  for (auto& [name, queue] : stored_.queues) {
+    if (queue.paused_until != Instant{}) queue.paused_until += jump.shift;
   }
   run_due();
   serve();

@@ -52,7 +52,12 @@ class Model {
   };
 
   // Time passes: what is due is done until nothing is.
-  [[nodiscard]] Replies pass(Instant now, Millis shift, const Choices& choices);
+  // What happened to the clock since the last one: it was stepped, the server was stopped.
+  struct Jump {
+    Millis shift{};
+    Millis stopped{};
+  };
+  [[nodiscard]] Replies pass(Instant now, const Jump& jump, const Choices& choices);
   // One command, and what follows of it at once.
   [[nodiscard]] Replies run(const Envelope& envelope, const Choices& choices);
   // The server was ended and started: what was in its memory is gone.
