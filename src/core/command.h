@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/boxed.h"
 #include "base/result.h"
 #include "core/lifecycle.h"
 #include "core/message.h"
@@ -163,6 +164,11 @@ enum class Action : std::uint8_t {
 };
 [[nodiscard]] std::string_view name_of(Action action);
 [[nodiscard]] std::optional<Action> action_of(std::string_view name);
+// The states of messages that it may be done to.
+[[nodiscard]] StateSet states_of(Action action);
+// Of them those that are meant when nobody says which: what has ended well is not done again, and
+// what somebody has yet to read is not taken away. Empty: they must be named.
+[[nodiscard]] StateSet usual_states_of(Action action);
 struct Act {
   Action action = Action::cancel;
   std::vector<Seq> messages;
@@ -202,7 +208,7 @@ struct Peek {
   std::string queue;  // else: the next one of this queue
 };
 struct Peeked {
-  Message message;
+  base::Boxed<Message> message;
   std::string queue;
 };
 struct ShowQueue {
@@ -210,22 +216,26 @@ struct ShowQueue {
 };
 struct ListQueues {};
 struct QueueShown {
-  Queue queue;
+  base::Boxed<Queue> queue;
   std::int64_t waiting_reserves = 0;
 };
 struct QueuesListed {
   std::vector<QueueShown> queues;  // by name
 };
-struct EngineStats {};
+struct EngineStats {
+  bool names = false;  // tell which queues are in use
+};
 struct EngineStatsDone {
   Boot boot = 0;
   std::int64_t queues = 0;
-  Counters totals;            // over all queues, also deleted ones since the start
-  std::int64_t commands = 0;  // since the start
+  base::Boxed<Counters> totals;  // over all queues, also deleted ones since the start
+  std::int64_t commands = 0;     // since the start
   std::int64_t batches = 0;
   std::int64_t syncs = 0;
   std::int64_t waiting_reserves = 0;
   Seq last_seq = 0;
+  bool no_room = false;  // the disk is full: puts are refused
+  std::vector<QueueName> in_use;  // all but those made on demand that hold nothing
 };
 
 // --- Queues ---
@@ -233,18 +243,25 @@ struct DefineQueue {
   enum class Mode : std::uint8_t { create, replace, change };
   std::string queue;
   Mode mode = Mode::create;  // create: `exists` when there with other settings. change: must exist
-  QueueSettings settings;    // whole: the door merges changes before
+  base::Boxed<QueueSettings> settings;   // whole: the door merges changes before
   std::optional<std::int64_t> revision;  // refuse (wrong_state) when the queue has moved on
+  // As its first use would make it: the settings are those of such queues, whatever is given. One
+  // that is there stays as it is.
   bool on_demand = false;
 };
 struct SetAdmin {
   std::string queue;
   Admin admin = Admin::up;
   std::optional<Millis> lasts;  // pause: resumes by itself
+  // A pause by a client and not by the operator: a queue that is drained or down stays so, and a
+  // pause of no time ends another one.
+  bool by_client = false;
 };
 struct DeleteQueue {
   std::string queue;
-  bool force = false;  // with the messages in it; none may be running
+  bool force = false;  // with the messages in it, finished ones too; none may be running
+  // Only if it was made on demand, holds nothing and nobody waits there; else nothing is done.
+  bool if_unused = false;
 };
 // From the worker: what is wrong with the script; empty when mended.
 struct SetScriptError {

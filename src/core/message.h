@@ -1,6 +1,7 @@
 #pragma once
 // The message: the unit of work, with every field that RQ and its relatives need.
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +40,31 @@ inline constexpr int kStateCount = static_cast<int>(State::cancelled) + 1;
 [[nodiscard]] constexpr bool is_finished(State s) {
   return s == State::done || s == State::relayed || s == State::err || s == State::cancelled;
 }
+// Some of the states.
+class StateSet {
+ public:
+  constexpr StateSet() = default;
+  constexpr StateSet(std::initializer_list<State> states) {
+    for (const State state : states) add(state);
+  }
+  constexpr void add(State state) { bits_ |= bit(state); }
+  [[nodiscard]] constexpr bool has(State state) const { return (bits_ & bit(state)) != 0; }
+  [[nodiscard]] constexpr bool empty() const { return bits_ == 0; }
+  // Those that are in both.
+  [[nodiscard]] constexpr StateSet common(StateSet other) const {
+    other.bits_ &= bits_;
+    return other;
+  }
+  friend bool operator==(const StateSet&, const StateSet&) = default;
+
+ private:
+  [[nodiscard]] static constexpr std::uint32_t bit(State state) {
+    return 1U << static_cast<unsigned>(state);
+  }
+  std::uint32_t bits_ = 0;
+};
+[[nodiscard]] std::string to_string(StateSet states);  // "done, err"
+
 // Waiting for its turn, a time, a slot or another message.
 [[nodiscard]] constexpr bool is_waiting(State s) {
   return s == State::scheduled || s == State::throttled || s == State::depends || s == State::que;

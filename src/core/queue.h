@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "core/message.h"
@@ -37,9 +38,10 @@ enum class Success : std::uint8_t {
 [[nodiscard]] std::optional<Success> success_of(std::string_view name);
 
 // How long finished messages are kept. 0 count: deleted when finished.
+inline constexpr std::int64_t kKeepAny = INT64_MAX;  // a count that bounds nothing: age alone does
 struct Retention {
   Millis age{};
-  std::int64_t count = 0;
+  std::int64_t count = kKeepAny;
   friend bool operator==(const Retention&, const Retention&) = default;
 };
 
@@ -73,10 +75,11 @@ struct QueueSettings {
   std::int64_t losses = 20;  // lost leases in a row before err; 0: any number
   Backoff backoff;
   std::int64_t max_count = 15;  // default of messages: RQ's bound on resends
-  // Keeping.
-  Retention keep_done{.age = std::chrono::hours{24 * 7},
-                      .count = 100'000};  // done, relayed, cancelled
-  Retention keep_err{.age = std::chrono::hours{24 * 90}, .count = 100'000};
+  // Keeping. By default no number of failures or cancelled messages makes older ones go: somebody
+  // has yet to read them.
+  Retention keep_done{.age = std::chrono::hours{24 * 7}, .count = 100'000};  // done, relayed
+  Retention keep_err{.age = std::chrono::hours{24 * 90}};
+  Retention keep_cancelled{.age = std::chrono::hours{24 * 7}};
   SyncClass sync = SyncClass::always;
   std::int64_t priority = 0;  // default of messages
   // Bounds.
@@ -110,7 +113,9 @@ struct Counters {
   std::int64_t retries = 0;  // went back to que after a failed attempt, a resend or a release
   std::int64_t losses = 0;   // leases lost
   std::int64_t cancels = 0;
-  std::int64_t deletes = 0;  // finished or not
+  std::int64_t deletes = 0;       // finished or not
+  std::int64_t expired = 0;       // of them, those that retention removed
+  std::int64_t expired_errs = 0;  // of those, failures
 
   [[nodiscard]] std::int64_t in(State s) const { return in_state[static_cast<std::size_t>(s)]; }
   [[nodiscard]] std::int64_t& in(State s) { return in_state[static_cast<std::size_t>(s)]; }
@@ -118,8 +123,26 @@ struct Counters {
     return in(State::prep) + in(State::scheduled) + in(State::throttled) + in(State::depends) +
            in(State::que) + in(State::run);
   }
+  // All messages that are there.
+  [[nodiscard]] std::int64_t all() const {
+    std::int64_t sum = 0;
+    for (const std::int64_t n : in_state) sum += n;
+    return sum;
+  }
   friend bool operator==(const Counters&, const Counters&) = default;
 };
+
+// The queue of clients that name none. It can always be made, however many queues there are.
+inline constexpr std::string_view kDefaultQueue = "default";
+
+// The kinds of finished messages that retention tells apart.
+enum class Keep : std::uint8_t { done, err, cancelled };
+inline constexpr Keep kKeeps[] = {Keep::done, Keep::err, Keep::cancelled};
+// Of a finished message.
+[[nodiscard]] Keep keep_of(State state);
+[[nodiscard]] const Retention& retention(const QueueSettings& settings, Keep keep);
+// How many messages of the queue it is about.
+[[nodiscard]] std::int64_t kept(const Counters& counters, Keep keep);
 
 struct Queue {
   QueueId id = 0;
@@ -134,6 +157,9 @@ struct Queue {
   // What the worker says of the script: empty when fine, else what is wrong. Clears itself.
   std::string script_error;
   Counters counters;
+
+  // Made on demand, and nothing is in it: as good as not there.
+  [[nodiscard]] bool empty_on_demand() const { return on_demand && counters.all() == 0; }
 };
 
 // The folder of a message below the server's directory. A name that is too long for a file system,

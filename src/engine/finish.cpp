@@ -93,7 +93,7 @@ Result<HeartbeatDone::Item> heartbeat_one(Desk& desk, Heartbeat::Item& item) {
   RQ_TRY_ASSIGN(record, need_leased(desk, item.token));
   Lease& lease = *record->message.lease;
   if (item.lease) lease.length = *item.lease;
-  if (item.extend) lease.until = std::max(lease.until, desk.batch.now + lease.length);
+  if (item.extend) lease.until = std::max(lease.until, desk.batch.from + lease.length);
   if (lease.end == LeaseEnd::connection) desk.connections.extended(item.token.seq, lease.until);
   // Once it is to stop, its text is the reason for that.
   if (item.progress && lease.stop == StopRequest::none) {
@@ -277,7 +277,7 @@ State send_back(Desk& desk, Record& record, Millis delay, std::string_view outco
   Message& message = record.message;
   ++desk.ledger.of(message).queue.counters.retries;
   if (delay > Millis{0}) {
-    message.due = desk.batch.now + delay;
+    message.due = desk.batch.from + delay;
     desk.ledger.line_up(message);
   }
   desk.ledger.advance(record, delay > Millis{0} ? Event::later : Event::again, Mark::none, outcome);

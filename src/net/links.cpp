@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -59,11 +60,20 @@ base::Result<void> Links::open_epoll() {
 }
 
 base::Result<void> Links::listen(const Listener& listener) {
-  listeners_.push_back({.fd = listener.fd, .unix_socket = listener.unix_socket});
+  const auto old =
+      std::find_if(listeners_.begin(), listeners_.end(), [&listener](const ListeningSocket& other) {
+        return listener.unix_socket && other.unix_socket && other.fd >= 0;
+      });
+  const auto place = static_cast<std::size_t>(old - listeners_.begin());
+  if (old == listeners_.end()) {
+    listeners_.push_back({.fd = listener.fd, .unix_socket = listener.unix_socket});
+  } else {
+    ::close(std::exchange(old->fd, listener.fd));
+  }
   RQ_TRY(open_epoll());
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.u64 = listeners_.size() - 1;
+  event.data.u64 = place;
   if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, listener.fd, &event) != 0) {
     return no_epoll();
   }

@@ -11,7 +11,10 @@
 #include <utility>
 #include <vector>
 
+#include <boost/asio/steady_timer.hpp>
+
 #include "base/result.h"
+#include "doors/api/bulk_jobs.h"
 #include "doors/api/exchange.h"
 #include "doors/api/json_reader.h"
 #include "doors/api/worker_notes.h"
@@ -59,6 +62,7 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   [[nodiscard]] pipeline::Clock& clock() { return desk().pipeline().clock(); }
   [[nodiscard]] JsonReader& json() { return json_; }
   [[nodiscard]] files::LogWatch& log_watch() { return log_watch_; }
+  [[nodiscard]] BulkJobs& bulk_jobs() { return bulk_jobs_; }
   [[nodiscard]] base::Instant started() const { return started_; }
   [[nodiscard]] core::Boot boot() const { return boot_; }
   void set_boot(core::Boot boot) { boot_ = boot; }
@@ -93,6 +97,8 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
 
   void give_back(const std::vector<core::Message>& messages);
   [[nodiscard]] base::Result<void> listen_to_address();
+  [[nodiscard]] base::Result<void> listen_to_socket();
+  void look_after_socket();
   [[nodiscard]] bool host_allowed(std::string_view host) const;
 
   pipeline::Readers& readers_;
@@ -100,6 +106,10 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   const ApiSettings settings_;
   JsonReader json_;
   files::LogWatch log_watch_;
+  BulkJobs bulk_jobs_;
+  const std::filesystem::path socket_;
+  std::uint64_t socket_inode_ = 0;
+  boost::asio::steady_timer socket_timer_;
   const base::Instant started_;
   core::Boot boot_ = 0;
   std::string bound_address_;

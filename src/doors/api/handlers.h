@@ -47,6 +47,9 @@ void set_priority(Exchange& x, const Request& request);
 
 // bulk.cpp
 void bulk_action(Exchange& x, const Request& request);
+void list_bulk(Exchange& x, const Request& request);
+void show_bulk(Exchange& x, const Request& request);
+void cancel_bulk(Exchange& x, const Request& request);
 
 // logs.cpp
 void show_log(Exchange& x, const Request& request);

@@ -222,12 +222,14 @@ void append_totals(std::string& out, const Counters& counters) {
   object.number("losses", counters.losses);
   object.number("cancels", counters.cancels);
   object.number("deletes", counters.deletes);
+  object.number("expired", counters.expired);
+  object.number("expired_errs", counters.expired_errs);
   object.close();
 }
 
 void append_queue(std::string& out, const core::QueueShown& shown,
                   const std::optional<WorkerNotes::Hold>& hold) {
-  const core::Queue& queue = shown.queue;
+  const core::Queue& queue = *shown.queue;
   JsonObject object(out);
   object.text("name", queue.name);
   object.text("admin", name_of(queue.admin));

@@ -71,7 +71,7 @@ std::string count_text(std::int64_t count) {
 // Of a message that is ready: what keeps it from being leased now.
 Reason why_ready(const Why& why, const core::QueueShown& shown,
                  const std::optional<WorkerNotes::Hold>& hold) {
-  const core::Queue& queue = shown.queue;
+  const core::Queue& queue = *shown.queue;
   if (queue.admin == core::Admin::pause) {
     return {"paused",
             fmt::format("queue '{}' is paused{}; resume it: rq queue resume {}", queue.name,

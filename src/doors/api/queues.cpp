@@ -66,7 +66,7 @@ void define(Exchange& x, core::Reply& reply) {
   }
   const auto* shown = std::get_if<core::QueueShown>(&reply);
   const core::QueueSettings before =
-      wish.patch && shown != nullptr ? shown->queue.settings : core::QueueSettings{};
+      wish.patch && shown != nullptr ? shown->queue->settings : core::QueueSettings{};
   auto settings = core::merge_settings(before, wish.changes);
   if (!settings) return x.refuse(settings.error());
   core::DefineQueue command;
@@ -74,7 +74,7 @@ void define(Exchange& x, core::Reply& reply) {
   command.settings = *std::move(settings);
   if (wish.patch) {
     command.mode = core::DefineQueue::Mode::change;
-    command.revision = shown->queue.revision;
+    command.revision = shown->queue->revision;
   } else {
     command.mode = wish.create ? core::DefineQueue::Mode::create : core::DefineQueue::Mode::replace;
   }

@@ -245,7 +245,7 @@ void render_returned(Exchange& x, core::Reply& reply) {
 void reserve(Exchange& x, const Request& request) {
   auto body = x.json(request);
   if (!body) return x.refuse(body.error());
-  auto command = reserve_from_json(**body, x.door().clock().now());
+  auto command = reserve_from_json(**body, x.door().clock().ahead());
   if (!command) return x.refuse(command.error());
   command->names = true;
   const bool waits = command->wait_until.has_value();

@@ -29,6 +29,7 @@ inline QueueSettings settings_of(Draw& draw) {
   s.backoff = {.kind = BackoffKind::fixed, .base = seconds{5}, .jitter_percent = 20};
   s.keep_done = {.age = seconds{60}, .count = draw.pick<std::int64_t>({0, 2, 100})};
   s.keep_err = {.age = seconds{90}, .count = draw.pick<std::int64_t>({0, 1, 100})};
+  s.keep_cancelled = {.age = seconds{80}, .count = draw.pick<std::int64_t>({0, 1, 100})};
   s.sync = draw.below(2) == 0 ? SyncClass::always : SyncClass::relaxed;
   s.messages_max = draw.pick<std::int64_t>({0, 0, 6});
   s.priority = draw.pick<std::int64_t>({0, 2});
