@@ -14,6 +14,7 @@
 #include "doors/api/handlers.h"
 #include "doors/api/json_in.h"
 #include "doors/api/json_out.h"
+#include "doors/api/target.h"
 
 namespace rq::doors::api {
 namespace {
