@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <iostream>
 #include <string>
 #include <utility>
 
@@ -16,6 +17,13 @@ constexpr std::size_t kSequenceMax = 64;  // a colour takes a dozen bytes; longe
 }
 
 bool is_terminal(int fd) { return ::isatty(fd) == 1; }
+
+bool confirm(std::string_view question) {
+  std::fprintf(stderr, "%s [y/N] ", std::string(question).c_str());
+  std::string line;
+  std::getline(std::cin, line);
+  return line == "y" || line == "Y" || line == "yes";
+}
 
 bool colours_on(std::FILE* stream) {
   const char* no_color = std::getenv("NO_COLOR");

@@ -14,6 +14,8 @@ namespace rq::cli {
 // Colours only on a terminal, and not when NO_COLOR is set or TERM is dumb.
 [[nodiscard]] bool colours_on(std::FILE* stream);
 [[nodiscard]] bool is_terminal(int fd);
+// Asks on standard error; true when the answer is yes. REQUIRES: standard input is a terminal.
+[[nodiscard]] bool confirm(std::string_view question);
 struct TerminalSize {
   std::size_t columns = 80;
   std::size_t rows = 24;

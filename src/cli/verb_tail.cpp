@@ -157,6 +157,9 @@ Result<json::value> follow_message(Context& context, const std::string& id,
   return Follower(context, id, options).run();
 }
 
+// As timeout(1) exits.
+constexpr int kTimedOut = 124;
+
 Result<int> exit_code_of(Context& context, const json::value& message, bool own) {
   const std::string state = text_at(message, "state");
   if (state == "done" || state == "relayed") return 0;
@@ -166,6 +169,12 @@ Result<int> exit_code_of(Context& context, const json::value& message, bool own)
     const json::array& attempts = items_at(answer, "attempts");
     if (!attempts.empty()) {
       const json::value& post_mortem = at(attempts.back(), "post_mortem");
+      // What the command cannot have said itself.
+      if (const std::string outcome = text_at(attempts.back(), "outcome");
+          outcome != "failed" && outcome != "err") {
+        std::fprintf(stderr, "rq: %s\n", text_at(attempts.back(), "reason").c_str());
+        if (outcome == "timed_out") return kTimedOut;
+      }
       const auto signal = number_at(post_mortem, "signal");
       const std::int64_t code = count_at(post_mortem, "exit_code");
       if (signal) return 128 + static_cast<int>(*signal);

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/boxed.h"
 #include "base/result.h"
 #include "core/lifecycle.h"
 #include "core/message.h"
@@ -115,6 +116,7 @@ enum class Outcome : std::uint8_t {
   release,    // handed back untouched, after `delay`
   hold,       // err with the mark held
   stopped,    // ended because of a StopRequest: cancelled, or err with the mark killed
+  lost,       // its worker died: a lost lease, as if its time had run out
 };
 [[nodiscard]] std::string_view name_of(Outcome outcome);
 [[nodiscard]] std::optional<Outcome> outcome_of(std::string_view name);
@@ -124,7 +126,8 @@ struct Finish {
   struct Item {
     Token token;
     Outcome outcome = Outcome::done;
-    std::string reason;  // status text
+    // Status text, replaces the last one, also with nothing. Absent: the last one stays.
+    std::optional<std::string> reason;
     std::optional<std::string> result;
     std::string post_mortem;               // JSON object; may be empty
     Millis delay{0};                       // resend, release
@@ -142,6 +145,8 @@ struct Duplicate {
   Token token;
   std::string queue;
   Millis delay{0};
+  std::string key;   // client key of the copy: a repeat of the command finds it; may be empty
+  std::string host;  // "http://HOST:PORT/" of full ids
 };
 
 // --- Acting on messages ---
@@ -159,12 +164,18 @@ enum class Action : std::uint8_t {
 };
 [[nodiscard]] std::string_view name_of(Action action);
 [[nodiscard]] std::optional<Action> action_of(std::string_view name);
+// The states of messages that it may be done to.
+[[nodiscard]] StateSet states_of(Action action);
+// Of them those that are meant when nobody says which: what has ended well is not done again, and
+// what somebody has yet to read is not taken away. Empty: they must be named.
+[[nodiscard]] StateSet usual_states_of(Action action);
 struct Act {
   Action action = Action::cancel;
   std::vector<Seq> messages;
   std::string queue;  // move, clone (empty: the same)
   std::int64_t priority = 0;
-  std::string reason;  // kept as status text of cancel and kill
+  std::string host;    // clone: as in Duplicate
+  std::string reason;  // status text of cancel and kill; what a stopped script says comes after
 };
 struct ActDone {
   struct Item {
@@ -197,7 +208,7 @@ struct Peek {
   std::string queue;  // else: the next one of this queue
 };
 struct Peeked {
-  Message message;
+  base::Boxed<Message> message;
   std::string queue;
 };
 struct ShowQueue {
@@ -205,7 +216,7 @@ struct ShowQueue {
 };
 struct ListQueues {};
 struct QueueShown {
-  Queue queue;
+  base::Boxed<Queue> queue;
   std::int64_t waiting_reserves = 0;
 };
 struct QueuesListed {
@@ -217,12 +228,13 @@ struct EngineStats {
 struct EngineStatsDone {
   Boot boot = 0;
   std::int64_t queues = 0;
-  Counters totals;            // over all queues, also deleted ones since the start
-  std::int64_t commands = 0;  // since the start
+  base::Boxed<Counters> totals;  // over all queues, also deleted ones since the start
+  std::int64_t commands = 0;     // since the start
   std::int64_t batches = 0;
   std::int64_t syncs = 0;
   std::int64_t waiting_reserves = 0;
   Seq last_seq = 0;
+  bool no_room = false;  // the disk is full: puts are refused
   std::vector<QueueName> in_use;  // all but those made on demand that hold nothing
 };
 
@@ -231,8 +243,10 @@ struct DefineQueue {
   enum class Mode : std::uint8_t { create, replace, change };
   std::string queue;
   Mode mode = Mode::create;  // create: `exists` when there with other settings. change: must exist
-  QueueSettings settings;    // whole: the door merges changes before
+  base::Boxed<QueueSettings> settings;   // whole: the door merges changes before
   std::optional<std::int64_t> revision;  // refuse (wrong_state) when the queue has moved on
+  // As its first use would make it: the settings are those of such queues, whatever is given. One
+  // that is there stays as it is.
   bool on_demand = false;
 };
 struct SetAdmin {
@@ -245,7 +259,7 @@ struct SetAdmin {
 };
 struct DeleteQueue {
   std::string queue;
-  bool force = false;  // with the messages in it; none may be running
+  bool force = false;  // with the messages in it, finished ones too; none may be running
   // Only if it was made on demand, holds nothing and nobody waits there; else nothing is done.
   bool if_unused = false;
 };

@@ -48,6 +48,17 @@ base::Error bad_id(std::string_view text) {
 }  // namespace
 
 std::string_view name_of(State state) { return kStates.at(static_cast<std::size_t>(state)); }
+std::string to_string(StateSet states) {
+  std::string text;
+  for (int i = 0; i < kStateCount; ++i) {
+    const auto state = static_cast<State>(i);
+    if (!states.has(state)) continue;
+    if (!text.empty()) text += ", ";
+    text += name_of(state);
+  }
+  return text;
+}
+
 std::optional<State> state_of(std::string_view name) { return find_name<State>(kStates, name); }
 std::string_view name_of(Mark mark) { return kMarks.at(static_cast<std::size_t>(mark)); }
 std::optional<Mark> mark_of(std::string_view name) { return find_name<Mark>(kMarks, name); }
@@ -157,6 +168,10 @@ base::Result<ParsedId> parse_id(std::string_view text) {
                           std::chrono::minutes{*minute} + std::chrono::seconds{*second} +
                           Millis{*milli};
   return ParsedId{.seq = *seq, .created = created};
+}
+
+std::string full_id(std::string_view host, std::string_view queue, const Message& m) {
+  return fmt::format("{}q/{}/{}", host, queue, format_id(m));
 }
 
 }  // namespace rq::core

@@ -14,6 +14,10 @@ namespace rq::engine {
 [[nodiscard]] bool may_look(const Desk& desk, const Entry& entry);
 [[nodiscard]] LineKey known_of(const Desk& desk, const Entry& entry);
 
+// Finds the queues of the reserve, each once: one that is named twice counts as the first of them
+// says. They are in Desk::watched until the next call. False: some are not there.
+[[nodiscard]] bool find_watched(Desk& desk, const Reserve& reserve);
+
 struct Taken {
   std::vector<Message> messages;  // copies, each with its lease
   std::vector<QueueName> names;   // of their queues, if the reserve wants them
@@ -22,6 +26,7 @@ struct Taken {
 };
 // The best messages over all queues of the reserve, priority, order and number being compared over
 // all of them. A message is given only if every better one that there may be is known.
+// REQUIRES: find_watched() for this reserve.
 [[nodiscard]] base::Result<Taken> take_best(Desk& desk, const Ticket& ticket,
                                             const Reserve& reserve);
 

@@ -30,34 +30,55 @@ void needs_of_opening(Desk& desk, std::string_view name, Needs& out) {
   if (n > 0) out.lines.push_back({entry->queue.id, n});
 }
 
+std::int64_t held(const Counters& counters) {
+  std::int64_t sum = 0;
+  for (const std::int64_t n : counters.in_state) sum += n;
+  return sum;
+}
+
+// "5 que, 2 err"
+std::string text_of(const Counters& counters) {
+  std::string text;
+  for (int i = 0; i < kStateCount; ++i) {
+    const auto state = static_cast<State>(i);
+    if (counters.in(state) == 0) continue;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counters.in(state), name_of(state));
+  }
+  return text;
+}
+
 Result<Entry*> create(Desk& desk, DefineQueue& define) {
   if (define.mode == DefineQueue::Mode::change) return desk.ledger.need(define.queue).error();
   RQ_TRY(check_queue_name(define.queue));
-  if (define.on_demand) return desk.ledger.make_on_demand(define.queue);
+  if (define.on_demand) {
+    RQ_TRY_ASSIGN(made, desk.ledger.on_demand(define.queue));
+    return desk.ledger.make(std::move(made));
+  }
   Queue queue;
   queue.name = define.queue;
-  queue.settings = std::move(define.settings);
+  queue.settings = std::move(*define.settings);
   return desk.ledger.make(std::move(queue));
 }
 
 Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
   Queue& queue = entry.queue;
+  // Made on demand it has settings of its own, and otherwise those that somebody gave it.
+  if (define.on_demand) return {};
   if (define.revision && *define.revision != queue.revision) {
     return fail(Code::wrong_state,
                 fmt::format("queue '{}' has changed since: it is at revision {}, not {}",
                             define.queue, queue.revision, *define.revision),
                 "read it again, and repeat the change on what it is now");
   }
-  const bool same = queue.settings == define.settings;
+  const bool same = queue.settings == *define.settings;
   if (define.mode == DefineQueue::Mode::create && !same) {
     return fail(Code::exists, fmt::format("queue '{}' exists with other settings", define.queue),
                 fmt::format("change it: rq queue set {} …", define.queue));
   }
   // Settings that are set by hand make an on-demand queue permanent.
-  const bool kept = queue.on_demand && !define.on_demand;
-  if (same && !kept) return {};
-  queue.settings = std::move(define.settings);
-  if (kept) {
+  if (same && !queue.on_demand) return {};
+  queue.settings = std::move(*define.settings);
+  if (queue.on_demand) {
     queue.on_demand = false;
     desk.ledger.disarm(entry, Timer::What::idle);
   }
@@ -74,7 +95,7 @@ void needs(Desk& desk, const DefineQueue& define, Needs& out) {
 }
 
 Result<Step> decide(Desk& desk, DefineQueue& define) {
-  RQ_TRY(check(define.settings));
+  RQ_TRY(check(*define.settings));
   Entry* entry = desk.ledger.find(define.queue);
   if (entry == nullptr) {
     RQ_TRY_ASSIGN(made, create(desk, define));
@@ -175,11 +196,10 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
         fmt::format("queue '{}' has {} running messages", queue.name, counters.in(State::run)),
         "wait for them, or cancel them first");
   }
-  if (counters.unfinished() > 0 && !remove.force && !queue.going) {
-    return fail(
-        Code::wrong_state,
-        fmt::format("queue '{}' has {} unfinished messages", queue.name, counters.unfinished()),
-        "drain it first, or force it to delete them too");
+  if (held(counters) > 0 && !remove.force && !queue.going) {
+    return fail(Code::wrong_state,
+                fmt::format("queue '{}' holds messages: {}", queue.name, text_of(counters)),
+                "to delete them with it, force it (CLI: --force, HTTP: ?force=1)");
   }
   desk.goings.push_back({queue.id, desk.ticket});
   RQ_TRY(go_on_deleting(desk, *entry));
@@ -241,7 +261,7 @@ Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   listed.queues.reserve(desk.ledger.all().size());
   for (const auto& [id, entry] : desk.ledger.all()) listed.queues.push_back(shown(desk, *entry));
   std::sort(listed.queues.begin(), listed.queues.end(),
-            [](const QueueShown& a, const QueueShown& b) { return a.queue.name < b.queue.name; });
+            [](const QueueShown& a, const QueueShown& b) { return a.queue->name < b.queue->name; });
   desk.answer(std::move(listed));
   return Step::done;
 }
@@ -258,6 +278,7 @@ Result<Step> decide(Desk& desk, EngineStats& stats) {
   done.syncs = desk.syncs;
   done.waiting_reserves = desk.waiters.size();
   done.last_seq = desk.last_seq;
+  done.no_room = desk.batch.no_room;
   if (stats.names) {
     for (const auto& [id, entry] : desk.ledger.all()) {
       if (!entry->queue.empty_on_demand()) done.in_use.push_back(entry->name);

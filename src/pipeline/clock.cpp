@@ -46,12 +46,14 @@ base::Instant Clock::at(std::chrono::nanoseconds boottime) const {
 }
 
 Clock::Reading Clock::read() {
-  if (mode_ == Mode::manual) return {.now = now(), .step = {}};
+  if (mode_ == Mode::manual) return {.now = now(), .step = {}, .stopped = {}};
   const std::chrono::nanoseconds boottime = machine_.since_boot();
   std::optional<base::Millis> step;
+  base::Millis stopped{};
   const auto since = boottime - boottime_at_last_;
   if (since >= kLookEvery) {
     boottime_at_last_ = boottime;
+    if (since >= kStoppedMin) stopped = std::chrono::duration_cast<base::Millis>(since);
     const std::chrono::nanoseconds offset{offset_ns_.load(std::memory_order_relaxed)};
     const std::chrono::nanoseconds apart = machine_.wall() - (boottime + offset);
     if (std::chrono::abs(apart) >= kStepMin) {
@@ -67,7 +69,7 @@ Clock::Reading Clock::read() {
   // Slewing back never makes time run backwards; a step does, and says so.
   if (!step) now = std::max(now, now_ms_.load(std::memory_order_relaxed));
   now_ms_.store(now, std::memory_order_relaxed);
-  return {.now = base::from_ms(now), .step = step};
+  return {.now = base::from_ms(now), .step = step, .stopped = stopped};
 }
 
 base::Instant Clock::live() const { return manual() ? now() : at(machine_.since_boot()); }

@@ -4,6 +4,9 @@
 // The wall clock tells when scheduled messages are due; leases must keep their length when somebody
 // steps it. So the server's time follows the wall clock by slewing, and when the two part by more
 // than kStepMin it follows at once and says by how much: the engine then shifts all leases.
+//
+// A server that did not look at its clock for kStoppedMin was stopped, or its machine was: nobody
+// could keep a lease alive meanwhile, so the leases end so much later.
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -32,6 +35,7 @@ class Clock {
   struct Reading {
     base::Instant now;
     std::optional<base::Millis> step;  // set once for each step of the wall clock
+    base::Millis stopped{};            // told once for each stop; 0: there was none
   };
   // Engine thread. Reads the machine's clocks (or the manual one).
   [[nodiscard]] Reading read();
@@ -64,6 +68,8 @@ class Clock {
 };
 
 inline constexpr base::Millis kStepMin{2'000};
+// Whoever reads the clock does so more often than this, even when there is nothing to do.
+inline constexpr std::chrono::seconds kStoppedMin{5};
 // The wall clock is looked at this often; slewing moves by at most a tenth of the time between.
 inline constexpr std::chrono::milliseconds kLookEvery{250};
 inline constexpr std::int64_t kSlewPart = 10;

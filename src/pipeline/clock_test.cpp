@@ -51,6 +51,19 @@ TEST_F(ClockTest, FollowsTimeThatPasses) {
   EXPECT_EQ(clock.now(), reading.now);
 }
 
+TEST_F(ClockTest, AStopIsToldOnceWhetherTheWallClockWasSteppedOrNot) {
+  machine.pass(kStoppedMin - milliseconds{1});
+  EXPECT_EQ(clock.read().stopped, Millis{0});
+  machine.pass(kStoppedMin);
+  EXPECT_EQ(clock.read().stopped, kStoppedMin);
+  EXPECT_EQ(clock.read().stopped, Millis{0});
+  machine.pass(hours{1});
+  machine.wall += seconds{90};
+  const Clock::Reading reading = clock.read();
+  EXPECT_EQ(reading.stopped, hours{1});
+  EXPECT_EQ(reading.step, seconds{90});
+}
+
 TEST_F(ClockTest, AStepIsToldOnceAndFollowedAtOnce) {
   for (const Millis by : {Millis{hours{1}}, Millis{seconds{-90}}, kStepMin, -kStepMin}) {
     machine.wall += by;

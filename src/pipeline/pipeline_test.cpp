@@ -336,7 +336,7 @@ TEST(Pipeline, AFailingStoreAnswersUnknownOutcomeAndIsOpenedAgain) {
   EXPECT_EQ(delivery.ticket.request, waits);
   EXPECT_EQ(Rig::as<core::Reserved>(std::move(delivery.reply)).messages.size(), 1U);
   EXPECT_EQ(
-      rig.ask<core::QueueShown>(core::ShowQueue{.queue = "q"}).queue.counters.in(core::State::que),
+      rig.ask<core::QueueShown>(core::ShowQueue{.queue = "q"}).queue->counters.in(core::State::que),
       2);
 }
 
@@ -371,7 +371,7 @@ TEST(Pipeline, ACommitThatNobodyKnowsOfAnswersUnknownOutcomeAndARepeatFindsOut) 
               Code::unknown_outcome);
     EXPECT_EQ(put_is_repeated(rig), done);
     EXPECT_EQ(rig.ask<core::QueueShown>(core::ShowQueue{.queue = "q"})
-                  .queue.counters.in(core::State::que),
+                  .queue->counters.in(core::State::que),
               1);
   }
 }

@@ -36,6 +36,8 @@ using base::Result;
 namespace fs = std::filesystem;
 
 constexpr int kReaderThreads = 2;
+// The log of the store begins anew in the file it has; beyond that a removal needs a few pages.
+constexpr std::int64_t kRoomBytes = 16LL * 1024 * 1024;
 // Open connections are given this long to get their last replies when the server ends.
 constexpr std::chrono::seconds kCloseDown{5};
 
@@ -109,6 +111,7 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
       base::from_ms(1'800'000'000'000));
   pipeline::Pipeline pipeline(store::sqlite::make_store(file, {.wal_bytes = config.wal_bytes,
                                                                .threads = true,
+                                                               .room_bytes = kRoomBytes,
                                                                .cache_bytes = config.cache_bytes}),
                               clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());

@@ -69,7 +69,8 @@ void WorkerKeeper::spawn() {
   std::string verb = "worker";
   std::string flag = "--dir";
   std::string dir = dir_.string();
-  char* const argv[] = {name.data(), verb.data(), flag.data(), dir.data(), nullptr};
+  std::string kept = "--kept";
+  char* const argv[] = {name.data(), verb.data(), flag.data(), dir.data(), kept.data(), nullptr};
   // Asio opens its sockets without CLOEXEC: a worker that outlives us must not hold our port.
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);

@@ -224,7 +224,7 @@ def test_queues(server):
     checks.equal(ok(rq('queue', 'list', '--json'), 'json').json['queues'][0]['name'], 'mail',
                  'queue list --json')
     refused(rq('queue', 'show', 'nope'), 'not_found', 3, 'no such queue', 'nope')
-    ok(rq('queue', 'delete', 'mail'), 'queue delete')
+    ok(rq('queue', 'delete', 'mail', '--force'), 'queue delete')
     refused(rq('queue', 'delete', 'mail'), 'not_found', 3, 'deleted already', 'mail')
 
 

@@ -30,6 +30,7 @@ ApiDoor::ApiDoor(pipeline::Desk& to, pipeline::Readers& readers, pipeline::Event
       events_(events),
       settings_(std::move(settings)),
       log_watch_(to.loop().io()),
+      bulk_jobs_(to, readers),
       socket_(settings_.dir / "run" / "rq.sock"),
       socket_timer_(to.loop().io()),
       started_(to.pipeline().clock().now()),
@@ -83,6 +84,7 @@ base::Result<void> ApiDoor::listen_to_address() {
 
 void ApiDoor::close_down(std::function<void()> done) {
   socket_timer_.cancel();
+  bulk_jobs_.cancel_all();
   ::unlink(socket_.c_str());
   server_.close_down(std::move(done));
 }
@@ -161,6 +163,10 @@ void ApiDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
     }
   }
   server_.flush();
+}
+
+std::string ApiDoor::base_url() const {
+  return fmt::format("http://{}/", bound_address_.empty() ? "127.0.0.1:3333" : bound_address_);
 }
 
 // The client of a reserve went away before its answer came: nothing shall wait for the lease's end.

@@ -155,17 +155,17 @@ void Answers::on(std::uint64_t request, core::Ok& /*reply*/) {
 void Answers::on(std::uint64_t request, core::Peeked& reply) {
   Slot* slot = slots_.find(request);
   if (slot == nullptr) return;
-  if (!is_job(reply.message)) return fail(*slot, Code::not_found);
+  if (!is_job(*reply.message)) return fail(*slot, Code::not_found);
   if (slot->verb == Verb::stats_job) {
     slot->peeked = std::make_unique<core::Peeked>(std::move(reply));
-    const core::Message& message = slot->peeked->message;
+    const core::Message& message = *slot->peeked->message;
     if (message.lease || message.lease_length) {
       return job_stats(*slot, std::nullopt);
     }
     // Its time to run is the queue's.
     return submit_more(request, core::ShowQueue{slot->peeked->queue});
   }
-  const core::Message& message = reply.message;
+  const core::Message& message = *reply.message;
   slots_.saw_body(message.payload.size());
   append_found(slots_.reply_of(*slot), static_cast<std::uint64_t>(message.seq), message.payload);
   slots_.answered(*slot);
@@ -175,7 +175,7 @@ void Answers::on(std::uint64_t request, core::QueueShown& reply) {
   Slot* slot = slots_.find(request);
   if (slot == nullptr) return;
   if (slot->verb == Verb::stats_job) {
-    return job_stats(*slot, reply.queue.settings.lease);
+    return job_stats(*slot, reply.queue->settings.lease);
   }
   if (slot->verb == Verb::pause_tube) return paused(*slot);
   const std::string tube = slot->text;

@@ -337,14 +337,14 @@ TEST_F(Sessions, DrainingTakesNoJobs) {
 TEST_F(Sessions, FinishedMessagesAreNoJobs) {
   send("peek 1\r\npeek 2\r\n");
   core::Peeked done;
-  done.message.seq = 1;
-  done.message.state = core::State::done;
+  done.message->seq = 1;
+  done.message->state = core::State::done;
   answer(0, std::move(done));
   core::Peeked buried;
-  buried.message.seq = 2;
-  buried.message.state = core::State::err;
-  buried.message.mark = core::Mark::held;
-  buried.message.payload = "b";
+  buried.message->seq = 2;
+  buried.message->state = core::State::err;
+  buried.message->mark = core::Mark::held;
+  buried.message->payload = "b";
   answer(1, std::move(buried));
   EXPECT_EQ(heard(), "NOT_FOUND\r\nFOUND 2 1\r\nb\r\n");
 }

@@ -57,7 +57,7 @@ bool is_job(const core::Message& message) {
 
 std::string stats_of_job(const core::Peeked& peeked, std::optional<Millis> queue_lease,
                          Instant now) {
-  const core::Message& message = peeked.message;
+  const core::Message& message = *peeked.message;
   const bool running = message.lease != nullptr;
   const bool delayed_now = message.state == State::scheduled;
   const Millis lease = message.lease_length ? *message.lease_length
@@ -91,13 +91,13 @@ std::string stats_of_job(const core::Peeked& peeked, std::optional<Millis> queue
 std::string stats_of_tube(const std::string& name, const Tube* tube, const core::QueueShown* queue,
                           Instant now) {
   const core::Counters none;
-  const core::Counters& counters = queue != nullptr ? queue->queue.counters : none;
+  const core::Counters& counters = queue != nullptr ? queue->queue->counters : none;
   std::int64_t pause_left = 0;
   std::int64_t pause = 0;
-  if (queue != nullptr && queue->queue.admin == core::Admin::pause &&
-      queue->queue.paused_until > now) {
+  if (queue != nullptr && queue->queue->admin == core::Admin::pause &&
+      queue->queue->paused_until > now) {
     // Rounded up: a tube with time left is still paused.
-    pause_left = whole_seconds(queue->queue.paused_until - now + Millis{999});
+    pause_left = whole_seconds(queue->queue->paused_until - now + Millis{999});
     pause = std::max(pause_left, tube != nullptr ? tube->paused_s : 0);
   }
   Yaml yaml;
@@ -128,10 +128,10 @@ std::string list_of_tubes(const core::QueuesListed& queues, const Tubes& tubes) 
   std::vector<Listed> list;
   tubes.each([&list](const Tube& tube) { list.push_back({tube.name, tube.made, tube.number}); });
   for (const core::QueueShown& shown : queues.queues) {
-    std::string name = core::unescaped_queue_name(shown.queue.name);
-    if (shown.queue.empty_on_demand() || tubes.find(name) != nullptr) continue;
+    std::string name = core::unescaped_queue_name(shown.queue->name);
+    if (shown.queue->empty_on_demand() || tubes.find(name) != nullptr) continue;
     list.push_back(
-        {std::move(name), shown.queue.created, static_cast<std::uint64_t>(shown.queue.id)});
+        {std::move(name), shown.queue->created, static_cast<std::uint64_t>(shown.queue->id)});
   }
   std::sort(list.begin(), list.end(), [](const Listed& a, const Listed& b) {
     return std::tie(a.made, a.number) < std::tie(b.made, b.number);
@@ -156,7 +156,7 @@ std::string stats_of_server(const core::EngineStatsDone& engine, const Totals& t
     if (tubes.find(core::unescaped_queue_name(*name)) == nullptr) ++known;
   }
 
-  const core::Counters& counters = engine.totals;
+  const core::Counters& counters = *engine.totals;
   Yaml yaml;
   yaml.entry("current-jobs-urgent", counters.high)
       .entry("current-jobs-ready", counters.in(State::que))

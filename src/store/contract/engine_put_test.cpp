@@ -331,7 +331,7 @@ TEST_P(PutTest, MakesAQueueOnDemandWithAnAllowedNameOnly) {
   Put p = Rig::put_of("tube");
   p.make_queue = true;
   rig.ask<PutDone>(std::move(p));
-  EXPECT_TRUE(rig.queue("tube").queue.on_demand);
+  EXPECT_TRUE(rig.queue("tube").queue->on_demand);
   Put bad = Rig::put_of("../etc");
   bad.make_queue = true;
   EXPECT_EQ(rig.refused(std::move(bad)).code, Code::bad_name);

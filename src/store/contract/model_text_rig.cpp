@@ -60,9 +60,9 @@ std::string text_of_all(const Reserved& reserved) {
 std::string text_of_counters(const Counters& c) {
   return fmt::format(
       "{} held={} high={} puts={} dones={} errs={} retries={} losses={} cancels={} "
-      "deletes={}",
+      "deletes={} expired={}/{}",
       fmt::join(c.in_state, ","), c.held, c.high, c.puts, c.dones, c.errs, c.retries, c.losses,
-      c.cancels, c.deletes);
+      c.cancels, c.deletes, c.expired, c.expired_errs);
 }
 
 struct TextOfReply {
@@ -90,7 +90,7 @@ struct TextOfReply {
     return fmt::format("early {}", done.count);
   }
   std::string operator()(const Peeked& peeked) const {
-    return "peeked " + contract::text_of(peeked.message, peeked.queue);
+    return "peeked " + contract::text_of(*peeked.message, peeked.queue);
   }
   std::string operator()(const QueueShown& shown) const { return contract::text_of(shown); }
   std::string operator()(const QueuesListed& listed) const {
@@ -117,7 +117,7 @@ std::string text_of(const Message& message, std::string_view queue) {
 }
 
 std::string text_of(const QueueShown& shown) {
-  const Queue& q = shown.queue;
+  const Queue& q = *shown.queue;
   return fmt::format(
       "queue {} {} until={} rev={} created={} on_demand={} going={} error={} "
       "settings={} {} waiting={}",

@@ -154,7 +154,8 @@ class World {
     settings.losses = 5;
     settings.backoff = {.kind = BackoffKind::fixed, .base = seconds{5}};
     settings.sync = name == "b" ? SyncClass::relaxed : SyncClass::always;
-    settings.keep_done.age = settings.keep_err.age = std::chrono::hours{24 * 3650};
+    settings.keep_done.age = settings.keep_err.age = settings.keep_cancelled.age =
+        std::chrono::hours{24 * 3650};
     std::vector<Envelope> out;
     out.push_back({.ticket = {.connection = 99, .request = ++own_requests_},
                    .command = DefineQueue{
@@ -233,9 +234,10 @@ class World {
       if (auto* changed = std::get_if<DefineQueue>(&envelope.command)) {
         // Retention would remove what nobody asked to remove.
         changed->settings = {};
-        changed->settings.sync = changed->queue == "b" ? SyncClass::relaxed : SyncClass::always;
-        changed->settings.keep_done.age = std::chrono::hours{24 * 3650};
-        changed->settings.lease = seconds{static_cast<int>(10 + draw_.below(10))};
+        changed->settings->sync = changed->queue == "b" ? SyncClass::relaxed : SyncClass::always;
+        changed->settings->keep_done.age = changed->settings->keep_cancelled.age =
+            std::chrono::hours{24 * 3650};
+        changed->settings->lease = seconds{static_cast<int>(10 + draw_.below(10))};
       }
       out.push_back(std::move(envelope));
     }
@@ -376,7 +378,7 @@ class World {
           reserved->messages.begin(), reserved->messages.end(),
           [](const Message& a, const Message& b) { return line_key(a) < line_key(b); }));
     } else if (const auto* peeked = std::get_if<Peeked>(&reply)) {
-      Promises::looked_at(peeked->message, content());
+      Promises::looked_at(*peeked->message, content());
     } else if (const auto* finished = std::get_if<FinishDone>(&reply)) {
       const auto& items = std::get<Finish>(envelope.command).items;
       for (std::size_t i = 0; i < items.size(); ++i) {

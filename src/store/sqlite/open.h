@@ -21,6 +21,8 @@ struct Options {
   std::size_t line_max = 4096;
   std::size_t line_read = 512;
   std::size_t line_ahead = 2048;
+  // Room on the disk that is kept for what frees room; 0: none.
+  std::int64_t room_bytes = 0;
   // Of the page cache of the writing connection, bytes.
   std::int64_t cache_bytes = 48LL * 1024 * 1024;
 };
