@@ -30,12 +30,6 @@ void needs_of_opening(Desk& desk, std::string_view name, Needs& out) {
   if (n > 0) out.lines.push_back({entry->queue.id, n});
 }
 
-std::int64_t held(const Counters& counters) {
-  std::int64_t sum = 0;
-  for (const std::int64_t n : counters.in_state) sum += n;
-  return sum;
-}
-
 // "5 que, 2 err"
 std::string text_of(const Counters& counters) {
   std::string text;
@@ -162,7 +156,7 @@ void needs_of_going(const Entry& entry, Needs& out) {
 
 void needs(Desk& desk, const DeleteQueue& remove, Needs& out) {
   const Entry* entry = desk.ledger.find(remove.queue);
-  if (entry != nullptr && held(entry->queue.counters) > 0) needs_of_going(*entry, out);
+  if (entry != nullptr && entry->queue.counters.all() > 0) needs_of_going(*entry, out);
 }
 
 Result<Step> decide(Desk& desk, DeleteQueue& remove) {
@@ -175,7 +169,7 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
         fmt::format("queue '{}' has {} running messages", queue.name, counters.in(State::run)),
         "wait for them, or cancel them first");
   }
-  if (held(counters) > 0 && !remove.force && !queue.going) {
+  if (counters.all() > 0 && !remove.force && !queue.going) {
     return fail(Code::wrong_state,
                 fmt::format("queue '{}' holds messages: {}", queue.name, text_of(counters)),
                 "to delete them with it, force it (CLI: --force, HTTP: ?force=1)");
@@ -186,7 +180,7 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
 }
 
 Result<void> go_on_deleting(Desk& desk, Entry& entry) {
-  for (std::int64_t i = 0; i < kStepMax && held(entry.queue.counters) > 0; ++i) {
+  for (std::int64_t i = 0; i < kStepMax && entry.queue.counters.all() > 0; ++i) {
     RQ_TRY_ASSIGN(record, desk.store.first(entry.queue.id, Place::any));
     if (record == nullptr) {
       RQ_TRY_ASSIGN(more, desk.store.more(entry.queue.id, Place::any));
@@ -197,7 +191,7 @@ Result<void> go_on_deleting(Desk& desk, Entry& entry) {
       desk.ledger.remove(*record);
     }
   }
-  if (held(entry.queue.counters) == 0) {
+  if (entry.queue.counters.all() == 0) {
     remove_queue(desk, entry);
   } else if (!entry.queue.going) {
     // It takes a while, and goes on after a crash.

@@ -21,7 +21,7 @@ Result<void> sweep(Desk& desk, Entry& entry, Keep kind) {
     if (oldest == nullptr) {
       RQ_TRY_ASSIGN(more, desk.store.more(queue, place_of(kind)));
       if (!more) {
-        desk.ledger.disarm(entry, kind);
+        desk.ledger.arm(entry, kind, std::nullopt);
         return {};
       }
       break;
@@ -47,9 +47,8 @@ std::optional<Keep> keep_of(Timer::What what) {
 
 // An unused queue that was made on demand goes.
 void look_at_idle(Desk& desk, Entry& entry) {
-  std::int64_t held = 0;
-  for (const std::int64_t n : entry.queue.counters.in_state) held += n;
-  if (held > 0 || desk.waiters.waiting_in(entry.queue.id) > 0) desk.ledger.use(entry);
+  if (entry.queue.counters.all() > 0 || desk.waiters.waiting_in(entry.queue.id) > 0)
+    desk.ledger.use(entry);
   const Instant idle = entry.used + kOnDemandIdle;
   if (idle <= desk.batch.now) return remove_queue(desk, entry);
   desk.ledger.arm(entry, Timer::What::idle, idle);
