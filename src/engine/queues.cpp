@@ -30,12 +30,6 @@ void needs_of_opening(Desk& desk, std::string_view name, Needs& out) {
   if (n > 0) out.lines.push_back({entry->queue.id, n});
 }
 
-std::int64_t held(const Counters& counters) {
-  std::int64_t sum = 0;
-  for (const std::int64_t n : counters.in_state) sum += n;
-  return sum;
-}
-
 // "5 que, 2 err"
 std::string text_of(const Counters& counters) {
   std::string text;
@@ -196,7 +190,7 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
         fmt::format("queue '{}' has {} running messages", queue.name, counters.in(State::run)),
         "wait for them, or cancel them first");
   }
-  if (held(counters) > 0 && !remove.force && !queue.going) {
+  if (counters.all() > 0 && !remove.force && !queue.going) {
     return fail(Code::wrong_state,
                 fmt::format("queue '{}' holds messages: {}", queue.name, text_of(counters)),
                 "to delete them with it, force it (CLI: --force, HTTP: ?force=1)");
