@@ -9,10 +9,10 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <iostream>
 
+#include "base/fd.h"
 #include "base/limits.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
@@ -206,15 +206,16 @@ Result<Command> read_command(const std::string& payload) {
     ::_exit(code);
   };
   if (!command.cwd.empty() && ::chdir(command.cwd.c_str()) != 0) {
-    give_up(fmt::format("cannot go to the folder '{}': {}", command.cwd, std::strerror(errno)),
-            126);
+    give_up(
+        fmt::format("cannot go to the folder '{}': {}", command.cwd, base::text_of_errno(errno)),
+        126);
   }
   std::vector<char*> argv;
   for (const std::string& word : command.argv) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   ::execvp(argv[0], argv.data());
   const int error = errno;
-  give_up(fmt::format("cannot run '{}': {}", command.argv[0], std::strerror(error)),
+  give_up(fmt::format("cannot run '{}': {}", command.argv[0], base::text_of_errno(error)),
           error == ENOENT ? 127 : 126);
   ::_exit(127);
 }
@@ -236,7 +237,7 @@ Result<int> run_payload() {
   tell("run " + shown(command->argv));
 
   const pid_t child = ::fork();
-  if (child < 0) return fail(Code::internal, fmt::format("fork: {}", std::strerror(errno)));
+  if (child < 0) return fail(Code::internal, fmt::format("fork: {}", base::text_of_errno(errno)));
   if (child == 0) become(*command);
   // Who stops the attempt signals the whole group. The command may end in order; we tell how.
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) std::signal(signal, SIG_IGN);
