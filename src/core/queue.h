@@ -2,6 +2,7 @@
 // A queue: its settings, its admin state and its counters.
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -84,7 +85,7 @@ struct QueueSettings {
 // jitter, so that the same input gives the same delay.
 [[nodiscard]] Millis delay_after(const Backoff& backoff, std::int64_t failures, std::uint64_t seed);
 
-// Ready messages above this priority are counted apart.
+// Messages better than this are counted apart: a door's protocol shows them, and sets this bound.
 inline constexpr std::int64_t kHighPriority = -1024;
 
 // Kept by the batch, never counted by a scan.
@@ -107,6 +108,11 @@ struct Counters {
     return in(State::prep) + in(State::scheduled) + in(State::throttled) + in(State::depends) +
            in(State::que) + in(State::run);
   }
+  [[nodiscard]] std::int64_t all() const {
+    std::int64_t sum = 0;
+    for (const std::int64_t n : in_state) sum += n;
+    return sum;
+  }
   friend bool operator==(const Counters&, const Counters&) = default;
 };
 
@@ -124,5 +130,16 @@ struct Queue {
   std::string script_error;
   Counters counters;
 };
+
+// Why nothing in the queue starts.
+enum class ClosedBy : std::uint8_t { pause, down, script_error, deletion };
+// Nothing: it gives what is ready.
+[[nodiscard]] inline std::optional<ClosedBy> why_closed(const Queue& queue) {
+  if (queue.going) return ClosedBy::deletion;
+  if (queue.admin == Admin::pause) return ClosedBy::pause;
+  if (queue.admin == Admin::down) return ClosedBy::down;
+  if (!queue.script_error.empty()) return ClosedBy::script_error;
+  return std::nullopt;
+}
 
 }  // namespace rq::core

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "core/bounds.h"
 #include "core/name.h"
 #include "engine/checks.h"
 #include "engine/gate.h"
@@ -28,12 +29,6 @@ void needs_of_opening(Desk& desk, std::string_view name, Needs& out) {
   if (entry == nullptr || entry->queue.counters.in(State::que) == 0) return;
   const std::int64_t n = std::min(desk.waiters.waiting_in(entry->queue.id), kStepMax);
   if (n > 0) out.lines.push_back({entry->queue.id, n});
-}
-
-std::int64_t held(const Counters& counters) {
-  std::int64_t sum = 0;
-  for (const std::int64_t n : counters.in_state) sum += n;
-  return sum;
 }
 
 Result<Entry*> create(Desk& desk, DefineQueue& define) {
@@ -99,11 +94,7 @@ void needs(Desk& desk, const SetAdmin& set, Needs& out) { needs_of_opening(desk,
 
 Result<Step> decide(Desk& desk, SetAdmin& set) {
   RQ_TRY_ASSIGN(entry, desk.ledger.need(set.queue));
-  if (set.lasts && (*set.lasts <= Millis{0} || *set.lasts > base::kLeaseMax)) {
-    return fail(Code::bad_value, "for_s is out of bounds",
-                fmt::format("give seconds up to {}",
-                            std::chrono::duration<double>{base::kLeaseMax}.count()));
-  }
+  if (set.lasts) RQ_TRY(in_range("for_s", *set.lasts, Millis{1}, base::kLeaseMax));
   Queue& queue = entry->queue;
   const Instant until = set.lasts ? desk.batch.now + *set.lasts : Instant{};
   if (queue.admin != set.admin || queue.paused_until != until) {
@@ -144,13 +135,13 @@ Result<Step> decide(Desk& desk, SetScriptError& set) {
 
 // --- Deleted ---
 
-void needs_of_going(const Entry& entry, Needs& out) {
-  out.firsts.push_back({entry.queue.id, Place::any, kStepMax});
+void needs_of_going(QueueId queue, Needs& out) {
+  out.firsts.push_back({queue, Place::any, kStepMax});
 }
 
 void needs(Desk& desk, const DeleteQueue& remove, Needs& out) {
   const Entry* entry = desk.ledger.find(remove.queue);
-  if (entry != nullptr && held(entry->queue.counters) > 0) needs_of_going(*entry, out);
+  if (entry != nullptr && entry->queue.counters.all() > 0) needs_of_going(entry->queue.id, out);
 }
 
 Result<Step> decide(Desk& desk, DeleteQueue& remove) {
@@ -175,7 +166,7 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
 }
 
 Result<void> go_on_deleting(Desk& desk, Entry& entry) {
-  for (std::int64_t i = 0; i < kStepMax && held(entry.queue.counters) > 0; ++i) {
+  for (std::int64_t i = 0; i < kStepMax && entry.queue.counters.all() > 0; ++i) {
     RQ_TRY_ASSIGN(record, desk.store.first(entry.queue.id, Place::any));
     if (record == nullptr) {
       RQ_TRY_ASSIGN(more, desk.store.more(entry.queue.id, Place::any));
@@ -186,7 +177,7 @@ Result<void> go_on_deleting(Desk& desk, Entry& entry) {
       desk.ledger.remove(*record);
     }
   }
-  if (held(entry.queue.counters) == 0) {
+  if (entry.queue.counters.all() == 0) {
     remove_queue(desk, entry);
   } else if (!entry.queue.going) {
     // It takes a while, and goes on after a crash.
@@ -201,7 +192,8 @@ void remove_queue(Desk& desk, Entry& entry) {
   while (Waiters::Waiter* waiter = desk.waiters.first(entry.queue.id)) {
     const Waiters::Waiter gone = desk.waiters.take(*waiter);
     desk.answer(gone.ticket,
-                fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name)));
+                fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name),
+                     "ask for others, or create it again"));
     desk.turns.release(connection_of(gone.ticket));
   }
   std::erase_if(desk.goings, [&](const Desk::Going& going) {
@@ -214,15 +206,11 @@ void remove_queue(Desk& desk, Entry& entry) {
 
 // --- Shown ---
 
-void needs(Desk& /*desk*/, const ShowQueue& /*show*/, Needs& /*out*/) {}
-
 Result<Step> decide(Desk& desk, ShowQueue& show) {
   RQ_TRY_ASSIGN(entry, desk.ledger.need(show.queue));
   desk.answer(shown(desk, *entry));
   return Step::done;
 }
-
-void needs(Desk& /*desk*/, const ListQueues& /*list*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   QueuesListed listed;
@@ -233,8 +221,6 @@ Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   desk.answer(std::move(listed));
   return Step::done;
 }
-
-void needs(Desk& /*desk*/, const EngineStats& /*stats*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
   EngineStatsDone done;
@@ -249,8 +235,6 @@ Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
   desk.answer(done);
   return Step::done;
 }
-
-void needs(Desk& /*desk*/, const ForgetWaste& /*forget*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, ForgetWaste& forget) {
   desk.store.forget_waste(forget.folders);

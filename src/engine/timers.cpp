@@ -43,9 +43,8 @@ Result<void> sweep(Desk& desk, Entry& entry, Timer::What what) {
 
 // An unused queue that was made on demand goes.
 void look_at_idle(Desk& desk, Entry& entry) {
-  std::int64_t held = 0;
-  for (const std::int64_t n : entry.queue.counters.in_state) held += n;
-  if (held > 0 || desk.waiters.waiting_in(entry.queue.id) > 0) desk.ledger.use(entry);
+  if (entry.queue.counters.all() > 0 || desk.waiters.waiting_in(entry.queue.id) > 0)
+    desk.ledger.use(entry);
   const Instant idle = entry.used + kOnDemandIdle;
   if (idle <= desk.batch.now) return remove_queue(desk, entry);
   desk.ledger.arm(entry, Timer::What::idle, idle);
@@ -68,14 +67,14 @@ Result<void> run_due(Desk& desk) {
   return {};
 }
 
-void needs(const Desk& /*desk*/, const Timer& timer, Needs& out) {
+void needs(Desk& /*desk*/, const Timer& timer, Needs& out) {
   switch (timer.what) {
     case Timer::What::keep_done:
     case Timer::What::keep_err:
       out.firsts.push_back({timer.queue, place_of(timer.what), kRetentionStep});
       break;
     case Timer::What::going:
-      out.firsts.push_back({timer.queue, Place::any, kStepMax});
+      needs_of_going(timer.queue, out);
       break;
     case Timer::What::resume:
     case Timer::What::idle:
