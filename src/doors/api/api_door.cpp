@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "base/utf8.h"
 #include "doors/api/routes.h"
 
 namespace rq::doors::api {
@@ -13,8 +14,6 @@ namespace {
 
 using base::Code;
 using base::fail;
-
-constexpr std::size_t kShownBytes = 256;  // of what the client sent, in an error
 
 }  // namespace
 
@@ -33,14 +32,13 @@ ApiDoor::~ApiDoor() = default;
 base::Result<void> ApiDoor::listen() {
   // The lock of the directory is ours, so a socket that is there is left over.
   RQ_TRY_ASSIGN(here, net::listen_unix(settings_.dir / "run" / "rq.sock"));
-  RQ_TRY(server_.listen(here));
+  RQ_TRY(server_.listen(std::move(here)));
   if (!settings_.address.empty()) RQ_TRY(listen_to_address());
   return {};
 }
 
 base::Result<void> ApiDoor::listen_to_address() {
   RQ_TRY_ASSIGN(listener, net::listen_tcp("http", settings_.address));
-  RQ_TRY(server_.listen(listener));
   bound_address_ = fmt::format("{}:{}", listener.host, listener.port);
   // For whoever let the system pick the port.
   std::ofstream{settings_.dir / "run" / "http.addr"} << bound_address_ << '\n';
@@ -49,7 +47,7 @@ base::Result<void> ApiDoor::listen_to_address() {
     hosts_.push_back(fmt::format("{}:{}", name, listener.port));
     if (listener.port == 80) hosts_.push_back(name);
   }
-  return {};
+  return server_.listen(std::move(listener));
 }
 
 void ApiDoor::close_down(std::function<void()> done) {
@@ -67,7 +65,7 @@ std::optional<base::Error> ApiDoor::admit(const http::Head& head, const net::Cal
   }
   if (head.hosts > 0 && !host_allowed(head.host)) {
     return fail(Code::forbidden,
-                fmt::format("Host '{}' is not served here", head.host.substr(0, kShownBytes)),
+                fmt::format("Host '{}' is not served here", base::shown(head.host)),
                 fmt::format("use {} or localhost with that port", bound_address_));
   }
   if (head.method == http::Method::get) return std::nullopt;

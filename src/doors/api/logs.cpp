@@ -42,10 +42,10 @@ LogPart read_range(files::LogFile& file, std::string_view wanted) {
   const http::RangeAsked asked = http::parse_range(wanted, size);
   if (asked.kind != http::RangeAsked::Kind::part) {
     part.status = 416;
-    part.fields = fmt::format("Content-Range: bytes */{}\r\n", size);
+    part.fields = http::content_range_of_none(size);
     part.error =
         fail(Code::bad_value,
-             fmt::format("range '{}' does not fit a log of {} bytes", wanted.substr(0, 64), size),
+             fmt::format("range '{}' does not fit a log of {} bytes", base::shown(wanted), size),
              "give bytes=FIRST-LAST, bytes=FIRST- or bytes=-COUNT");
     return part;
   }
@@ -53,8 +53,9 @@ LogPart read_range(files::LogFile& file, std::string_view wanted) {
   part.range.offset = asked.range.first;
   part.range.bytes = std::min(asked.range.bytes(), kReplyBytesMax);
   part.range.file = file.take();
-  part.fields = fmt::format("Accept-Ranges: bytes\r\nContent-Range: bytes {}-{}/{}\r\n",
-                            part.range.offset, part.range.offset + part.range.bytes - 1, size);
+  const std::uint64_t last = part.range.offset + part.range.bytes - 1;
+  part.fields = "Accept-Ranges: bytes\r\n" +
+                http::content_range({.first = part.range.offset, .last = last}, size);
   return part;
 }
 
@@ -256,8 +257,11 @@ void show_log(Exchange& x, const Request& request) {
   if (auto good = query->finish(); !good) return x.refuse(good.error());
   auto target = parse_target(request.parameters[0]);
   if (!target) return x.refuse(target.error());
+  // A log has no tag, so what If-Range names is another version: all of it is sent.
+  const bool versioned = !request.head.fields.find("If-Range").empty();
   x.look_up(
-      [target = *target, tail, range = std::string(request.head.fields.find("Range")),
+      [target = *target, tail,
+       range = std::string(versioned ? "" : request.head.fields.find("Range")),
        dir = x.door().settings().dir](core::Reader& reader) -> Result<LogPart> {
         RQ_TRY_ASSIGN(row, find_message(reader, target));
         files::LogFile file(dir, row.message.detail_or_default().folder);

@@ -239,7 +239,6 @@ void Answers::make_and_pause(std::uint64_t request, Slot& slot) {
   core::DefineQueue define;
   define.queue = tube->queue;
   define.on_demand = true;
-  define.settings->keep_done.count = 0;
   submit_more(0, std::move(define));
   const Millis lasts = std::max(delay_of(slot.delay_s), Millis{1});
   submit_more(request, core::SetAdmin{tube->queue, core::Admin::pause, lasts});

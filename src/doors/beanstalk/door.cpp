@@ -150,6 +150,7 @@ BeanstalkDoor::BeanstalkDoor(pipeline::Desk& to, DoorOptions options)
       clock_(to.pipeline().clock()),
       started_(clock_.now()) {
   ahead_ms_ = base::to_ms(started_) - steady_ms();
+  scratch_.resize(kReadBytes);
 }
 
 // Links first: their sessions use the door.
@@ -158,8 +159,11 @@ BeanstalkDoor::~BeanstalkDoor() { links_.clear(); }
 base::Result<void> BeanstalkDoor::listen(const std::string& address) {
   RQ_TRY_ASSIGN(listener, net::listen_tcp("beanstalk", address));
   port_ = listener.port;
-  scratch_.resize(kReadBytes);
-  return links_.listen(listener);
+  return links_.listen(std::move(listener));
+}
+
+bool BeanstalkDoor::adopt(std::unique_ptr<net::Channel> channel) {
+  return links_.adopt(std::move(channel)) != nullptr;
 }
 
 std::unique_ptr<net::Link> BeanstalkDoor::make_link(net::Arrival&& arrival) {
