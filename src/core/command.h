@@ -134,6 +134,7 @@ enum class Outcome : std::uint8_t {
   release,    // handed back untouched, after `delay`
   hold,       // err with the mark held
   stopped,    // ended because of a StopRequest: cancelled, or err with the mark killed
+  lost,       // its worker died: a lost lease, as if its time had run out
 };
 [[nodiscard]] std::string_view name_of(Outcome outcome);
 [[nodiscard]] std::optional<Outcome> outcome_of(std::string_view name);
@@ -143,7 +144,8 @@ struct Finish {
   struct Item {
     Token token;
     Outcome outcome = Outcome::done;
-    std::string reason;  // status text
+    // Status text, replaces the last one, also with nothing. Absent: the last one stays.
+    std::optional<std::string> reason;
     std::optional<std::string> result;
     std::string post_mortem;               // JSON object; may be empty
     Millis delay{0};                       // resend, release
@@ -161,6 +163,8 @@ struct Duplicate {
   Token token;
   std::string queue;
   Millis delay{0};
+  std::string key;   // client key of the copy: a repeat of the command finds it; may be empty
+  std::string host;  // "http://HOST:PORT/" of full ids
 };
 
 // --- Acting on messages ---
@@ -179,12 +183,18 @@ enum class Action : std::uint8_t {
 };
 [[nodiscard]] std::string_view name_of(Action action);
 [[nodiscard]] std::optional<Action> action_of(std::string_view name);
+// The states of messages that it may be done to.
+[[nodiscard]] StateSet states_of(Action action);
+// Of them those that are meant when nobody says which: what has ended well is not done again, and
+// what somebody has yet to read is not taken away. Empty: they must be named.
+[[nodiscard]] StateSet usual_states_of(Action action);
 struct Act {
   Action action = Action::cancel;
   std::vector<Seq> messages;
   std::string queue;  // move, clone (empty: the same)
   std::int64_t priority = 0;
-  std::string reason;  // kept as status text of cancel and kill
+  std::string host;    // clone: as in Duplicate
+  std::string reason;  // status text of cancel and kill; what a stopped script says comes after
 };
 struct ActDone {
   struct Item {
@@ -231,7 +241,9 @@ struct QueueShown {
 struct QueuesListed {
   std::vector<QueueShown> queues;  // by name
 };
-struct EngineStats {};
+struct EngineStats {
+  bool names = false;  // tell which queues are in use
+};
 struct EngineStatsDone {
   Boot boot = 0;
   std::int64_t queues = 0;
@@ -241,6 +253,8 @@ struct EngineStatsDone {
   std::int64_t syncs = 0;
   std::int64_t waiting_reserves = 0;
   Seq last_seq = 0;
+  bool no_room = false;           // the disk is full: puts are refused
+  std::vector<QueueName> in_use;  // all but those made on demand that hold nothing
 };
 
 // --- Queues ---
@@ -250,16 +264,23 @@ struct DefineQueue {
   Mode mode = Mode::create;  // create: `exists` when there with other settings. change: must exist
   base::Boxed<QueueSettings> settings;   // whole: the door merges changes before
   std::optional<std::int64_t> revision;  // refuse (wrong_state) when the queue has moved on
+  // As its first use would make it: the settings are those of such queues, whatever is given. One
+  // that is there stays as it is.
   bool on_demand = false;
 };
 struct SetAdmin {
   std::string queue;
   Admin admin = Admin::up;
   std::optional<Millis> lasts;  // pause: resumes by itself
+  // A pause by a client and not by the operator: a queue that is drained or down stays so, and a
+  // pause of no time ends another one.
+  bool by_client = false;
 };
 struct DeleteQueue {
   std::string queue;
-  bool force = false;  // with the messages in it; none may be running
+  bool force = false;  // with the messages in it, finished ones too; none may be running
+  // Only if it was made on demand, holds nothing and nobody waits there; else nothing is done.
+  bool if_unused = false;
 };
 // From the worker: what is wrong with the script; empty when mended.
 struct SetScriptError {

@@ -51,6 +51,16 @@ std::string_view name_of(StopRequest stop) { return base::name_in(kStops, stop);
 std::optional<StopRequest> stop_of(std::string_view name) {
   return base::value_of<StopRequest>(kStops, name);
 }
+std::string to_string(StateSet states) {
+  std::string text;
+  for (int i = 0; i < kStateCount; ++i) {
+    const auto state = static_cast<State>(i);
+    if (!states.has(state)) continue;
+    if (!text.empty()) text += ", ";
+    text += name_of(state);
+  }
+  return text;
+}
 
 std::string to_string(const Token& token) {
   return fmt::format("{}.{}.{}", token.seq, token.attempt, token.boot);
@@ -157,6 +167,10 @@ base::Result<ParsedId> parse_id(std::string_view text) {
                           std::chrono::minutes{*minute} + std::chrono::seconds{*second} +
                           Millis{*milli};
   return ParsedId{.seq = *seq, .created = created};
+}
+
+std::string full_id(std::string_view host, std::string_view queue, const Message& m) {
+  return fmt::format("{}q/{}/{}", host, queue, format_id(m));
 }
 
 }  // namespace rq::core

@@ -16,6 +16,7 @@ using base::fail;
 
 constexpr std::array<std::string_view, 4> kAdmins{"up", "pause", "drain", "down"};
 constexpr std::array<std::string_view, 2> kSyncs{"always", "relaxed"};
+constexpr std::array<std::string_view, 3> kSuccesses{"auto", "word", "exit"};
 
 base::Error bad(std::string_view field, std::string_view value, std::string_view remedy) {
   return fail(Code::bad_value, fmt::format("{}: '{}' is not allowed", field, value),
@@ -54,6 +55,10 @@ std::string_view name_of(Admin admin) { return base::name_in(kAdmins, admin); }
 std::optional<Admin> admin_of(std::string_view name) {
   return base::value_of<Admin>(kAdmins, name);
 }
+std::string_view name_of(Success success) { return base::name_in(kSuccesses, success); }
+std::optional<Success> success_of(std::string_view name) {
+  return base::value_of<Success>(kSuccesses, name);
+}
 std::string_view name_of(SyncClass sync) { return base::name_in(kSyncs, sync); }
 std::optional<SyncClass> sync_of(std::string_view name) {
   return base::value_of<SyncClass>(kSyncs, name);
@@ -80,6 +85,7 @@ base::Result<void> check(const QueueSettings& s) {
   RQ_TRY(in_range("max_count", s.max_count, 0, base::kCountMax));
   RQ_TRY(check("keep_done", s.keep_done));
   RQ_TRY(check("keep_err", s.keep_err));
+  RQ_TRY(check("keep_cancelled", s.keep_cancelled));
   RQ_TRY(in_range("priority", s.priority, base::kPriorityMin, base::kPriorityMax));
   RQ_TRY(in_range("messages_max", s.messages_max, 0, INT64_MAX));
   return in_range("payload_bytes_max", s.payload_bytes_max, 0,
@@ -107,6 +113,33 @@ Millis delay_after(const Backoff& backoff, std::int64_t failures, std::uint64_t 
   const std::int64_t span = delay.count() * backoff.jitter_percent / 100;
   const auto draw = static_cast<std::int64_t>(x % static_cast<std::uint64_t>(2 * span + 1));
   return delay + Millis{draw - span};
+}
+
+Keep keep_of(State state) {
+  if (state == State::err) return Keep::err;
+  return state == State::cancelled ? Keep::cancelled : Keep::done;
+}
+
+const Retention& retention(const QueueSettings& settings, Keep keep) {
+  if (keep == Keep::err) return settings.keep_err;
+  return keep == Keep::cancelled ? settings.keep_cancelled : settings.keep_done;
+}
+
+// A held message waits for whoever held it, whatever the retention.
+std::int64_t kept(const Counters& counters, Keep keep) {
+  if (keep == Keep::err) return counters.in(State::err)-counters.held;
+  if (keep == Keep::cancelled) return counters.in(State::cancelled);
+  return counters.in(State::done) + counters.in(State::relayed);
+}
+
+std::string folder_of(const Queue& queue, const Message& message) {
+  constexpr std::size_t kFileNameBytesMax = 255;
+  constexpr std::size_t kCut = 200;
+  // No name has a '~'.
+  const std::string folder = queue.name.size() <= kFileNameBytesMax
+                                 ? queue.name
+                                 : fmt::format("{}~{}", queue.name.substr(0, kCut), queue.id);
+  return fmt::format("queue/{}/{}", folder, format_id(message));
 }
 
 }  // namespace rq::core

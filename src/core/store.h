@@ -45,8 +45,9 @@ enum class Place : std::uint8_t {
   line,       // que
   scheduled,  // by due time
   lease,      // run, by the end of its lease
-  kept,       // done, relayed, cancelled, by the time it finished
+  kept,       // done, relayed, by the time it finished
   err,        // likewise
+  cancelled,  // likewise
   held,       // err with the mark held, likewise
   parked,     // prep, throttled, depends
   any,        // of all these but lease; only to ask for
@@ -100,6 +101,7 @@ struct Timer {
   enum class What : std::uint8_t {
     keep_done,  // finished messages have been kept for long enough
     keep_err,
+    keep_cancelled,
     resume,  // a pause ends
     idle,    // a queue made on demand may be unused
     going,   // a queue is being deleted, in steps
@@ -128,6 +130,11 @@ struct Committed {
   What what = What::yes;
   base::Error why{};    // unless yes
   bool synced = false;  // all that was ever committed is on disk now
+};
+
+struct Condition {
+  bool wants_maintenance = false;
+  bool no_room = false;  // the disk is full, or nearly so: what is left is for what frees room
 };
 
 class Store {
@@ -204,8 +211,8 @@ class Store {
   // When a batch has something to do though nobody asks; never later than the truth.
   // Instant::max(): never.
   [[nodiscard]] virtual Instant next_deadline() const = 0;
+  [[nodiscard]] virtual Condition condition() const = 0;
   // Between batches, when the replies have left: what the store has to do for itself, if it has.
-  [[nodiscard]] virtual bool wants_maintenance() const = 0;
   virtual void maintain() = 0;
 };
 
@@ -220,7 +227,7 @@ struct MessageRow {
 
 struct Filter {
   std::string queue;  // empty: all
-  std::optional<State> state;
+  StateSet states;    // empty: all
   std::optional<Mark> mark;
   std::string tag;
   std::string key;
@@ -243,6 +250,25 @@ struct Listed {
   bool cut = false;           // a scan bound was reached: the page may be short
 };
 
+// For whoever acts on many: numbers and states, by number, the smallest first.
+struct Search {
+  Filter filter;
+  Seq after = 0;  // above this number
+  Seq until = 0;  // up to this one; 0: to the newest there is
+  std::int64_t limit = 1000;
+};
+struct Found {
+  Seq seq = 0;
+  Instant created{};
+  QueueId queue = 0;
+  State state = State::que;
+};
+struct FoundPage {
+  std::vector<Found> found;
+  Seq until = 0;             // for the next page
+  std::optional<Seq> after;  // likewise; absent at the end. Before it, a page may be short
+};
+
 class Reader {
  public:
   virtual ~Reader() = default;
@@ -250,6 +276,7 @@ class Reader {
   [[nodiscard]] virtual Result<std::optional<MessageRow>> message_by_key(std::string_view key) = 0;
   [[nodiscard]] virtual Result<std::vector<Attempt>> attempts(Seq seq) = 0;
   [[nodiscard]] virtual Result<Listed> list(const Page& page) = 0;
+  [[nodiscard]] virtual Result<FoundPage> find(const Search& search) = 0;
   // How many messages of the queue would be leased before this one; counts to `bound`.
   [[nodiscard]] virtual Result<std::int64_t> ahead_of(const MessageRow& row,
                                                       std::int64_t bound) = 0;

@@ -43,7 +43,8 @@ struct Source {
 };
 
 struct Desk {
-  explicit Desk(Store& the_store) : store(the_store), ledger(the_store, batch) {}
+  Desk(Store& the_store, std::size_t queues_max)
+      : store(the_store), ledger(the_store, batch, waiters, queues_max) {}
   Desk(const Desk&) = delete;
   Desk& operator=(const Desk&) = delete;
 
@@ -60,8 +61,8 @@ struct Desk {
 
   Store& store;
   Batch batch;
-  Ledger ledger;
   Waiters waiters;
+  Ledger ledger;
   Turns turns;
   Connections connections;
 

@@ -17,7 +17,7 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-Engine::Engine(Store& store) : store_(store), desk_(store) {}
+Engine::Engine(Store& store, std::size_t queues_max) : store_(store), desk_(store, queues_max) {}
 
 Result<void> Engine::open() {
   opened_ = false;
@@ -79,7 +79,9 @@ void Engine::begin(const Moment& moment) {
   Batch& batch = desk_.batch;
   ++batch.number;
   batch.now = moment.now;
+  batch.from = moment.now + moment.tick;
   batch.sync = Sync::none;
+  batch.no_room = store_.condition().no_room;
   batch.want_notices = moment.want_notices;
   batch.replies.clear();
   batch.notices.clear();
@@ -92,17 +94,18 @@ void Engine::begin(const Moment& moment) {
   first_going_ = desk_.goings.size();
   disconnected_.clear();
   ++desk_.batches;
-  if (moment.shift == Millis{0}) return;
+  if (moment.shift == Millis{0} && moment.stopped == Millis{0}) return;
   shift_ += moment.shift;
+  lease_shift_ += moment.shift + moment.stopped;
   desk_.waiters.shift(moment.shift);
-  desk_.connections.shift(moment.shift);
+  desk_.connections.shift(moment.shift + moment.stopped);
 }
 
 Result<void> Engine::load_first(std::span<Envelope> batch) {
   Needs needs;
   needs.now = desk_.batch.now;
   needs.due = kDueMax;
-  needs.shift = shift_;
+  needs.shift = lease_shift_;
   if (!store_.late()) {
     for (const Timer& timer : left_over_) engine::needs(desk_, timer, needs);
     needs_of_offers(desk_, needs);
@@ -218,7 +221,7 @@ Result<void> Engine::fire_timers() {
 Committed Engine::commit() {
   desk_.ledger.save_counters();
   Committed committed = store_.commit(desk_.batch.sync);
-  if (committed.what == Committed::What::yes) shift_ = Millis{0};
+  if (committed.what == Committed::What::yes) shift_ = lease_shift_ = Millis{0};
   if (committed.synced) ++desk_.syncs;
   return committed;
 }

@@ -24,13 +24,15 @@ namespace rq::engine {
 // When a batch runs, and how.
 struct Moment {
   Instant now{};
-  Millis shift{};  // the wall clock was stepped by so much: what lasts keeps its length
+  Millis shift{};    // the wall clock was stepped by so much: what lasts keeps its length
+  Millis stopped{};  // nobody could be heard for so long: leases end so much later
   bool want_notices = false;
+  Millis tick{};  // what a reading of the clock may be short by: the true time is before now + tick
 };
 
 class Engine {
  public:
-  explicit Engine(Store& store);
+  explicit Engine(Store& store, std::size_t queues_max = kQueuesMax);
 
   // Opens the store, with a new boot, and reads the queues. At the start, and after a fault.
   [[nodiscard]] base::Result<void> open();
@@ -65,7 +67,8 @@ class Engine {
   Store& store_;
   Desk desk_;
   bool opened_ = false;           // false: what it knows may not be what the store holds
-  Millis shift_{};                // the store has not committed it yet
+  Millis shift_{};                // of the clock; the store has not committed it yet
+  Millis lease_shift_{};          // likewise, with the time that this server was stopped
   std::vector<Timer> left_over_;  // due in the batch before, which had no round left for them
 
   // Of the batch that runs:

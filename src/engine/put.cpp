@@ -46,8 +46,14 @@ Result<PutDone> repeat_of(Desk& desk, const Message& first, const Put& put) {
       .seq = first.seq, .created = first.created, .state = first.state, .repeated = true};
 }
 
+base::Error no_room() {
+  return fail(Code::disk_full, "the disk of the server is full; nothing new is taken",
+              "make room on it, remove messages or shorten the retention of a queue, then repeat");
+}
+
 // Refuses what the queue may not take. Otherwise the message that has the key already, or null.
 Result<Record*> check_new(Desk& desk, const Put& put, const Queue& queue) {
+  if (desk.batch.no_room) return no_room();
   RQ_TRY(check_put(put, queue, desk.batch.now));
   const auto& details = put.message.details;
   if (details && !details->key.empty()) {
@@ -72,7 +78,7 @@ PutDone accept(Desk& desk, Put& put, const Queue& queue) {
   message.created = now;
   message.priority = put.priority.value_or(queue.settings.priority);
   message.max_count = put.max_count.value_or(static_cast<std::int32_t>(queue.settings.max_count));
-  message.due = put.due ? *put.due : put.delay ? now + *put.delay : now;
+  message.due = put.due ? *put.due : put.delay ? desk.batch.from + *put.delay : now;
   message.state = put.prep ? State::prep : message.due > now ? State::scheduled : State::que;
   desk.ledger.line_up(message);
   const Seq seq = message.seq;
@@ -94,12 +100,21 @@ Result<PutDone> put_with_queue(Desk& desk, Put& put) {
 
 }  // namespace
 
-Result<void> check_takes(const Entry& entry) {
+Result<void> check_works(const Entry& entry) {
   const Queue& queue = entry.queue;
   if (queue.going) {
     return fail(Code::queue_down, fmt::format("queue '{}' is being deleted", queue.name),
                 "put elsewhere, or repeat the request when it is gone");
   }
+  if (queue.admin != Admin::down) return {};
+  return fail(Code::queue_down,
+              fmt::format("queue '{}' starts nothing: its admin state is down", queue.name),
+              fmt::format("first: rq queue resume {}", queue.name));
+}
+
+Result<void> check_takes(const Entry& entry) {
+  const Queue& queue = entry.queue;
+  if (queue.going) return check_works(entry);
   if (queue.admin != Admin::drain && queue.admin != Admin::down) return {};
   return fail(Code::queue_down,
               fmt::format("queue '{}' takes no messages: its admin state is {}", queue.name,
@@ -159,12 +174,15 @@ Result<Step> decide(Desk& desk, Duplicate& duplicate) {
   put.message.payload = message.payload;
   put.priority = message.priority;
   put.max_count = message.max_count;
+  const Details& from = message.detail_or_default();
+  Details& to = put.message.detail();
+  to.key = std::move(duplicate.key);
+  to.orig_id = from.orig_id.empty()
+                   ? full_id(duplicate.host, desk.ledger.of(message).queue.name, message)
+                   : from.orig_id;
   if (message.details) {
-    const Details& from = *message.details;
-    Details& to = put.message.detail();
     to.dest = put.queue;
     to.src = from.src;
-    to.orig_id = from.orig_id.empty() ? format_id(message) : from.orig_id;
     to.param1 = from.param1;
     to.param2 = from.param2;
     to.param3 = from.param3;

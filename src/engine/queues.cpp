@@ -31,6 +31,17 @@ void needs_of_opening(Desk& desk, std::string_view name, Needs& out) {
   if (n > 0) out.lines.push_back({entry->queue.id, n});
 }
 
+// "5 que, 2 err"
+std::string text_of(const Counters& counters) {
+  std::string text;
+  for (int i = 0; i < kStateCount; ++i) {
+    const auto state = static_cast<State>(i);
+    if (counters.in(state) == 0) continue;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counters.in(state), name_of(state));
+  }
+  return text;
+}
+
 Result<Entry*> create(Desk& desk, DefineQueue& define) {
   if (define.mode == DefineQueue::Mode::change) return desk.ledger.need(define.queue).error();
   RQ_TRY(check_queue_name(define.queue));
@@ -46,22 +57,23 @@ Result<Entry*> create(Desk& desk, DefineQueue& define) {
 
 Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
   Queue& queue = entry.queue;
+  // Made on demand it has settings of its own, and otherwise those that somebody gave it.
+  if (define.on_demand) return {};
   if (define.revision && *define.revision != queue.revision) {
     return fail(Code::wrong_state,
                 fmt::format("queue '{}' has changed since: it is at revision {}, not {}",
                             define.queue, queue.revision, *define.revision),
                 "read it again, and repeat the change on what it is now");
   }
-  const bool same = queue.settings == define.settings;
+  const bool same = queue.settings == *define.settings;
   if (define.mode == DefineQueue::Mode::create && !same) {
     return fail(Code::exists, fmt::format("queue '{}' exists with other settings", define.queue),
                 fmt::format("change it: rq queue set {} …", define.queue));
   }
   // Settings that are set by hand make an on-demand queue permanent.
-  const bool kept = queue.on_demand && !define.on_demand;
-  if (same && !kept) return {};
+  if (same && !queue.on_demand) return {};
   queue.settings = std::move(*define.settings);
-  if (kept) {
+  if (queue.on_demand) {
     queue.on_demand = false;
     desk.ledger.disarm(entry, Timer::What::idle);
   }
@@ -94,9 +106,20 @@ void needs(Desk& desk, const SetAdmin& set, Needs& out) { needs_of_opening(desk,
 
 Result<Step> decide(Desk& desk, SetAdmin& set) {
   RQ_TRY_ASSIGN(entry, desk.ledger.need(set.queue));
+  if (set.by_client) {
+    const Admin is = entry->queue.admin;
+    if (is == Admin::drain || is == Admin::down) {
+      desk.answer(shown(desk, *entry));
+      return Step::done;
+    }
+    if (set.lasts == Millis{0}) {
+      set.admin = Admin::up;
+      set.lasts.reset();
+    }
+  }
   if (set.lasts) RQ_TRY(in_range("for_s", *set.lasts, Millis{1}, base::kLeaseMax));
   Queue& queue = entry->queue;
-  const Instant until = set.lasts ? desk.batch.now + *set.lasts : Instant{};
+  const Instant until = set.lasts ? desk.batch.from + *set.lasts : Instant{};
   if (queue.admin != set.admin || queue.paused_until != until) {
     queue.admin = set.admin;
     queue.paused_until = until;
@@ -135,6 +158,10 @@ Result<Step> decide(Desk& desk, SetScriptError& set) {
 
 // --- Deleted ---
 
+bool is_unused(const Desk& desk, const Entry& entry) {
+  return entry.queue.empty_on_demand() && desk.waiters.waiting_in(entry.queue.id) == 0;
+}
+
 void needs_of_going(QueueId queue, Needs& out) {
   out.firsts.push_back({queue, Place::any, kStepMax});
 }
@@ -145,6 +172,12 @@ void needs(Desk& desk, const DeleteQueue& remove, Needs& out) {
 }
 
 Result<Step> decide(Desk& desk, DeleteQueue& remove) {
+  if (remove.if_unused) {
+    Entry* entry = desk.ledger.find(remove.queue);
+    if (entry != nullptr && is_unused(desk, *entry)) remove_queue(desk, *entry);
+    desk.answer(Ok{});
+    return Step::done;
+  }
   RQ_TRY_ASSIGN(entry, desk.ledger.need(remove.queue));
   Queue& queue = entry->queue;
   const Counters& counters = queue.counters;
@@ -154,11 +187,10 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
         fmt::format("queue '{}' has {} running messages", queue.name, counters.in(State::run)),
         "wait for them, or cancel them first");
   }
-  if (counters.unfinished() > 0 && !remove.force && !queue.going) {
-    return fail(
-        Code::wrong_state,
-        fmt::format("queue '{}' has {} unfinished messages", queue.name, counters.unfinished()),
-        "drain it first, or force it to delete them too");
+  if (counters.all() > 0 && !remove.force && !queue.going) {
+    return fail(Code::wrong_state,
+                fmt::format("queue '{}' holds messages: {}", queue.name, text_of(counters)),
+                "to delete them with it, force it (CLI: --force, HTTP: ?force=1)");
   }
   desk.goings.push_back({queue.id, desk.ticket});
   RQ_TRY(go_on_deleting(desk, *entry));
@@ -222,7 +254,7 @@ Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   return Step::done;
 }
 
-Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
+Result<Step> decide(Desk& desk, EngineStats& stats) {
   EngineStatsDone done;
   done.boot = desk.store.boot();
   done.queues = std::ssize(desk.ledger.all());
@@ -232,7 +264,13 @@ Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
   done.syncs = desk.syncs;
   done.waiting_reserves = desk.waiters.size();
   done.last_seq = desk.last_seq;
-  desk.answer(done);
+  done.no_room = desk.batch.no_room;
+  if (stats.names) {
+    for (const auto& [id, entry] : desk.ledger.all()) {
+      if (!entry->queue.empty_on_demand()) done.in_use.push_back(entry->name);
+    }
+  }
+  desk.answer(std::move(done));
   return Step::done;
 }
 

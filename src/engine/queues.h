@@ -19,6 +19,8 @@ void needs(Desk& desk, const SetScriptError& set, Needs& out);
 
 // --- For the timers ---
 void resume(Desk& desk, Entry& entry);
+// Made on demand, and neither a message nor a waiting reserve in it.
+[[nodiscard]] bool is_unused(const Desk& desk, const Entry& entry);
 // A queue that is being deleted: one step of its messages, and when none is left the queue, which
 // is then gone.
 void needs_of_going(QueueId queue, Needs& out);

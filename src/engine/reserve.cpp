@@ -9,6 +9,7 @@
 #include "engine/checks.h"
 #include "engine/finish.h"
 #include "engine/gate.h"
+#include "engine/put.h"
 
 namespace rq::engine {
 
@@ -59,7 +60,10 @@ std::vector<QueueId> ids_of(const std::vector<Source>& watched) {
 Result<void> make_missing(Desk& desk, const Reserve& reserve) {
   std::vector<Queue> missing;
   for (const ReserveQueue& wanted : *reserve.queues) {
-    if (desk.ledger.find(wanted.queue) != nullptr) continue;
+    if (Entry* entry = desk.ledger.find(wanted.queue)) {
+      desk.ledger.use(*entry);  // so it does not go to make room for the others
+      continue;
+    }
     if (!reserve.make_queue) return desk.ledger.need(wanted.queue).error();
     RQ_TRY_ASSIGN(queue, desk.ledger.on_demand(wanted.queue, missing.size()));
     missing.push_back(std::move(queue));
@@ -72,9 +76,9 @@ Result<void> make_missing(Desk& desk, const Reserve& reserve) {
   return {};
 }
 
-// Paused or not: who names a message may have it, unless its queue is on its way out.
+// Paused or not: who names a message may have it, unless its queue is down or on its way out.
 Result<void> check_gives(const Entry& entry) {
-  if (!entry.queue.going) return {};
+  if (!entry.queue.going) return check_works(entry);
   return fail(Code::not_found, fmt::format("queue '{}' is being deleted", entry.queue.name));
 }
 

@@ -55,7 +55,7 @@ class Server final : private net::LinkMaker {
   Server(net::Loop& loop, Site& site, std::span<const Route> routes);
   ~Server() override;
 
-  // Takes a listening socket over. Before Loop::start().
+  // Takes a listening socket over: before Loop::start(), or on its thread.
   [[nodiscard]] base::Result<void> listen(net::Listener&& listener);
   // Serves a connection that is there already. False: no room for it.
   [[nodiscard]] bool adopt(std::unique_ptr<net::Channel> channel);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -60,12 +61,21 @@ base::Result<void> Links::open_epoll() {
 }
 
 base::Result<void> Links::listen(Listener&& listener) {
+  const auto old =
+      std::find_if(listeners_.begin(), listeners_.end(), [&listener](const ListeningSocket& other) {
+        return listener.unix_socket && other.unix_socket && other.socket.is_open();
+      });
+  const auto place = static_cast<std::size_t>(old - listeners_.begin());
   const int socket = listener.socket.get();
-  listeners_.push_back({std::move(listener.socket), listener.unix_socket});
+  if (old == listeners_.end()) {
+    listeners_.push_back({std::move(listener.socket), listener.unix_socket});
+  } else {
+    old->socket = std::move(listener.socket);
+  }
   RQ_TRY(open_epoll());
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.u64 = listeners_.size() - 1;
+  event.data.u64 = place;
   if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, socket, &event) != 0) {
     return no_epoll();
   }

@@ -6,7 +6,7 @@
 // One turn reads at most a bounded piece of each connection that has something; at its end all that
 // was asked is done in one piece, and each connection's replies are written with one call.
 //
-// Thread: the loop's, but for the constructor, listen() and the destructor (the loop stands still).
+// Thread: the loop's, but for the constructor and the destructor (the loop stands still).
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -39,7 +39,8 @@ class Links {
   Links(const Links&) = delete;
   Links& operator=(const Links&) = delete;
 
-  // Takes a listening socket over. Before Loop::start().
+  // Takes a listening socket over: before Loop::start(), or on its thread. A second unix socket
+  // takes the place of the first.
   [[nodiscard]] base::Result<void> listen(Listener&& listener);
   void stop_listening();
 

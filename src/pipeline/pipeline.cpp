@@ -125,7 +125,8 @@ bool Pipeline::run_here(std::vector<Envelope>& commands) {
     impl.run_batch(commands);
     commands.clear();
     // What only the engine thread does, or has to know.
-    if (impl.broken || impl.store->wants_maintenance() || impl.sleep_until() < impl.sleeps_until) {
+    if (impl.broken || impl.store->condition().wants_maintenance ||
+        impl.sleep_until() < impl.sleeps_until) {
       impl.mailbox.poke();
     }
   }
@@ -197,14 +198,21 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
     spdlog::warn("the wall clock was stepped by {} ms: leases and waits keep their length",
                  reading.step->count());
   }
+  if (reading.stopped > base::Millis{0}) {
+    spdlog::warn("the server was stopped for {} ms: leases end so much later",
+                 reading.stopped.count());
+  }
   const bool wanted =
       std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });
   const bool timed = !batch.empty() && is_small(batch);
   const auto start = std::chrono::steady_clock::now();
-  const core::Committed ran = engine.run(
-      batch,
-      {.now = reading.now, .shift = reading.step.value_or(base::Millis{0}), .want_notices = wanted},
-      outbox);
+  const core::Committed ran = engine.run(batch,
+                                         {.now = reading.now,
+                                          .shift = reading.step.value_or(base::Millis{0}),
+                                          .stopped = reading.stopped,
+                                          .want_notices = wanted,
+                                          .tick = clock.tick()},
+                                         outbox);
   if (timed) small_batch += (std::chrono::steady_clock::now() - start - small_batch) / 8;
   deliver(outbox.deliveries);
   if (!outbox.notices.empty()) {

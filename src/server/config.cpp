@@ -87,6 +87,21 @@ Result<void> read_config(std::string_view text, const std::string& file, ServerC
   return {};
 }
 
+std::vector<std::string_view> changed_for_the_next_start(const ServerConfig& now,
+                                                         const ServerConfig& then) {
+  std::vector<std::string_view> changed;
+  const auto compare = [&changed](std::string_view name, const auto& a, const auto& b) {
+    if (a != b) changed.push_back(name);
+  };
+  compare("http", now.http, then.http);
+  compare("beanstalk", now.beanstalk, then.beanstalk);
+  compare("beanstalk_job_bytes_max", now.beanstalk_job_bytes_max, then.beanstalk_job_bytes_max);
+  compare("worker", now.worker, then.worker);
+  compare("wal_bytes", now.wal_bytes, then.wal_bytes);
+  compare("cache_bytes", now.cache_bytes, then.cache_bytes);
+  return changed;
+}
+
 Result<ServerConfig> load_config(const ServerOptions& options) {
   ServerConfig config;
   std::error_code error;

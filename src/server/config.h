@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/limits.h"
 #include "base/result.h"
@@ -46,6 +47,9 @@ struct ServerConfig {
 // Puts what the text of a configuration says into `config`; `file` names it in errors.
 [[nodiscard]] base::Result<void> read_config(std::string_view text, const std::string& file,
                                              ServerConfig& config);
+// The settings that differ and are only looked at when a server starts: all but log_level.
+[[nodiscard]] std::vector<std::string_view> changed_for_the_next_start(const ServerConfig& now,
+                                                                       const ServerConfig& then);
 // Reads DIR/rq.toml, if it is there, and puts the flags on top. An unknown key, or a value of the
 // wrong kind, is refused by name.
 [[nodiscard]] base::Result<ServerConfig> load_config(const ServerOptions& options);

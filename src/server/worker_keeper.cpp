@@ -69,7 +69,8 @@ void WorkerKeeper::spawn() {
   std::string verb = "worker";
   std::string flag = "--dir";
   std::string dir = dir_.string();
-  char* const argv[] = {name.data(), verb.data(), flag.data(), dir.data(), nullptr};
+  std::string kept = "--kept";
+  char* const argv[] = {name.data(), verb.data(), flag.data(), dir.data(), kept.data(), nullptr};
   // The worker gets 0, 1 and 2 and nothing else, whatever a library has opened without CLOEXEC.
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);

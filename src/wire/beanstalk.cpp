@@ -198,6 +198,25 @@ void append_body(std::string& out, std::string_view word, std::uint64_t id, std:
   out.append(kCrlf);
 }
 
+// A line that is no command: does a browser send it, or a client of HTTPS? A web page must not be
+// able to send commands in the body of a request.
+bool is_other_protocol(std::string_view line) {
+  constexpr std::string_view kHost = "host:";
+  constexpr std::string_view kVersion = " HTTP/";
+  constexpr std::string_view kTlsHandshake = "\x16\x03";
+  const bool host = line.size() >= kHost.size() &&
+                    std::equal(kHost.begin(), kHost.end(), line.begin(), [](char a, char b) {
+                      return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b);
+                    });
+  return host || line.starts_with(kTlsHandshake) || line.find(kVersion) != std::string_view::npos;
+}
+// The start of a line that is longer than any command: its end, with the version, is not seen.
+bool starts_other_protocol(std::string_view start) {
+  const std::size_t method = start.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+  return is_other_protocol(start) ||
+         (method != 0 && method != std::string_view::npos && start[method] == ' ');
+}
+
 Parser::Step complain(Complaint complaint, std::size_t consumed) {
   Parser::Step step;
   step.kind = Parser::Step::Kind::complaint;
@@ -224,11 +243,15 @@ bool is_tube_name(std::string_view name) {
 }
 
 Parser::Step Parser::next(std::string_view in) {
+  if (over_) return more(in.size(), 1);
   if (skip_bytes_ > 0) return skip(in);
   if (skip_line_) return skip_line(in);
   const auto end = find_line(in, kLineBytesMax);
   if (!end) {
     if (in.size() < kLineBytesMax) return more(0, in.size() + 1);
+    if (starts_other_protocol(in.substr(0, kLineBytesMax))) {
+      return end_of_stream(in);
+    }
     skip_line_ = true;
     return skip_line(in);
   }
@@ -251,6 +274,19 @@ Parser::Step Parser::skip_line(std::string_view in) {
 }
 
 Parser::Step Parser::line(std::string_view text, std::string_view in) {
+  Step step = command(text, in);
+  const bool refused =
+      step.kind == Step::Kind::complaint &&
+      (step.complaint == Complaint::bad_format || step.complaint == Complaint::unknown_command);
+  return refused && is_other_protocol(text) ? end_of_stream(in) : step;
+}
+
+Parser::Step Parser::end_of_stream(std::string_view in) {
+  over_ = true;
+  return complain(Complaint::other_protocol, in.size());
+}
+
+Parser::Step Parser::command(std::string_view text, std::string_view in) {
   const std::size_t line_bytes = text.size() + kCrlf.size();
   const Form* form = form_of(text);
   if (form == nullptr) {
@@ -374,6 +410,8 @@ std::string_view line_of(Complaint complaint) {
       return "EXPECTED_CRLF\r\n";
     case Complaint::job_too_big:
       return "JOB_TOO_BIG\r\n";
+    case Complaint::other_protocol:
+      return "";
   }
   return "INTERNAL_ERROR\r\n";
 }

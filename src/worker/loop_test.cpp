@@ -80,6 +80,8 @@ class FakeApi {
         finishes.push_back(item);
         return R"({"state":"done"})";
       }));
+    } else if (what == "POST /v1/leases") {
+      ok(R"({"returned":0,"more":false})");
     } else if (what == "POST /v1/heartbeat") {
       ok(items(request, [this](const json::object& item) {
         const auto said = standing.find(std::string(item.at("token").as_string()));

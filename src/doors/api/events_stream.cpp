@@ -93,6 +93,7 @@ void start(Exchange& x, Wanted&& wanted) {
   JsonObject object(text);
   object.number("boot", x.door().boot());
   object.text("version", RQ_VERSION);
+  object.text("base_url", x.door().base_url());
   object.close();
   text += "\n\n";
   x.write(text);

@@ -253,6 +253,7 @@ void read_post_mortem(Fields& fields, std::string& out) {
   bool yes = false;
   std::string text;
   constexpr std::int64_t kMax = INT64_MAX;
+  inner.integer("pid", number, 0, INT32_MAX);
   inner.integer("exit_code", number, INT32_MIN, INT32_MAX);
   // A signal comes as its name or its number.
   if (const json::value* signal = inner.find("signal");
@@ -300,7 +301,9 @@ void read_priority(Fields& fields, std::optional<std::int64_t>& out) {
 // What all ends of a lease have.
 void read_end(Fields& fields, core::Finish::Item& item) {
   read_token(fields, item.token);
-  fields.text("reason", item.reason, base::kTextBytesMax);
+  if (std::string reason; fields.text("reason", reason, base::kTextBytesMax)) {
+    item.reason = std::move(reason);
+  }
   read_post_mortem(fields, item.post_mortem);
 }
 
@@ -545,8 +548,8 @@ Result<core::Finish::Item> finish_from_json(const json::object& object) {
     item.outcome = *known;
   } else {
     fields.refuse(fail(Code::bad_value, fmt::format("outcome: '{}' is not allowed", outcome),
-                       "give done, relayed, err, failed, timed_out, resend, release, hold or "
-                       "stopped"));
+                       "give done, relayed, err, failed, timed_out, resend, release, hold, "
+                       "stopped or lost"));
   }
   return finished(fields, std::move(item));
 }
@@ -561,6 +564,7 @@ Result<core::Duplicate> duplicate_from_json(const json::object& object) {
     fields.refuse(std::move(good).error());
   }
   read_delay(fields, out.delay);
+  fields.text("key", out.key, base::kTextBytesMax);
   RQ_TRY(fields.finish());
   return out;
 }

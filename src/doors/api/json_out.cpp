@@ -9,6 +9,8 @@
 #include "base/limits.h"
 #include "base/names.h"
 #include "base/utf8.h"
+#include "core/command.h"
+#include "core/fingerprint.h"
 #include "core/json_fields.h"
 #include "core/settings_json.h"
 #include "doors/api/limits.h"
@@ -166,6 +168,7 @@ void append(std::string& out, const Message& m, std::string_view queue, Nulls nu
   sparse.seconds("lease_s", m.lease_length);
   // While it runs, the text of the running attempt is the one that counts.
   sparse.text("progress", m.lease && !m.lease->progress.empty() ? m.lease->progress : d.progress);
+  if (m.state == State::err) object.text("fingerprint", core::fingerprint(d.progress));
   if (!d.result.empty() && is_json(d.result)) {
     object.raw("result", d.result);
   } else {
@@ -220,10 +223,13 @@ void append_totals(std::string& out, const Counters& counters) {
   object.number("losses", counters.losses);
   object.number("cancels", counters.cancels);
   object.number("deletes", counters.deletes);
+  object.number("expired", counters.expired);
+  object.number("expired_errs", counters.expired_errs);
   object.close();
 }
 
-void append_queue(std::string& out, const core::QueueShown& shown) {
+void append_queue(std::string& out, const core::QueueShown& shown,
+                  const std::optional<WorkerNotes::Hold>& hold) {
   const core::Queue& queue = *shown.queue;
   JsonObject object(out);
   object.text("name", queue.name);
@@ -242,6 +248,14 @@ void append_queue(std::string& out, const core::QueueShown& shown) {
   } else {
     object.text("script_error", queue.script_error);
   }
+  if (hold) {
+    JsonObject held(object.key("held_back"));
+    held.text("text", hold->text);
+    held.instant("until", hold->until);
+    held.close();
+  } else {
+    object.null("held_back");
+  }
   object.raw("settings", boost::json::serialize(core::to_json(queue.settings)));
   append_counts(object.key("counts"), queue.counters);
   append_totals(object.key("totals"), queue.counters);
@@ -257,6 +271,11 @@ void append_attempt(std::string& out, const core::Attempt& attempt) {
   object.instant("ended", attempt.ended);
   object.text("outcome", attempt.outcome);
   object.text("reason", attempt.reason);
+  if (const auto outcome = core::outcome_of(attempt.outcome); outcome == core::Outcome::err ||
+                                                              outcome == core::Outcome::failed ||
+                                                              outcome == core::Outcome::timed_out) {
+    object.text("fingerprint", core::fingerprint(attempt.reason));
+  }
   if (!attempt.post_mortem.empty() && is_json(attempt.post_mortem)) {
     object.raw("post_mortem", attempt.post_mortem);
   } else {

@@ -15,7 +15,7 @@ base::Result<http::Intake> open_json(Exchange& x, const Request& request) {
   if (!type.empty() && type != "application/json") {
     return base::fail(base::Code::unsupported,
                       fmt::format("content type '{}' is not taken here", base::shown(type)),
-                      "send application/json");
+                      "send JSON, and say so: -H 'content-type: application/json'");
   }
   http::Intake intake;
   if (!request.length || *request.length > kJsonAtOnceBytes) {

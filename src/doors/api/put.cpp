@@ -24,6 +24,7 @@ using base::fail;
 using base::Result;
 constexpr std::string_view kNdjson = "application/x-ndjson";
 constexpr std::string_view kJson = "application/json";
+constexpr std::string_view kForm = "application/x-www-form-urlencoded";
 
 Result<core::Put> parse_put(JsonReader& json, std::string_view text, std::string_view queue) {
   RQ_TRY_ASSIGN(value, json.parse(text));
@@ -156,7 +157,22 @@ void put_gathered(Exchange& x, PutSink& sink, const std::string& queue) {
   x.ask(core::PutMany{.puts = std::move(sink.puts)}, render_many);
 }
 
+// What `curl -d '{…}'` sends when it is told nothing of the type: a form that is none. Taken as it
+// is, the text of the JSON would be the payload, and nobody would see it before a script fails.
+bool is_json_sent_as_form(JsonReader& json, const Request& request) {
+  if (request.head.media_type != kForm) return false;
+  const auto value = json.parse(request.body);
+  return value && ((*value)->is_object() || (*value)->is_array());
+}
+
 void put_raw(Exchange& x, const Request& request) {
+  if (is_json_sent_as_form(x.door().json(), request)) {
+    return x.refuse(fail(
+        Code::unsupported,
+        fmt::format("the body is JSON, and its content type says that it is a form ({})", kForm),
+        "curl says so by itself: add -H 'content-type: application/json'; to put the text as "
+        "it is: -H 'content-type: text/plain'"));
+  }
   auto query = Query::parse(request.query);
   if (!query) return x.refuse(query.error());
   auto put = put_from_query(*query, request.parameters[0], request.head.media_type, request.body);

@@ -67,7 +67,25 @@ void render_stats(Exchange& x, core::Reply& reply) {
   x.reply_json(200, body);
 }
 
-void render_health(Exchange& x, core::Reply&) { x.reply_json(200, R"({"status":"ok"})"); }
+void render_health(Exchange& x, core::Reply& reply) {
+  if (std::get<core::EngineStatsDone>(reply).no_room) {
+    return x.refuse(fail(Code::busy, "the disk is full: puts are refused, all else is served",
+                         "make room on it, remove messages or shorten the retention of a queue"));
+  }
+  const base::Instant now = x.door().clock().now();
+  std::string body;
+  JsonObject object(body);
+  object.text("status", "ok");
+  std::string silent = "[";
+  for (const auto& [name, worker] : x.door().workers().workers(now)) {
+    if (now - worker.seen <= kSilentAfter) continue;
+    if (silent.size() > 1) silent += ',';
+    append_json_string(silent, name);
+  }
+  object.raw("silent_workers", silent + "]");
+  object.close();
+  x.reply_json(200, body);
+}
 
 }  // namespace
 

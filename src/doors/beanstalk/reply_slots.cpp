@@ -22,11 +22,17 @@ bool has_body(Verb verb) {
          verb == Verb::peek_delayed || verb == Verb::peek_buried;
 }
 
+bool looks_around(Verb verb) {
+  return verb == Verb::stats || verb == Verb::stats_tube || verb == Verb::list_tubes ||
+         verb == Verb::pause_tube;
+}
+
 ReplySlots::Slot& ReplySlots::add(Verb verb) {
   Slot& slot = slots_.emplace_back();
   slot.verb = verb;
   ++next_request_;
   if (has_body(verb)) ++bodies_;
+  if (looks_around(verb)) ++looking_;
   return slot;
 }
 
@@ -74,6 +80,7 @@ void ReplySlots::answered(Slot& slot) {
     if (slot.waits) --waiting_;
   }
   if (has_body(slot.verb)) --bodies_;
+  if (looks_around(slot.verb)) --looking_;
   put_bytes_ -= slot.bytes;
   if (&slot == &slots_[head_]) advance();
 }

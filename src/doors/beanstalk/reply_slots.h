@@ -18,6 +18,9 @@ namespace rq::doors::beanstalk {
 [[nodiscard]] bool is_reserve(wire::beanstalk::Verb verb);
 // Its reply carries a job.
 [[nodiscard]] bool has_body(wire::beanstalk::Verb verb);
+// Its reply tells what tubes and connections there are, or depends on it: nothing behind it is
+// read before it is answered.
+[[nodiscard]] bool looks_around(wire::beanstalk::Verb verb);
 
 class ReplySlots {
  public:
@@ -56,6 +59,7 @@ class ReplySlots {
   [[nodiscard]] std::uint32_t waiting() const { return waiting_; }      // reserves that may block
   [[nodiscard]] std::uint32_t reserving() const { return reserving_; }  // reserves
   [[nodiscard]] std::uint32_t bodies() const { return bodies_; }        // whose reply has a body
+  [[nodiscard]] std::uint32_t looking() const { return looking_; }      // that look around
   [[nodiscard]] std::uint64_t put_bytes() const { return put_bytes_; }
   // A body's size, of late the largest.
   [[nodiscard]] std::size_t body_seen() const { return body_seen_; }
@@ -74,6 +78,7 @@ class ReplySlots {
   std::uint32_t waiting_ = 0;
   std::uint32_t reserving_ = 0;
   std::uint32_t bodies_ = 0;
+  std::uint32_t looking_ = 0;
   std::size_t body_seen_ = 0;
   std::uint64_t put_bytes_ = 0;
   net::OutBuffer out_{kOutBytesMax};

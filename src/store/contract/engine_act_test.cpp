@@ -153,6 +153,27 @@ TEST_P(KillTest, EndsInErrWithItsMark) {
   EXPECT_EQ(rig.attempts(zoo.run).at(0).outcome, "killed");
 }
 
+// faults.md C6
+TEST_P(KillTest, ItsReasonStaysWhateverTheScriptSaysAfterIt) {
+  Zoo zoo{GetParam()};
+  Rig& rig = zoo.rig;
+  ASSERT_TRUE(rig.act({.action = Action::kill, .messages = {zoo.run}, .reason = "by mistake"}));
+  ASSERT_TRUE(rig.heartbeat({.token = Rig::token_of(zoo.running), .progress = "cleaning up"}));
+  EXPECT_EQ(rig.show(zoo.run).lease->progress, "by mistake");
+  EXPECT_EQ(*rig.finish(zoo.running, Outcome::stopped, "stopped after 2.0 s"), State::err);
+  EXPECT_EQ(rig.show(zoo.run).details->progress, "by mistake - stopped after 2.0 s");
+  EXPECT_EQ(rig.attempts(zoo.run).at(0).reason, "by mistake - stopped after 2.0 s");
+}
+
+// faults.md C6, relative
+TEST_P(KillTest, ItsReasonStaysWhenItsWorkerDoesNotAnswer) {
+  Zoo zoo{GetParam()};
+  Rig& rig = zoo.rig;
+  ASSERT_TRUE(rig.act({.action = Action::kill, .messages = {zoo.run}, .reason = "by mistake"}));
+  rig.pass(std::chrono::hours{1});
+  EXPECT_EQ(rig.show(zoo.run).details->progress, "by mistake - its worker did not answer");
+}
+
 TEST_P(KillTest, AWorkerThatWasQuickerIsBelieved) {
   Zoo zoo{GetParam()};
   ASSERT_TRUE(zoo.rig.act(Action::kill, zoo.run));
@@ -462,6 +483,49 @@ TEST_P(HighTest, FollowsStateAndPriority) {
   rig.crash();
   EXPECT_EQ(high(), 1) << "after a crash";
   rig.expect_sound();
+}
+
+// faults.md C2: a bulk action counts what it changes, so it must know what the engine does.
+TEST_P(ActTest, IsDoneToMessagesInTheStatesItSaysAndInNoOthers) {
+  for (int i = 0; i <= static_cast<int>(Action::priority); ++i) {
+    const auto action = static_cast<Action>(i);
+    Zoo zoo{GetParam()};
+    for (const core::Seq seq : {zoo.prep, zoo.scheduled, zoo.que, zoo.run, zoo.done, zoo.relayed,
+                                zoo.err, zoo.cancelled}) {
+      const State state = zoo.rig.state(seq);
+      const auto done = zoo.rig.act(action, seq, action == Action::move ? "other" : "");
+      EXPECT_EQ(done.has_value(), core::states_of(action).has(state))
+          << name_of(action) << " in " << name_of(state);
+      if (!done) EXPECT_EQ(done.error().code, Code::wrong_state);
+    }
+    EXPECT_EQ(core::usual_states_of(action).common(core::states_of(action)),
+              core::usual_states_of(action))
+        << name_of(action);
+  }
+}
+
+// faults.md A5: a run_now goes before all others of its priority, whatever its state and queue.
+TEST_P(RunNowTest, PutsToTheFrontInEveryState) {
+  for (const bool on_demand : {false, true}) {
+    for (const bool scheduled : {false, true}) {
+      Rig rig{GetParam()};
+      rig.ask<core::QueueShown>(core::DefineQueue{.queue = "q", .on_demand = on_demand});
+      const auto later = [&](Millis delay) {
+        core::Put p = Rig::put_of("q");
+        p.delay = delay;
+        return rig.ask<core::PutDone>(std::move(p)).seq;
+      };
+      const auto first = later(Millis{100});
+      rig.pass(seconds{1});
+      const auto second = rig.put("q");
+      const auto chosen = scheduled ? later(seconds{100}) : rig.put("q");
+      rig.pass(seconds{1});
+      ASSERT_TRUE(rig.act(Action::run_now, chosen));
+      EXPECT_EQ(rig.take_one("q").seq, chosen) << on_demand << scheduled;
+      EXPECT_EQ(rig.take_one("q").seq, first);
+      EXPECT_EQ(rig.take_one("q").seq, second);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, ActTest, testing::ValuesIn(all_stores()), factory_name);

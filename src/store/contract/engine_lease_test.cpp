@@ -737,6 +737,27 @@ TEST_P(ClockStepTest, LeasesWaitsAndPausesKeepTheirLength) {
   }
 }
 
+// faults.md A1, relative.
+TEST_P(ClockStepTest, AServerThatWasStoppedGivesLeasesTheTimeBack) {
+  Rig rig{GetParam()};
+  rig.define("q", settings([](auto& s) { s.lease = seconds{60}; }));
+  rig.define("other");
+  const auto seq = rig.put("q");
+  const Message m = rig.take_one("q");
+  const auto waits = rig.submit(rig.waiting_reserve({{.queue = "q"}}, rig.now + seconds{30}), 6);
+  rig.ask<core::QueueShown>(
+      core::SetAdmin{.queue = "other", .admin = core::Admin::pause, .lasts = seconds{40}});
+  rig.now += seconds{600};
+  rig.stopped = seconds{600};
+  rig.run();
+  EXPECT_EQ(rig.state(seq), State::run);
+  EXPECT_EQ(rig.show(seq).lease->until, m.lease->until + seconds{600});
+  EXPECT_TRUE(rig.reply<Reserved>(waits).messages.empty()) << "its time was over";
+  EXPECT_EQ(rig.queue("other").queue->admin, core::Admin::up);
+  rig.pass(seconds{60});
+  EXPECT_EQ(rig.state(seq), State::que);
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, ReserveTest, testing::ValuesIn(all_stores()), factory_name);
 INSTANTIATE_TEST_SUITE_P(Stores, LeaseTest, testing::ValuesIn(all_stores()), factory_name);
 INSTANTIATE_TEST_SUITE_P(Stores, TokenTest, testing::ValuesIn(all_stores()), factory_name);

@@ -209,7 +209,8 @@ TEST_P(PutTest, RefusesWhatIsOutOfBoundsAndKeepsNothingOfIt) {
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().tags = {""}; }), Code::bad_value);
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().tags.assign(65, "t"); }), Code::too_many);
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().headers = {{"", "v"}}; }), Code::bad_value);
-  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().webhooks = {"ftp://x"}; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().webhooks = {"http://x"}; }),
+            Code::unsupported);  // faults.md C21
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().content_type = "a\nb"; }), Code::bad_value);
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().retries = -1; }), Code::bad_value);
   EXPECT_EQ(spoilt([](Put& p) { p.message.lease_length = Millis{1}; }), Code::bad_value);

@@ -62,9 +62,9 @@ std::string text_of_all(const Reserved& reserved) {
 std::string text_of_counters(const Counters& c) {
   return fmt::format(
       "{} held={} high={} puts={} dones={} errs={} retries={} losses={} cancels={} "
-      "deletes={}",
+      "deletes={} expired={}/{}",
       fmt::join(c.in_state, ","), c.held, c.high, c.puts, c.dones, c.errs, c.retries, c.losses,
-      c.cancels, c.deletes);
+      c.cancels, c.deletes, c.expired, c.expired_errs);
 }
 
 struct TextOfReply {

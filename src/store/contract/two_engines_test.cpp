@@ -246,7 +246,8 @@ class World {
     settings.losses = 5;
     settings.backoff = {.kind = BackoffKind::fixed, .base = seconds{5}};
     settings.sync = name == "b" ? SyncClass::relaxed : SyncClass::always;
-    settings.keep_done.age = settings.keep_err.age = std::chrono::hours{24 * 3650};
+    settings.keep_done.age = settings.keep_err.age = settings.keep_cancelled.age =
+        std::chrono::hours{24 * 3650};
     std::vector<Envelope> out;
     out.push_back({.ticket = {.connection = 99, .request = ++own_requests_},
                    .command = DefineQueue{
@@ -327,7 +328,8 @@ class World {
         // Retention would remove what nobody asked to remove.
         changed->settings = {};
         changed->settings->sync = changed->queue == "b" ? SyncClass::relaxed : SyncClass::always;
-        changed->settings->keep_done.age = std::chrono::hours{24 * 3650};
+        changed->settings->keep_done.age = changed->settings->keep_cancelled.age =
+            std::chrono::hours{24 * 3650};
         changed->settings->lease = seconds{static_cast<int>(10 + draw_.below(10))};
       }
       out.push_back(std::move(envelope));

@@ -95,6 +95,42 @@ TEST(Migration, OfALineKeepsItsOrder) {
   EXPECT_EQ(*findings, std::vector<std::string>{});
 }
 
+// faults.md A8, A9: version 5 tells cancelled ones apart and forgets a bound nobody asked for.
+TEST(Migration, GivesCancelledMessagesTheirOwnKind) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  {
+    std::ifstream in{"test/golden/schema-4.sql"};
+    std::stringstream sql;
+    sql << in.rdbuf()
+        << "INSERT INTO queue VALUES (1, 'a', 'up', NULL, 1, 1, 0, NULL, "
+           "'{\"keep_err\":{\"age_s\":9,\"count\":100000}}', 0),"
+           " (2, 'b', 'up', NULL, 1, 1, 0, NULL, '{\"keep_err\":{\"age_s\":9,\"count\":7}}', 0);"
+           "INSERT INTO message SELECT value, 1, CASE value WHEN 2 THEN 'cancelled' ELSE 'done' "
+           "END,"
+           " NULL, 0, 1, NULL, NULL, 5, 0, 0, 0, 1, 1, 0, NULL, x'78' FROM"
+           " (SELECT 1 AS value UNION ALL SELECT 2 UNION ALL SELECT 3);"
+           "INSERT INTO finished SELECT queue, 'kept', finished, seq FROM message;"
+           "INSERT INTO counter VALUES (1,0,0,0,0,0,0,2,0,0,1,0,3,2,0,0,0,1,0,0);"
+           "UPDATE meta SET value = 10 WHERE key = 'next_seq'; PRAGMA user_version = 4;";
+    Db db;
+    ASSERT_TRUE(db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+    const auto made = db.exec(sql.str().c_str());
+    ASSERT_TRUE(made) << made.error().message;
+  }
+  ASSERT_TRUE(open_store(file));
+  EXPECT_EQ(rows_of(file, "SELECT kind, seq FROM finished"),
+            (std::vector<std::string>{"cancelled|2", "kept|1", "kept|3"}));
+  EXPECT_EQ(rows_of(file, "SELECT expired, expired_errs FROM counter"),
+            (std::vector<std::string>{"0|0"}));
+  EXPECT_EQ(rows_of(file, "SELECT what FROM timer"), (std::vector<std::string>{"keep_cancelled"}));
+  EXPECT_EQ(rows_of(file, "SELECT coalesce(settings ->> '$.keep_err.count', 'any') FROM queue"),
+            (std::vector<std::string>{"any", "7"}));
+  const auto findings = check_store(file);
+  ASSERT_TRUE(findings);
+  EXPECT_EQ(*findings, std::vector<std::string>{});
+}
+
 TEST(Migration, ANewerStoreIsRefusedAndLeftAlone) {
   TempDir dir;
   const fs::path file = dir.path() / "rq.db";

@@ -57,8 +57,9 @@ constexpr std::array<const char*, 11> kRules{
     "(SELECT count(*) FROM finished f WHERE f.queue = q.id)",
     "SELECT 'message ' || m.seq || ' is finished, but not filed so' FROM message m WHERE "
     "m.finished IS NOT NULL AND NOT EXISTS (SELECT 1 FROM finished f WHERE f.queue = m.queue AND "
-    "f.kind = CASE WHEN m.rest_state <> 'err' THEN 'kept' WHEN m.mark = 'held' THEN 'held' "
-    "ELSE 'err' END AND f.at = m.finished AND f.seq = m.seq)",
+    "f.kind = CASE WHEN m.rest_state = 'cancelled' THEN 'cancelled' WHEN m.rest_state <> "
+    "'err' THEN 'kept' WHEN m.mark = 'held' THEN 'held' ELSE 'err' END AND f.at = m.finished AND "
+    "f.seq = m.seq)",
     "SELECT 'message ' || m.seq || ' rests in que, but is in no line and has no lease' FROM "
     "message m WHERE m.rest_state = 'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.seq = "
     "m.seq) AND NOT EXISTS (SELECT 1 FROM ready r WHERE r.queue = m.queue AND r.rank = -m.priority "

@@ -21,6 +21,8 @@ struct Options {
   std::size_t line_max = 4096;    // keys kept of the front of each line
   std::size_t line_read = 512;    // messages read at once by the engine
   std::size_t line_ahead = 2048;  // messages read at once by the thread that reads ahead
+  // Room on the disk that is kept for what frees room; 0: none.
+  std::int64_t room_bytes = 0;
   // Page cache of the writing connection.
   std::int64_t cache_bytes = kCacheBytes;
 };

@@ -41,6 +41,7 @@ Result<void> SqliteStore::open() {
 }
 
 Result<void> SqliteStore::open_file() {
+  room_.look(true);  // opening writes, too
   RQ_TRY(identity_.check_file());
   RQ_TRY(db_.open(file_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                   writer_vfs_.name()));
@@ -151,7 +152,8 @@ Result<std::vector<Queue>> SqliteStore::queues() {
       "SELECT q.id, q.name, q.admin, q.paused_until, q.revision, q.created, q.on_demand, "
       "q.script_error, q.settings, q.going, c.prep, c.scheduled, c.throttled, c.depends, c.que, "
       "c.run, c.done, c.relayed, c.err, c.cancelled, c.held, c.puts, c.dones, c.errs, c.retries, "
-      "c.losses, c.cancels, c.deletes, c.high FROM queue q LEFT JOIN counter c ON c.queue = q.id "
+      "c.losses, c.cancels, c.deletes, c.high, c.expired, c.expired_errs FROM queue q LEFT JOIN "
+      "counter c ON c.queue = q.id "
       "ORDER BY q.id",
       false));
   std::vector<Queue> out;
@@ -271,6 +273,7 @@ Committed SqliteStore::commit(Sync sync) {
   auto done = write_and_commit(sync, in_commit);
   if (!done) {
     const bool full = done.error().code == Code::disk_full;
+    if (full) room_.used_up();
     // SQLite syncs the head of a new log by itself, so any fault but a full disk may be of a sync.
     if (!full) log_.doubt();
     const bool nothing = in_transaction_ && (full || !in_commit);
@@ -283,7 +286,7 @@ Committed SqliteStore::commit(Sync sync) {
     return held.now.in(Place::line) && lines_.windows().covers(held.now.queue, held.key_now());
   });
   forget_batch();
-  lines_.end_batch(wants_maintenance());
+  lines_.end_batch(log_.wants_copying());
   return {.synced = *done};
 }
 
@@ -310,7 +313,8 @@ void SqliteStore::abort() {
 }
 
 void SqliteStore::maintain() {
-  if (!wants_maintenance()) return;
+  room_.look();
+  if (!log_.wants_copying()) return;
   stop_reading();  // only what is behind every reader's place can be copied
   log_.copy([this] { lines_.wait_for_reader(); });
 }
@@ -382,8 +386,8 @@ Result<Record*> SqliteStore::first(QueueId queue, Place place) {
       RQ_TRY_ASSIGN(record, take(queue));
       if (record != nullptr) return record;
     }
-    for (const Place one :
-         {Place::scheduled, Place::kept, Place::err, Place::held, Place::parked}) {
+    for (const Place one : {Place::scheduled, Place::kept, Place::err, Place::cancelled,
+                            Place::held, Place::parked}) {
       RQ_TRY_ASSIGN(record, first(queue, one));
       if (record != nullptr) return record;
     }
