@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <fstream>
 
+#include "base/fd.h"
 #include "base/limits.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
@@ -59,7 +59,7 @@ class Doctor {
   void look_at_directory() {
     struct stat info {};
     if (::stat(dir_.c_str(), &info) != 0) {
-      add("directory", Finding::bad, fmt::format("{}: {}", dir_, std::strerror(errno)),
+      add("directory", Finding::bad, fmt::format("{}: {}", dir_, base::text_of_errno(errno)),
           fmt::format("rq server --dir {} makes it", dir_));
       return;
     }

@@ -11,11 +11,11 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <iostream>
 
 #include "base/base64.h"
+#include "base/fd.h"
 #include "base/iso8601.h"
 #include "base/limits.h"
 #include "base/utf8.h"
@@ -238,15 +238,16 @@ Result<Command> read_command(const std::string& payload) {
     ::_exit(code);
   };
   if (!command.cwd.empty() && ::chdir(command.cwd.c_str()) != 0) {
-    give_up(fmt::format("cannot go to the folder '{}': {}", command.cwd, std::strerror(errno)),
-            126);
+    give_up(
+        fmt::format("cannot go to the folder '{}': {}", command.cwd, base::text_of_errno(errno)),
+        126);
   }
   std::vector<char*> argv;
   for (const std::string& word : command.argv) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   ::execvp(argv[0], argv.data());
   const int error = errno;
-  give_up(fmt::format("cannot run '{}': {}", command.argv[0], std::strerror(error)),
+  give_up(fmt::format("cannot run '{}': {}", command.argv[0], base::text_of_errno(error)),
           error == ENOENT ? 127 : 126);
   ::_exit(127);
 }
@@ -254,12 +255,12 @@ Result<Command> read_command(const std::string& payload) {
 // What the command will read.
 Result<void> give_input(const std::string& bytes) {
   const int file = ::memfd_create("stdin", MFD_CLOEXEC);
-  if (file < 0) return fail(Code::internal, fmt::format("memfd: {}", std::strerror(errno)));
+  if (file < 0) return fail(Code::internal, fmt::format("memfd: {}", base::text_of_errno(errno)));
   std::string_view rest = bytes;
   while (!rest.empty()) {
     const ssize_t n = ::write(file, rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return fail(Code::internal, fmt::format("memfd: {}", std::strerror(errno)));
+    if (n <= 0) return fail(Code::internal, fmt::format("memfd: {}", base::text_of_errno(errno)));
     rest.remove_prefix(static_cast<std::size_t>(n));
   }
   ::lseek(file, 0, SEEK_SET);
@@ -283,7 +284,7 @@ Result<int> run_payload() {
   tell("run " + shown(command->argv));
 
   const pid_t child = ::fork();
-  if (child < 0) return fail(Code::internal, fmt::format("fork: {}", std::strerror(errno)));
+  if (child < 0) return fail(Code::internal, fmt::format("fork: {}", base::text_of_errno(errno)));
   if (child == 0) become(*command);
   // Who stops the attempt signals the whole group. The command may end in order; we tell how.
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) std::signal(signal, SIG_IGN);

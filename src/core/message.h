@@ -65,11 +65,6 @@ class StateSet {
 };
 [[nodiscard]] std::string to_string(StateSet states);  // "done, err"
 
-// Waiting for its turn, a time, a slot or another message.
-[[nodiscard]] constexpr bool is_waiting(State s) {
-  return s == State::scheduled || s == State::throttled || s == State::depends || s == State::que;
-}
-
 // Why the last attempt, or the message, ended; also marks err as held.
 enum class Mark : std::uint8_t {
   none,
@@ -126,6 +121,8 @@ enum class LeaseEnd : std::uint8_t {
   connection,  // also when the connection that took it ends, or the server restarts
 };
 enum class StopRequest : std::uint8_t { none, cancel, kill };
+[[nodiscard]] std::string_view name_of(StopRequest stop);
+[[nodiscard]] std::optional<StopRequest> stop_of(std::string_view name);
 struct Lease {
   std::int64_t attempt = 0;  // 1 for the first
   Boot boot = 0;             // of the server that granted it

@@ -2,6 +2,7 @@
 // A queue: its settings, its admin state and its counters.
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -98,7 +99,7 @@ struct QueueSettings {
 // jitter, so that the same input gives the same delay.
 [[nodiscard]] Millis delay_after(const Backoff& backoff, std::int64_t failures, std::uint64_t seed);
 
-// Ready messages above this priority are counted apart.
+// Messages better than this are counted apart: a door's protocol shows them, and sets this bound.
 inline constexpr std::int64_t kHighPriority = -1024;
 
 // Kept by the batch, never counted by a scan.
@@ -165,6 +166,17 @@ struct Queue {
   // Made on demand, and nothing is in it: as good as not there.
   [[nodiscard]] bool empty_on_demand() const { return on_demand && counters.all() == 0; }
 };
+
+// Why nothing in the queue starts.
+enum class ClosedBy : std::uint8_t { pause, down, script_error, deletion };
+// Nothing: it gives what is ready.
+[[nodiscard]] inline std::optional<ClosedBy> why_closed(const Queue& queue) {
+  if (queue.going) return ClosedBy::deletion;
+  if (queue.admin == Admin::pause) return ClosedBy::pause;
+  if (queue.admin == Admin::down) return ClosedBy::down;
+  if (!queue.script_error.empty()) return ClosedBy::script_error;
+  return std::nullopt;
+}
 
 // The folder of a message below the server's directory. A name that is too long for a file system,
 // escaped as it is, is cut and made unique by the number of its queue.

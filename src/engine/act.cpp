@@ -36,7 +36,6 @@ void restart(Desk& desk, Record& record) {
     message.details->progress.clear();
     message.details->result.clear();
   }
-  ++desk.ledger.of(message).queue.counters.retries;
   message.due = desk.batch.now;
   desk.ledger.line_up(message);
   desk.ledger.advance(record, Event::retry);
@@ -352,7 +351,8 @@ Result<Step> decide(Desk& desk, Peek& peek) {
     record = *first;
     if (record == nullptr) {
       return fail(Code::not_found,
-                  fmt::format("queue '{}' holds no such message", entry->queue.name));
+                  fmt::format("queue '{}' holds no such message", entry->queue.name),
+                  fmt::format("see what it holds: rq queue show {}", entry->queue.name));
     }
   }
   desk.answer(Peeked{.message = record->message.copy(),

@@ -267,18 +267,9 @@ void Engine::fail(std::span<Envelope> batch, const Error& why) {
   desk_.batch.waste = false;
 }
 
-// What nobody hears of and nobody would ask for again.
+// Commands without a reply, which no client would repeat: the next batch does them.
 void Engine::repeat(const Ticket& ticket, Command&& command) {
   desk_.turns.set_aside({{ticket, std::move(command)}, desk_.batch.now}, false);
-}
-
-// --- Shared by the families ---
-
-Result<Record*> need_message(Desk& desk, Seq seq) {
-  RQ_TRY_ASSIGN(record, desk.store.find(seq));
-  if (record != nullptr) return record;
-  return base::fail(Code::not_found, "there is no message " + std::to_string(seq),
-                    "it may be finished and past its queue's retention; see: rq list");
 }
 
 }  // namespace rq::engine

@@ -40,8 +40,9 @@ class Engine {
   // One batch: what is due, then the commands in their order, then the commit. `out` is filled
   // after the commit and not before. Every command gets one answer (a waiting reserve, and what is
   // behind it in turn, in a later batch; Reserve::each up to one a message; Disconnect and
-  // StopWaiting none). Not yes: all who had a part in the batch get the fault as their answer, and
-  // open() must follow, or with `deposed` the end of this engine.
+  // StopWaiting none).
+  // If the result is not yes, everybody who had a part in the batch gets the fault as the answer,
+  // and open() must be called next; after `deposed` this engine ends.
   [[nodiscard]] Committed run(std::span<Envelope> batch, const Moment& moment, Outbox& out);
 
   // When run() must be called next though nobody asks; Instant::max() for never.

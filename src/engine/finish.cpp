@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "engine/checks.h"
 
@@ -56,7 +57,7 @@ State stop_attempt(Desk& desk, Record& record) {
 State resend(Desk& desk, Record& record, Millis delay) {
   Message& message = record.message;
   if (++message.count < message.max_count) return send_back(desk, record, delay, "resend");
-  message.detail().progress = "HIT MAX RESEND COUNT - MOVING TO ERR";
+  message.detail().progress = fmt::format("resent {} times, the most allowed", message.count);
   return finish_as(desk, record, Event::err, Mark::exhausted, "resend");
 }
 
@@ -109,6 +110,7 @@ Result<void> check_item(const Finish::Item& item) {
     return fail(Code::too_large, fmt::format("result has {} bytes", item.result->size()),
                 fmt::format("at most {} bytes are allowed", base::kResultBytesMax));
   }
+  RQ_CHECK(!item.remove || item.outcome == Outcome::done);
   RQ_TRY(check_delay(item.delay));
   return item.priority ? check_priority(*item.priority) : Result<void>{};
 }
@@ -122,8 +124,9 @@ Result<State> finish_one(Desk& desk, Finish::Item& item) {
 
   if (item.remove) {
     desk.ledger.sync(entry);
-    ++entry.queue.counters.dones;
     end_attempt(desk, *record, name_of(item.outcome), std::nullopt, {});
+    desk.ledger.advance(*record, Event::done, Mark::none, name_of(item.outcome));
+    message.finished = desk.batch.now;
     desk.ledger.remove(*record);
     return State::done;
   }
@@ -275,7 +278,6 @@ State lose_lease(Desk& desk, Record& record, std::optional<std::string>&& reason
 
 State send_back(Desk& desk, Record& record, Millis delay, std::string_view outcome) {
   Message& message = record.message;
-  ++desk.ledger.of(message).queue.counters.retries;
   if (delay > Millis{0}) {
     message.due = desk.batch.from + delay;
     desk.ledger.line_up(message);
@@ -287,10 +289,6 @@ State send_back(Desk& desk, Record& record, Millis delay, std::string_view outco
 
 State finish_as(Desk& desk, Record& record, Event event, Mark mark, std::string_view outcome) {
   Message& message = record.message;
-  Counters& counters = desk.ledger.of(message).queue.counters;
-  if (event == Event::done || event == Event::relayed) ++counters.dones;
-  if (event == Event::err) ++counters.errs;
-  if (event == Event::cancel) ++counters.cancels;
   desk.ledger.advance(record, event, mark, outcome);
   message.finished = desk.batch.now;
   desk.store.changed(record, Change::whole);

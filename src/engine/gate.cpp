@@ -39,11 +39,7 @@ LineKey known_of(const Desk& desk, const Entry& entry) {
   return desk.store.known(entry.queue.id);
 }
 
-bool is_open(const Entry& entry) {
-  const Queue& queue = entry.queue;
-  return (queue.admin == Admin::up || queue.admin == Admin::drain) && queue.script_error.empty() &&
-         !queue.going;
-}
+bool is_open(const Entry& entry) { return !why_closed(entry.queue); }
 
 bool find_watched(Desk& desk, const Reserve& reserve) {
   bool all = true;

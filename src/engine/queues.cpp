@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "core/bounds.h"
 #include "core/name.h"
 #include "engine/checks.h"
 #include "engine/gate.h"
@@ -116,11 +117,7 @@ Result<Step> decide(Desk& desk, SetAdmin& set) {
       set.lasts.reset();
     }
   }
-  if (set.lasts && (*set.lasts <= Millis{0} || *set.lasts > base::kLeaseMax)) {
-    return fail(Code::bad_value, "for_s is out of bounds",
-                fmt::format("give seconds up to {}",
-                            std::chrono::duration<double>{base::kLeaseMax}.count()));
-  }
+  if (set.lasts) RQ_TRY(in_range("for_s", *set.lasts, Millis{1}, base::kLeaseMax));
   Queue& queue = entry->queue;
   const Instant until = set.lasts ? desk.batch.from + *set.lasts : Instant{};
   if (queue.admin != set.admin || queue.paused_until != until) {
@@ -165,13 +162,13 @@ bool is_unused(const Desk& desk, const Entry& entry) {
   return entry.queue.empty_on_demand() && desk.waiters.waiting_in(entry.queue.id) == 0;
 }
 
-void needs_of_going(const Entry& entry, Needs& out) {
-  out.firsts.push_back({entry.queue.id, Place::any, kStepMax});
+void needs_of_going(QueueId queue, Needs& out) {
+  out.firsts.push_back({queue, Place::any, kStepMax});
 }
 
 void needs(Desk& desk, const DeleteQueue& remove, Needs& out) {
   const Entry* entry = desk.ledger.find(remove.queue);
-  if (entry != nullptr && entry->queue.counters.all() > 0) needs_of_going(*entry, out);
+  if (entry != nullptr && entry->queue.counters.all() > 0) needs_of_going(entry->queue.id, out);
 }
 
 Result<Step> decide(Desk& desk, DeleteQueue& remove) {
@@ -227,7 +224,8 @@ void remove_queue(Desk& desk, Entry& entry) {
   while (Waiters::Waiter* waiter = desk.waiters.first(entry.queue.id)) {
     const Waiters::Waiter gone = desk.waiters.take(*waiter);
     desk.answer(gone.ticket,
-                fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name)));
+                fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name),
+                     "ask for others, or create it again"));
     desk.turns.release(connection_of(gone.ticket));
   }
   std::erase_if(desk.goings, [&](const Desk::Going& going) {
@@ -240,15 +238,11 @@ void remove_queue(Desk& desk, Entry& entry) {
 
 // --- Shown ---
 
-void needs(Desk& /*desk*/, const ShowQueue& /*show*/, Needs& /*out*/) {}
-
 Result<Step> decide(Desk& desk, ShowQueue& show) {
   RQ_TRY_ASSIGN(entry, desk.ledger.need(show.queue));
   desk.answer(shown(desk, *entry));
   return Step::done;
 }
-
-void needs(Desk& /*desk*/, const ListQueues& /*list*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   QueuesListed listed;
@@ -259,8 +253,6 @@ Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   desk.answer(std::move(listed));
   return Step::done;
 }
-
-void needs(Desk& /*desk*/, const EngineStats& /*stats*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, EngineStats& stats) {
   EngineStatsDone done;
@@ -281,8 +273,6 @@ Result<Step> decide(Desk& desk, EngineStats& stats) {
   desk.answer(std::move(done));
   return Step::done;
 }
-
-void needs(Desk& /*desk*/, const ForgetWaste& /*forget*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, ForgetWaste& forget) {
   desk.store.forget_waste(forget.folders);

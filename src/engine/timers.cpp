@@ -70,7 +70,7 @@ Result<void> run_due(Desk& desk) {
   return {};
 }
 
-void needs(const Desk& /*desk*/, const Timer& timer, Needs& out) {
+void needs(Desk& /*desk*/, const Timer& timer, Needs& out) {
   switch (timer.what) {
     case Timer::What::keep_done:
     case Timer::What::keep_err:
@@ -78,7 +78,7 @@ void needs(const Desk& /*desk*/, const Timer& timer, Needs& out) {
       out.firsts.push_back({timer.queue, place_of(*keep_of(timer.what)), kRetentionStep});
       break;
     case Timer::What::going:
-      out.firsts.push_back({timer.queue, Place::any, kStepMax});
+      needs_of_going(timer.queue, out);
       break;
     case Timer::What::resume:
     case Timer::What::idle:

@@ -15,6 +15,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "net/link.h"
 #include "net/listener.h"
@@ -40,7 +41,7 @@ class Links {
 
   // Takes a listening socket over: before Loop::start(), or on its thread. A second unix socket
   // takes the place of the first.
-  [[nodiscard]] base::Result<void> listen(const Listener& listener);
+  [[nodiscard]] base::Result<void> listen(Listener&& listener);
   void stop_listening();
 
   // Makes a link for a connection that is there already. Null when there is no room for it.
@@ -73,8 +74,8 @@ class Links {
 
  private:
   struct ListeningSocket {
-    int fd;
-    bool unix_socket;
+    base::Fd socket;
+    bool unix_socket = false;
   };
 
   [[nodiscard]] base::Result<void> open_epoll();

@@ -69,7 +69,7 @@ struct Pipeline::Impl {
     base::Millis by;
     std::function<void(Instant)> done;
   };
-  base::Mailbox<Advance> advances{1024};
+  base::Mailbox<Advance> advances{kAdvancesMax};
 
   // Whoever has the turn of the mailbox's reader:
   std::chrono::steady_clock::time_point sleeps_until;  // the engine thread, at most
@@ -136,9 +136,11 @@ bool Pipeline::run_here(std::vector<Envelope>& commands) {
 
 bool Pipeline::failed() const { return impl_->failed.load(std::memory_order_relaxed); }
 
-void Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done) {
+bool Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done) {
   Impl::Advance advance{.by = by, .done = std::move(done)};
-  if (impl_->advances.post(std::move(advance))) impl_->mailbox.poke();
+  if (!impl_->advances.post(std::move(advance))) return false;
+  impl_->mailbox.poke();
+  return true;
 }
 
 // When the engine must run next, even if no command arrives.
@@ -256,7 +258,6 @@ bool Pipeline::Impl::reopen() {
   for (int i = 0; i < kReopenTries; ++i) {
     const auto opened = engine.open();
     if (opened) {
-      failed = false;
       broken = false;
       return true;
     }

@@ -8,9 +8,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <utility>
+
+#include "base/fd.h"
 
 namespace rq::server {
 namespace {
@@ -41,9 +42,10 @@ base::Result<void> Log::reopen() const {
   const int fd =
       ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kFileMode);
   if (fd < 0) {
-    return base::fail(base::Code::internal,
-                      fmt::format("cannot open the log '{}': {}", file_, std::strerror(errno)),
-                      "see to the rights of its folder, and send SIGHUP again");
+    return base::fail(
+        base::Code::internal,
+        fmt::format("cannot open the log '{}': {}", file_, base::text_of_errno(errno)),
+        "see to the rights of its folder, and send SIGHUP again");
   }
   ::dup2(fd, STDERR_FILENO);
   ::close(fd);

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "base/number.h"
 
 namespace rq::wire::beanstalk {
 namespace {
@@ -181,24 +182,17 @@ bool read_arguments(Request& request, std::string_view rest) {
   return false;
 }
 
-void append_number(std::string& out, std::uint64_t value) {
-  std::array<char, 20> digits;
-  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-  RQ_CHECK(error == std::errc{});
-  out.append(digits.data(), end);
-}
-
 void append_line(std::string& out, std::string_view word, std::uint64_t value) {
   out.append(word);
-  append_number(out, value);
+  base::append_number(out, value);
   out.append(kCrlf);
 }
 
 void append_body(std::string& out, std::string_view word, std::uint64_t id, std::string_view body) {
   out.append(word);
-  append_number(out, id);
+  base::append_number(out, id);
   out.push_back(' ');
-  append_number(out, body.size());
+  base::append_number(out, body.size());
   out.append(kCrlf);
   out.append(body);
   out.append(kCrlf);
@@ -343,7 +337,7 @@ Parser::Step Parser::put(std::string_view rest, std::size_t line_bytes, std::str
 void append_request(std::string& out, const Request& request) {
   const auto number = [&out](std::uint64_t value) {
     out.push_back(' ');
-    append_number(out, value);
+    base::append_number(out, value);
   };
   const auto name = [&out, &request] {
     out.push_back(' ');

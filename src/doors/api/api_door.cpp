@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "base/address.h"
+#include "base/utf8.h"
 #include "doors/api/routes.h"
 
 namespace rq::doors::api {
@@ -19,7 +20,6 @@ using base::Code;
 using base::fail;
 
 constexpr std::chrono::seconds kSocketLookEvery{1};
-constexpr std::size_t kShownBytes = 256;  // of what the client sent, in an error
 
 }  // namespace
 
@@ -48,7 +48,7 @@ base::Result<void> ApiDoor::listen() {
 base::Result<void> ApiDoor::listen_to_socket() {
   // The lock of the directory is ours, so a socket that is there is left over.
   RQ_TRY_ASSIGN(here, net::listen_unix(socket_));
-  RQ_TRY(server_.listen(here));
+  RQ_TRY(server_.listen(std::move(here)));
   struct stat info {};
   socket_inode_ = ::stat(socket_.c_str(), &info) == 0 ? info.st_ino : 0;
   return {};
@@ -74,12 +74,11 @@ void ApiDoor::look_after_socket() {
 
 base::Result<void> ApiDoor::listen_to_address() {
   RQ_TRY_ASSIGN(listener, net::listen_tcp("http", settings_.address));
-  RQ_TRY(server_.listen(listener));
   bound_address_ = fmt::format("{}:{}", listener.host, listener.port);
   // For whoever let the system pick the port.
   std::ofstream{settings_.dir / "run" / "http.addr"} << bound_address_ << '\n';
   hosts_ = {listener.host, "localhost", "127.0.0.1", "[::1]"};
-  return {};
+  return server_.listen(std::move(listener));
 }
 
 void ApiDoor::close_down(std::function<void()> done) {
@@ -99,7 +98,7 @@ std::optional<base::Error> ApiDoor::admit(const http::Head& head, const net::Cal
   }
   if (head.hosts > 0 && !host_allowed(head.host)) {
     return fail(Code::forbidden,
-                fmt::format("Host '{}' is not served here", head.host.substr(0, kShownBytes)),
+                fmt::format("Host '{}' is not served here", base::shown(head.host)),
                 fmt::format("use {}, or localhost with the port of your tunnel", bound_address_));
   }
   if (head.method == http::Method::get) return std::nullopt;

@@ -10,6 +10,7 @@
 
 #include "base/base64.h"
 #include "base/limits.h"
+#include "base/utf8.h"
 #include "core/json_fields.h"
 #include "core/name.h"
 
@@ -70,7 +71,7 @@ base::Error unknown_put_field(std::string_view name) {
     known += field;
   }
   return fail(Code::unknown_field,
-              fmt::format("unknown field '{}' in the message", name.substr(0, 64)),
+              fmt::format("unknown field '{}' in the message", base::shown(name)),
               fmt::format("the fields are: {}", known));
 }
 
@@ -338,6 +339,16 @@ Result<core::ReserveQueue> reserve_queue(const json::value& value) {
 
 }  // namespace
 
+bool has_payload(const json::object& object) {
+  return std::any_of(object.begin(), object.end(), [](const auto& field) {
+    const std::string_view name{field.key().data(), field.key().size()};
+    if (name == kPutFields[static_cast<std::size_t>(PutField::payload_json)]) return true;
+    return (name == kPutFields[static_cast<std::size_t>(PutField::payload)] ||
+            name == kPutFields[static_cast<std::size_t>(PutField::payload_base64)]) &&
+           !field.value().is_null();
+  });
+}
+
 base::Error two_payloads() {
   return fail(Code::bad_value, "the message has more than one payload",
               "give one of payload, payload_base64, payload_json");
@@ -357,7 +368,7 @@ Result<core::Put> put_from_json(const json::object& object, std::string_view que
     const auto* at = std::find(kPutFields.begin(), kPutFields.end(), name);
     if (at == kPutFields.end()) return unknown_put_field(name);
     const auto which = static_cast<PutField>(at - kPutFields.begin());
-    // A null is as if it were not there, but for JSON itself.
+    // null counts as absent, except in payload_json, where it is a value.
     if (field.value().is_null() && which != PutField::payload_json) continue;
     RQ_TRY(read_put_field(which, field.value(), put, payloads));
   }

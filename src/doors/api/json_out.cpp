@@ -7,6 +7,7 @@
 
 #include "base/base64.h"
 #include "base/limits.h"
+#include "base/names.h"
 #include "base/utf8.h"
 #include "core/command.h"
 #include "core/fingerprint.h"
@@ -21,8 +22,9 @@ using core::Counters;
 using core::Message;
 using core::State;
 
-constexpr std::array<std::string_view, 6> kWhats{"message", "progress", "stop",
-                                                 "removed", "queue",    "queue_removed"};
+// Of events. To clients a put and a move to another queue are changes like any other.
+constexpr std::array<std::string_view, core::Notice::kWhatCount> kWhats{
+    "message", "message", "message", "progress", "stop", "removed", "queue", "queue_removed"};
 
 // Fields of which the empty value means that there is none.
 class Sparse {
@@ -85,8 +87,7 @@ void append_lease(std::string& out, const Message& message) {
   } else {
     object.instant("until", lease.until);
   }
-  constexpr std::array<std::string_view, 3> kStops{"none", "cancel", "kill"};
-  object.text("stop", kStops.at(static_cast<std::size_t>(lease.stop)));
+  object.text("stop", core::name_of(lease.stop));
   object.close();
 }
 
@@ -317,15 +318,6 @@ void append_notice(std::string& out, const core::Notice& notice) {
   object.close();
 }
 
-std::string_view name_of(core::Notice::What what) {
-  return kWhats.at(static_cast<std::size_t>(what));
-}
-
-std::optional<core::Notice::What> notice_of(std::string_view name) {
-  for (std::size_t i = 0; i < kWhats.size(); ++i) {
-    if (kWhats[i] == name) return static_cast<core::Notice::What>(i);
-  }
-  return std::nullopt;
-}
+std::string_view name_of(core::Notice::What what) { return base::name_in(kWhats, what); }
 
 }  // namespace rq::doors::api

@@ -38,6 +38,5 @@ void append_notice(std::string& out, const core::Notice& notice);
 [[nodiscard]] bool is_json(std::string_view text);
 
 [[nodiscard]] std::string_view name_of(core::Notice::What what);
-[[nodiscard]] std::optional<core::Notice::What> notice_of(std::string_view name);
 
 }  // namespace rq::doors::api

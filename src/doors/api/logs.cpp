@@ -42,10 +42,10 @@ LogPart read_range(files::LogFile& file, std::string_view wanted) {
   const http::RangeAsked asked = http::parse_range(wanted, size);
   if (asked.kind != http::RangeAsked::Kind::part) {
     part.status = 416;
-    part.fields = fmt::format("Content-Range: bytes */{}\r\n", size);
+    part.fields = http::content_range_of_none(size);
     part.error =
         fail(Code::bad_value,
-             fmt::format("range '{}' does not fit a log of {} bytes", wanted.substr(0, 64), size),
+             fmt::format("range '{}' does not fit a log of {} bytes", base::shown(wanted), size),
              "give bytes=FIRST-LAST, bytes=FIRST- or bytes=-COUNT");
     return part;
   }
@@ -53,8 +53,9 @@ LogPart read_range(files::LogFile& file, std::string_view wanted) {
   part.range.offset = asked.range.first;
   part.range.bytes = std::min(asked.range.bytes(), kReplyBytesMax);
   part.range.file = file.take();
-  part.fields = fmt::format("Accept-Ranges: bytes\r\nContent-Range: bytes {}-{}/{}\r\n",
-                            part.range.offset, part.range.offset + part.range.bytes - 1, size);
+  const std::uint64_t last = part.range.offset + part.range.bytes - 1;
+  part.fields = "Accept-Ranges: bytes\r\n" +
+                http::content_range({.first = part.range.offset, .last = last}, size);
   return part;
 }
 
@@ -258,7 +259,9 @@ bool read_tail(Query& query, std::optional<std::int64_t>& tail) {
 void show_log(Exchange& x, const Request& request) {
   auto query = Query::parse(request.query);
   if (!query) return x.refuse(query.error());
-  LogAsked asked{.range = std::string(request.head.fields.find("Range"))};
+  // A log has no tag, so what If-Range names is another version: all of it is sent.
+  const bool of_another = !request.head.fields.find("If-Range").empty();
+  LogAsked asked{.range = std::string(of_another ? "" : request.head.fields.find("Range"))};
   std::int64_t from = 0;
   if (query->integer("from", from, 0, INT64_MAX)) asked.from = from;
   read_tail(*query, asked.tail);

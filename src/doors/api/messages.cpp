@@ -68,26 +68,32 @@ std::string count_text(std::int64_t count) {
   return count >= kAheadMax ? fmt::format("more than {}", kAheadMax) : fmt::to_string(count);
 }
 
+Reason why_closed(const core::Queue& queue, core::ClosedBy by) {
+  switch (by) {
+    case core::ClosedBy::deletion:
+      return {"deleted", fmt::format("queue '{}' is being deleted, and it with it", queue.name)};
+    case core::ClosedBy::pause:
+      return {"paused",
+              fmt::format("queue '{}' is paused{}; resume it: rq queue resume {}", queue.name,
+                          queue.paused_until == base::Instant{}
+                              ? std::string{}
+                              : " until " + base::to_iso8601(queue.paused_until),
+                          queue.name)};
+    case core::ClosedBy::down:
+      return {"down", fmt::format("queue '{}' is down; bring it up: rq queue resume {}", queue.name,
+                                  queue.name)};
+    case core::ClosedBy::script_error:
+      return {"script_error", fmt::format("the script of queue '{}' cannot run: {}", queue.name,
+                                          queue.script_error)};
+  }
+  return {};
+}
+
 // Of a message that is ready: what keeps it from being leased now.
 Reason why_ready(const Why& why, const core::QueueShown& shown,
                  const std::optional<WorkerNotes::Hold>& hold) {
   const core::Queue& queue = *shown.queue;
-  if (queue.admin == core::Admin::pause) {
-    return {"paused",
-            fmt::format("queue '{}' is paused{}; resume it: rq queue resume {}", queue.name,
-                        queue.paused_until == base::Instant{}
-                            ? std::string{}
-                            : " until " + base::to_iso8601(queue.paused_until),
-                        queue.name)};
-  }
-  if (queue.admin == core::Admin::down) {
-    return {"down", fmt::format("queue '{}' is down; bring it up: rq queue resume {}", queue.name,
-                                queue.name)};
-  }
-  if (!queue.script_error.empty()) {
-    return {"script_error",
-            fmt::format("the script of queue '{}' cannot run: {}", queue.name, queue.script_error)};
-  }
+  if (const auto closed = core::why_closed(queue)) return why_closed(queue, *closed);
   if (hold) {
     return {"held_back",
             fmt::format("{}; the next start is at {}", hold->text, base::to_iso8601(hold->until))};

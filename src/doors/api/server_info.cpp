@@ -135,11 +135,14 @@ void advance_clock(Exchange& x, const Request& request) {
     return x.refuse(fail(Code::forbidden, "the clock of this server is not a manual one",
                          "start it with --manual-clock, for tests"));
   }
-  x.door().desk().pipeline().advance_clock(by, [&door = x.door(), who = x.id()](base::Instant now) {
+  const auto done = [&door = x.door(), who = x.id()](base::Instant now) {
     door.post(who, [now](Exchange& later) {
       later.reply_json(200, fmt::format(R"({{"now":"{}"}})", base::to_iso8601(now)));
     });
-  });
+  };
+  if (!x.door().desk().pipeline().advance_clock(by, done)) {
+    x.refuse(fail(Code::busy, "too many calls that advance the clock are waiting", "try again"));
+  }
 }
 
 }  // namespace rq::doors::api

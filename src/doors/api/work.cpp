@@ -12,6 +12,7 @@
 #include "core/json_fields.h"
 #include "doors/api/api_door.h"
 #include "doors/api/handlers.h"
+#include "doors/api/items_reply.h"
 #include "doors/api/json_in.h"
 #include "doors/api/json_out.h"
 #include "doors/api/target.h"
@@ -24,12 +25,6 @@ using base::fail;
 using base::Result;
 namespace json = boost::json;
 using core::Fields;
-
-// Of a call with one item or many: those refused at the door keep their place in the answer.
-struct Gathered : Extra {
-  bool many = false;
-  std::vector<std::optional<base::Error>> refusals;
-};
 
 void render_reserved(Exchange& x, core::Reply& reply) {
   const auto& reserved = std::get<core::Reserved>(reply);
@@ -96,38 +91,11 @@ bool read_items(Exchange& x, const Request& request, std::vector<Item>& items,
   return true;
 }
 
-// Answers item by item; `append` writes one good answer.
-template <typename Answer, typename Append>
-void reply_items(Exchange& x, const std::vector<Result<Answer>>& answers, const Append& append) {
-  const auto& gathered = static_cast<const Gathered&>(*x.extra());
-  if (!gathered.many) {
-    if (!answers.front()) return x.refuse(answers.front().error());
-    std::string body;
-    append(body, *answers.front());
-    return x.reply_json(200, body);
-  }
-  std::string body = R"({"items":[)";
-  std::size_t next = 0;
-  for (const auto& refusal : gathered.refusals) {
-    if (body.back() != '[') body += ',';
-    if (refusal) {
-      body += error_json(*refusal);
-    } else if (const auto& answer = answers.at(next++); answer) {
-      append(body, *answer);
-    } else {
-      body += error_json(answer.error());
-    }
-  }
-  body += "]}";
-  x.reply_json(200, body);
-}
-
 void render_heartbeat(Exchange& x, core::Reply& reply) {
   const auto append = [](std::string& body, const core::HeartbeatDone::Item& item) {
-    constexpr std::array<std::string_view, 3> kStops{"none", "cancel", "kill"};
     JsonObject object(body);
     object.instant("until", item.until);
-    object.text("stop", kStops.at(static_cast<std::size_t>(item.stop)));
+    object.text("stop", name_of(item.stop));
     object.close();
   };
   reply_items(x, std::get<core::HeartbeatDone>(reply).items, append);

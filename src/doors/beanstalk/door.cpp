@@ -139,7 +139,9 @@ BeanstalkDoor::BeanstalkDoor(pipeline::Desk& to, DoorOptions options)
       options_{.body_bytes_max = std::min(options.body_bytes_max, base::kPayloadBytesMax)},
       run_id_(make_run_id()),
       clock_(to.pipeline().clock()),
-      started_(clock_.now()) {}
+      started_(clock_.now()) {
+  scratch_.resize(kReadBytes);
+}
 
 // Links first: their sessions use the door.
 BeanstalkDoor::~BeanstalkDoor() { links_.clear(); }
@@ -147,8 +149,11 @@ BeanstalkDoor::~BeanstalkDoor() { links_.clear(); }
 base::Result<void> BeanstalkDoor::listen(const std::string& address) {
   RQ_TRY_ASSIGN(listener, net::listen_tcp("beanstalk", address));
   port_ = listener.port;
-  scratch_.resize(kReadBytes);
-  return links_.listen(listener);
+  return links_.listen(std::move(listener));
+}
+
+bool BeanstalkDoor::adopt(std::unique_ptr<net::Channel> channel) {
+  return links_.adopt(std::move(channel)) != nullptr;
 }
 
 std::unique_ptr<net::Link> BeanstalkDoor::make_link(net::Arrival&& arrival) {

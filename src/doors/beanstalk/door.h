@@ -30,6 +30,9 @@ class BeanstalkDoor final : public pipeline::LoopDoor, private net::LinkMaker, p
   [[nodiscard]] base::Result<void> listen(const std::string& address);
   [[nodiscard]] std::uint16_t port() const { return port_; }
 
+  // Loop thread. Serves a connection that is there already. False: no room for it.
+  [[nodiscard]] bool adopt(std::unique_ptr<net::Channel> channel);
+
   // Any thread. From now on every put is answered DRAINING.
   void set_draining(bool draining) { draining_ = draining; }
   [[nodiscard]] std::int64_t connections() const { return totals.open; }

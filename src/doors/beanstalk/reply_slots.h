@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "core/command.h"
+#include "doors/beanstalk/limits.h"
+#include "net/out_buffer.h"
 #include "wire/beanstalk.h"
 
 namespace rq::doors::beanstalk {
@@ -63,9 +65,9 @@ class ReplySlots {
   [[nodiscard]] std::size_t body_seen() const { return body_seen_; }
 
   // Replies to be sent; the door takes from the front.
-  [[nodiscard]] std::string& out() { return out_; }
-  void out_sent(std::size_t bytes);
-  [[nodiscard]] std::string_view unsent() const { return std::string_view(out_).substr(sent_); }
+  [[nodiscard]] std::string& out() { return out_.bytes(); }
+  void out_sent(std::size_t bytes) { out_.sent(bytes); }
+  [[nodiscard]] std::string_view unsent() const { return out_.unsent(); }
 
  private:
   void advance();
@@ -79,8 +81,7 @@ class ReplySlots {
   std::uint32_t looking_ = 0;
   std::size_t body_seen_ = 0;
   std::uint64_t put_bytes_ = 0;
-  std::string out_;
-  std::size_t sent_ = 0;
+  net::OutBuffer out_{kOutBytesMax};
 };
 
 }  // namespace rq::doors::beanstalk

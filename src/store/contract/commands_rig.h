@@ -148,7 +148,7 @@ class Commands {
       if (draw_.below(4) == 0) item.post_mortem = "{}";
       if (draw_.below(3) == 0) item.delay = seconds{6};
       if (draw_.below(4) == 0) item.priority = draw_.pick<std::int64_t>({-1, 1});
-      item.remove = draw_.below(8) == 0;
+      item.remove = item.outcome == Outcome::done && draw_.below(2) == 0;
       out.items.push_back(std::move(item));
     }
     return out;

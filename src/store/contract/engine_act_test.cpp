@@ -314,27 +314,27 @@ TEST_P(PriorityTest, ReordersTheLine) {
 TEST_P(RunEarlyTest, TakesTheHeldFirstAndThenTheScheduled) {
   Rig rig{GetParam()};
   rig.define("q");
-  std::vector<core::Seq> buried;
+  std::vector<core::Seq> held;
   for (int i = 0; i < 3; ++i) {
-    buried.push_back(rig.put("q"));
+    held.push_back(rig.put("q"));
     ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::hold));
     rig.now += seconds{1};
   }
   core::Put p = Rig::put_of("q");
   p.delay = seconds{100};
   const auto delayed = rig.ask<core::PutDone>(std::move(p)).seq;
-  const auto kick = [&](std::int64_t bound) {
+  const auto run_early = [&](std::int64_t bound) {
     return rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "q", .bound = bound}).count;
   };
-  EXPECT_EQ(kick(2), 2);
-  EXPECT_EQ(rig.state(buried[0]), State::que) << "the one that was buried first";
-  EXPECT_EQ(rig.state(buried[1]), State::que);
-  EXPECT_EQ(rig.state(buried[2]), State::err);
-  EXPECT_EQ(kick(10), 1) << "delayed ones are count only when none is buried";
+  EXPECT_EQ(run_early(2), 2);
+  EXPECT_EQ(rig.state(held[0]), State::que) << "the one that was held first";
+  EXPECT_EQ(rig.state(held[1]), State::que);
+  EXPECT_EQ(rig.state(held[2]), State::err);
+  EXPECT_EQ(run_early(10), 1) << "scheduled ones count only when none is held";
   EXPECT_EQ(rig.state(delayed), State::scheduled);
-  EXPECT_EQ(kick(10), 1);
+  EXPECT_EQ(run_early(10), 1);
   EXPECT_EQ(rig.state(delayed), State::que);
-  EXPECT_EQ(kick(10), 0);
+  EXPECT_EQ(run_early(10), 0);
   EXPECT_EQ(rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "nowhere", .bound = 1}).count, 0);
   EXPECT_EQ(rig.counters("q").held, 0);
   rig.expect_sound();
@@ -422,7 +422,7 @@ TEST_P(RunEarlyOneTest, OnlyWhatIsHeldOrScheduled) {
   EXPECT_EQ(rig.state(zoo.scheduled), State::que);
   EXPECT_EQ(rig.refused(core::RunEarlyOne{.seq = zoo.que}).code, Code::wrong_state);
   EXPECT_EQ(rig.refused(core::RunEarlyOne{.seq = zoo.err}).code, Code::wrong_state)
-      << "in err, but not buried";
+      << "in err, but not held";
   EXPECT_EQ(rig.refused(core::RunEarlyOne{.seq = 999}).code, Code::not_found);
 }
 
@@ -446,7 +446,7 @@ TEST_P(PeekTest, ShowsTheNextOfEachKindAndTakesNothing) {
   EXPECT_EQ(rig.state(zoo.que), State::que);
 }
 
-// What is in que with a priority above -1024: beanstalkd's high jobs, with one below 1024.
+// What is in que with a priority above kHighPriority.
 TEST_P(HighTest, FollowsStateAndPriority) {
   Rig rig{GetParam()};
   rig.define("q");

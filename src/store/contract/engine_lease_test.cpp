@@ -227,7 +227,7 @@ TEST_P(ReserveTest, AFolderIsNamedOnceAndKept) {
   EXPECT_TRUE(reader->waste(10)->empty());
 }
 
-TEST_P(ReserveTest, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
+TEST_P(ReserveTest, OfOneMessageTakesItFromTheLineTheScheduleOrTheHeld) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto only = [&](core::Seq seq) {
@@ -265,9 +265,9 @@ TEST_P(ReserveTest, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
   rig.expect_sound();
 }
 
-// A buried message that is leased by its number was once still filed as finished, and retention
+// A held message that is leased by its number was once still filed as finished, and retention
 // took it away from its worker.
-TEST_P(ReserveTest, OfABuriedMessageTakesItOutOfRetention) {
+TEST_P(ReserveTest, OfAHeldMessageTakesItOutOfRetention) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.keep_done.age = seconds{10};
@@ -557,7 +557,7 @@ TEST_P(FinishTest, ResendComesBackAfterItsDelayUntilMaxCount) {
   const Message m = rig.show(seq);
   EXPECT_EQ(m.count, 3);
   EXPECT_EQ(m.mark, Mark::exhausted);
-  EXPECT_EQ(m.details->progress, "HIT MAX RESEND COUNT - MOVING TO ERR");
+  EXPECT_EQ(m.details->progress, "resent 3 times, the most allowed");
 }
 
 TEST_P(FinishTest, ReleaseGivesItBackUntouchedWithAnotherPriority) {
@@ -575,7 +575,7 @@ TEST_P(FinishTest, ReleaseGivesItBackUntouchedWithAnotherPriority) {
             State::scheduled);
 }
 
-TEST_P(FinishTest, BuryIsErrUntilItIsKicked) {
+TEST_P(FinishTest, HoldIsErrUntilItIsRunEarly) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.keep_err.count = 0; }));
   const auto seq = rig.put("q");

@@ -292,28 +292,28 @@ TEST_P(DeleteQueueTest, AndMakingItAgainFitInOneBatch) {
 
 TEST_P(OnDemandTest, AnEmptyQueueGoesWhenNobodyUsesIt) {
   Rig rig{GetParam()};
-  core::Put p = Rig::put_of("tube");
+  core::Put p = Rig::put_of("made");
   p.make_queue = true;
   rig.ask<core::PutDone>(std::move(p));
   rig.pass(engine::kOnDemandIdle * 3);
-  EXPECT_TRUE(rig.queue("tube").queue->on_demand) << "a message is in it";
-  const auto m = rig.take_one("tube");
+  EXPECT_TRUE(rig.queue("made").queue->on_demand) << "a message is in it";
+  const auto m = rig.take_one("made");
   ASSERT_TRUE(rig.finish(m, Outcome::done));
   EXPECT_FALSE(rig.exists(m.seq)) << "deleted when done";
   rig.pass(engine::kOnDemandIdle - Millis{1});
-  EXPECT_TRUE(rig.queue("tube").queue->on_demand);
+  EXPECT_TRUE(rig.queue("made").queue->on_demand);
   rig.pass(Millis{1});
-  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "made"}).code, Code::not_found);
   rig.expect_sound();
 }
 
 TEST_P(OnDemandTest, ARefusalMakesNone) {
   Rig rig{GetParam()};
-  core::Put p = Rig::put_of("tube");
+  core::Put p = Rig::put_of("made");
   p.make_queue = true;
   p.delay = Millis{-1};
   EXPECT_EQ(rig.refused(std::move(p)).code, Code::bad_value);
-  core::Reserve r = Rig::reserve_of({{.queue = "tube"}, {.queue = ""}});
+  core::Reserve r = Rig::reserve_of({{.queue = "made"}, {.queue = ""}});
   r.make_queue = true;
   EXPECT_EQ(rig.refused(std::move(r)).code, Code::bad_name);
   EXPECT_TRUE(rig.ask<core::QueuesListed>(core::ListQueues{}).queues.empty());
@@ -351,23 +351,23 @@ TEST_P(OnDemandTest, GoesAtOnceIfUnusedWhenItIsToldTo) {
 
 TEST_P(OnDemandTest, OneThatIsWaitedForStays) {
   Rig rig{GetParam()};
-  core::Reserve r = rig.waiting_reserve({{.queue = "tube"}});
+  core::Reserve r = rig.waiting_reserve({{.queue = "made"}});
   r.make_queue = true;
   rig.submit(std::move(r), 5);
   rig.run();
   rig.pass(engine::kOnDemandIdle * 2);
-  EXPECT_EQ(rig.queue("tube").waiting_reserves, 1);
+  EXPECT_EQ(rig.queue("made").waiting_reserves, 1);
   rig.submit(core::Disconnect{}, 5);
   rig.run();
   rig.pass(engine::kOnDemandIdle * 2);
-  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "made"}).code, Code::not_found);
 }
 
 TEST_P(OnDemandTest, OneThatWasDefinedButNeverUsedGoesToo) {
   Rig rig{GetParam()};
-  rig.ask<QueueShown>(DefineQueue{.queue = "tube", .on_demand = true});
+  rig.ask<QueueShown>(DefineQueue{.queue = "made", .on_demand = true});
   rig.pass(engine::kOnDemandIdle);
-  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "made"}).code, Code::not_found);
 }
 
 // faults.md A3: made by a pause it had other settings than made by a put.
@@ -438,14 +438,14 @@ TEST_P(OnDemandTest, WhenThereAreTooManyUnusedOnesGoAndTheDefaultIsAlwaysMade) {
 
 TEST_P(OnDemandTest, OneThatIsDefinedByHandStays) {
   Rig rig{GetParam()};
-  core::Put p = Rig::put_of("tube");
+  core::Put p = Rig::put_of("made");
   p.make_queue = true;
   rig.ask<core::PutDone>(std::move(p));
-  rig.define("tube");
-  EXPECT_FALSE(rig.queue("tube").queue->on_demand);
-  ASSERT_TRUE(rig.finish({.token = Rig::token_of(rig.take_one("tube")), .remove = true}));
+  rig.define("made");
+  EXPECT_FALSE(rig.queue("made").queue->on_demand);
+  ASSERT_TRUE(rig.finish({.token = Rig::token_of(rig.take_one("made")), .remove = true}));
   rig.pass(engine::kOnDemandIdle * 3);
-  EXPECT_FALSE(rig.queue("tube").queue->on_demand);
+  EXPECT_FALSE(rig.queue("made").queue->on_demand);
 }
 
 TEST_P(RetentionTest, ByCountKeepsTheNewest) {

@@ -14,7 +14,7 @@
 #include "base/check.h"
 #include "engine/engine.h"
 #include "engine/timers.h"
-#include "store/contract/home.h"
+#include "store/contract/home_rig.h"
 
 namespace rq::store::contract {
 
@@ -69,6 +69,7 @@ class Rig {
     core::Ticket ticket;
     ticket.connection = connection;
     ticket.request = request;
+    ticket.caller_uid = caller_uid;
     batch_.push_back({.ticket = ticket, .command = std::move(command)});
     return request;
   }
@@ -258,9 +259,10 @@ class Rig {
   [[nodiscard]] Store& store() { return *store_; }
 
   base::Instant now = base::from_ms(1'700'000'000'000);
-  Millis shift{};    // a step of the clock, told with the next batch
-  Millis stopped{};  // likewise
-  Millis tick{0};  // of the clock: Moment::tick
+  Millis shift{};                // a step of the clock, told with the next batch
+  Millis stopped{};              // likewise
+  Millis tick{0};                // of the clock: Moment::tick
+  std::int64_t caller_uid = -1;  // of what is submitted
   std::vector<core::Notice> notices;
   std::vector<std::uint64_t> served;  // requests, in the order of their answers
 

@@ -209,7 +209,8 @@ State Model::end_as(Message& message, const Finish::Item& item) {
       return send_back(message, item.delay);
     case Outcome::resend:
       if (++message.count < message.max_count) return send_back(message, item.delay);
-      message.detail().progress = "HIT MAX RESEND COUNT - MOVING TO ERR";
+      message.detail().progress =
+          "resent " + std::to_string(message.count) + " times, the most allowed";
       return finish_as(message, Event::err, Mark::exhausted);
     case Outcome::failed:
     case Outcome::timed_out:

@@ -16,7 +16,7 @@
 
 #include "engine/engine.h"
 #include "store/contract/commands_rig.h"
-#include "store/contract/home.h"
+#include "store/contract/home_rig.h"
 #include "store/contract/memory_rig.h"
 #include "store/contract/model_rig.h"
 #include "store/contract/seeds_rig.h"
