@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 
 #include "base/limits.h"
+#include "base/utf8.h"
 
 namespace rq::client {
 namespace {

@@ -33,7 +33,7 @@ bool good_name(Exchange& x, const std::string& name) {
 }
 
 void append_shown(Exchange& x, std::string& body, const core::QueueShown& shown) {
-  append_queue(body, shown, x.door().workers().hold_of(shown.queue.name, x.door().clock().now()));
+  append_queue(body, shown, x.door().workers().hold_of(shown.queue->name, x.door().clock().now()));
 }
 
 void reply_queue(Exchange& x, const core::Reply& reply, int status) {

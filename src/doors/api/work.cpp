@@ -181,7 +181,7 @@ Result<Held> held_from_json(const json::object& object) {
 Result<std::vector<core::Token>> not_held(core::Reader& reader, const Held& held) {
   std::vector<core::Token> out;
   core::Page page;
-  page.filter.state = core::State::run;
+  page.filter.states.add(core::State::run);
   page.limit = static_cast<std::int64_t>(base::kListPageMax);
   page.payloads = false;
   while (true) {

@@ -143,9 +143,9 @@ TEST_P(PauseTest, ByAClientOfNoTimeEndsAnotherOneAtOnce) {
   const auto pause = [](Millis lasts) {
     return core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = lasts, .by_client = true};
   };
-  EXPECT_EQ(rig.ask<QueueShown>(pause(seconds{60})).queue.admin, Admin::pause);
+  EXPECT_EQ(rig.ask<QueueShown>(pause(seconds{60})).queue->admin, Admin::pause);
   EXPECT_TRUE(rig.take("q").empty());
-  EXPECT_EQ(rig.ask<QueueShown>(pause(Millis{0})).queue.admin, Admin::up);
+  EXPECT_EQ(rig.ask<QueueShown>(pause(Millis{0})).queue->admin, Admin::up);
   rig.take_one("q");
 }
 
@@ -158,10 +158,10 @@ TEST_P(PauseTest, ByAClientLeavesWhatTheOperatorClosed) {
     for (const Millis lasts : {Millis{0}, Millis{1000}}) {
       const auto shown = rig.ask<QueueShown>(
           core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = lasts, .by_client = true});
-      EXPECT_EQ(shown.queue.admin, admin);
+      EXPECT_EQ(shown.queue->admin, admin);
     }
     rig.pass(seconds{2});
-    EXPECT_EQ(rig.queue("q").queue.admin, admin);
+    EXPECT_EQ(rig.queue("q").queue->admin, admin);
   }
 }
 
@@ -171,15 +171,15 @@ TEST_P(PauseTest, NothingThatLastsEndsBeforeItsLengthHasTrulyPassed) {
   rig.define("q");
   rig.tick = Millis{1};
   rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = seconds{60}});
-  EXPECT_EQ(rig.queue("q").queue.paused_until, rig.now + seconds{60} + rig.tick);
+  EXPECT_EQ(rig.queue("q").queue->paused_until, rig.now + seconds{60} + rig.tick);
   core::Put put{.queue = "q"};
   put.delay = seconds{60};
   const auto later = rig.ask<core::PutDone>(std::move(put));
   rig.pass(seconds{60});
-  EXPECT_EQ(rig.queue("q").queue.admin, Admin::pause);
+  EXPECT_EQ(rig.queue("q").queue->admin, Admin::pause);
   EXPECT_EQ(rig.show(later.seq).state, core::State::scheduled);
   rig.pass(Millis{1});
-  EXPECT_EQ(rig.queue("q").queue.admin, Admin::up);
+  EXPECT_EQ(rig.queue("q").queue->admin, Admin::up);
   EXPECT_EQ(rig.show(later.seq).state, core::State::que);
   const auto taken = rig.take_one("q");
   EXPECT_EQ(taken.lease->until - taken.lease->since, taken.lease->length + rig.tick);
