@@ -225,6 +225,13 @@ Parser::Step complain(Complaint complaint, std::size_t consumed) {
   return step;
 }
 
+// beanstalkd counts such a put.
+Parser::Step complain_of_put(Complaint complaint, std::size_t consumed) {
+  Parser::Step step = complain(complaint, consumed);
+  step.good_put = true;
+  return step;
+}
+
 Parser::Step more(std::size_t consumed, std::size_t wanted) {
   Parser::Step step;
   step.consumed = consumed;
@@ -261,7 +268,7 @@ Parser::Step Parser::next(std::string_view in) {
 Parser::Step Parser::skip(std::string_view in) {
   const auto now = static_cast<std::size_t>(std::min<std::uint64_t>(skip_bytes_, in.size()));
   skip_bytes_ -= now;
-  return skip_bytes_ > 0 ? more(now, 1) : complain(Complaint::job_too_big, now);
+  return skip_bytes_ > 0 ? more(now, 1) : complain_of_put(Complaint::job_too_big, now);
 }
 
 Parser::Step Parser::skip_line(std::string_view in) {
@@ -320,12 +327,12 @@ Parser::Step Parser::put(std::string_view rest, std::size_t line_bytes, std::str
     skipped.consumed += line_bytes;
     return skipped;
   }
-  if (!arguments.at_end()) return complain(Complaint::bad_format, line_bytes);
+  if (!arguments.at_end()) return complain_of_put(Complaint::bad_format, line_bytes);
   const auto size = static_cast<std::size_t>(body_bytes);
   const std::size_t whole = line_bytes + size + kCrlf.size();
   if (in.size() < whole) return more(0, whole);
   if (in.substr(line_bytes + size, kCrlf.size()) != kCrlf) {
-    return complain(Complaint::expected_crlf, whole);
+    return complain_of_put(Complaint::expected_crlf, whole);
   }
   step.kind = Step::Kind::request;
   step.consumed = whole;

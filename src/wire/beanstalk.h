@@ -87,6 +87,7 @@ class Parser {
     // kind more: the next step is worth trying when so many unconsumed bytes are there.
     std::size_t wanted = 1;
     Request request;
+    bool good_put = false;  // a complaint about a put whose numbers could be read
   };
   [[nodiscard]] Step next(std::string_view in);
 

@@ -388,9 +388,17 @@ class Side:
             entries = body.decode('latin-1').split('\n')
             if not any(': ' in entry for entry in entries):
                 entries.sort()  # a tube that goes gives its place to the last one, or does not
-            return '\n'.join(self.plain_entry(entry) for entry in entries
-                             if not entry.startswith('rq-version'))
+            return '\n'.join(self.plain_entry(entry) for entry in self.told(entries))
         return text if body is None else f'{text} {body!r}'
+
+    def told(self, entries):
+        """Without those that PROTOCOLS.md excepts because of what stands beside them."""
+        left_out = ['rq-version']
+        if {'current-using: 0', 'current-watching: 0'} <= set(entries):
+            left_out += ['cmd-pause-tube', 'pause: ']
+        if any(len(connection.due) > 1 for connection in self.connections.values()):
+            left_out.append('cmd-')  # what stands behind a reserve that waits is counted already
+        return [entry for entry in entries if not entry.startswith(tuple(left_out))]
 
     def plain_entry(self, entry):
         key, _, value = entry.partition(': ')

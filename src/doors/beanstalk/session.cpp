@@ -36,10 +36,6 @@ bool changes_tubes(Verb verb) {
   return verb == Verb::use || verb == Verb::watch || verb == Verb::ignore;
 }
 
-bool is_of_a_put(Complaint complaint) {
-  return complaint == Complaint::job_too_big || complaint == Complaint::expected_crlf;
-}
-
 // 0, which no message has, when it is larger than any.
 core::Seq seq_of(std::uint64_t id) {
   return id <= static_cast<std::uint64_t>(std::numeric_limits<core::Seq>::max())
@@ -85,7 +81,7 @@ std::size_t Session::feed(std::string_view in) {
     }
     if (step.kind == Parser::Step::Kind::complaint) {
       ending_ = step.complaint == Complaint::other_protocol;
-      if (is_of_a_put(step.complaint)) count_put(step.complaint != Complaint::job_too_big);
+      if (step.good_put) count_put(step.complaint == Complaint::expected_crlf);
       say(line_of(step.complaint));
     } else {
       if (must_wait(step.request)) {

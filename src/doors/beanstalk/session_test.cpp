@@ -301,6 +301,16 @@ TEST_F(Sessions, PausingATubeThatHasNoQueueYetMakesIt) {
   EXPECT_EQ(heard(), "NOT_FOUND\r\n");
 }
 
+// faults.md E6: as beanstalkd counts them.
+TEST_F(Sessions, APutThatIsRefusedIsCountedWhenItsNumbersCouldBeRead) {
+  send("put 0 0 1 1 x\r\nput 0 0 1 101\r\n" + std::string(101, 'x') + "\r\nput a 0 1 1\r\n");
+  EXPECT_EQ(desk.totals.commands[static_cast<std::size_t>(wire::beanstalk::Verb::put)], 2);
+  EXPECT_EQ(desk.totals.producers, 0);
+  send("put 0 0 1 1\r\nabc");
+  EXPECT_EQ(desk.totals.commands[static_cast<std::size_t>(wire::beanstalk::Verb::put)], 3);
+  EXPECT_EQ(desk.totals.producers, 1);
+}
+
 // faults.md E3: what is refused is not counted.
 TEST_F(Sessions, ARefusedPauseIsNotShown) {
   send("use t\r\npause-tube t 5\r\n");
