@@ -87,6 +87,7 @@ void Engine::begin(const Moment& moment) {
   batch.notices.clear();
   batch.waste = false;
   batch.wanted = {};
+  batch.caller_uid = -1;  // of what falls due
   desk_.turns.begin_batch();
   desk_.connections.begin();
   taken_ = 0;

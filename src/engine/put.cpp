@@ -162,6 +162,7 @@ Result<Step> decide(Desk& desk, PutMany& many) {
 
 void needs(Desk& /*desk*/, const Duplicate& duplicate, Needs& out) {
   out.numbers.push_back({duplicate.token.seq, true});
+  if (!duplicate.key.empty()) out.keys.push_back(duplicate.key);
 }
 
 // RQ's dup.

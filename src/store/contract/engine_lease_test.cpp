@@ -642,7 +642,7 @@ TEST_P(DuplicateTest, CopiesWhatTheWorkIsAndNotWhatHappenedToIt) {
   EXPECT_EQ(copy.details->param2, "two");
   EXPECT_EQ(copy.details->tags, std::vector<std::string>{"t"});
   EXPECT_EQ(copy.details->key, "") << "a key is of one message";
-  EXPECT_EQ(copy.details->orig_id, core::format_id(m));
+  EXPECT_EQ(copy.details->orig_id, core::full_id({}, "q", m));
   EXPECT_EQ(copy.details->dest, "other");
   EXPECT_EQ(rig.refused(core::Duplicate{.token = Rig::token_of(m), .queue = "nowhere"}).code,
             Code::not_found);

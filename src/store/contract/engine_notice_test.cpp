@@ -62,6 +62,7 @@ std::vector<Row> rows() {
   };
   using enum State;
   constexpr seconds kLeased{1};  // after the put
+  constexpr seconds kPassed{1};  // to the action: the message does not tell when it came there
   return {
       {Event::commit, {.prep = true}, action(Action::commit), prep, que, Millis{0}},
       {Event::defer,
@@ -69,7 +70,7 @@ std::vector<Row> rows() {
        action(Action::commit),
        prep,
        scheduled,
-       kDelay},
+       kPassed},
       {Event::ready,
        {.delay = kDelay},
        [](Rig& rig, Seq, const core::Message&) { rig.pass(kDelay); },
@@ -152,7 +153,7 @@ std::vector<Row> rows() {
        que,
        seconds{1}},
       {Event::cancel, {}, action(Action::cancel), que, cancelled, Millis{0}},
-      {Event::run_now, {.delay = kDelay}, action(Action::run_now), scheduled, que, Millis{0}},
+      {Event::run_now, {.delay = kDelay}, action(Action::run_now), scheduled, que, kPassed},
   };
 }
 

@@ -143,7 +143,7 @@ class LockStep {
       const Committed done =
           engine_->run(batch, {.now = now_, .shift = shift, .stopped = stopped}, outbox);
       batch.clear();
-      EXPECT_EQ(done.what, Committed::What::yes);
+      EXPECT_EQ(done.what, Committed::What::yes) << done.why.message;
       for (Delivery& delivery : outbox.deliveries) out.push_back(std::move(delivery));
       if (engine_->next_wake() > now_) return out;
       if (i == 2000) {

@@ -435,8 +435,7 @@ class World {
       asked.left = part && each(asked.envelope) ? asked.left - std::ssize(reserved->messages) : 0;
       EXPECT_GE(asked.left, 0);
     }
-    const bool refused =
-        error != nullptr && (!base::is_fault(*error) || error->code == base::Code::disk_full);
+    const bool refused = error != nullptr && !base::is_fault(*error);
     if (refused) promises_.refused(asked.removes);
     if (std::holds_alternative<DeleteQueue>(asked.envelope.command)) ++deleted_;
     if (reserved != nullptr) {
