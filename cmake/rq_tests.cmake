@@ -64,6 +64,7 @@ if(TARGET rq)
              WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(e2e.${name} PROPERTIES
       LABELS e2e TIMEOUT ${timeout} RUN_SERIAL ${alone}
-      ENVIRONMENT "RQ_BIN=$<TARGET_FILE:rq>;PYTHONDONTWRITEBYTECODE=1")
+      ENVIRONMENT
+        "RQ_BIN=$<TARGET_FILE:rq>;RQ_SANITIZE=${RQ_SANITIZE};PYTHONDONTWRITEBYTECODE=1")
   endforeach()
 endif()

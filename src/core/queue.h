@@ -120,6 +120,10 @@ struct Counters {
 
   [[nodiscard]] std::int64_t in(State s) const { return in_state[static_cast<std::size_t>(s)]; }
   [[nodiscard]] std::int64_t& in(State s) { return in_state[static_cast<std::size_t>(s)]; }
+  [[nodiscard]] std::int64_t all() const {
+    return unfinished() + in(State::done) + in(State::relayed) + in(State::err) +
+           in(State::cancelled);
+  }
   [[nodiscard]] std::int64_t unfinished() const {
     return in(State::prep) + in(State::scheduled) + in(State::throttled) + in(State::depends) +
            in(State::que) + in(State::run);

@@ -62,12 +62,6 @@ Instant since(const Message& message, State from, Instant now) {
   return is_finished(from) ? message.finished : std::min(message.due, now);
 }
 
-std::int64_t held(const Counters& counters) {
-  std::int64_t sum = 0;
-  for (const std::int64_t n : counters.in_state) sum += n;
-  return sum;
-}
-
 }  // namespace
 
 Place place_of(Keep keep) {
@@ -160,7 +154,7 @@ bool Ledger::make_room() {
     const Queue& queue = entry->queue;
     // One that this batch has used may be in the hands of the command that runs.
     if (!queue.on_demand || queue.going || entry->used >= batch_.now) continue;
-    if (held(queue.counters) == 0 && waiters_.waiting_in(id) == 0) idle.push_back(entry.get());
+    if (queue.counters.all() == 0 && waiters_.waiting_in(id) == 0) idle.push_back(entry.get());
   }
   if (idle.empty()) {
     no_room_until_ = batch_.now + kRoomPause;
@@ -200,7 +194,7 @@ void Ledger::changed(Entry& entry) {
 }
 
 void Ledger::remove(Entry& entry) {
-  for (const Keep keep : kKeeps) disarm(entry, keep);
+  for (const Keep keep : kKeeps) arm(entry, keep, std::nullopt);
   for (const Timer::What what : {Timer::What::resume, Timer::What::idle, Timer::What::going}) {
     disarm(entry, what);
   }
@@ -416,14 +410,9 @@ void Ledger::disarm(Entry& entry, Timer::What what) {
   store_.disarm({.what = what, .at = {}, .queue = entry.queue.id});
 }
 
-void Ledger::arm(Entry& entry, Keep keep, Instant at) {
-  entry.armed.at(static_cast<std::size_t>(keep)) = at;
-  arm(entry, timer_of(keep), at);
-}
-
-void Ledger::disarm(Entry& entry, Keep keep) {
-  entry.armed.at(static_cast<std::size_t>(keep)) = Instant{};
-  disarm(entry, timer_of(keep));
+void Ledger::arm(Entry& entry, Keep keep, std::optional<Instant> at) {
+  entry.armed.at(static_cast<std::size_t>(keep)) = at.value_or(Instant{});
+  at ? arm(entry, timer_of(keep), *at) : disarm(entry, timer_of(keep));
 }
 
 }  // namespace rq::engine

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -121,8 +122,7 @@ class Ledger {
   [[nodiscard]] std::int64_t ready_before(const Entry& entry) const;
   void arm(Entry& entry, Timer::What what, Instant at);
   void disarm(Entry& entry, Timer::What what);
-  void arm(Entry& entry, Keep keep, Instant at);
-  void disarm(Entry& entry, Keep keep);
+  void arm(Entry& entry, Keep keep, std::optional<Instant> at);  // absent: disarms it
   void use(Entry& entry) { entry.used = batch_.now; }
   // The wall clock was stepped: a pause keeps its length.
   void shift_pauses(Millis by);

@@ -21,7 +21,7 @@ Result<void> sweep(Desk& desk, Entry& entry, Keep kind) {
     if (oldest == nullptr) {
       RQ_TRY_ASSIGN(more, desk.store.more(queue, place_of(kind)));
       if (!more) {
-        desk.ledger.disarm(entry, kind);
+        desk.ledger.arm(entry, kind, std::nullopt);
         return {};
       }
       break;

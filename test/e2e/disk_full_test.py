@@ -37,6 +37,7 @@ def until(what, holds):
 
 def test(folder):
     filler = folder / 'filler'
+    (folder / 'rq').mkdir()
     with rqtest.Server(dir=folder / 'rq') as s:
         s.put('/v1/queues/q', {'keep_done': {'count': 0}})
         ids = [s.post('/v1/queues/q/messages', {'payload': 'x' * 2000}).json['id']
@@ -61,13 +62,12 @@ def test(folder):
                                                                        'state': 'que'}})
         equal(r.json['changed'], 197, f'many: {r}')
         equal(s.delete('/v1/queues/q?force=1').status, 200, 'a queue')
-        # A start on a full disk.
         s.put('/v1/queues/q2', {})
         s.kill()
-        fill(folder / 'rest')
-        os.unlink(folder / 'rest')
-        os.unlink(filler)
         s.start()
+        equal(s.get('/v1/health').status, 503, 'a start on a full disk')
+        equal(s.post('/v1/queues/q2/messages', {}).code, 'disk_full', 'changes nothing')
+        os.unlink(filler)
         until('health is well again', lambda: s.get('/v1/health').status == 200)
         equal(s.post('/v1/queues/q2/messages', {}).status, 201, 'a put')
 

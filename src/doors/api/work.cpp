@@ -15,6 +15,7 @@
 #include "doors/api/items_reply.h"
 #include "doors/api/json_in.h"
 #include "doors/api/json_out.h"
+#include "doors/api/target.h"
 
 namespace rq::doors::api {
 namespace {

@@ -472,9 +472,7 @@ void Model::decide(const DeleteQueue& remove) {
   Queue* queue = find_queue(remove.queue);
   if (queue == nullptr) return answer(fail(Code::not_found, ""));
   const Counters counters = shown(*queue).queue->counters;
-  const bool empty = std::all_of(counters.in_state.begin(), counters.in_state.end(),
-                                 [](std::int64_t n) { return n == 0; });
-  if (counters.in(State::run) > 0 || (!empty && !remove.force)) {
+  if (counters.in(State::run) > 0 || (counters.all() > 0 && !remove.force)) {
     return answer(fail(Code::wrong_state, ""));
   }
   std::vector<Seq> seqs;

@@ -72,7 +72,7 @@ TEST(Room, IsNoneFromTheStartOnAFullDisk) {
 // faults.md D15
 TEST(StoreRoom, AStoreThatFoundTheDiskFullServesWhatFreesRoom) {
   TestVfs vfs;
-  SqliteRig rig{{.room_bytes = kKept}};
+  SqliteRig rig{Options{.room_bytes = kKept}};
   rig.define("q");
   const auto seq = rig.put("q");
   vfs.fail_at(1, SQLITE_FULL);
@@ -80,9 +80,13 @@ TEST(StoreRoom, AStoreThatFoundTheDiskFullServesWhatFreesRoom) {
   const auto failed = rig.try_run();
   ASSERT_EQ(failed.what, Committed::What::no);
   ASSERT_TRUE(rig.engine().open());
-  EXPECT_EQ(rig.refused(Rig::put_of("q")).code, Code::disk_full);
-  EXPECT_TRUE(rig.ask<core::EngineStatsDone>(core::EngineStats{}).no_room);
-  EXPECT_TRUE(rig.act(core::Action::remove, seq));
+  const auto put = rig.submit(Rig::put_of("q"));
+  const auto stats = rig.submit(core::EngineStats{});
+  const auto remove = rig.submit(core::Act{.action = core::Action::remove, .messages = {seq}});
+  rig.run();
+  EXPECT_EQ(rig.reply<Error>(put).code, Code::disk_full);
+  EXPECT_TRUE(rig.reply<core::EngineStatsDone>(stats).no_room);
+  EXPECT_TRUE(rig.reply<core::ActDone>(remove).items.at(0));
   EXPECT_EQ(rig.counters("q").in(State::que), 0);
 }
 
