@@ -152,7 +152,7 @@ std::vector<Row> rows() {
        que,
        seconds{1}},
       {Event::cancel, {}, action(Action::cancel), que, cancelled, Millis{0}},
-      {Event::run_now, {.delay = kDelay}, action(Action::run_now), scheduled, que, Millis{0}},
+      {Event::run_now, {.delay = kDelay}, action(Action::run_now), scheduled, que, seconds{1}},
   };
 }
 
