@@ -38,7 +38,7 @@ Result<Endpoint> parse_address(std::string_view setting, const std::string& text
   if (!address.is_loopback()) {
     return fail(Code::forbidden,
                 fmt::format("{} address '{}' can be reached from other machines", setting, text),
-                "only loopback addresses are served, as nobody is asked who he is: use "
+                "there is no authentication yet, so only loopback addresses are served: use "
                 "127.0.0.1:PORT, and a tunnel (ssh -L) from elsewhere");
   }
   return Endpoint{address, given->port};

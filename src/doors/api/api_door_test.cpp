@@ -50,9 +50,9 @@ class ApiDoorTest : public testing::Test {
     }
   }
   // The status of the reply to a request with this line and these fields.
-  std::string status(Way way, const std::string& head) {
+  std::string status(Way way, const std::string& head, const std::string& body = {}) {
     RigClient client = connect(way);
-    client.send(head + "\r\n");
+    client.send(head + "\r\n" + body);
     std::string reply;
     for (;;) {
       turn();
@@ -86,14 +86,17 @@ TEST_F(ApiDoorTest, AnAddressIsServedUnderItsOwnNamesOnly) {
 }
 
 TEST_F(ApiDoorTest, APageOfAnotherSiteChangesNothing) {
-  const std::string post = "POST /v1/queues/q/messages HTTP/1.1\r\nContent-Length: 0\r\n" + host();
-  EXPECT_EQ(status(Way::tcp, post), "201") << "a program";
-  EXPECT_EQ(status(Way::tcp, post + "Origin: http://" + door.address() + "\r\n"), "201");
-  EXPECT_EQ(status(Way::tcp, post + "Sec-Fetch-Site: same-origin\r\n"), "201");
-  EXPECT_EQ(status(Way::tcp, post + "Origin: http://example.org\r\n"), "403");
-  EXPECT_EQ(status(Way::tcp, post + "Origin: null\r\n"), "403");
-  EXPECT_EQ(status(Way::tcp, post + "Sec-Fetch-Site: cross-site\r\n"), "403");
-  EXPECT_EQ(status(Way::unix_socket, post + "Origin: http://example.org\r\n"), "201");
+  const auto put = [this](Way way, const std::string& field) {
+    return status(
+        way, "POST /v1/queues/q/messages HTTP/1.1\r\nContent-Length: 2\r\n" + host() + field, "{}");
+  };
+  EXPECT_EQ(put(Way::tcp, ""), "201") << "a program";
+  EXPECT_EQ(put(Way::tcp, "Origin: http://" + door.address() + "\r\n"), "201");
+  EXPECT_EQ(put(Way::tcp, "Sec-Fetch-Site: same-origin\r\n"), "201");
+  EXPECT_EQ(put(Way::tcp, "Origin: http://example.org\r\n"), "403");
+  EXPECT_EQ(put(Way::tcp, "Origin: null\r\n"), "403");
+  EXPECT_EQ(put(Way::tcp, "Sec-Fetch-Site: cross-site\r\n"), "403");
+  EXPECT_EQ(put(Way::unix_socket, "Origin: http://example.org\r\n"), "201");
   EXPECT_EQ(status(Way::tcp, "GET /v1/version HTTP/1.1\r\nOrigin: http://example.org\r\n" + host()),
             "200")
       << "a browser keeps the answer from the page";
@@ -104,8 +107,8 @@ TEST_F(ApiDoorTest, WhatAClientThatIsGoneWasGivenGoesBack) {
   pipeline::test::Hold hold(rig);
   RigClient client = connect(Way::unix_socket);
   client.send(
-      "POST /v1/reserve HTTP/1.1\r\nHost: x\r\nContent-Length: 16\r\n\r\n"
-      R"({"queues":["q"]})");
+      "POST /v1/reserve HTTP/1.1\r\nHost: x\r\nContent-Length: 27\r\n\r\n"
+      R"({"queues":["q"],"wait_s":5})");
   turn();
   client.hang_up();
   turn();

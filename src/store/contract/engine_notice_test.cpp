@@ -62,7 +62,6 @@ std::vector<Row> rows() {
   };
   using enum State;
   constexpr seconds kLeased{1};  // after the put
-  constexpr seconds kPassed{1};  // to the action: the message does not tell when it came there
   return {
       {Event::commit, {.prep = true}, action(Action::commit), prep, que, Millis{0}},
       {Event::defer,
@@ -70,7 +69,7 @@ std::vector<Row> rows() {
        action(Action::commit),
        prep,
        scheduled,
-       kPassed},
+       kDelay},
       {Event::ready,
        {.delay = kDelay},
        [](Rig& rig, Seq, const core::Message&) { rig.pass(kDelay); },
@@ -153,7 +152,7 @@ std::vector<Row> rows() {
        que,
        seconds{1}},
       {Event::cancel, {}, action(Action::cancel), que, cancelled, Millis{0}},
-      {Event::run_now, {.delay = kDelay}, action(Action::run_now), scheduled, que, kPassed},
+      {Event::run_now, {.delay = kDelay}, action(Action::run_now), scheduled, que, seconds{1}},
   };
 }
 

@@ -731,7 +731,7 @@ TEST_P(DownTest, EveryWayInIsRefusedAsTheAdminStateSays) {
   }
 }
 
-// faults.md A6, relative: a kick went past the state as well.
+// faults.md A6, relative: a run early went past the state as well.
 TEST_P(DownTest, NothingIsRunEarly) {
   Rig rig{GetParam()};
   rig.define("q");
