@@ -69,7 +69,7 @@ std::vector<Row> rows() {
        action(Action::commit),
        prep,
        scheduled,
-       kDelay},
+       seconds{1}},
       {Event::ready,
        {.delay = kDelay},
        [](Rig& rig, Seq, const core::Message&) { rig.pass(kDelay); },

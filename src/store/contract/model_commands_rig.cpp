@@ -141,7 +141,10 @@ void Model::reserve_one(const Reserve& reserve) {
   if (message.state != State::que && message.state != State::scheduled && !held) {
     return answer(fail(Code::wrong_state, ""));
   }
-  if (held) message.finished = Instant{};
+  if (held) {
+    message.finished = Instant{};
+    ++queue_of(message).counters.retries;
+  }
   answer(ticket_.request, text_of_reserved({lease(message, ticket_, reserve)}));
 }
 

@@ -486,7 +486,7 @@ void Model::restart(Message& message) {
 
 void Model::make_ready(Message& message) {
   if (message.state == State::err) return restart(message);
-  message.due = now_;
+  if (!queue_of(message).on_demand) message.due = now_;
   line_up(message);
   message.state = State::que;
 }
