@@ -84,7 +84,7 @@ def test_put_and_show(s):
               'param1': 'a', 'param4': 'd', 'content_type': 'text/plain', 'priority': 5, 'count': 1,
               'max_count': 9, 'retries': 3, 'backoff': {'kind': 'fixed', 'base_s': 1},
               'timeout_s': 1.5, 'lease_s': 20, 'tags': ['x', 'y', 'x'], 'headers': {'a': 'b'},
-              'webhooks': ['http://localhost/'], 'force_remote': True}
+              'force_remote': True}
     done = put(s, 'mail', **fields)
     m = s.get(f"/v1/messages/{done['id']}").json
     for name, value in fields.items():
