@@ -475,7 +475,9 @@ TEST_P(ActTest, IsDoneToMessagesInTheStatesItSaysAndInNoOthers) {
       const auto done = zoo.rig.act(action, seq, action == Action::move ? "other" : "");
       EXPECT_EQ(done.has_value(), core::states_of(action).has(state))
           << name_of(action) << " in " << name_of(state);
-      if (!done) EXPECT_EQ(done.error().code, Code::wrong_state);
+      if (!done) {
+        EXPECT_EQ(done.error().code, Code::wrong_state);
+      }
     }
     EXPECT_EQ(core::usual_states_of(action).common(core::states_of(action)),
               core::usual_states_of(action))
