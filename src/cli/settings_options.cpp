@@ -166,6 +166,9 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
       "Program that is run for each message");
   add(app, "--exec-prefix", "WORDS", plain("exec_prefix"), "Stands before the script: 'bash -lc'");
   add(app, "-j,--num-workers", "N", field("num_workers"), "Scripts at a time");
+  add(app, "--success", "RULE", plain("success"),
+      "What an exit with 0 means: auto (done; for a script that speaks on fd 3 as word), "
+      "word (done only if it has said so there), exit (done)");
   add(app, "--timeout", "TIME", field("timeout_s"), "Longest an attempt may take; 0: any time");
   add(app, "--grace", "TIME", field("grace_s"), "From TERM to KILL");
   add(app, "--lease", "TIME", field("lease_s"), "A worker that is silent for so long has lost it");
@@ -207,7 +210,7 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
   add(app, "--cpu", "TIME", field("limits.cpu_s"), "Bound on the CPU time of a process");
   add(app, "--open-files", "N", field("limits.open_files"), "Bound on open files of a process");
   add(app, "--file-size", "SIZE", field("limits.file_bytes"), "Bound on a file it writes");
-  add(app, "--processes", "N", field("limits.processes"), "Bound on processes of the user");
+  add(app, "--processes", "N", field("limits.processes"), "Bound on the processes of an attempt");
   struct Keep {
     const char* option;
     const char* key;

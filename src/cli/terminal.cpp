@@ -9,6 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "cli/text.h"
+
 namespace rq::cli {
 namespace {
 constexpr std::size_t kSequenceMax = 64;  // a colour takes a dozen bytes; longer ones are dropped
@@ -87,10 +89,23 @@ Ink ink_of_state(std::string_view state) {
   return Ink::plain;
 }
 
-std::string AnsiFilter::feed(std::string_view text) {
+std::string AnsiFilter::feed(std::string_view piece) {
   std::string out;
-  for (const char c : text) {
+  const std::string whole = std::exchange(cut_, {}).append(piece);
+  for (std::string_view text = whole; !text.empty();) {
+    const char c = text.front();
     const auto byte = static_cast<unsigned char>(c);
+    if (in_ == In::text && byte >= 0x80) {
+      const Character next = first_character(text);
+      if (!next.whole) {
+        cut_ = text;
+        break;
+      }
+      append_shown(out, text, next);
+      text.remove_prefix(next.bytes);
+      continue;
+    }
+    text.remove_prefix(1);
     switch (in_) {
       case In::text:
         if (c == '\x1b') {

@@ -47,6 +47,11 @@ void print_queue(const Context& context, const json::value& queue) {
   if (const std::string error = text_at(queue, "script_error"); !error.empty()) {
     facts.add("script error", {error, Ink::red});
   }
+  if (const json::value& held = at(queue, "held_back"); held.is_object()) {
+    facts.add(
+        "held back",
+        {fmt::format("until {}: {}", text_at(held, "until"), text_at(held, "text")), Ink::yellow});
+  }
   facts.add("created", text_at(queue, "created"));
   facts.add("messages", counts_text(at(queue, "counts")));
   facts.add_if("removed by retention", expired_text(at(queue, "totals")));

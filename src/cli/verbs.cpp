@@ -17,20 +17,21 @@ constexpr auto kVerbs = std::to_array<Verb>({
 
     {"put", put, "Put a message into a queue, or many from a file",
      "rq put mail hello --tag welcome\n"
-     "tar c project | rq put backup --key project-2026-11-21\n"
+     "tar c project | rq put backup - --key project-2026-11-21\n"
      "rq put mail --ndjson messages.ndjson\n"
      "rq put resize @photo.json --wait",
      declare_put},
     {"run", put, "Queue a command line, to run here and in this environment",
-     "rq run -- make -C project\nrq run -j 2 --wait --timeout 10m -- ./backup.sh --all",
+     "rq run -- make -C project\nrq run -j 2 --wait --timeout 10m -- ./backup.sh --all\n"
+     "rq run --retries 3 --stdin -- psql -f - < change.sql",
      declare_run},
 
     {"show", look, "All about a message: fields, attempts, post-mortems",
      "rq show 123\nrq show key:order-7 --json", declare_show},
     {"list", look, "List messages",
      "rq list mail --state err\nrq list --text timeout --after 2h --json", declare_list},
-    {"tail", look, "The log of a message, as it is written", "rq tail -f 123\nrq tail -n 20 123",
-     declare_tail},
+    {"tail", look, "The log of a message, as it is written",
+     "rq tail -f 123\nrq tail -n 20 123\nrq tail --all 123 > log", declare_tail},
     {"why", look, "Why is this message not running?", "rq why 123\nrq why key:order-7 --json",
      declare_why},
     {"stats", look, "Counts and sizes of the server", "rq stats\nrq stats --json", declare_stats},

@@ -65,11 +65,6 @@ class StateSet {
 };
 [[nodiscard]] std::string to_string(StateSet states);  // "done, err"
 
-// Waiting for its turn, a time, a slot or another message.
-[[nodiscard]] constexpr bool is_waiting(State s) {
-  return s == State::scheduled || s == State::throttled || s == State::depends || s == State::que;
-}
-
 // Why the last attempt, or the message, ended; also marks err as held.
 enum class Mark : std::uint8_t {
   none,
@@ -99,7 +94,7 @@ struct Details {
   std::string key;   // client key; unique over all queues while the message exists
   std::string dest;  // as given by the sender, RQ's word
   std::string src;
-  std::string orig_id;      // full id of the first message in a chain
+  std::string orig_id;      // full id of the first message in a chain; empty: it is this one
   std::string cloned_from;  // id
   std::string dup_of;       // full id
   std::string param1, param2, param3, param4;
@@ -126,6 +121,8 @@ enum class LeaseEnd : std::uint8_t {
   connection,  // also when the connection that took it ends, or the server restarts
 };
 enum class StopRequest : std::uint8_t { none, cancel, kill };
+[[nodiscard]] std::string_view name_of(StopRequest stop);
+[[nodiscard]] std::optional<StopRequest> stop_of(std::string_view name);
 struct Lease {
   std::int64_t attempt = 0;  // 1 for the first
   Boot boot = 0;             // of the server that granted it
@@ -184,6 +181,8 @@ struct Message {
 // "20261121.0021.54.865.123": creation time in UTC and sequence number, RQ's form. The number
 // alone finds the row.
 [[nodiscard]] std::string format_id(Seq seq, Instant created);
+// "http://HOST:PORT/q/QUEUE/ID", as RQ writes it; `host` with a slash at its end.
+[[nodiscard]] std::string full_id(std::string_view host, std::string_view queue, const Message& m);
 [[nodiscard]] inline std::string format_id(const Message& m) { return format_id(m.seq, m.created); }
 struct ParsedId {
   Seq seq = 0;

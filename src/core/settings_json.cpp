@@ -88,6 +88,7 @@ json::object to_json(const QueueSettings& s) {
           {"user", s.user},
           {"nice", s.nice},
           {"limits", to_json(s.limits)},
+          {"success", name_of(s.success)},
           {"timeout_s", json_seconds(s.timeout)},
           {"grace_s", json_seconds(s.grace)},
           {"lease_s", json_seconds(s.lease)},
@@ -118,6 +119,7 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
   reset("env_allow", out.env_allow, standard.env_allow);
   reset("user", out.user, standard.user);
   reset("nice", out.nice, standard.nice);
+  reset("success", out.success, standard.success);
   reset("timeout_s", out.timeout, standard.timeout);
   reset("grace_s", out.grace, standard.grace);
   reset("lease_s", out.lease, standard.lease);
@@ -139,6 +141,15 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
   fields.text("user", out.user, base::kNameBytesMax);
   fields.integer("nice", out.nice, -20, 19);
   merge_object(fields, changes, "limits", out.limits, standard.limits, merge_limits);
+  std::string success;
+  if (fields.text("success", success, base::kNameBytesMax)) {
+    if (const auto known = success_of(success)) {
+      out.success = *known;
+    } else {
+      fields.refuse(fail(Code::bad_value, fmt::format("success: '{}' is not allowed", success),
+                         "give auto, word or exit"));
+    }
+  }
   fields.seconds("timeout_s", out.timeout, Millis{0}, base::kLeaseMax);
   fields.seconds("grace_s", out.grace, Millis{0}, base::kLeaseMax);
   fields.seconds("lease_s", out.lease, base::kLeaseMin, base::kLeaseMax);

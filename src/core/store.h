@@ -78,7 +78,7 @@ struct Needs {
   std::vector<Line> lines;
   std::vector<First> firsts;
   std::int64_t due = 0;  // up to so many each: ended leases, due messages, due timers
-  Millis shift{};        // before all else: all leases end so much later
+  Millis shift{};        // applied first: the end of every lease moves later by this much
 };
 
 // A message in the hands of the engine. Its payload is there only if it was asked for, or if the
@@ -95,8 +95,8 @@ enum class Change : std::uint8_t {
 // Rows of attempts that are kept of a message: the last ones.
 inline constexpr std::int64_t kAttemptsKept = 100;
 
-// A timer wakes, no more: what is to be done is decided with the row that it is about. There is one
-// for a what, queue and seq.
+// A timer only wakes the engine; the rule reads the row that it is about and decides. One for each
+// (what, queue, seq).
 struct Timer {
   enum class What : std::uint8_t {
     keep_done,  // finished messages have been kept for long enough
@@ -159,9 +159,9 @@ class Store {
   // --- The batch ---
   // One request. The first begins the batch, others add to it.
   [[nodiscard]] virtual Result<void> load(const Needs& needs) = 0;
-  // Not yes: as abort(), and open() must follow.
+  // On anything but yes the batch is forgotten as by abort(), and open() must be called next.
   [[nodiscard]] virtual Committed commit(Sync sync) = 0;
-  // Forgets the batch; open() must follow.
+  // Forgets the batch; open() must be called next.
   virtual void abort() = 0;
 
   // --- Looks. REQUIRES: asked for in this batch, or made by it, or late(). ---
@@ -234,12 +234,15 @@ struct Filter {
   std::string text;                      // in payload, params, progress, result; case folds
   std::optional<Instant> after, before;  // creation time: after <= created < before
 };
+// Bytes of each payload that a list loads.
+inline constexpr std::int64_t kListPayloadBytes = 1024;
+
 struct Page {
   Filter filter;
   Seq cursor = 0;  // 0: from the start
   std::int64_t limit = 100;
   bool newest_first = true;
-  bool payloads = true;  // load them (at most kListPayloadBytes of each)
+  bool payloads = true;  // load them (the start of each)
 };
 struct Listed {
   std::vector<MessageRow> rows;

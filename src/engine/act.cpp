@@ -36,7 +36,6 @@ void restart(Desk& desk, Record& record) {
     message.details->progress.clear();
     message.details->result.clear();
   }
-  ++desk.ledger.of(message).queue.counters.retries;
   message.due = desk.batch.now;
   desk.ledger.line_up(message);
   desk.ledger.advance(record, Event::retry);
@@ -55,7 +54,8 @@ Result<void> requeue(Desk& desk, const Act& act, Record& record) {
   if (message.state == State::run) {
     RQ_TRY(check_works(desk.ledger.of(message)));
     desk.ledger.note(Notice::What::stop, message, State::run, "requeue");
-    end_attempt(desk, record, "requeued", std::string{act.reason}, {});
+    end_attempt(desk, record, "requeued",
+                act.reason.empty() ? std::nullopt : std::optional{act.reason}, {});
     static_cast<void>(send_back(desk, record, Millis{0}, "requeued"));
     return {};
   }
@@ -125,7 +125,9 @@ Result<ActDone::Item> clone(Desk& desk, const Act& act, const Record& record) {
   details.folder.clear();
   details.dup_of.clear();
   details.cloned_from = format_id(from);
-  if (details.orig_id.empty()) details.orig_id = format_id(from);
+  if (details.orig_id.empty()) {
+    details.orig_id = full_id(act.host, desk.ledger.of(from).queue.name, from);
+  }
   RQ_TRY_ASSIGN(done, put_one(desk, put));
   return ActDone::Item{.seq = done.seq, .created = done.created, .state = done.state};
 }
@@ -207,7 +209,8 @@ Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
 // Held, or scheduled: it is to be had now.
 void make_ready(Desk& desk, Record& record) {
   if (record.message.state == State::err) return restart(desk, record);
-  record.message.due = desk.batch.now;
+  // Where the number alone is the order, the time that it was to wait for stays to be seen.
+  if (!desk.ledger.of(record.message).queue.on_demand) record.message.due = desk.batch.now;
   desk.ledger.line_up(record.message);
   desk.ledger.advance(record, Event::run_now);
   desk.store.changed(record, Change::whole);
@@ -348,7 +351,8 @@ Result<Step> decide(Desk& desk, Peek& peek) {
     record = *first;
     if (record == nullptr) {
       return fail(Code::not_found,
-                  fmt::format("queue '{}' holds no such message", entry->queue.name));
+                  fmt::format("queue '{}' holds no such message", entry->queue.name),
+                  fmt::format("see what it holds: rq queue show {}", entry->queue.name));
     }
   }
   desk.answer(Peeked{.message = record->message.copy(),

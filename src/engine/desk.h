@@ -86,11 +86,11 @@ struct Desk {
   Seq last_seq = 0;  // of the last message put
 };
 
+// A command that looks at no message. The families have their own for those that do.
+template <typename Looks>
+void needs(Desk& /*desk*/, const Looks& /*command*/, Needs& /*out*/) {}
+
 // The message, or a refusal that says it is not there.
 [[nodiscard]] base::Result<Record*> need_message(Desk& desk, Seq seq);
-
-// The handed reserves are answered by what has become ready: in the order they came, over all the
-// queues in which something has. What it lacks for that is in Batch::wanted.
-[[nodiscard]] base::Result<void> serve_offered(Desk& desk);
 
 }  // namespace rq::engine

@@ -39,11 +39,7 @@ LineKey known_of(const Desk& desk, const Entry& entry) {
   return desk.store.known(entry.queue.id);
 }
 
-bool is_open(const Entry& entry) {
-  const Queue& queue = entry.queue;
-  return (queue.admin == Admin::up || queue.admin == Admin::drain) && queue.script_error.empty() &&
-         !queue.going;
-}
+bool is_open(const Entry& entry) { return !why_closed(entry.queue); }
 
 bool find_watched(Desk& desk, const Reserve& reserve) {
   bool all = true;
@@ -123,7 +119,7 @@ void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& rese
   lease->length = reserve.lease          ? *reserve.lease
                   : message.lease_length ? *message.lease_length
                                          : entry.queue.settings.lease;
-  lease->until = desk.batch.now + lease->length;
+  lease->until = desk.batch.from + lease->length;
   lease->end = reserve.end;
   lease->worker = reserve.worker;
   if (reserve.end == LeaseEnd::connection) {
@@ -135,7 +131,7 @@ void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& rese
 
   Change change = Change::place;
   if (reserve.folder && message.detail_or_default().folder.empty()) {
-    message.detail().folder = fmt::format("queue/{}/{}", entry.queue.name, format_id(message));
+    message.detail().folder = folder_of(entry.queue, message);
     change = Change::whole;
   }
   desk.store.changed(record, change);

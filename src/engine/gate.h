@@ -21,7 +21,7 @@ namespace rq::engine {
 struct Taken {
   std::vector<Message> messages;  // copies, each with its lease
   std::vector<QueueName> names;   // of their queues, if the reserve wants them
-  // It could not go on, as not enough of a line is loaded; what it lacks is in Batch::wanted.
+  // Too little of a line is loaded to tell; what to load is in Batch::wanted.
   bool lacks = false;
 };
 // The best messages over all queues of the reserve, priority, order and number being compared over

@@ -30,10 +30,36 @@ void add(Counters& sum, const Counters& more) {
   sum.expired_errs += more.expired_errs;
 }
 
+void count(Counters& counters, Event event) {
+  switch (event) {
+    case Event::done:
+    case Event::relayed:
+      ++counters.dones;
+      return;
+    case Event::err:
+      ++counters.errs;
+      return;
+    case Event::cancel:
+      ++counters.cancels;
+      return;
+    case Event::again:
+    case Event::later:
+    case Event::retry:
+      ++counters.retries;
+      return;
+    case Event::commit:
+    case Event::ready:
+    case Event::defer:
+    case Event::lease:
+    case Event::run_now:
+      return;
+  }
+}
+
 // Since when a message has been in the state that it leaves.
-Instant since(const Message& message, State from) {
+Instant since(const Message& message, State from, Instant now) {
   if (from == State::run && message.lease) return message.lease->since;
-  return is_finished(from) ? message.finished : message.due;
+  return is_finished(from) ? message.finished : std::min(message.due, now);
 }
 
 }  // namespace
@@ -209,7 +235,7 @@ void Ledger::arrive(Record& record) {
   ++entry.queue.counters.puts;
   use(entry);
   sync(entry);
-  note(Notice::What::message, message, message.state);
+  note(Notice::What::put, message, message.state);
   if (message.state == State::que) offer(entry);
 }
 
@@ -223,6 +249,7 @@ void Ledger::advance(Record& record, Event event, Mark mark, std::string_view ou
   message.state = *to;
   message.mark = mark;
   tally(entry, message, 1);
+  count(entry.queue.counters, event);
   if (batch_.want_notices) {
     note(Notice::What::message, message, from,
          message.details ? std::string_view{message.details->progress} : std::string_view{});
@@ -245,7 +272,8 @@ void Ledger::move(Record& record, Entry& to) {
   use(from);
   use(to);
   store_.changed(record, Change::whole);
-  note(Notice::What::message, message, message.state);
+  note(Notice::What::moved, message, message.state);
+  if (batch_.want_notices) batch_.notices.back().from_queue = from.queue.name;
   if (message.state == State::que) offer(to);
   if (is_finished(message.state)) arm(to, keep_of(message.state), batch_.now);
 }
@@ -321,7 +349,7 @@ void Ledger::note(Notice::What what, const Message& message, State from, std::st
   notice.to = message.state;
   notice.mark = message.mark;
   notice.text = text;
-  notice.since = since(message, from);
+  notice.since = since(message, from, batch_.now);
   notice.caller_uid = batch_.caller_uid;
   if (message.lease) {
     notice.attempt = message.lease->attempt;

@@ -1,6 +1,7 @@
 #pragma once
-// The queues with their counters, and how a message moves: its state, its place in the line, the
-// counters, the notices, the retention and the sync class change together, here and nowhere else.
+// The queues with their counters, and how a message moves. Its state, the counters and the notices
+// change together, here and nowhere else. The family whose command moves it tells the store
+// (Store::changed), and asks for the sync of its queue where the reply promises one.
 // Thread: whoever has the engine's turn.
 #include <array>
 #include <cstdint>
@@ -34,7 +35,8 @@ inline constexpr std::chrono::seconds kRoomPause{1};
 // The batch that runs. Nothing of it leaves the engine before the commit.
 struct Batch {
   std::uint64_t number = 0;
-  Instant now{};
+  Instant now{};   // not after the true time: what is due by now is due
+  Instant from{};  // not before it: what lasts begins here, so that nothing ends early
   Sync sync = Sync::none;
   bool no_room = false;  // the disk is full: what needs more of it is refused
   bool want_notices = false;
@@ -51,7 +53,7 @@ struct Entry {
   QueueName name;  // shared with replies
 
   // In memory only:
-  Instant used{};  // a queue made on demand: when it was last of use
+  Instant used{};  // when it was last used; kept for queues made on demand
   std::array<Instant, std::size(kKeeps)> armed{};  // of each Keep; epoch: not known
   std::uint64_t round = 0;        // the last reserve that visited this queue; skips duplicates
   bool counters_changed = false;  // in this batch
@@ -97,7 +99,8 @@ class Ledger {
 
   // --- Messages ---
   void arrive(Record& record);
-  // REQUIRES: the move is legal. `how`: of the attempt that the move ends or begins.
+  // REQUIRES: the move is legal. `outcome`: of the attempt that this move ends; empty when it ends
+  // none.
   void advance(Record& record, Event event, Mark mark = Mark::none, std::string_view outcome = {});
   void move(Record& record, Entry& to);
   void remove(Record& record, Removal why = Removal::asked);

@@ -78,7 +78,7 @@ PutDone accept(Desk& desk, Put& put, const Queue& queue) {
   message.created = now;
   message.priority = put.priority.value_or(queue.settings.priority);
   message.max_count = put.max_count.value_or(static_cast<std::int32_t>(queue.settings.max_count));
-  message.due = put.due ? *put.due : put.delay ? now + *put.delay : now;
+  message.due = put.due ? *put.due : put.delay ? desk.batch.from + *put.delay : now;
   message.state = put.prep ? State::prep : message.due > now ? State::scheduled : State::que;
   desk.ledger.line_up(message);
   const Seq seq = message.seq;
@@ -162,6 +162,7 @@ Result<Step> decide(Desk& desk, PutMany& many) {
 
 void needs(Desk& /*desk*/, const Duplicate& duplicate, Needs& out) {
   out.numbers.push_back({duplicate.token.seq, true});
+  if (!duplicate.key.empty()) out.keys.push_back(duplicate.key);
 }
 
 // RQ's dup.
@@ -174,12 +175,15 @@ Result<Step> decide(Desk& desk, Duplicate& duplicate) {
   put.message.payload = message.payload;
   put.priority = message.priority;
   put.max_count = message.max_count;
+  const Details& from = message.detail_or_default();
+  Details& to = put.message.detail();
+  to.key = std::move(duplicate.key);
+  to.orig_id = from.orig_id.empty()
+                   ? full_id(duplicate.host, desk.ledger.of(message).queue.name, message)
+                   : from.orig_id;
   if (message.details) {
-    const Details& from = *message.details;
-    Details& to = put.message.detail();
     to.dest = put.queue;
     to.src = from.src;
-    to.orig_id = from.orig_id.empty() ? format_id(message) : from.orig_id;
     to.param1 = from.param1;
     to.param2 = from.param2;
     to.param3 = from.param3;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "core/bounds.h"
 #include "core/name.h"
 #include "engine/checks.h"
 #include "engine/gate.h"
@@ -105,13 +106,20 @@ void needs(Desk& desk, const SetAdmin& set, Needs& out) { needs_of_opening(desk,
 
 Result<Step> decide(Desk& desk, SetAdmin& set) {
   RQ_TRY_ASSIGN(entry, desk.ledger.need(set.queue));
-  if (set.lasts && (*set.lasts <= Millis{0} || *set.lasts > base::kLeaseMax)) {
-    return fail(Code::bad_value, "for_s is out of bounds",
-                fmt::format("give seconds up to {}",
-                            std::chrono::duration<double>{base::kLeaseMax}.count()));
+  if (set.by_client) {
+    const Admin is = entry->queue.admin;
+    if (is == Admin::drain || is == Admin::down) {
+      desk.answer(shown(desk, *entry));
+      return Step::done;
+    }
+    if (set.lasts == Millis{0}) {
+      set.admin = Admin::up;
+      set.lasts.reset();
+    }
   }
+  if (set.lasts) RQ_TRY(in_range("for_s", *set.lasts, Millis{1}, base::kLeaseMax));
   Queue& queue = entry->queue;
-  const Instant until = set.lasts ? desk.batch.now + *set.lasts : Instant{};
+  const Instant until = set.lasts ? desk.batch.from + *set.lasts : Instant{};
   if (queue.admin != set.admin || queue.paused_until != until) {
     queue.admin = set.admin;
     queue.paused_until = until;
@@ -150,16 +158,26 @@ Result<Step> decide(Desk& desk, SetScriptError& set) {
 
 // --- Deleted ---
 
-void needs_of_going(const Entry& entry, Needs& out) {
-  out.firsts.push_back({entry.queue.id, Place::any, kStepMax});
+bool is_unused(const Desk& desk, const Entry& entry) {
+  return entry.queue.empty_on_demand() && desk.waiters.waiting_in(entry.queue.id) == 0;
+}
+
+void needs_of_going(QueueId queue, Needs& out) {
+  out.firsts.push_back({queue, Place::any, kStepMax});
 }
 
 void needs(Desk& desk, const DeleteQueue& remove, Needs& out) {
   const Entry* entry = desk.ledger.find(remove.queue);
-  if (entry != nullptr && entry->queue.counters.all() > 0) needs_of_going(*entry, out);
+  if (entry != nullptr && entry->queue.counters.all() > 0) needs_of_going(entry->queue.id, out);
 }
 
 Result<Step> decide(Desk& desk, DeleteQueue& remove) {
+  if (remove.if_unused) {
+    Entry* entry = desk.ledger.find(remove.queue);
+    if (entry != nullptr && is_unused(desk, *entry)) remove_queue(desk, *entry);
+    desk.answer(Ok{});
+    return Step::done;
+  }
   RQ_TRY_ASSIGN(entry, desk.ledger.need(remove.queue));
   Queue& queue = entry->queue;
   const Counters& counters = queue.counters;
@@ -206,7 +224,8 @@ void remove_queue(Desk& desk, Entry& entry) {
   while (Waiters::Waiter* waiter = desk.waiters.first(entry.queue.id)) {
     const Waiters::Waiter gone = desk.waiters.take(*waiter);
     desk.answer(gone.ticket,
-                fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name)));
+                fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name),
+                     "ask for others, or create it again"));
     desk.turns.release(connection_of(gone.ticket));
   }
   std::erase_if(desk.goings, [&](const Desk::Going& going) {
@@ -219,15 +238,11 @@ void remove_queue(Desk& desk, Entry& entry) {
 
 // --- Shown ---
 
-void needs(Desk& /*desk*/, const ShowQueue& /*show*/, Needs& /*out*/) {}
-
 Result<Step> decide(Desk& desk, ShowQueue& show) {
   RQ_TRY_ASSIGN(entry, desk.ledger.need(show.queue));
   desk.answer(shown(desk, *entry));
   return Step::done;
 }
-
-void needs(Desk& /*desk*/, const ListQueues& /*list*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   QueuesListed listed;
@@ -239,9 +254,7 @@ Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   return Step::done;
 }
 
-void needs(Desk& /*desk*/, const EngineStats& /*stats*/, Needs& /*out*/) {}
-
-Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
+Result<Step> decide(Desk& desk, EngineStats& stats) {
   EngineStatsDone done;
   done.boot = desk.store.boot();
   done.queues = std::ssize(desk.ledger.all());
@@ -252,11 +265,14 @@ Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
   done.waiting_reserves = desk.waiters.size();
   done.last_seq = desk.last_seq;
   done.no_room = desk.batch.no_room;
-  desk.answer(done);
+  if (stats.names) {
+    for (const auto& [id, entry] : desk.ledger.all()) {
+      if (!entry->queue.empty_on_demand()) done.in_use.push_back(entry->name);
+    }
+  }
+  desk.answer(std::move(done));
   return Step::done;
 }
-
-void needs(Desk& /*desk*/, const ForgetWaste& /*forget*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, ForgetWaste& forget) {
   desk.store.forget_waste(forget.folders);

@@ -206,7 +206,7 @@ void needs(Desk& desk, const Disconnect& /*disconnect*/, Needs& out) {
 
 Result<Step> decide(Desk& desk, Disconnect& /*disconnect*/) {
   const Connection connection = connection_of(desk.ticket);
-  static_cast<void>(desk.waiters.take_all(connection.first, connection.second));
+  static_cast<void>(desk.waiters.take_all(connection));
   desk.turns.drop(connection);
   const std::vector<Token> leases = desk.connections.some(connection, kStepMax);
   for (const Token& token : leases) {
@@ -218,14 +218,12 @@ Result<Step> decide(Desk& desk, Disconnect& /*disconnect*/) {
   return std::ssize(leases) < kStepMax ? Step::done : Step::goes_on;
 }
 
-void needs(Desk& /*desk*/, const StopWaiting& /*stop*/, Needs& /*out*/) {}
-
 Result<Step> decide(Desk& desk, StopWaiting& /*stop*/) {
   const Connection connection = connection_of(desk.ticket);
   desk.turns.for_each_of(connection, [](Command& command) {
     if (auto* reserve = std::get_if<Reserve>(&command)) reserve->wait_until.reset();
   });
-  for (const Waiters::Waiter& waiter : desk.waiters.take_all(connection.first, connection.second)) {
+  for (const Waiters::Waiter& waiter : desk.waiters.take_all(connection)) {
     desk.answer(waiter.ticket, Reserved{});
   }
   desk.turns.release(connection);

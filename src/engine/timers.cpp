@@ -47,8 +47,7 @@ std::optional<Keep> keep_of(Timer::What what) {
 
 // An unused queue that was made on demand goes.
 void look_at_idle(Desk& desk, Entry& entry) {
-  if (entry.queue.counters.all() > 0 || desk.waiters.waiting_in(entry.queue.id) > 0)
-    desk.ledger.use(entry);
+  if (!is_unused(desk, entry)) desk.ledger.use(entry);
   const Instant idle = entry.used + kOnDemandIdle;
   if (idle <= desk.batch.now) return remove_queue(desk, entry);
   desk.ledger.arm(entry, Timer::What::idle, idle);
@@ -60,7 +59,7 @@ Result<void> run_due(Desk& desk) {
   for (;;) {
     RQ_TRY_ASSIGN(record, desk.store.next_ended());
     if (record == nullptr) break;
-    lose_lease(desk, *record);
+    static_cast<void>(lose_lease(desk, *record));
   }
   for (;;) {
     RQ_TRY_ASSIGN(record, desk.store.next_due());
@@ -71,7 +70,7 @@ Result<void> run_due(Desk& desk) {
   return {};
 }
 
-void needs(const Desk& /*desk*/, const Timer& timer, Needs& out) {
+void needs(Desk& /*desk*/, const Timer& timer, Needs& out) {
   switch (timer.what) {
     case Timer::What::keep_done:
     case Timer::What::keep_err:
@@ -79,7 +78,7 @@ void needs(const Desk& /*desk*/, const Timer& timer, Needs& out) {
       out.firsts.push_back({timer.queue, place_of(*keep_of(timer.what)), kRetentionStep});
       break;
     case Timer::What::going:
-      out.firsts.push_back({timer.queue, Place::any, kStepMax});
+      needs_of_going(timer.queue, out);
       break;
     case Timer::What::resume:
     case Timer::What::idle:

@@ -318,8 +318,7 @@ def test_ranges(s, seqs):
 
 def test_hosts(s):
     port = s.port
-    for host in ['evil.example', f'evil.example:{port}', '127.0.0.1', 'localhost', '127.0.0.1:1',
-                 f'127.0.0.2:{port}', f'localhost.evil:{port}', '', f'localhost:{port}x']:
+    for host in ['evil.example', f'evil.example:{port}', f'127.0.0.2:{port}', f'localhost.evil:{port}', '', f'localhost:{port}x']:
         check_error(s.get('/v1/queues', headers={'Host': host}), 403, f'Host: {host}')
     for host in [f'LOCALHOST:{port}', f'[::1]:{port}', f'127.0.0.1:{port}']:
         checks.equal(s.get('/v1/queues', headers={'Host': host}).status, 200, f'Host: {host}')

@@ -449,6 +449,8 @@ def test_log(s):
           (206, text[5:10], f'bytes 5-9/{len(text)}'), 'range')
     equal(s.get(path, headers={'Range': 'bytes=-4'}).body, text[-4:], 'suffix range')
     equal(s.get(path, headers={'Range': f'bytes={len(text)}-'}).status, 416, 'beyond')
+    r = s.get(path, headers={'Range': 'bytes=5-9', 'If-Range': '"another"'})
+    equal((r.status, r.body), (200, text), 'all of it, when the range is of another version')
     late = s.events(path + '/stream?tail=1')
     equal(late.until('log')['text'], lines[-1], 'a stream from the tail')
     late.close()

@@ -19,6 +19,8 @@ void resume_queue(Exchange& x, const Request& request);
 void drain_queue(Exchange& x, const Request& request);
 void down_queue(Exchange& x, const Request& request);
 void set_script_error(Exchange& x, const Request& request);
+void hold_back(Exchange& x, const Request& request);
+void list_workers(Exchange& x, const Request& request);
 
 // put.cpp
 void put_messages(Exchange& x, const Request& request);
@@ -56,6 +58,7 @@ void stream_log(Exchange& x, const Request& request);
 // work.cpp
 void reserve(Exchange& x, const Request& request);
 void heartbeat(Exchange& x, const Request& request);
+void keep_leases(Exchange& x, const Request& request);
 void progress(Exchange& x, const Request& request);
 void done(Exchange& x, const Request& request);
 void relayed(Exchange& x, const Request& request);

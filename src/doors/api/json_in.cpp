@@ -10,6 +10,7 @@
 
 #include "base/base64.h"
 #include "base/limits.h"
+#include "base/utf8.h"
 #include "core/json_fields.h"
 #include "core/name.h"
 
@@ -70,7 +71,7 @@ base::Error unknown_put_field(std::string_view name) {
     known += field;
   }
   return fail(Code::unknown_field,
-              fmt::format("unknown field '{}' in the message", name.substr(0, 64)),
+              fmt::format("unknown field '{}' in the message", base::shown(name)),
               fmt::format("the fields are: {}", known));
 }
 
@@ -252,6 +253,7 @@ void read_post_mortem(Fields& fields, std::string& out) {
   bool yes = false;
   std::string text;
   constexpr std::int64_t kMax = INT64_MAX;
+  inner.integer("pid", number, 0, INT32_MAX);
   inner.integer("exit_code", number, INT32_MIN, INT32_MAX);
   // A signal comes as its name or its number.
   if (const json::value* signal = inner.find("signal");
@@ -299,7 +301,9 @@ void read_priority(Fields& fields, std::optional<std::int64_t>& out) {
 // What all ends of a lease have.
 void read_end(Fields& fields, core::Finish::Item& item) {
   read_token(fields, item.token);
-  fields.text("reason", item.reason, base::kTextBytesMax);
+  if (std::string reason; fields.text("reason", reason, base::kTextBytesMax)) {
+    item.reason = std::move(reason);
+  }
   read_post_mortem(fields, item.post_mortem);
 }
 
@@ -335,6 +339,16 @@ Result<core::ReserveQueue> reserve_queue(const json::value& value) {
 
 }  // namespace
 
+bool has_payload(const json::object& object) {
+  return std::any_of(object.begin(), object.end(), [](const auto& field) {
+    const std::string_view name{field.key().data(), field.key().size()};
+    if (name == kPutFields[static_cast<std::size_t>(PutField::payload_json)]) return true;
+    return (name == kPutFields[static_cast<std::size_t>(PutField::payload)] ||
+            name == kPutFields[static_cast<std::size_t>(PutField::payload_base64)]) &&
+           !field.value().is_null();
+  });
+}
+
 base::Error two_payloads() {
   return fail(Code::bad_value, "the message has more than one payload",
               "give one of payload, payload_base64, payload_json");
@@ -354,7 +368,7 @@ Result<core::Put> put_from_json(const json::object& object, std::string_view que
     const auto* at = std::find(kPutFields.begin(), kPutFields.end(), name);
     if (at == kPutFields.end()) return unknown_put_field(name);
     const auto which = static_cast<PutField>(at - kPutFields.begin());
-    // A null is as if it were not there, but for JSON itself.
+    // null counts as absent, except in payload_json, where it is a value.
     if (field.value().is_null() && which != PutField::payload_json) continue;
     RQ_TRY(read_put_field(which, field.value(), put, payloads));
   }
@@ -534,8 +548,8 @@ Result<core::Finish::Item> finish_from_json(const json::object& object) {
     item.outcome = *known;
   } else {
     fields.refuse(fail(Code::bad_value, fmt::format("outcome: '{}' is not allowed", outcome),
-                       "give done, relayed, err, failed, timed_out, resend, release, hold or "
-                       "stopped"));
+                       "give done, relayed, err, failed, timed_out, resend, release, hold, "
+                       "stopped or lost"));
   }
   return finished(fields, std::move(item));
 }
@@ -550,6 +564,7 @@ Result<core::Duplicate> duplicate_from_json(const json::object& object) {
     fields.refuse(std::move(good).error());
   }
   read_delay(fields, out.delay);
+  fields.text("key", out.key, base::kTextBytesMax);
   RQ_TRY(fields.finish());
   return out;
 }

@@ -16,6 +16,8 @@ namespace rq::doors::api {
 // One message to put into `queue`.
 [[nodiscard]] base::Result<core::Put> put_from_json(const boost::json::object& object,
                                                     std::string_view queue);
+// Whether a put has one of the fields that bring a payload.
+[[nodiscard]] bool has_payload(const boost::json::object& object);
 // What is wrong with the payload of a put.
 [[nodiscard]] base::Error two_payloads();
 [[nodiscard]] base::Error bad_base64();

@@ -32,9 +32,13 @@ bool good_name(Exchange& x, const std::string& name) {
   return good.has_value();
 }
 
+void append_shown(Exchange& x, std::string& body, const core::QueueShown& shown) {
+  append_queue(body, shown, x.door().workers().hold_of(shown.queue->name, x.door().clock().now()));
+}
+
 void reply_queue(Exchange& x, const core::Reply& reply, int status) {
   std::string body;
-  append_queue(body, std::get<core::QueueShown>(reply));
+  append_shown(x, body, std::get<core::QueueShown>(reply));
   x.reply_json(status, body);
 }
 
@@ -45,7 +49,7 @@ void render_list(Exchange& x, core::Reply& reply) {
   std::string body = R"({"queues":[)";
   for (const core::QueueShown& shown : std::get<core::QueuesListed>(reply).queues) {
     if (body.back() != '[') body += ',';
-    append_queue(body, shown);
+    append_shown(x, body, shown);
   }
   body += "]}";
   x.reply_json(200, body);
@@ -163,6 +167,24 @@ void set_script_error(Exchange& x, const Request& request) {
   }
   if (auto good = fields.finish(); !good) return x.refuse(good.error());
   x.ask(std::move(command), render_ok);
+}
+
+// A worker starts nothing of the queue for a while, and says why.
+void hold_back(Exchange& x, const Request& request) {
+  const std::string queue = request.parameters[0];
+  if (!good_name(x, queue) || !no_query(x, request)) return;
+  auto body = x.json(request);
+  if (!body) return x.refuse(body.error());
+  Fields fields(**body, "the body");
+  std::string text;
+  base::Millis length{0};
+  if (!fields.text("text", text, base::kTextBytesMax)) {
+    fields.refuse(base::fail(Code::bad_value, "there is no text", "say why, in \"text\""));
+  }
+  fields.seconds("for_s", length, base::Millis{0}, base::kDelayMax);
+  if (auto good = fields.finish(); !good) return x.refuse(good.error());
+  x.door().workers().hold(queue, {.text = text, .until = x.door().clock().now() + length});
+  x.reply_json(200, R"({"ok":true})");
 }
 
 }  // namespace rq::doors::api

@@ -40,6 +40,7 @@ constexpr std::array kRoutes{
     Route{{post,  "/v1/queues/{queue}/down",               kManage,  kJson, kAlone}, down_queue, open_json},
     Route{{post,  "/v1/queues/{queue}/script-error",       kWork,    kJson, kAlone}, set_script_error, open_json},
 
+    Route{{post,  "/v1/queues/{queue}/held-back",          kWork,    kJson, kAlone}, hold_back, open_json},
     Route{{post,  "/v1/queues/{queue}/messages",           kEnqueue, kPut,  kPiped}, put_messages, open_put},
     Route{{get,   "/v1/messages",                          kRead,    kNone, kAlone}, list_messages},
     Route{{get,   "/v1/messages/{id}",                     kRead,    kNone, kAlone}, show_message},
@@ -65,6 +66,8 @@ constexpr std::array kRoutes{
 
     Route{{post,  "/v1/reserve",                           kWork,    kJson, kAlone}, reserve, open_json},
     Route{{post,  "/v1/heartbeat",                         kWork,    kJson, kPiped}, heartbeat, open_json},
+    Route{{get,   "/v1/workers",                           kRead,    kNone, kAlone}, list_workers},
+    Route{{post,  "/v1/leases",                            kWork,    kJson, kAlone}, keep_leases, open_json},
     Route{{post,  "/v1/progress",                          kWork,    kJson, kPiped}, progress, open_json},
     Route{{post,  "/v1/done",                              kWork,    kJson, kPiped}, done, open_json},
     Route{{post,  "/v1/relayed",                           kWork,    kJson, kPiped}, relayed, open_json},

@@ -72,7 +72,19 @@ void render_health(Exchange& x, core::Reply& reply) {
     return x.refuse(fail(Code::busy, "the disk is full: puts are refused, all else is served",
                          "make room on it, remove messages or shorten the retention of a queue"));
   }
-  x.reply_json(200, R"({"status":"ok"})");
+  const base::Instant now = x.door().clock().now();
+  std::string body;
+  JsonObject object(body);
+  object.text("status", "ok");
+  std::string silent = "[";
+  for (const auto& [name, worker] : x.door().workers().workers(now)) {
+    if (now - worker.seen <= kSilentAfter) continue;
+    if (silent.size() > 1) silent += ',';
+    append_json_string(silent, name);
+  }
+  object.raw("silent_workers", silent + "]");
+  object.close();
+  x.reply_json(200, body);
 }
 
 }  // namespace
@@ -123,11 +135,14 @@ void advance_clock(Exchange& x, const Request& request) {
     return x.refuse(fail(Code::forbidden, "the clock of this server is not a manual one",
                          "start it with --manual-clock, for tests"));
   }
-  x.door().desk().pipeline().advance_clock(by, [&door = x.door(), who = x.id()](base::Instant now) {
+  const auto done = [&door = x.door(), who = x.id()](base::Instant now) {
     door.post(who, [now](Exchange& later) {
       later.reply_json(200, fmt::format(R"({{"now":"{}"}})", base::to_iso8601(now)));
     });
-  });
+  };
+  if (!x.door().desk().pipeline().advance_clock(by, done)) {
+    x.refuse(fail(Code::busy, "too many calls that advance the clock are waiting", "try again"));
+  }
 }
 
 }  // namespace rq::doors::api

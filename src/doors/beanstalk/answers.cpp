@@ -148,7 +148,7 @@ void Answers::on(std::uint64_t request, core::RunEarlyDone& reply) {
 void Answers::on(std::uint64_t request, core::Ok& /*reply*/) {
   Slot* slot = slots_.find(request);
   if (slot == nullptr) return;
-  slots_.reply_of(*slot).append(slot->verb == Verb::pause_tube ? kPaused : kKickedOne);
+  slots_.reply_of(*slot).append(kKickedOne);
   slots_.answered(*slot);
 }
 
@@ -177,10 +177,7 @@ void Answers::on(std::uint64_t request, core::QueueShown& reply) {
   if (slot->verb == Verb::stats_job) {
     return job_stats(*slot, reply.queue->settings.lease);
   }
-  if (slot->verb == Verb::pause_tube) {
-    slots_.reply_of(*slot).append(kPaused);
-    return slots_.answered(*slot);
-  }
+  if (slot->verb == Verb::pause_tube) return paused(*slot);
   const std::string tube = slot->text;
   append_ok(slots_.reply_of(*slot),
             stats_of_tube(tube, host_.tubes.find(tube), &reply, host_.now()));
@@ -221,6 +218,7 @@ void Answers::on(std::uint64_t request, base::Error& reply) {
       return slots_.answered(*first);
     }
     if (first->verb == Verb::pause_tube && known != nullptr && first->group == 0) {
+      if (first->delay_s == 0) return paused(*first);
       return make_and_pause(request, *first);
     }
   }
@@ -240,8 +238,16 @@ void Answers::make_and_pause(std::uint64_t request, Slot& slot) {
   define.queue = tube->queue;
   define.on_demand = true;
   submit_more(0, std::move(define));
-  const Millis lasts = std::max(delay_of(slot.delay_s), Millis{1});
-  submit_more(request, core::SetAdmin{tube->queue, core::Admin::pause, lasts});
+  submit_more(request, pause_of(tube->queue, slot.delay_s));
+}
+
+void Answers::paused(Slot& slot) {
+  if (Tube* known = host_.tubes.find(slot.text)) {
+    ++known->pauses;
+    known->paused_s = slot.delay_s;
+  }
+  slots_.reply_of(slot).append(kPaused);
+  slots_.answered(slot);
 }
 
 void Answers::fail(Slot& slot, Code code) {

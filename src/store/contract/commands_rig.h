@@ -142,13 +142,13 @@ class Commands {
     for (std::uint64_t i = 0; i < n; ++i) {
       Finish::Item item;
       item.token = some_token();
-      item.outcome = static_cast<Outcome>(draw_.below(9));
-      item.reason = some_text();
+      item.outcome = static_cast<Outcome>(draw_.below(10));
+      if (draw_.below(4) != 0) item.reason = some_text();
       if (draw_.below(4) == 0) item.result = "result";
       if (draw_.below(4) == 0) item.post_mortem = "{}";
       if (draw_.below(3) == 0) item.delay = seconds{6};
       if (draw_.below(4) == 0) item.priority = draw_.pick<std::int64_t>({-1, 1});
-      item.remove = draw_.below(8) == 0;
+      item.remove = item.outcome == Outcome::done && draw_.below(2) == 0;
       out.items.push_back(std::move(item));
     }
     return out;

@@ -135,6 +135,56 @@ TEST_P(PauseTest, WithATimeResumesByItselfAlsoOverARestart) {
   EXPECT_EQ(rig.refused(core::SetAdmin{.queue = "nowhere"}).code, Code::not_found);
 }
 
+// faults.md E2: at once, for whoever waits and for what stands behind it in the same batch.
+TEST_P(PauseTest, ByAClientOfNoTimeEndsAnotherOneAtOnce) {
+  Rig rig{GetParam()};
+  rig.define("q");
+  rig.put("q");
+  const auto pause = [](Millis lasts) {
+    return core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = lasts, .by_client = true};
+  };
+  EXPECT_EQ(rig.ask<QueueShown>(pause(seconds{60})).queue->admin, Admin::pause);
+  EXPECT_TRUE(rig.take("q").empty());
+  EXPECT_EQ(rig.ask<QueueShown>(pause(Millis{0})).queue->admin, Admin::up);
+  rig.take_one("q");
+}
+
+// faults.md E2, relative: an operator's word stands above a client's.
+TEST_P(PauseTest, ByAClientLeavesWhatTheOperatorClosed) {
+  Rig rig{GetParam()};
+  rig.define("q");
+  for (const Admin admin : {Admin::drain, Admin::down}) {
+    rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = admin});
+    for (const Millis lasts : {Millis{0}, Millis{1000}}) {
+      const auto shown = rig.ask<QueueShown>(
+          core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = lasts, .by_client = true});
+      EXPECT_EQ(shown.queue->admin, admin);
+    }
+    rig.pass(seconds{2});
+    EXPECT_EQ(rig.queue("q").queue->admin, admin);
+  }
+}
+
+// faults.md E5: a clock that tells whole milliseconds may be short by one.
+TEST_P(PauseTest, NothingThatLastsEndsBeforeItsLengthHasTrulyPassed) {
+  Rig rig{GetParam()};
+  rig.define("q");
+  rig.tick = Millis{1};
+  rig.ask<QueueShown>(core::SetAdmin{.queue = "q", .admin = Admin::pause, .lasts = seconds{60}});
+  EXPECT_EQ(rig.queue("q").queue->paused_until, rig.now + seconds{60} + rig.tick);
+  core::Put put{.queue = "q"};
+  put.delay = seconds{60};
+  const auto later = rig.ask<core::PutDone>(std::move(put));
+  rig.pass(seconds{60});
+  EXPECT_EQ(rig.queue("q").queue->admin, Admin::pause);
+  EXPECT_EQ(rig.show(later.seq).state, core::State::scheduled);
+  rig.pass(Millis{1});
+  EXPECT_EQ(rig.queue("q").queue->admin, Admin::up);
+  EXPECT_EQ(rig.show(later.seq).state, core::State::que);
+  const auto taken = rig.take_one("q");
+  EXPECT_EQ(taken.lease->until - taken.lease->since, taken.lease->length + rig.tick);
+}
+
 TEST_P(DrainTest, WorksOffWhatIsThere) {
   Rig rig{GetParam()};
   rig.define("q");
@@ -178,7 +228,7 @@ TEST_P(DeleteQueueTest, WithUnfinishedMessagesWantsForceAndWithRunningOnesNeverG
   ASSERT_TRUE(rig.finish(m, Outcome::done));
   const Error e = rig.refused(core::DeleteQueue{.queue = "q"});
   EXPECT_EQ(e.code, Code::wrong_state);
-  EXPECT_NE(e.message.find('2'), std::string::npos) << e.message;
+  EXPECT_NE(e.message.find("1 que, 1 done"), std::string::npos) << e.message;
   rig.ask<core::Ok>(core::DeleteQueue{.queue = "q", .force = true});
   EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "q"}).code, Code::not_found);
   rig.reopen();
@@ -242,52 +292,82 @@ TEST_P(DeleteQueueTest, AndMakingItAgainFitInOneBatch) {
 
 TEST_P(OnDemandTest, AnEmptyQueueGoesWhenNobodyUsesIt) {
   Rig rig{GetParam()};
-  core::Put p = Rig::put_of("tube");
+  core::Put p = Rig::put_of("made");
   p.make_queue = true;
   rig.ask<core::PutDone>(std::move(p));
   rig.pass(engine::kOnDemandIdle * 3);
-  EXPECT_TRUE(rig.queue("tube").queue->on_demand) << "a message is in it";
-  const auto m = rig.take_one("tube");
+  EXPECT_TRUE(rig.queue("made").queue->on_demand) << "a message is in it";
+  const auto m = rig.take_one("made");
   ASSERT_TRUE(rig.finish(m, Outcome::done));
   EXPECT_FALSE(rig.exists(m.seq)) << "deleted when done";
   rig.pass(engine::kOnDemandIdle - Millis{1});
-  EXPECT_TRUE(rig.queue("tube").queue->on_demand);
+  EXPECT_TRUE(rig.queue("made").queue->on_demand);
   rig.pass(Millis{1});
-  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "made"}).code, Code::not_found);
   rig.expect_sound();
 }
 
 TEST_P(OnDemandTest, ARefusalMakesNone) {
   Rig rig{GetParam()};
-  core::Put p = Rig::put_of("tube");
+  core::Put p = Rig::put_of("made");
   p.make_queue = true;
   p.delay = Millis{-1};
   EXPECT_EQ(rig.refused(std::move(p)).code, Code::bad_value);
-  core::Reserve r = Rig::reserve_of({{.queue = "tube"}, {.queue = ""}});
+  core::Reserve r = Rig::reserve_of({{.queue = "made"}, {.queue = ""}});
   r.make_queue = true;
   EXPECT_EQ(rig.refused(std::move(r)).code, Code::bad_name);
   EXPECT_TRUE(rig.ask<core::QueuesListed>(core::ListQueues{}).queues.empty());
 }
 
+// faults.md E4
+TEST_P(OnDemandTest, GoesAtOnceIfUnusedWhenItIsToldTo) {
+  Rig rig{GetParam()};
+  const auto drop = [&rig](const std::string& queue) {
+    rig.ask<core::Ok>(core::DeleteQueue{.queue = queue, .if_unused = true});
+  };
+  core::Put put{.queue = "used"};
+  put.make_queue = true;
+  const auto seq = rig.ask<core::PutDone>(std::move(put)).seq;
+  rig.define("by_hand");
+  for (const char* queue : {"used", "by_hand", "nowhere"}) drop(queue);
+  EXPECT_EQ(rig.queue("used").queue->counters.puts, 1);
+  EXPECT_EQ(rig.queue("by_hand").queue->name, "by_hand");
+  core::Act act;
+  act.action = core::Action::remove;
+  act.messages = {seq};
+  rig.ask<core::ActDone>(std::move(act));
+  const auto in_use = [&rig] {
+    std::vector<std::string> names;
+    for (const auto& name :
+         rig.ask<core::EngineStatsDone>(core::EngineStats{.names = true}).in_use) {
+      names.push_back(*name);
+    }
+    return names;
+  };
+  EXPECT_EQ(in_use(), std::vector<std::string>{"by_hand"});
+  drop("used");
+  EXPECT_EQ(rig.refused(core::ShowQueue{"used"}).code, Code::not_found);
+}
+
 TEST_P(OnDemandTest, OneThatIsWaitedForStays) {
   Rig rig{GetParam()};
-  core::Reserve r = rig.waiting_reserve({{.queue = "tube"}});
+  core::Reserve r = rig.waiting_reserve({{.queue = "made"}});
   r.make_queue = true;
   rig.submit(std::move(r), 5);
   rig.run();
   rig.pass(engine::kOnDemandIdle * 2);
-  EXPECT_EQ(rig.queue("tube").waiting_reserves, 1);
+  EXPECT_EQ(rig.queue("made").waiting_reserves, 1);
   rig.submit(core::Disconnect{}, 5);
   rig.run();
   rig.pass(engine::kOnDemandIdle * 2);
-  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "made"}).code, Code::not_found);
 }
 
 TEST_P(OnDemandTest, OneThatWasDefinedButNeverUsedGoesToo) {
   Rig rig{GetParam()};
-  rig.ask<QueueShown>(DefineQueue{.queue = "tube", .on_demand = true});
+  rig.ask<QueueShown>(DefineQueue{.queue = "made", .on_demand = true});
   rig.pass(engine::kOnDemandIdle);
-  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "tube"}).code, Code::not_found);
+  EXPECT_EQ(rig.refused(core::ShowQueue{.queue = "made"}).code, Code::not_found);
 }
 
 // faults.md A3: made by a pause it had other settings than made by a put.
@@ -358,14 +438,14 @@ TEST_P(OnDemandTest, WhenThereAreTooManyUnusedOnesGoAndTheDefaultIsAlwaysMade) {
 
 TEST_P(OnDemandTest, OneThatIsDefinedByHandStays) {
   Rig rig{GetParam()};
-  core::Put p = Rig::put_of("tube");
+  core::Put p = Rig::put_of("made");
   p.make_queue = true;
   rig.ask<core::PutDone>(std::move(p));
-  rig.define("tube");
-  EXPECT_FALSE(rig.queue("tube").queue->on_demand);
-  ASSERT_TRUE(rig.finish({.token = Rig::token_of(rig.take_one("tube")), .remove = true}));
+  rig.define("made");
+  EXPECT_FALSE(rig.queue("made").queue->on_demand);
+  ASSERT_TRUE(rig.finish({.token = Rig::token_of(rig.take_one("made")), .remove = true}));
   rig.pass(engine::kOnDemandIdle * 3);
-  EXPECT_FALSE(rig.queue("tube").queue->on_demand);
+  EXPECT_FALSE(rig.queue("made").queue->on_demand);
 }
 
 TEST_P(RetentionTest, ByCountKeepsTheNewest) {
@@ -517,7 +597,7 @@ TEST_P(StatsTest, CountOverAllQueuesAlsoDeletedOnes) {
   rig.define("b");
   rig.put("a");
   ASSERT_TRUE(rig.finish(rig.take_one("a"), Outcome::done));
-  rig.ask<core::Ok>(core::DeleteQueue{.queue = "a"});
+  rig.ask<core::Ok>(core::DeleteQueue{.queue = "a", .force = true});
   const auto last = rig.put("b");
   rig.submit(rig.waiting_reserve({{.queue = "b"}}));
   const auto stats = rig.ask<core::EngineStatsDone>(core::EngineStats{});
@@ -651,7 +731,7 @@ TEST_P(DownTest, EveryWayInIsRefusedAsTheAdminStateSays) {
   }
 }
 
-// faults.md A6, relative: a kick went past the state as well.
+// faults.md A6, relative: a run early went past the state as well.
 TEST_P(DownTest, NothingIsRunEarly) {
   Rig rig{GetParam()};
   rig.define("q");

@@ -14,7 +14,7 @@
 #include "base/check.h"
 #include "engine/engine.h"
 #include "engine/timers.h"
-#include "store/contract/home.h"
+#include "store/contract/home_rig.h"
 
 namespace rq::store::contract {
 
@@ -69,6 +69,7 @@ class Rig {
     core::Ticket ticket;
     ticket.connection = connection;
     ticket.request = request;
+    ticket.caller_uid = caller_uid;
     batch_.push_back({.ticket = ticket, .command = std::move(command)});
     return request;
   }
@@ -81,8 +82,13 @@ class Rig {
   void skip_requests(std::uint64_t n) { requests_ += n; }
   Committed try_run() {
     core::Outbox out;
-    const Committed ran = engine_->run(
-        batch_, {.now = now, .shift = std::exchange(shift, Millis{0}), .want_notices = true}, out);
+    const Committed ran = engine_->run(batch_,
+                                       {.now = now,
+                                        .shift = std::exchange(shift, Millis{0}),
+                                        .stopped = std::exchange(stopped, Millis{0}),
+                                        .want_notices = true,
+                                        .tick = tick},
+                                       out);
     batch_.clear();
     for (core::Delivery& delivery : out.deliveries) {
       served.push_back(delivery.ticket.request);
@@ -205,8 +211,8 @@ class Rig {
     return std::move(done.items.front());
   }
   base::Result<State> finish(const core::Message& m, core::Outcome outcome,
-                             const std::string& reason = {}) {
-    return finish({.token = token_of(m), .outcome = outcome, .reason = reason});
+                             std::optional<std::string> reason = {}) {
+    return finish({.token = token_of(m), .outcome = outcome, .reason = std::move(reason)});
   }
   base::Result<core::ActDone::Item> act(core::Act command) {
     auto done = ask<core::ActDone>(std::move(command));
@@ -253,7 +259,10 @@ class Rig {
   [[nodiscard]] Store& store() { return *store_; }
 
   base::Instant now = base::from_ms(1'700'000'000'000);
-  Millis shift{};  // a step of the clock, told with the next batch
+  Millis shift{};                // a step of the clock, told with the next batch
+  Millis stopped{};              // likewise
+  Millis tick{0};                // of the clock: Moment::tick
+  std::int64_t caller_uid = -1;  // of what is submitted
   std::vector<core::Notice> notices;
   std::vector<std::uint64_t> served;  // requests, in the order of their answers
 

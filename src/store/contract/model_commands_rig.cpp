@@ -90,17 +90,19 @@ void Model::decide(const Duplicate& duplicate) {
           .max_count = from.max_count,
           .delay = duplicate.delay};
   put.message.payload = from.payload;
+  Details& to = put.message.detail();
+  const std::string orig_id = from.detail_or_default().orig_id;
   if (from.details) {
-    Details& to = put.message.detail();
     to = *from.details;
     to.dest = duplicate.queue;
-    if (to.orig_id.empty()) to.orig_id = format_id(from);
-    to.key = to.cloned_from = to.dup_of = to.progress = to.result = to.folder = {};
+    to.cloned_from = to.dup_of = to.progress = to.result = to.folder = {};
     to.force_remote = false;
     to.retries = {};
     to.backoff = {};
     to.timeout = {};
   }
+  to.key = duplicate.key;
+  to.orig_id = orig_id.empty() ? full_id(duplicate.host, queue_of(from).name, from) : orig_id;
   decide(put);
 }
 
@@ -139,7 +141,10 @@ void Model::reserve_one(const Reserve& reserve) {
   if (message.state != State::que && message.state != State::scheduled && !held) {
     return answer(fail(Code::wrong_state, ""));
   }
-  if (held) message.finished = Instant{};
+  if (held) {
+    message.finished = Instant{};
+    ++queue_of(message).counters.retries;
+  }
   answer(ticket_.request, text_of_reserved({lease(message, ticket_, reserve)}));
 }
 
@@ -182,7 +187,7 @@ Result<HeartbeatDone::Item> Model::heartbeat_one(const Heartbeat::Item& item) {
   if (const auto held = leases_.find(item.token.seq); held != leases_.end()) {
     held->second.until = lease.until;
   }
-  if (item.progress) lease.progress = *item.progress;
+  if (item.progress && lease.stop == StopRequest::none) lease.progress = *item.progress;
   return HeartbeatDone::Item{.until = lease.until, .stop = lease.stop};
 }
 
@@ -207,11 +212,13 @@ State Model::end_as(Message& message, const Finish::Item& item) {
       return send_back(message, item.delay);
     case Outcome::resend:
       if (++message.count < message.max_count) return send_back(message, item.delay);
-      message.detail().progress = "HIT MAX RESEND COUNT - MOVING TO ERR";
+      message.detail().progress =
+          "resent " + std::to_string(message.count) + " times, the most allowed";
       return finish_as(message, Event::err, Mark::exhausted);
     case Outcome::failed:
     case Outcome::timed_out:
       break;
+    case Outcome::lost:
     case Outcome::stopped:
       return stop_attempt(message);
   }
@@ -237,11 +244,14 @@ Result<State> Model::finish_one(const Finish::Item& item) {
     erase(message);
     return State::done;
   }
+  if (item.outcome == Outcome::lost) {
+    return lose(message, item.reason);
+  }
   if (item.outcome == Outcome::stopped) {
     const StopRequest stop = message.lease->stop;
     if (stop == StopRequest::none) return fail(Code::wrong_state, "");
-    end_attempt(message, stop == StopRequest::kill ? "killed" : "cancelled", item.reason,
-                item.post_mortem);
+    end_attempt(message, stop == StopRequest::kill ? "killed" : "cancelled",
+                after_stop(*message.lease, item.reason.value_or("")), item.post_mortem);
     return stop_attempt(message);
   }
   if (item.result) message.detail().result = *item.result;
@@ -284,7 +294,8 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
       if (finished) {
         restart(message);
       } else {
-        end_attempt(message, "requeued", act.reason, {});
+        end_attempt(message, "requeued",
+                    act.reason.empty() ? std::nullopt : std::optional{act.reason}, {});
         static_cast<void>(send_back(message, Millis{0}));
       }
       break;
@@ -323,7 +334,9 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
       Details& details = m.detail();
       details.key = details.progress = details.result = details.folder = details.dup_of = {};
       details.cloned_from = format_id(message);
-      if (details.orig_id.empty()) details.orig_id = format_id(message);
+      if (details.orig_id.empty()) {
+        details.orig_id = full_id(act.host, queue_of(message).name, message);
+      }
       const auto done = put_one(put);
       if (!done) return done.error();
       return ActDone::Item{.seq = done->seq, .created = done->created, .state = done->state};

@@ -27,23 +27,21 @@ const Retention& retention_of(const QueueSettings& settings, State state) {
 
 // --- Steps ---
 
-Replies Model::pass(Instant now, Millis shift, const Choices& choices) {
+Replies Model::pass(Instant now, const Jump& jump, const Choices& choices) {
   choices_ = choices;
   replies_.clear();
   now_ = now;
-  if (shift != Millis{0}) {
-    for (Waiting& waiting : waiting_) {
-      if (waiting.reserve.wait_until && *waiting.reserve.wait_until != Instant::max()) {
-        *waiting.reserve.wait_until += shift;
-      }
+  for (Waiting& waiting : waiting_) {
+    if (waiting.reserve.wait_until && *waiting.reserve.wait_until != Instant::max()) {
+      *waiting.reserve.wait_until += jump.shift;
     }
-    for (auto& [seq, lease] : leases_) lease.until += shift;
-    for (auto& [seq, message] : stored_.messages) {
-      if (message.lease) message.lease->until += shift;
-    }
-    for (auto& [name, queue] : stored_.queues) {
-      if (queue.paused_until != Instant{}) queue.paused_until += shift;
-    }
+  }
+  for (auto& [seq, lease] : leases_) lease.until += jump.shift + jump.stopped;
+  for (auto& [seq, message] : stored_.messages) {
+    if (message.lease) message.lease->until += jump.shift + jump.stopped;
+  }
+  for (auto& [name, queue] : stored_.queues) {
+    if (queue.paused_until != Instant{}) queue.paused_until += jump.shift;
   }
   run_due();
   serve();
@@ -94,29 +92,28 @@ void Model::run_due() {
       ended.emplace_back(message.lease->until, seq);
     }
   }
-  for (const auto& [until, seq] : ended) lose(stored_.messages.at(seq));
+  for (const auto& [until, seq] : ended) static_cast<void>(lose(stored_.messages.at(seq)));
   for (auto& [seq, message] : stored_.messages) {
     if (message.state == State::scheduled && message.due <= now_) message.state = State::que;
   }
 }
 
-void Model::lose(Message& message) {
+State Model::lose(Message& message, std::optional<std::string> reason) {
   Queue& queue = queue_of(message);
   if (message.lease->stop != StopRequest::none) {
     const bool kill = message.lease->stop == StopRequest::kill;
-    end_attempt(message, kill ? "killed" : "cancelled", "its worker did not answer", {});
-    static_cast<void>(stop_attempt(message));
-    return;
+    end_attempt(message, kill ? "killed" : "cancelled",
+                after_stop(*message.lease, reason.value_or("its worker did not answer")), {});
+    return stop_attempt(message);
   }
   ++queue.counters.losses;
   ++message.losses;
-  end_attempt(message, "lost", {}, {});
+  end_attempt(message, "lost", std::move(reason), {});
   if (queue.settings.losses > 0 && message.losses >= queue.settings.losses) {
     message.detail().progress = fmt::format("lease lost {} times in a row", message.losses);
-    static_cast<void>(finish_as(message, Event::err, Mark::lost));
-  } else {
-    static_cast<void>(send_back(message, Millis{0}));
+    return finish_as(message, Event::err, Mark::lost);
   }
+  return send_back(message, Millis{0});
 }
 
 // What is ready goes to those who wait: whoever came first, while there is something.
@@ -396,7 +393,7 @@ std::string Model::lease(Message& message, const Ticket& ticket, const Reserve& 
   message.state = State::run;
   message.mark = Mark::none;
   if (reserve.folder && message.detail_or_default().folder.empty()) {
-    message.detail().folder = fmt::format("queue/{}/{}", queue.name, format_id(message));
+    message.detail().folder = folder_of(queue, message);
   }
   return text_of(message, queue.name);
 }
@@ -414,13 +411,18 @@ bool Model::wait(const Ticket& ticket, Reserve reserve, std::vector<std::string>
   return true;
 }
 
-void Model::end_attempt(Message& message, std::string_view outcome, std::string reason,
-                        std::string post_mortem) {
+std::string Model::after_stop(const core::Lease& lease, std::string text) {
+  if (text.empty()) return lease.progress;
+  return text.ends_with(lease.progress) ? text : lease.progress + " - " + text;
+}
+
+void Model::end_attempt(Message& message, std::string_view outcome,
+                        std::optional<std::string> reason, std::string post_mortem) {
   core::Lease& lease = *message.lease;
   leases_.erase(message.seq);
   orphans_.erase(message.seq);
   ++message.attempts;
-  const std::string text = reason.empty() ? lease.progress : std::move(reason);
+  const std::string text = reason ? *reason : lease.progress;
   if (!queue_of(message).on_demand) {
     stored_.attempts[message.seq].push_back({.seq = message.seq,
                                              .number = lease.attempt,
@@ -430,7 +432,7 @@ void Model::end_attempt(Message& message, std::string_view outcome, std::string 
                                              .outcome = std::string{outcome},
                                              .reason = text,
                                              .post_mortem = std::move(post_mortem)});
-    if (!text.empty()) message.detail().progress = text;
+    if (reason || !text.empty()) message.detail().progress = text;
   }
 }
 
@@ -484,7 +486,7 @@ void Model::restart(Message& message) {
 
 void Model::make_ready(Message& message) {
   if (message.state == State::err) return restart(message);
-  message.due = now_;
+  if (!queue_of(message).on_demand) message.due = now_;
   line_up(message);
   message.state = State::que;
 }

@@ -52,7 +52,12 @@ class Model {
   };
 
   // Time passes: what is due is done until nothing is.
-  [[nodiscard]] Replies pass(Instant now, Millis shift, const Choices& choices);
+  // What happened to the clock since the last one: it was stepped, the server was stopped.
+  struct Jump {
+    Millis shift{};
+    Millis stopped{};
+  };
+  [[nodiscard]] Replies pass(Instant now, const Jump& jump, const Choices& choices);
   // One command, and what follows of it at once.
   [[nodiscard]] Replies run(const Envelope& envelope, const Choices& choices);
   // The server was ended and started: what was in its memory is gone.
@@ -92,7 +97,7 @@ class Model {
   void try_released();
   void fire_timers();
   void keep(Queue& queue, State kind);
-  void lose(Message& message);
+  State lose(Message& message, std::optional<std::string> reason = {});
 
   // --- Commands ---
   void take_up(const Envelope& envelope);
@@ -146,8 +151,9 @@ class Model {
   bool give(Ticket& ticket, Reserve& reserve);
   std::string lease(Message& message, const Ticket& ticket, const Reserve& reserve);
   bool wait(const Ticket& ticket, Reserve reserve, std::vector<std::string> queues);
-  void end_attempt(Message& message, std::string_view outcome, std::string reason,
+  void end_attempt(Message& message, std::string_view outcome, std::optional<std::string> reason,
                    std::string post_mortem);
+  [[nodiscard]] static std::string after_stop(const core::Lease& lease, std::string text);
   State finish_as(Message& message, Event event, Mark mark);
   State send_back(Message& message, Millis delay);
   State stop_attempt(Message& message);

@@ -14,12 +14,14 @@ namespace rq::store::contract {
 
 namespace {
 
-constexpr std::array<std::string_view, std::variant_size_v<Command>> kCommandNames{
-    "put",          "put many",     "reserve",          "disconnect",
-    "stop waiting", "heartbeat",    "finish",           "duplicate",
-    "act",          "run early",    "run one early",    "peek",
-    "show queue",   "list queues",  "engine stats",     "define queue",
-    "set admin",    "delete queue", "set script error", "forget waste"};
+// "PutMany"
+template <typename Type>
+std::string_view type_name(const Type& /*value*/) {
+  std::string_view text = __PRETTY_FUNCTION__;  // ends with "... Type = rq::core::PutMany; ...]"
+  text = text.substr(text.find("Type = ") + 7);
+  text = text.substr(0, text.find_first_of(";]"));
+  return text.substr(text.rfind(':') + 1);
+}
 
 Put copy_of_put(const Put& put) {
   return {.queue = put.queue,
@@ -141,7 +143,8 @@ std::string text_of(const Reply& reply) { return std::visit(TextOfReply{}, reply
 std::string text_of(const Envelope& envelope) {
   std::string out = fmt::format(
       "request {} of connection {}{}: {}", envelope.ticket.request, envelope.ticket.connection,
-      envelope.ticket.in_turn ? " in turn" : "", kCommandNames.at(envelope.command.index()));
+      envelope.ticket.in_turn ? " in turn" : "",
+      std::visit([](const auto& command) { return type_name(command); }, envelope.command));
   if (const auto* reserve = std::get_if<Reserve>(&envelope.command)) {
     for (const ReserveQueue& wanted : *reserve->queues) {
       out += fmt::format(" {}/{}", wanted.queue, wanted.limit);

@@ -112,6 +112,98 @@ class Promises {
   std::set<TokenKey> tokens_, ended_;
 };
 
+// What happened as the notices tell it: each move is legal, and together they give what is stored.
+class Lives {
+ public:
+  // What is known of a batch that was not told is what it left.
+  void read(const Content& content) {
+    states_.clear();
+    for (const auto& [seq, message] : content.messages) states_[seq] = message->state;
+  }
+  void fold(const std::vector<Notice>& notices, const Content& content) {
+    for (const Notice& notice : notices) fold(notice);
+    for (const auto& [seq, message] : content.messages) {
+      const auto known = states_.find(seq);
+      ASSERT_NE(known, states_.end()) << "nobody told that message " << seq << " was put";
+      EXPECT_EQ(known->second, message->state) << seq;
+    }
+    EXPECT_EQ(states_.size(), content.messages.size()) << "one is gone, and nobody told so";
+  }
+
+ private:
+  void fold(const Notice& notice) {
+    using What = Notice::What;
+    if (notice.seq == 0) return;
+    if (notice.what == What::put) {
+      EXPECT_TRUE(states_.emplace(notice.seq, notice.to).second) << notice.seq;
+      return;
+    }
+    const auto known = states_.find(notice.seq);
+    ASSERT_NE(known, states_.end()) << notice.seq;
+    EXPECT_EQ(known->second, notice.from) << notice.seq;
+    if (notice.what == What::message) {
+      ASSERT_TRUE(notice.event) << notice.seq;
+      EXPECT_EQ(next(notice.from, *notice.event), notice.to) << notice.seq;
+      known->second = notice.to;
+    } else if (notice.what == What::removed) {
+      states_.erase(known);
+    }
+  }
+
+  std::map<Seq, State> states_;
+};
+
+// The lines as they were before a batch. What stood in one before it and stands there after it, and
+// was not touched, was ready all the time: it is no better than what a reserve was given meanwhile.
+class Lines {
+ public:
+  explicit Lines(const Content& content) {
+    for (const auto& [seq, message] : content.messages) {
+      if (message->state == State::que) ready_[seq] = {message->queue, line_key(*message)};
+    }
+  }
+  // After the batch: what nobody touched.
+  void keep(const std::vector<Notice>& notices, const Content& content) {
+    std::set<std::string> changed;
+    for (const Notice& notice : notices) {
+      ready_.erase(notice.seq);
+      if (notice.what == Notice::What::queue || notice.what == Notice::What::queue_removed) {
+        changed.insert(notice.queue);
+      }
+    }
+    std::erase_if(ready_, [&](const auto& one) {
+      const auto message = content.messages.find(one.first);
+      if (message == content.messages.end()) return true;
+      const auto queue = content.queues.find(one.second.queue);
+      return queue == content.queues.end() || changed.contains(queue->second.name) ||
+             line_key(*message->second) != one.second.key;
+    });
+  }
+  void check(const Reserve& reserve, const Reserved& got, const Content& content) const {
+    if (got.messages.empty() || reserve.only) return;
+    const LineKey worst = line_key(got.messages.back());
+    for (const auto& [seq, one] : ready_) {
+      const Queue& queue = content.queues.at(one.queue);
+      // A queue that is named twice counts as the first of them says.
+      const auto asked = std::find_if(reserve.queues->begin(), reserve.queues->end(),
+                                      [&](const ReserveQueue& q) { return q.queue == queue.name; });
+      if (asked == reserve.queues->end() || asked->limit > 0 || !is_open(queue)) continue;
+      EXPECT_GE(one.key, worst) << "message " << seq << " is better than what a reserve got";
+    }
+  }
+  static bool is_open(const Queue& queue) {
+    return (queue.admin == Admin::up || queue.admin == Admin::drain) &&
+           queue.script_error.empty() && !queue.going;
+  }
+
+ private:
+  struct One {
+    QueueId queue = 0;
+    LineKey key;
+  };
+  std::map<Seq, One> ready_;
+};
+
 struct Server {
   std::uint64_t id = 0;
   bool dead = false;     // deposed, or the power was lost
@@ -206,6 +298,7 @@ class World {
     trace_.push_back(fmt::format("the power is lost, with {} commits", lost));
     disk_->lose_power(lost);
     promises_.power_lost(content());
+    lives_.read(content());
     for (auto& server : servers_) server->dead = true;
     check();
   }
@@ -276,6 +369,7 @@ class World {
       server.asked[envelope.ticket.request] = {copy_of(envelope), n, std::move(removes)};
     }
     Outbox outbox;
+    Lines lines(content());
     server.running = true;
     server.calls = 0;
     const Committed done = server.engine->run(
@@ -283,23 +377,26 @@ class World {
         outbox);
     server.running = false;
     EXPECT_LE(server.calls, server.store->rounds_max() + 1) << "calls of the port";
-    settle(server, done, outbox);
+    lines.keep(outbox.notices, content());
+    settle(server, done, outbox, lines);
     check();
   }
 
-  void settle(Server& server, const Committed& done, const Outbox& outbox) {
+  void settle(Server& server, const Committed& done, const Outbox& outbox, const Lines& lines) {
     const bool yes = done.what == Committed::What::yes;
     if (yes) {
       EXPECT_TRUE(disk_->is_newest(server.store->boot())) << "a deposed engine has committed";
       if (disk_->unsynced() == 0) promises_.synced();
+      lives_.fold(outbox.notices, content());
     } else {
+      lives_.read(content());
       trace_.push_back(fmt::format("server {}: {}", server.id, done.why.message));
       EXPECT_TRUE(outbox.notices.empty());
     }
     for (const Delivery& delivery : outbox.deliveries) {
       bytes_ +=
           fmt::format("{} {} {}\n", server.id, delivery.ticket.request, text_of(delivery.reply));
-      answered(server, delivery, yes);
+      answered(server, delivery, yes, lines);
     }
     std::erase_if(server.asked, [](const auto& one) { return one.second.left == 0; });
     for (; deleted_ > 0; --deleted_) promises_.deleted();
@@ -316,7 +413,7 @@ class World {
     }
   }
 
-  void answered(Server& server, const Delivery& delivery, bool yes) {
+  void answered(Server& server, const Delivery& delivery, bool yes, const Lines& lines) {
     auto at = server.asked.upper_bound(delivery.ticket.request);
     if (at == server.asked.begin()) {
       if (delivery.ticket.connection != 99) {
@@ -338,10 +435,12 @@ class World {
       asked.left = part && each(asked.envelope) ? asked.left - std::ssize(reserved->messages) : 0;
       EXPECT_GE(asked.left, 0);
     }
-    const bool refused =
-        error != nullptr && (!base::is_fault(*error) || error->code == base::Code::disk_full);
+    const bool refused = error != nullptr && !base::is_fault(*error);
     if (refused) promises_.refused(asked.removes);
     if (std::holds_alternative<DeleteQueue>(asked.envelope.command)) ++deleted_;
+    if (reserved != nullptr) {
+      lines.check(std::get<Reserve>(asked.envelope.command), *reserved, content());
+    }
     note(asked.envelope, delivery.reply);
   }
 
@@ -401,11 +500,6 @@ class World {
 
   // --- The end: no faults any more ---
 
-  [[nodiscard]] bool open(const Queue& queue) const {
-    return (queue.admin == Admin::up || queue.admin == Admin::drain) &&
-           queue.script_error.empty() && !queue.going;
-  }
-
   void rest(std::unique_ptr<Server>& server) {
     for (int i = 0; i < 5000 && !failed(); ++i) {
       run(server, {});
@@ -429,7 +523,7 @@ class World {
       waits.insert(ticket.connection);
       for (const ReserveQueue& wanted : *reserve->queues) {
         for (const auto& [id, queue] : content().queues) {
-          if (queue.name != wanted.queue || !open(queue)) continue;
+          if (queue.name != wanted.queue || !Lines::is_open(queue)) continue;
           EXPECT_TRUE(content().empty(id, Place::line))
               << "a message is ready, and this waits: " << text_of(asked.envelope);
         }
@@ -504,6 +598,7 @@ class World {
   std::shared_ptr<Disk> disk_ = std::make_shared<Disk>();
   std::vector<std::unique_ptr<Server>> servers_;
   Promises promises_;
+  Lives lives_;
   bool faults_ = true;
   bool nested_ = false;
   bool told_ = false;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "base/text.h"
 
 namespace rq::store::memory {
 
@@ -14,7 +15,7 @@ namespace {
 std::string folded(std::string_view text) {
   std::string out{text};
   for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    c = base::lower(c);
   }
   return out;
 }
@@ -157,8 +158,8 @@ class MemoryReader final : public Reader {
       }
       MessageRow& row = out.rows.emplace_back(row_of(message));
       row.payload_bytes = std::ssize(message.payload);
-      row.message.payload.resize(page.payloads ? std::min(message.payload.size(), kListPayloadBytes)
-                                               : 0);
+      const std::int64_t shown = page.payloads ? std::min(row.payload_bytes, kListPayloadBytes) : 0;
+      row.message.payload.resize(static_cast<std::size_t>(shown));
     }
   }
 

@@ -41,8 +41,6 @@ class SqliteReader final : public Reader {
   Statement by_seq_, by_key_, attempts_, ahead_, oldest_, queue_id_, waste_;
 };
 
-// Bytes of a payload that a list carries; the message itself has all of it.
-inline constexpr std::int64_t kListPayloadBytes = 1024;
 // A state with no more messages than this is listed from its own index and sorted.
 inline constexpr std::int64_t kSortedStateMax = 20'000;
 // Rows that one step of a search looks at; others want the reader too.
