@@ -298,7 +298,8 @@ def test_work(s):
     m, = reserve(s, 'w')
     r = s.post('/v1/duplicate', {'token': token(m), 'queue': 'w2'})
     d = s.get(f"/v1/messages/{r.json['seq']}").json
-    equal((d['queue'], d['payload'], d['param1'], d['orig_id']), ('w2', 'dup me', 'p', m['id']),
+    equal((d['queue'], d['payload'], d['param1'], d['orig_id']),
+          ('w2', 'dup me', 'p', f"http://127.0.0.1:{s.port}/q/w/{m['id']}"),
           'duplicate')
     r = s.post('/v1/duplicate', {'items': [{'token': token(m), 'queue': 'w2'},
                                            {'token': token(m), 'queue': 'nope'}, 5]})
