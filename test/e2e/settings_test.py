@@ -56,6 +56,9 @@ BOUNDS = {
     'keep_done.count': ([0, INT64], [-1, INT64 + 1, 'x']),
     'keep_err.age_s': ([0, 100 * YEARS_S], [-1, 100 * YEARS_S + 1, 'x']),
     'keep_err.count': ([0, INT64], [-1, INT64 + 1, 'x']),
+    'keep_cancelled.age_s': ([0, 100 * YEARS_S], [-1, 100 * YEARS_S + 1, 'x']),
+    'keep_cancelled.count': ([0, INT64], [-1, INT64 + 1, 'x']),
+    'success': (['auto', 'word', 'exit'], ['perhaps', 1]),
     'sync': (['always', 'relaxed'], ['never', 1]),
     'priority': ([-PRIORITY, PRIORITY], [-PRIORITY - 1, PRIORITY + 1, 'x']),
     'messages_max': ([0, INT64], [-1, INT64 + 1, 'x']),
@@ -259,6 +262,11 @@ def effects_on_scripts(server):
     checks.that(found['state'] == 'err' and 0.5 <= took < 10,
                 f'grace_s: KILL comes so long after TERM, which it ignores: {took:.1f} s')
 
+    for success, says, wanted in (('auto', '', 'done'), ('auto', 'echo run half >&3', 'err'),
+                                  ('word', '', 'err'), ('exit', 'echo run half >&3', 'done')):
+        found, _ = s.run(shell(f'{says}\nexit 0'), success=success)
+        checks.equal(found['state'], wanted, f'success {success}: exit 0 after "{says}"')
+
     found, _ = s.run(shell('exit 3'), retries=2, backoff={'base_s': 0, 'jitter_percent': 0})
     checks.equal((found['state'], found['attempts']), ('err', 3), 'retries: so many after the first')
     found, _ = s.run(shell('exit 3'))
@@ -328,8 +336,12 @@ def effects_on_messages(server):
     server.advance(102)
     checks.equal(look(got).json['state'], 'que', 'backoff.jitter_percent: not above one and a half')
 
-    for name, outcome in (('keep_done', 'done'), ('keep_err', 'err')):
+    for name, outcome in (('keep_done', 'done'), ('keep_err', 'err'), ('keep_cancelled', None)):
         def finished(name, outcome=outcome):
+            if outcome is None:
+                got = put(name).json
+                assert server.post(f'/v1/messages/{got["id"]}/cancel').status == 200
+                return got
             put(name)
             got = reserve(name)
             end(got, outcome)
