@@ -71,7 +71,6 @@ class Follower {
     RQ_TRY_ASSIGN(client, context_.client());
     int failures = 0;
     while (true) {
-      const bool first = !seen_;
       client::Query query;
       if (offset_ >= 0) {
         query.add("from", std::to_string(offset_));
@@ -86,7 +85,7 @@ class Follower {
       if (ended_) break;
       if (followed) return fail(Code::internal, "the server sent an event that is no JSON");
       // Nobody there from the start is an error; gone in the middle, it may be restarting.
-      if (followed.error().code != Code::unreachable || first || ++failures > kComeBackTimes) {
+      if (followed.error().code != Code::unreachable || !seen_ || ++failures > kComeBackTimes) {
         return std::move(followed).error();
       }
       std::this_thread::sleep_for(kComeBackEvery);

@@ -1,6 +1,8 @@
 #pragma once
 // For tests: the other end of a connection that a server is given.
 #include <gtest/gtest.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/check.h"
 
 namespace rq::net {
 
@@ -44,6 +47,12 @@ class RigClient {
   // The server has closed, or sends no more. After receive().
   [[nodiscard]] bool closed() const { return closed_; }
   void send_no_more() { ::shutdown(fd_, SHUT_WR); }
+  // Bytes that were sent and that the other side has not read.
+  [[nodiscard]] int unread() const {
+    int bytes = 0;
+    RQ_CHECK(::ioctl(fd_, SIOCOUTQ, &bytes) == 0);
+    return bytes;
+  }
   void hang_up() {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }

@@ -398,7 +398,7 @@ def test_list_and_act(server):
     ok(rq('move', '--queue', 'a', '--tag', 'odd', '--to', 'b', '-y'), 'bulk move')
     checks.equal(len(listed('b')), 5, 'bulk move')
     refused(rq('cancel'), 'bad_value', 2, 'neither ids nor filter', '--queue')
-    refused(rq('cancel', ids[5], '--queue', 'a'), 'bad_value', 2, 'both', 'both')
+    refused(rq('cancel', ids[5], '--queue', 'a'), 'bad_value', 2, 'both', 'more than one')
     refused(rq('cancel', ids[5], '--dry-run'), 'bad_value', 2, 'dry run of an id', '--dry-run')
     refused(rq('move', ids[5]), 'bad_value', 2, 'where to?', '--to')
     checks.equal(ask(rq, ['cancel', '--queue', 'b', '--tag', 'odd'], b'n\n'), 0, 'asked: no')

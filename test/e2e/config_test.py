@@ -86,7 +86,7 @@ def try_http():
     port = rqtest.free_port()
     with Server(f"worker = false\nhttp = '127.0.0.1:{port}'\n") as s:
         that(answers(f'127.0.0.1:{port}'), 'a port of our own')
-        refused(f"http = '127.0.0.1:{port}'\n", str(port), '--http')
+        refused(f"http = '127.0.0.1:{port}'\n", str(port), 'give another port')
     for value in ('0.0.0.0:0', '192.0.2.1:80', '[::]:0'):
         refused(f"http = '{value}'\n", value, 'loopback')
     for value in ('127.0.0.1:65536', '127.0.0.1', 'nowhere.invalid:1', ':1', '127.0.0.1:-1'):

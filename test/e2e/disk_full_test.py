@@ -53,7 +53,7 @@ def test(folder):
         r = s.post('/v1/queues/q/messages', {'payload': 'x'})
         equal((r.status, r.code), (507, 'disk_full'), 'a put')
         that('remove messages' in r.json['error']['remedy'], f'says what to do: {r}')
-        equal(s.post('/v1/queues/q/messages', [{}]).json[0]['error']['code'], 'disk_full', 'many')
+        equal(s.post('/v1/queues/q/messages', [{}]).json['items'][0]['error']['code'], 'disk_full', 'many')
         equal(s.delete(f'/v1/messages/{ids[0]}').status, 200, 'a remove')
         equal(s.post(f'/v1/messages/{ids[1]}/cancel').status, 200, 'a cancel')
         m = s.post('/v1/reserve', {'queues': ['q']}).json['messages'][0]

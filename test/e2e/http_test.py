@@ -84,7 +84,7 @@ def test_put_and_show(s):
               'param1': 'a', 'param4': 'd', 'content_type': 'text/plain', 'priority': 5, 'count': 1,
               'max_count': 9, 'retries': 3, 'backoff': {'kind': 'fixed', 'base_s': 1},
               'timeout_s': 1.5, 'lease_s': 20, 'tags': ['x', 'y', 'x'], 'headers': {'a': 'b'},
-              'webhooks': ['http://localhost/'], 'force_remote': True}
+              'force_remote': True}
     done = put(s, 'mail', **fields)
     m = s.get(f"/v1/messages/{done['id']}").json
     for name, value in fields.items():
@@ -298,7 +298,8 @@ def test_work(s):
     m, = reserve(s, 'w')
     r = s.post('/v1/duplicate', {'token': token(m), 'queue': 'w2'})
     d = s.get(f"/v1/messages/{r.json['seq']}").json
-    equal((d['queue'], d['payload'], d['param1'], d['orig_id']), ('w2', 'dup me', 'p', m['id']),
+    equal((d['queue'], d['payload'], d['param1'], d['orig_id']),
+          ('w2', 'dup me', 'p', f"http://127.0.0.1:{s.port}/q/w/{m['id']}"),
           'duplicate')
     r = s.post('/v1/duplicate', {'items': [{'token': token(m), 'queue': 'w2'},
                                            {'token': token(m), 'queue': 'nope'}, 5]})

@@ -134,7 +134,7 @@ def exit_rules(server):
     checks.equal(one['post_mortem']['script'], str(SCRIPTS / 'status.sh'), 'and the script')
     checks.equal(len(one['post_mortem']['script_sha256']), 64, 'and which version of it')
     reply = server.put('/v1/queues/wrong', {'success': 'perhaps'})
-    checks.that(reply.status == 400 and 'auto, word or exit' in reply.body.decode(),
+    checks.that(reply.status == 422 and 'auto, word or exit' in reply.body.decode(),
                 f'another rule is refused: {reply}')
 
     queue(server, 'again', 'status.sh', retries=2,
@@ -203,7 +203,8 @@ def workers_and_storms(server):
     queue(server, 'three', 'await.sh', num_workers=3)
     ids = [put(server, 'three', param1=str(flag)) for _ in range(7)]
     eventually(lambda: sum(get(server, m)['state'] == 'run' for m in ids) == 3, 'three run')
-    eventually(lambda: len((server.dir / 'go.started').read_text().splitlines()) == 3, 'three began')
+    started = server.dir / 'go.started'
+    eventually(lambda: started.exists() and len(started.read_text().splitlines()) == 3, 'three began')
     checks.equal(sum(get(server, m)['state'] == 'que' for m in ids), 4, 'the others wait')
     assert server.patch('/v1/queues/three', {'num_workers': 5}).status == 200
     eventually(lambda: sum(get(server, m)['state'] == 'run' for m in ids) == 5, 'now five run')

@@ -49,6 +49,15 @@ class ApiDoorTest : public testing::Test {
     while (loop.io().poll() > 0) {
     }
   }
+  template <typename Condition>
+  void turn_until(Condition condition) {
+    const auto until = std::chrono::steady_clock::now() + kPatience;
+    while (!condition() && std::chrono::steady_clock::now() < until) {
+      loop.io().run_one_for(std::chrono::milliseconds{1});
+    }
+    EXPECT_TRUE(condition());
+    turn();
+  }
   // The status of the reply to a request with this line and these fields.
   std::string status(Way way, const std::string& head, const std::string& body = {}) {
     RigClient client = connect(way);
@@ -109,10 +118,9 @@ TEST_F(ApiDoorTest, WhatAClientThatIsGoneWasGivenGoesBack) {
   client.send(
       "POST /v1/reserve HTTP/1.1\r\nHost: x\r\nContent-Length: 27\r\n\r\n"
       R"({"queues":["q"],"wait_s":5})");
-  turn();
+  turn_until([&client] { return client.unread() == 0; });
   client.hang_up();
-  turn();
-  EXPECT_EQ(door.server().connections(), 0U);
+  turn_until([this] { return door.server().connections() == 0; });
   hold.release();
   const auto until = std::chrono::steady_clock::now() + kPatience;
   const auto shown = [this] {
