@@ -270,7 +270,8 @@ def test_bulk(s, rq):
         equal(matched('--mark', 'exhausted'), 0, f'{verb} --mark of none')
         equal((matched('--after', '1h'), matched('--before', '1h')), (2, 0), f'{verb} --after, --before')
         equal(s.get(f'/v1/messages/{seqs[0]}').json, first, f'{verb} --dry-run does nothing')
-        limited = rq.json(verb, *more, '--queue', queue, '--limit', '1', '--yes')
+        states = ('--state', state) if verb == 'remove' else ()
+        limited = rq.json(verb, *more, '--queue', queue, *states, '--limit', '1', '--yes')
         equal(limited['changed'], 1, f'{verb} --limit, --yes: {limited}')
         that(rq.run(verb, *more, '--queue', queue).returncode != 0, f'{verb}: not without --yes')
     for verb, state in (('cancel', 'cancelled'), ('kill', 'run')):
