@@ -134,7 +134,7 @@ def exit_rules(server):
     checks.equal(one['post_mortem']['script'], str(SCRIPTS / 'status.sh'), 'and the script')
     checks.equal(len(one['post_mortem']['script_sha256']), 64, 'and which version of it')
     reply = server.put('/v1/queues/wrong', {'success': 'perhaps'})
-    checks.that(reply.status == 400 and 'auto, word or exit' in reply.body.decode(),
+    checks.that(reply.status == 422 and 'auto, word or exit' in reply.body.decode(),
                 f'another rule is refused: {reply}')
 
     queue(server, 'again', 'status.sh', retries=2,
