@@ -98,7 +98,7 @@ void Loop::hand_back(const RunningRecord::Leftovers& leftovers) {
   for (const std::string& token : leftovers.not_begun) {
     reporter_.finish({.token = token,
                       .outcome = "release",
-                      .reason = "its worker died before it began",
+                      .reason = "its worker left or died before it began",
                       .post_mortem = {}});
   }
   for (const RunningRecord::Leftovers::Begun& begun : leftovers.begun) {
@@ -566,6 +566,7 @@ void Loop::end_if_done() {
 
 void Loop::end() {
   ended_ = true;
+  shop_.record.leave();
   io_.stop();
 }
 

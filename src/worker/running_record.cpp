@@ -72,6 +72,7 @@ std::array<char, 40> machine_boot() {
 struct RunningRecord::Table {
   char magic[4];  // "RQRR"
   std::uint32_t version;
+  std::uint32_t left;  // 1: by leave()
   std::array<char, 40> boot;
   char mark[32];
   std::array<Witness, kWitnessesMax> witnesses;
@@ -112,6 +113,7 @@ void RunningRecord::start_anew() {
   }
   std::memcpy(table_->magic, "RQRR", 4);
   table_->version = kVersion;
+  table_->left = 0;
   table_->boot = machine_boot();
   std::uint64_t random = 0;
   RQ_CHECK(::getrandom(&random, sizeof random, 0) == sizeof random);
@@ -137,7 +139,7 @@ RunningRecord::Leftovers RunningRecord::clean_up() {
   std::size_t noted = 0;
   for (Entry& entry : old) {
     entry.token[kTokenBytes - 1] = '\0';
-    if (entry.pid == 0) {
+    if (entry.pid == 0 || table_->left != 0) {
       out.not_begun.emplace_back(entry.token);
       continue;
     }
@@ -206,6 +208,8 @@ void RunningRecord::remove(int slot) {
       .store(0, std::memory_order_release);
   free_.push_back(slot);
 }
+
+void RunningRecord::leave() { table_->left = 1; }
 
 bool RunningRecord::is_suspect(std::int64_t seq) const {
   return std::any_of(table_->witnesses.begin(), table_->witnesses.end(), [seq](const Witness& w) {

@@ -48,6 +48,8 @@ class RunningRecord {
   [[nodiscard]] int add(const Spawned& process, std::string_view token);
   void remove(int slot);
 
+  // The worker leaves its scripts behind, and knows it: that is no death.
+  void leave();
   // Did a worker before this one die twice or more while this message ran?
   [[nodiscard]] bool is_suspect(std::int64_t seq) const;
   // It has ended, and the worker lives.

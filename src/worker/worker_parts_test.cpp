@@ -219,6 +219,13 @@ TEST_F(Folder, ARecordTellsWhoseWorkerDiedAndHowOften) {
   EXPECT_EQ(left.begun[0].token, "1.3.1");
   EXPECT_EQ(left.begun[0].deaths, 3) << "it was there each time";
   EXPECT_TRUE((*record)->is_suspect(2)) << "it was there twice, and has not run since";
+  // One that is told to leave at once is not dead.
+  EXPECT_GE((*record)->add(nobody, "2.3.1"), 0);
+  (*record)->leave();
+  left = (*record)->clean_up();
+  EXPECT_TRUE(left.begun.empty());
+  EXPECT_EQ(left.not_begun, std::vector<std::string>{"2.3.1"});
+  EXPECT_TRUE((*record)->is_suspect(2));
   (*record)->clear(2);
   EXPECT_FALSE((*record)->is_suspect(2));
   EXPECT_FALSE((*record)->is_suspect(8));
