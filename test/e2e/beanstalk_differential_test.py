@@ -27,7 +27,7 @@ LINE_BYTES_MAX = 224
 LEASE_MAX = 366 * 24 * 3600
 DELAY_MAX = 100 * LEASE_MAX
 CONNECTIONS = 4
-WAITING_MAX = 2          # connections that wait at the same time
+WAITING_MAX = 1          # connections that wait at the same time: of several, beanstalkd serves any
 COMMANDS_A_ROUND = 500
 REPLY_SECONDS = 5        # only a difference takes so long
 TUBES = ['default', 'a', 'b', 'c', 'Az09-+/;.$_()', 'x' * 200]
@@ -350,9 +350,14 @@ class Side:
         heard = {}
         deadline = time.monotonic() + REPLY_SECONDS
         while True:
-            for index, connection in self.connections.items():
-                for reply in connection.replies():
-                    heard.setdefault(index, []).append(self.plain(*reply))
+            said = [(index, list(c.replies())) for index, c in self.connections.items()]
+            for index, replies in said:
+                self.learn(replies)  # before a job is told of that somebody else has put
+            for index, replies in said:
+                connection = self.connections[index]
+                if replies:
+                    heard.setdefault(index, []).extend(
+                        self.plain(*reply[:2]) for reply in replies)
                 if connection.closed:
                     heard.setdefault(index, []).append('(closed)')
             behind = [c for c in self.connections.values() if c.due]
@@ -374,13 +379,18 @@ class Side:
                 if connection.sock in ready:
                     connection.read()
 
-    def plain(self, line, body, tag):
+    def learn(self, replies):
+        """The numbers of new jobs."""
+        for line, _, tag in replies:
+            word, _, number = line.partition(' ')
+            if word == 'INSERTED':
+                self.names[number] = f'#{len(self.names) + 1}'
+                if tag is not None:
+                    self.ids[tag] = number
+
+    def plain(self, line, body):
         """A reply without what differs from server to server."""
         words = line.split(' ')
-        if words[0] == 'INSERTED':
-            self.names[words[1]] = f'#{len(self.names) + 1}'
-            if tag is not None:
-                self.ids[tag] = words[1]
         if words[0] in ('INSERTED', 'RESERVED', 'FOUND'):
             words[1] = self.names.get(words[1], words[1])
         text = ' '.join(words)
@@ -394,8 +404,8 @@ class Side:
     def told(self, entries):
         """Without those that PROTOCOLS.md excepts because of what stands beside them."""
         left_out = ['rq-version']
-        if {'current-using: 0', 'current-watching: 0'} <= set(entries):
-            left_out += ['cmd-pause-tube', 'pause: ']
+        if entries[1:2] and entries[1].startswith('name:'):
+            left_out += ['cmd-pause-tube', 'pause: ']  # known since somebody last took up the tube
         if any(len(connection.due) > 1 for connection in self.connections.values()):
             left_out.append('cmd-')  # what stands behind a reserve that waits is counted already
         return [entry for entry in entries if not entry.startswith(tuple(left_out))]
@@ -482,6 +492,9 @@ def play(bursts, sent=None):
             commands = burst.commands
             if len(peer.waiting()) >= WAITING_MAX:
                 commands = [c for c in commands if not c.blocks]
+            if peer.waiting():
+                # Of many that are kicked, whoever waits gets the best from one, the first from the other.
+                commands = [c for c in commands if c.word != 'kick' or c.text == b'kick 1\r\n']
             alone = bool(peer.waiting()) and any(c.wakes for c in commands)
             for piece in ([[c] for c in commands] if alone else [commands]):
                 if burst.connection in peer.waiting():

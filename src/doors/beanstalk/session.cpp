@@ -204,7 +204,7 @@ void Session::reserve(const Request& request) {
 void Session::reserve_job(const Request& request) {
   const core::Seq seq = seq_of(request.id);
   if (seq == 0) return say(kNotFound);
-  becomes_worker();
+  may_hold_ = true;
   neighbours_.flush();
   slots_.add_reserve(Verb::reserve_job, false).token.seq = seq;
   core::Reserve command;
@@ -369,6 +369,7 @@ void Session::say(std::string_view line) {
 }
 
 void Session::becomes_worker() {
+  may_hold_ = true;
   if (is_worker_) return;
   is_worker_ = true;
   ++host_.totals.workers;
@@ -385,7 +386,10 @@ void Session::tell(core::Command&& command) {
 // --- Replies ---
 
 void Session::deliver(core::Delivery& delivery) {
-  if (!gone_) answers_.deliver(delivery);
+  if (gone_) return;
+  answers_.deliver(delivery);
+  // Who asks for one job is a worker when he gets it.
+  if (!is_worker_ && reserved_.size() > 0) becomes_worker();
 }
 
 // --- The end ---
@@ -399,7 +403,7 @@ void Session::end_of_input() {
 void Session::disconnect() {
   if (gone_) return;
   gone_ = true;
-  if (is_worker_) tell(core::Disconnect{});
+  if (may_hold_) tell(core::Disconnect{});
 }
 
 }  // namespace rq::doors::beanstalk

@@ -93,6 +93,7 @@ class Session {
   bool input_ended_ = false;  // the client sends no more: nothing waits
   bool is_producer_ = false;
   bool is_worker_ = false;
+  bool may_hold_ = false;  // it has asked for jobs
 
   TubeSet tubes_;
   ReservedJobs reserved_;

@@ -311,6 +311,20 @@ TEST_F(Sessions, APutThatIsRefusedIsCountedWhenItsNumbersCouldBeRead) {
   EXPECT_EQ(desk.totals.producers, 1);
 }
 
+// faults.md E6, relative. What it may hold is given back all the same.
+TEST_F(Sessions, WhoGetsNoJobByItsNumberIsNoWorkerYet) {
+  send("reserve-job 7\r\n");
+  answer(0, core::Reserved{});
+  EXPECT_EQ(desk.totals.workers, 0);
+  send("reserve-job 8\r\n");
+  answer(1, reserved({8}));
+  EXPECT_EQ(desk.totals.workers, 1);
+  Session other{desk, 6, 100};
+  static_cast<void>(other.feed("reserve-job 9\r\n"));
+  other.disconnect();
+  EXPECT_TRUE(std::holds_alternative<core::Disconnect>(desk.asked.back().command));
+}
+
 // faults.md E3: what is refused is not counted.
 TEST_F(Sessions, ARefusedPauseIsNotShown) {
   send("use t\r\npause-tube t 5\r\n");
