@@ -403,11 +403,10 @@ class Side:
 
     def told(self, entries):
         """Without those that PROTOCOLS.md excepts because of what stands beside them."""
-        left_out = ['rq-version']
+        # What stands behind a reserve that waits is counted already, or not yet.
+        left_out = ['rq-version', 'cmd-']
         if entries[1:2] and entries[1].startswith('name:'):
-            left_out += ['cmd-pause-tube', 'pause: ']  # known since somebody last took up the tube
-        if any(len(connection.due) > 1 for connection in self.connections.values()):
-            left_out.append('cmd-')  # what stands behind a reserve that waits is counted already
+            left_out.append('pause: ')  # known since somebody last took up the tube
         return [entry for entry in entries if not entry.startswith(tuple(left_out))]
 
     def plain_entry(self, entry):
