@@ -263,6 +263,11 @@ def test_bulk(s, rq):
         equal(matched('--state', state), 2, f'{verb} --state')
         if verb != 'kill':
             equal(matched('--state', NONE_IN.get(verb, 'prep')), 0, f'{verb} --state of none')
+        if verb == 'remove':
+            equal(rq.code(verb, '--all', '--dry-run', '-y'), 2, 'remove --all: it wants a state')
+        else:
+            everywhere = rq.json(verb, *more, '--all', '--dry-run', '-y')['matched']
+            that(everywhere >= 2, f'{verb} --all: {everywhere}')
         equal(matched('--tag', f'{queue}-1'), 1, f'{verb} --tag')
         equal(matched('--key', f'{queue}-2'), 1, f'{verb} --key')
         equal(matched('--text', 'text2'), 1, f'{verb} --text')
@@ -368,6 +373,14 @@ def test_settings(s, rq):
         lease = s.post('/v1/reserve', {'queues': [q]}).json['messages'][0]['lease']
         that(lease['until'] > lease['since'], f'queue {verb} --lease')
         equal(rq.ended(id)['mark'], 'lost', f'queue {verb} --lease, --losses')
+        q = queue('cancels', '--keep-cancelled', '1')
+        for _ in range(2):
+            rq('cancel', rq('put', q, 'x').strip())
+        rqtest.eventually(lambda: len(s.get(f'/v1/messages?queue={q}').json['messages']) == 1,
+                          f'queue {verb} --keep-cancelled')
+        silent = script(s, f'silent-{verb}.sh', 'exit 0\n')
+        q = queue('judged', '--script', silent, '--success', 'word')
+        equal(rq.ended(rq('put', q, 'x').strip())['state'], 'err', f'queue {verb} --success')
         for option, end in (('--keep-done', 'done'), ('--keep-err', 'err')):
             q = queue('keeps' + option[2:], option, '1')
             for _ in range(2):
@@ -407,7 +420,7 @@ def test_queues(s, rq):
     rqtest.eventually(lambda: rq.json('queue', 'show', 'again')['admin'] == 'up', 'queue pause --for')
     rq('put', 'again', 'x')
     that(rq.code('queue', 'delete', 'again') == 4, 'queue delete, with a message in it')
-    rq('queue', 'delete', 'again', '--force')
+    rq('queue', 'delete', 'again', '--force', '--yes')
     equal(rq.code('queue', 'show', 'again'), 3, 'queue delete --force')
 
 
