@@ -34,6 +34,9 @@ constexpr std::size_t kRunningRecordsMax = 16'384;  // scripts that one worker c
 constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kWitnessesMax = 256;  // messages that are remembered
 constexpr std::int64_t kSuspectDeaths = 2;
+// Instead of a process: of entries that have none yet.
+constexpr std::int32_t kNotBegun = 0;
+constexpr std::int32_t kStarting = -1;
 constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots
 constexpr int kKillRounds = 50;
 constexpr int kKillWaitMs = 100;
@@ -139,7 +142,7 @@ RunningRecord::Leftovers RunningRecord::clean_up() {
   std::size_t noted = 0;
   for (Entry& entry : old) {
     entry.token[kTokenBytes - 1] = '\0';
-    if (entry.pid == 0 || table_->left != 0) {
+    if (entry.pid == kNotBegun || table_->left != 0) {
       out.not_begun.emplace_back(entry.token);
       continue;
     }
@@ -166,7 +169,7 @@ RunningRecord::Leftovers RunningRecord::clean_up() {
     std::vector<Process> left = now.with_environment(old_mark);
     for (const Process& p : now.all()) {
       const bool known = std::any_of(old.begin(), old.end(), [&p](const Entry& entry) {
-        if (entry.pid == 0) return false;  // leased only
+        if (entry.pid <= 0) return false;  // nothing is known of it but its mark
         const bool leader = p.pid == entry.pid && p.start_ticks <= entry.start_ticks_max;
         const bool member = p.session == entry.pid && p.pid != entry.pid;
         return (leader || member) && p.start_ticks >= entry.start_ticks_min;
@@ -188,14 +191,24 @@ RunningRecord::Leftovers RunningRecord::clean_up() {
   return out;
 }
 
-int RunningRecord::add(const Spawned& process, std::string_view token) {
+int RunningRecord::add(std::string_view token) { return take(token, kNotBegun); }
+
+int RunningRecord::begin(std::string_view token) { return take(token, kStarting); }
+
+void RunningRecord::began(int slot, const Spawned& process) {
+  if (slot < 0) return;
+  Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
+  entry.start_ticks_min = process.start_ticks_min;
+  entry.start_ticks_max = process.start_ticks_max;
+  std::atomic_ref(entry.pid).store(process.pid, std::memory_order_release);
+}
+
+int RunningRecord::take(std::string_view token, std::int32_t pid) {
   if (free_.empty() || token.size() >= kTokenBytes) return -1;
   const int slot = free_.back();
   free_.pop_back();
   Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
-  entry.pid = process.pid;
-  entry.start_ticks_min = process.start_ticks_min;
-  entry.start_ticks_max = process.start_ticks_max;
+  entry.pid = pid;
   std::memset(entry.token, 0, kTokenBytes);
   token.copy(entry.token, kTokenBytes - 1);
   std::atomic_ref(entry.used).store(1, std::memory_order_release);
