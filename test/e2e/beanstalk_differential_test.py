@@ -347,25 +347,17 @@ class Side:
     def settle(self):
         """All that is answered by now: connection -> replies. 'silent' names connections that
         have neither an answer nor a reserve that waits."""
-        heard = {}
+        said = {}
         deadline = time.monotonic() + REPLY_SECONDS
         while True:
-            said = [(index, list(c.replies())) for index, c in self.connections.items()]
-            for index, replies in said:
-                self.learn(replies)  # before a job is told of that somebody else has put
-            for index, replies in said:
-                connection = self.connections[index]
-                if replies:
-                    heard.setdefault(index, []).extend(
-                        self.plain(*reply[:2]) for reply in replies)
-                if connection.closed:
-                    heard.setdefault(index, []).append('(closed)')
+            for index, connection in self.connections.items():
+                if replies := list(connection.replies()):
+                    said.setdefault(index, []).extend(replies)
             behind = [c for c in self.connections.values() if c.due]
             if not behind:
-                return heard
+                return self.heard(said)
             if any(c.closed for c in behind) or time.monotonic() > deadline:
-                heard['silent'] = self.waiting()
-                return heard
+                return {**self.heard(said), 'silent': self.waiting()}
             socks = [c.sock for c in behind]
             wait = 0
             if not select.select(socks, [], [], 0)[0]:
@@ -373,11 +365,17 @@ class Side:
                 if self.figure('current-waiting') != len(behind):
                     wait = 0.01
                 elif not select.select(socks, [], [], 0)[0]:
-                    return heard
+                    return self.heard(said)
             ready = select.select(socks, [], [], wait)[0]
             for connection in behind:
                 if connection.sock in ready:
                     connection.read()
+
+    def heard(self, said):
+        for replies in said.values():
+            self.learn(replies)  # before a job is told of that another connection has put
+        return {index: [self.plain(line, body) for line, body, _ in replies]
+                for index, replies in sorted(said.items())}
 
     def learn(self, replies):
         """The numbers of new jobs."""
@@ -403,10 +401,11 @@ class Side:
 
     def told(self, entries):
         """Without those that PROTOCOLS.md excepts because of what stands beside them."""
-        # What stands behind a reserve that waits is counted already, or not yet.
-        left_out = ['rq-version', 'cmd-']
+        left_out = ['rq-version']
         if entries[1:2] and entries[1].startswith('name:'):
-            left_out.append('pause: ')  # known since somebody last took up the tube
+            left_out += ['cmd-pause-tube', 'pause: ']  # known since somebody last took up the tube
+        else:
+            left_out.append('cmd-')  # what stands behind a reserve that waits may be counted already
         return [entry for entry in entries if not entry.startswith(tuple(left_out))]
 
     def plain_entry(self, entry):
