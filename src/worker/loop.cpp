@@ -29,7 +29,7 @@ constexpr std::string_view kEventsPath = "/v1/events?kinds=queue,queue_removed,s
 constexpr int kReserveWaitSeconds = 60;
 constexpr Millis kReserveTimeout{(kReserveWaitSeconds + 15) * 1000};
 // For the word that this worker is to end, when its script has heard it already.
-constexpr Millis kSoon{300};
+constexpr Millis kSoon{1'000};
 // So often in a row a worker dies while a message runs, and it is held back.
 constexpr std::int64_t kPoisonDeaths = 3;
 constexpr Millis kSuspectWait{1'000};
