@@ -2,18 +2,18 @@
 
 The older build is `old`, this tree's is `new`. Both run the same rows in turns, so that a machine
 that changes its speed meets both alike: old new, new old, old new... A row prints the medians of
-both, and new / old, held against what is demanded of it. The load generator is this tree's for both.
+both, and the median of new / old over the rounds, which is held against what is demanded of it. The
+load generator is this tree's for both.
 """
 import dataclasses
 import shutil
-import statistics
 import time
 
 from measures import (FILL_LIMIT_S, Load, engine_runs, first_reply, scripts_rate, spawn_rate,
                       trivial_script, wrk_puts)
 from place import PROGRAMS, Place
 from servers import BenchError, Rq
-from tables import number, ratio, spread, table
+from tables import number, paired_ratio, ratio, spread, table
 
 SLOW_SYNC_MS = 1
 GROUPS = {
@@ -271,8 +271,8 @@ def lines_of(row, taken, verdicts):
     lines = []
     for key, figure in row.figures.items():
         old, new = taken[key]['old'], taken[key]['new']
-        base = statistics.median(old)
-        share = statistics.median(new) / base if base > 0 else float('nan')
+        share = paired_ratio(new, old)
+        share = float('nan') if share is None else share
         lines.append([figure.title, *spread(old), *spread(new), ratio(share),
                       verdicts.demand(figure.title, share, figure.bound, figure.at_most, ratio)])
     return lines

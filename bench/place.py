@@ -8,6 +8,7 @@ PROGRAMS = {
     'rq_load': ('bench/rq_load',),
     'spawn_floor': ('bench/spawn_floor',),
     'engine_bench': ('src/store/contract/rq_store_contract_bench', 'src/store/rq_store_bench'),
+    'http_file_server': ('test/http_file_server',),
     'slow_sync': ('bench/libslow_sync.so',),
 }
 

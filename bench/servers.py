@@ -39,6 +39,7 @@ class Server:
     name = ''        # in the tables
     program = ''     # must be installed
     protocol = 'beanstalk'
+    stdin = subprocess.DEVNULL
 
     def __init__(self, place, dir=None, sync=None):
         self.place = place        # bench.Place: where things are
@@ -63,7 +64,7 @@ class Server:
         self.dir.mkdir(parents=True, exist_ok=True)
         with open(self.dir / 'output.log', 'ab') as log:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
+                self.command(), stdin=self.stdin, stdout=log, stderr=log, cwd=self.dir,
                 env={**os.environ, **(self.sync or {})}, preexec_fn=_die_with_parent)
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():

@@ -34,26 +34,37 @@ set_tests_properties(tidy PROPERTIES TIMEOUT 3600 PROCESSORS 2)
 #   # ctest-timeout: 900
 # gives it more (or less) than 300 seconds, and
 #   # ctest-alone
-# runs it with nothing beside it (for what measures time).
+# runs it with nothing beside it (for what measures time), and
+#   # ctest-unless: sanitizers
+# leaves it out of the builds in which what it needs is not built.
 file(GLOB e2e_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/test/e2e/*_test.py)
 if(TARGET rq)
   foreach(file ${e2e_tests})
     cmake_path(GET file STEM name)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
-    file(STRINGS ${file} asked REGEX "^# ctest-(timeout: [0-9]+|alone)")
+    file(STRINGS ${file} asked REGEX "^# ctest-(timeout: [0-9]+|alone|unless: sanitizers)")
     set(timeout 300)
     set(alone OFF)
+    set(built ON)
     foreach(line ${asked})
       if(line MATCHES "timeout: ([0-9]+)")
         set(timeout ${CMAKE_MATCH_1})
+      elseif(line MATCHES "unless")
+        if(RQ_SANITIZE)
+          set(built OFF)
+        endif()
       else()
         set(alone ON)
       endif()
     endforeach()
+    if(NOT built)
+      continue()
+    endif()
     add_test(NAME e2e.${name} COMMAND ${Python3_EXECUTABLE} ${file}
              WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(e2e.${name} PROPERTIES
       LABELS e2e TIMEOUT ${timeout} RUN_SERIAL ${alone}
-      ENVIRONMENT "RQ_BIN=$<TARGET_FILE:rq>;PYTHONDONTWRITEBYTECODE=1")
+      ENVIRONMENT
+        "RQ_BIN=$<TARGET_FILE:rq>;RQ_SANITIZE=${RQ_SANITIZE};PYTHONDONTWRITEBYTECODE=1")
   endforeach()
 endif()

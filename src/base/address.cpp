@@ -2,8 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <system_error>
+
+#include "base/number.h"
 
 namespace rq::base {
 namespace {
@@ -42,13 +43,9 @@ Result<HostPort> parse_host_port(std::string_view text) {
     return bad_host_port("the host has a character that no host has");
   }
   const std::string_view digits = text.substr(colon + 1);
-  HostPort out{.host = std::string(host)};
-  const auto [stop, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
-  if (error != std::errc{} || stop != digits.data() + digits.size()) {
-    return bad_host_port("the port is not a number up to 65535");
-  }
-  return out;
+  const auto port = whole_number<std::uint16_t>(digits);
+  if (!port) return bad_host_port("the port is not a number up to 65535");
+  return HostPort{.host = std::string(host), .port = *port};
 }
 
 std::string ServerAddress::text() const {

@@ -30,7 +30,7 @@ constexpr std::array<CodeRow, kCodeCount> kTable{{
     {timed_out,          "timed_out",          kRefusal, 408, 7},
     {draining,           "draining",           kRefusal, 503, 5},
     {busy,               "busy",               kRefusal, 503, 5},
-    {disk_full,          "disk_full",          kFault,   507, 8},
+    {disk_full,          "disk_full",          kRefusal, 507, 8},
     {unknown_outcome,    "unknown_outcome",    kFault,   500, 8},
     {unreachable,        "unreachable",        kFault,   502, 9},
     {internal,           "internal",           kFault,   500, 10},

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/number.h"
 #include "base/time.h"
 
 namespace rq::base {
@@ -12,7 +13,6 @@ namespace rq::base {
 // always valid JSON, whatever a script printed.
 void append_json_string(std::string& out, std::string_view text);
 
-void append_number(std::string& out, std::int64_t number);
 void append_instant(std::string& out, Instant at);     // quoted ISO 8601
 void append_seconds(std::string& out, Millis length);  // 60, 0.25
 

@@ -44,7 +44,7 @@ static_assert(kNameBytesMax < 255, "a queue name must fit a path component");
 inline constexpr std::size_t kBulkSampleMax = 10;  // ids and errors that a bulk action shows
 inline constexpr std::size_t kJsonDepthMax = 32;
 inline constexpr std::size_t kBulkMessagesMax = 100'000;  // messages in one bulk put
-inline constexpr std::size_t kBulkActionMax = 1'000'000;  // messages in one bulk action
+inline constexpr std::size_t kBulkActionMax = 1'000'000;  // messages that one command runs early
 inline constexpr std::size_t kListPageMax = 1000;         // messages in one page of a list
 inline constexpr std::size_t kListScanMax = 200'000;      // rows one text search may look at
 inline constexpr std::size_t kReserveQueuesMax = 1024;    // queues in one reserve

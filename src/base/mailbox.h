@@ -34,7 +34,7 @@ class Mailbox {
     {
       const std::scoped_lock lock(mutex_);
       if (closed_ || items_.size() + batch.size() > capacity_) return false;
-      if (batch.empty()) return true;  // must not take the reader's mark that it waits
+      if (batch.empty()) return true;  // or nobody would wake a reader that waits
       if (items_.empty()) {
         items_.swap(batch);
       } else {

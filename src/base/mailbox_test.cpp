@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <numeric>
@@ -65,20 +66,25 @@ TEST(Mailbox, ABorrowedTurnKeepsTheReaderAsleep) {
   for (const bool has_until : {false, true}) {
     Mailbox<int> box{3};
     std::vector<int> out;
+    std::atomic<bool> borrowed = false;
+    std::atomic<bool> too_early = false;
+    const Until soon{Clock::now() + std::chrono::milliseconds{20}};
     std::thread reader([&] {
-      const Until soon{Clock::now() + std::chrono::milliseconds{20}};
       while (out.empty() && box.drain_until(out, has_until ? soon : kForever)) {
+        if (borrowed) too_early = true;
       }
     });
     while (!box.borrow()) std::this_thread::yield();
+    borrowed = true;
     EXPECT_FALSE(box.borrow()) << "there is one turn";
     ASSERT_TRUE(box.post(1));
     box.poke();
-    std::this_thread::sleep_for(std::chrono::milliseconds{40});
-    EXPECT_TRUE(out.empty());
+    while (has_until && Clock::now() < *soon) std::this_thread::yield();
     EXPECT_EQ(box.size(), 1U);
+    borrowed = false;
     box.give_back();
     reader.join();
+    EXPECT_FALSE(too_early);
     EXPECT_EQ(out, (std::vector<int>{1}));
   }
 }

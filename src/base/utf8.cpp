@@ -44,4 +44,11 @@ std::size_t unfinished_utf8(std::string_view text) {
   return 0;
 }
 
+std::string_view cut_utf8(std::string_view text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  text = text.substr(0, bytes_max);
+  text.remove_suffix(unfinished_utf8(text));
+  return text;
+}
+
 }  // namespace rq::base

@@ -12,5 +12,12 @@ inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+
 [[nodiscard]] bool is_utf8(std::string_view text);
 // How many bytes at the end of `text` are the start of a sequence that is not whole yet.
 [[nodiscard]] std::size_t unfinished_utf8(std::string_view text);
+// The first bytes of `text`, at most so many, that do not end inside a sequence.
+[[nodiscard]] std::string_view cut_utf8(std::string_view text, std::size_t bytes_max);
+
+inline constexpr std::size_t kShownBytesMax = 100;  // of what somebody gave, in an error
+[[nodiscard]] inline std::string_view shown(std::string_view text) {
+  return cut_utf8(text, kShownBytesMax);
+}
 
 }  // namespace rq::base

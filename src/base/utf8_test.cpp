@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace rq::base {
 namespace {
 
@@ -20,6 +22,15 @@ TEST(Utf8, TheUnfinishedEndIsCounted) {
   EXPECT_EQ(unfinished_utf8("a\xE2\x82"), 2U);
   EXPECT_EQ(unfinished_utf8("a\xF0\x9F\x98"), 3U);
   EXPECT_EQ(unfinished_utf8("a😀"), 0U);
+}
+
+TEST(Utf8, ATextIsCutBetweenItsCharacters) {
+  EXPECT_EQ(cut_utf8("aä€😀", 100), "aä€😀");
+  EXPECT_EQ(cut_utf8("aä€😀", 10), "aä€😀");
+  for (std::size_t bytes = 6; bytes < 10; ++bytes) EXPECT_EQ(cut_utf8("aä€😀", bytes), "aä€");
+  EXPECT_EQ(cut_utf8("aä€", 2), "a");
+  EXPECT_EQ(cut_utf8("a", 0), "");
+  EXPECT_TRUE(is_utf8(shown(std::string(kShownBytesMax - 1, 'x') + "ä")));
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ void MessageFilter::declare(CLI::App& app) {
     app.add_option(name, into, help)->type_name(type)->group(std::string(kFilters));
   };
   add("--queue", queue, "QUEUE", "Of this queue");
-  add("--state", state, "STATE", "prep scheduled que run done relayed err cancelled");
+  add("--state", state, "STATE",
+      "prep scheduled que run done relayed err cancelled; several with commas between");
   add("--mark", mark, "MARK", "failed timed_out lost killed held exhausted");
   add("--tag", tag, "TAG", "With this tag");
   add("--key", key, "KEY", "With this client key");

@@ -52,12 +52,16 @@ std::string whole_path(const std::string& script) {
   return error ? script : path.string();
 }
 
-// "7d", "1000", "7d,1000"
+// "7d", "1000", "7d,1000", "7d,any"
 Result<json::object> parse_keep(std::string_view text) {
   json::object keep;
   while (!text.empty()) {
     const std::string_view part = text.substr(0, text.find(','));
     text.remove_prefix(std::min(part.size() + 1, text.size()));
+    if (part == "any") {
+      keep["count"] = nullptr;
+      continue;
+    }
     if (part.find_first_not_of("0123456789") == std::string_view::npos && !part.empty()) {
       boost::system::error_code error;
       keep["count"] = json::parse(part, error);
@@ -162,6 +166,9 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
       "Program that is run for each message");
   add(app, "--exec-prefix", "WORDS", plain("exec_prefix"), "Stands before the script: 'bash -lc'");
   add(app, "-j,--num-workers", "N", field("num_workers"), "Scripts at a time");
+  add(app, "--success", "RULE", plain("success"),
+      "What an exit with 0 means: auto (done; for a script that speaks on fd 3 as word), "
+      "word (done only if it has said so there), exit (done)");
   add(app, "--timeout", "TIME", field("timeout_s"), "Longest an attempt may take; 0: any time");
   add(app, "--grace", "TIME", field("grace_s"), "From TERM to KILL");
   add(app, "--lease", "TIME", field("lease_s"), "A worker that is silent for so long has lost it");
@@ -203,18 +210,26 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
   add(app, "--cpu", "TIME", field("limits.cpu_s"), "Bound on the CPU time of a process");
   add(app, "--open-files", "N", field("limits.open_files"), "Bound on open files of a process");
   add(app, "--file-size", "SIZE", field("limits.file_bytes"), "Bound on a file it writes");
-  add(app, "--processes", "N", field("limits.processes"), "Bound on processes of the user");
-  for (const bool err : {false, true}) {
-    const char* key = err ? "keep_err" : "keep_done";
+  add(app, "--processes", "N", field("limits.processes"), "Bound on the processes of an attempt");
+  struct Keep {
+    const char* option;
+    const char* key;
+    const char* help;
+  };
+  for (const Keep& keep_option :
+       {Keep{"--keep-done", "keep_done",
+             "How long done messages are kept, and how many: 7d, 1000 or 7d,1000"},
+        Keep{"--keep-err", "keep_err", "The same of messages in err: 90d,any keeps any number"},
+        Keep{"--keep-cancelled", "keep_cancelled", "The same of cancelled messages"}}) {
+    const char* key = keep_option.key;
     add(
-        app, err ? "--keep-err" : "--keep-done", "KEEP",
+        app, keep_option.option, "KEEP",
         [&values, key](const std::string& text) -> Result<void> {
           RQ_TRY_ASSIGN(keep, parse_keep(text));
           for (auto& [name, value] : keep) inner(values, key)[name] = value;
           return {};
         },
-        err ? "How long messages in err are kept: 90d, 1000 or 90d,1000"
-            : "How long finished messages are kept: 7d, 1000 or 7d,1000");
+        keep_option.help);
   }
   add(app, "--sync", "CLASS", plain("sync"), "always (an OK is on disk) or relaxed");
   add(app, "--priority", "N", field("priority"), "Of messages that bring none; larger goes first");

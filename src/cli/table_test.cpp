@@ -56,6 +56,22 @@ TEST(AnsiFilter, SequencesMayBeCutAnywhere) {
   }
 }
 
+// faults.md C23
+TEST(AnsiFilter, ShowsByItsCodeWhatElseCouldChangeTheDisplay) {
+  const std::string text =
+      "\x1b[32mok\x1b[0m \u202Eabc \xC2\x9B"
+      "2J \x9B"
+      "2J grün\n";
+  const std::string shown = "\x1b[32mok\x1b[0m \\u{202e}abc \\u{9b}2J \\x9b2J grün\n";
+  EXPECT_EQ(AnsiFilter(true).feed(text), shown);
+  for (std::size_t at = 0; at <= text.size(); ++at) {
+    AnsiFilter filter(true);
+    std::string out = filter.feed(text.substr(0, at));
+    out += filter.feed(text.substr(at));
+    EXPECT_EQ(out, shown) << at;
+  }
+}
+
 TEST(AnsiFilter, WithoutColoursNoneGetThrough) {
   EXPECT_EQ(AnsiFilter(false).feed("\x1b[31mred\x1b[0m"), "red");
 }

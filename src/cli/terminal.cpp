@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <iostream>
 #include <string>
 #include <utility>
+
+#include "cli/text.h"
 
 namespace rq::cli {
 namespace {
@@ -14,6 +17,13 @@ constexpr std::size_t kSequenceMax = 64;  // a colour takes a dozen bytes; longe
 }
 
 bool is_terminal(int fd) { return ::isatty(fd) == 1; }
+
+bool confirm(std::string_view question) {
+  std::fprintf(stderr, "%s [y/N] ", std::string(question).c_str());
+  std::string line;
+  std::getline(std::cin, line);
+  return line == "y" || line == "Y" || line == "yes";
+}
 
 bool colours_on(std::FILE* stream) {
   const char* no_color = std::getenv("NO_COLOR");
@@ -79,10 +89,23 @@ Ink ink_of_state(std::string_view state) {
   return Ink::plain;
 }
 
-std::string AnsiFilter::feed(std::string_view text) {
+std::string AnsiFilter::feed(std::string_view piece) {
   std::string out;
-  for (const char c : text) {
+  const std::string whole = std::exchange(cut_, {}).append(piece);
+  for (std::string_view text = whole; !text.empty();) {
+    const char c = text.front();
     const auto byte = static_cast<unsigned char>(c);
+    if (in_ == In::text && byte >= 0x80) {
+      const Character next = first_character(text);
+      if (!next.whole) {
+        cut_ = text;
+        break;
+      }
+      append_shown(out, text, next);
+      text.remove_prefix(next.bytes);
+      continue;
+    }
+    text.remove_prefix(1);
     switch (in_) {
       case In::text:
         if (c == '\x1b') {

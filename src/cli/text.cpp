@@ -239,7 +239,63 @@ std::size_t columns_of(std::string_view text) {
   return columns;
 }
 
-std::string one_line(std::string_view text, std::size_t width) {
+Character first_character(std::string_view text) {
+  const auto byte = [text](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {.bytes = 1, .point = lead};
+  const Character broken{.bytes = 1, .point = lead, .valid = false};
+  const std::size_t bytes = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4) return broken;
+  char32_t point = lead & (0x7FU >> bytes);
+  for (std::size_t i = 1; i < bytes; ++i) {
+    if (i == text.size()) return {.bytes = i, .point = 0, .valid = true, .whole = false};
+    if ((byte(i) & 0xC0U) != 0x80U) return broken;
+    point = point << 6U | (byte(i) & 0x3FU);
+  }
+  const bool too_long = (bytes == 3 && point < 0x800) || (bytes == 4 && point < 0x10000);
+  if (too_long || point > 0x10FFFF || (point >= 0xD800 && point <= 0xDFFF)) return broken;
+  return {.bytes = bytes, .point = point};
+}
+
+bool is_control(char32_t point) {
+  return point < 0x20 || (point >= 0x7F && point <= 0x9F) || point == 0x61C ||
+         (point >= 0x200E && point <= 0x200F) || (point >= 0x2028 && point <= 0x202E) ||
+         (point >= 0x2066 && point <= 0x2069);
+}
+
+void append_shown(std::string& out, std::string_view text, const Character& character) {
+  if (!character.valid) {
+    out += fmt::format("\\x{:02x}", static_cast<std::uint32_t>(character.point));
+  } else if (is_control(character.point)) {
+    out += fmt::format("\\u{{{:x}}}", static_cast<std::uint32_t>(character.point));
+  } else {
+    out += text.substr(0, character.bytes);
+  }
+}
+
+std::string shown_text(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    Character next = first_character(text);
+    if (!next.whole)
+      next = {.bytes = 1, .point = static_cast<unsigned char>(text[0]), .valid = false};
+    if (text[0] == '\n' || text[0] == '\t') {
+      out += text[0];
+    } else {
+      append_shown(out, text, next);
+    }
+    text.remove_prefix(next.bytes);
+  }
+  return out;
+}
+
+std::string one_line(std::string_view given, std::size_t width) {
+  std::string clean;
+  for (const char c : given) {
+    clean.push_back(static_cast<unsigned char>(c) < ' ' || c == 0x7F ? ' ' : c);
+  }
+  clean = shown_text(clean);
+  std::string_view text = clean;
   while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
   std::string out;
   std::size_t columns = 0;
@@ -252,7 +308,7 @@ std::string one_line(std::string_view text, std::size_t width) {
       }
       ++columns;
     }
-    out.push_back(byte < ' ' || byte == 0x7F ? ' ' : text[i]);
+    out.push_back(text[i]);
   }
   return out;
 }

@@ -24,7 +24,24 @@ namespace rq::cli {
 [[nodiscard]] std::string show_size(double bytes);     // "312 MiB"
 [[nodiscard]] std::string show_count(std::int64_t n);  // "12 345"
 
-// One line of at most `width` columns: control characters become blanks, the rest is cut with "…".
+// The character at the front of a text.
+struct Character {
+  std::size_t bytes = 1;
+  char32_t point = 0;
+  bool valid = true;  // UTF-8; else one byte that is none
+  bool whole = true;  // else the text ends inside of it
+};
+[[nodiscard]] Character first_character(std::string_view text);
+// Does something to a terminal, or to the order in which the rest is shown: controls (C0 and C1),
+// marks of direction, separators of lines.
+[[nodiscard]] bool is_control(char32_t point);
+// Appends the character, or if it could do something to a terminal, its code: \u{202e}, \x9b.
+void append_shown(std::string& out, std::string_view text, const Character& character);
+// The whole text so; line ends and tabs stay.
+[[nodiscard]] std::string shown_text(std::string_view text);
+
+// One line of at most `width` columns: the controls of ASCII become blanks, other ones are shown by
+// their codes; the rest is cut with "…".
 [[nodiscard]] std::string one_line(std::string_view text, std::size_t width);
 // Columns of a terminal that UTF-8 text takes; wide characters count as one.
 [[nodiscard]] std::size_t columns_of(std::string_view text);

@@ -107,6 +107,36 @@ TEST(OneLine, CutsAtColumnsNotInsideOfCharacters) {
   EXPECT_EQ(one_line("a\x1b[31mb", 80), "a [31mb");
 }
 
+// faults.md C23
+TEST(OneLine, ShowsByItsCodeWhatCouldChangeTheDisplay) {
+  EXPECT_EQ(one_line("a\u202Etxt.exe", 80), "a\\u{202e}txt.exe");
+  EXPECT_EQ(one_line("a\xC2\x9B"
+                     "2Jb",
+                     80),
+            "a\\u{9b}2Jb");
+  EXPECT_EQ(one_line("a\x9B"
+                     "b\xC3",
+                     80),
+            "a\\x9bb\\xc3");
+  EXPECT_EQ(one_line("\u2066x\u2069\u200F\u061C\u2028", 80),
+            "\\u{2066}x\\u{2069}\\u{200f}\\u{61c}\\u{2028}");
+  EXPECT_EQ(one_line("grün 日本 🎉 \u00A0", 80), "grün 日本 🎉 \u00A0");
+}
+
+TEST(Shown, KeepsLinesAndShowsOtherControlsByTheirCode) {
+  EXPECT_EQ(shown_text("a\n\tb\x1b[2J\x9d"), "a\n\tb\\u{1b}[2J\\x9d");
+}
+
+TEST(FirstCharacter, TellsBrokenFromCut) {
+  EXPECT_EQ(first_character("\xE2\x82\xAC").point, U'\u20AC');
+  EXPECT_FALSE(first_character("\xE2\x82").whole);
+  for (const char* text : {"\x80", "\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80", "\xF5\x80\x80\x80",
+                           "\xF4\x90\x80\x80", "\xE2(\xA1", "\xFF"}) {
+    EXPECT_FALSE(first_character(text).valid) << shown_text(text);
+    EXPECT_EQ(first_character(text).bytes, 1U);
+  }
+}
+
 TEST(ShellQuote, ReadsBackAsOneWord) {
   EXPECT_EQ(shell_quote("plain-1.txt"), "plain-1.txt");
   EXPECT_EQ(shell_quote(""), "''");

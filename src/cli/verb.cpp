@@ -87,6 +87,17 @@ std::int64_t count_at(const json::value& value, std::string_view name) {
   return found.is_int64() ? found.get_int64() : 0;
 }
 
+std::string counts_text(const json::value& counts) {
+  std::string out;
+  if (!counts.is_object()) return out;
+  for (const auto& [name, value] : counts.get_object()) {
+    if (!value.is_int64() || value.get_int64() == 0) continue;
+    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", show_count(value.get_int64()),
+                       std::string_view(name.data(), name.size()));
+  }
+  return out.empty() ? "none" : out;
+}
+
 const json::array& items_at(const json::value& value, std::string_view name) {
   static const json::array none;
   const json::value& found = at(value, name);

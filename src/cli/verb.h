@@ -96,6 +96,8 @@ CLI::Option* add_parsed(CLI::App& app, std::string name, std::optional<T>& into,
 [[nodiscard]] std::optional<double> number_at(const json::value& value, std::string_view name);
 [[nodiscard]] std::int64_t count_at(const json::value& value, std::string_view name);
 [[nodiscard]] const json::value& at(const json::value& value, std::string_view name);
+// Those of its counts that are not 0: "5 que, 2 err"; or "none".
+[[nodiscard]] std::string counts_text(const json::value& counts);
 // Its items, or none.
 [[nodiscard]] const json::array& items_at(const json::value& value, std::string_view name);
 

@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <iostream>
+#include <optional>
 
+#include "cli/bulk.h"
 #include "cli/filter.h"
+#include "cli/terminal.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -17,13 +18,16 @@ using base::Result;
 
 namespace {
 
+constexpr int kInterrupted = 130;  // as a shell says it of Ctrl-C
+
 struct Options {
   std::vector<std::string> ids;
   MessageFilter filter;
   std::string reason;
   std::string to;
   std::optional<std::int64_t> priority;
-  std::int64_t limit = 1000;
+  std::optional<std::int64_t> limit;
+  bool all = false;
   bool dry_run = false;
   bool yes = false;
 };
@@ -73,44 +77,77 @@ Result<int> act_on_ids(Context& context, const Deed& deed, const Options& option
   return exit_code;
 }
 
-Result<json::value> bulk(client::Client& client, const Deed& deed, const Options& options,
-                         bool dry_run) {
+Result<json::value> bulk(const Context& context, client::Client& client, const Deed& deed,
+                         const Options& options, bool dry_run) {
   RQ_TRY_ASSIGN(filter, options.filter.object());
-  json::object body{{"action", deed.action},
-                    {"filter", std::move(filter)},
-                    {"dry_run", dry_run},
-                    {"limit", options.limit}};
+  json::object body{{"action", deed.action}, {"dry_run", dry_run}};
+  if (options.all) {
+    body["all"] = true;
+  } else {
+    body["filter"] = std::move(filter);
+  }
+  if (options.limit) body["limit"] = *options.limit;
   if (!options.reason.empty()) body["reason"] = options.reason;
   if (!options.to.empty()) body["queue"] = options.to;
   if (options.priority) body["priority"] = *options.priority;
-  return client.send("POST", "/v1/messages/bulk", body);
+  return run_bulk(context, client, std::move(body), deed.past);
+}
+
+// What retention will take because of it; empty: nothing.
+std::string retention_text(const json::value& trial) {
+  const std::int64_t removes = count_at(trial, "retention_removes");
+  if (removes == 0) return {};
+  return fmt::format(
+      "retention will then remove {} messages: their queue keeps no more (keep_done, "
+      "keep_err, keep_cancelled in: rq queue show)",
+      show_count(removes));
 }
 
 Result<bool> confirmed(const Deed& deed, const json::value& trial) {
-  const std::int64_t matched = count_at(trial, "matched");
+  const std::string what =
+      fmt::format("{} messages will be {}", show_count(count_at(trial, "matched")), deed.past);
   if (!is_terminal(STDIN_FILENO)) {
-    return fail(Code::bad_value,
-                fmt::format("{} messages would be {}, and nobody is there to be asked",
-                            show_count(matched), deed.past),
+    return fail(Code::bad_value, fmt::format("{}, and there is no terminal to confirm on", what),
                 "say -y, or look first with --dry-run");
   }
-  std::fprintf(stderr, "%s messages will be %s, %s first. Go on? [y/N] ",
-               show_count(matched).c_str(), deed.past,
-               items_at(trial, "sample").empty()
-                   ? "none"
-                   : std::string(items_at(trial, "sample")[0].is_string()
-                                     ? items_at(trial, "sample")[0].get_string().c_str()
-                                     : "?")
-                         .c_str());
-  std::string line;
-  std::getline(std::cin, line);
-  return line == "y" || line == "Y" || line == "yes";
+  const json::array& sample = items_at(trial, "sample");
+  const std::string first = !sample.empty() && sample[0].is_string()
+                                ? fmt::format(", {} first", std::string(sample[0].get_string()))
+                                : "";
+  const std::string retention = retention_text(trial);
+  return confirm(fmt::format("{}{}.{}{} Go on?", what, first, retention.empty() ? "" : " Note: ",
+                             retention.empty() ? "" : retention + "."));
+}
+
+void print_result(const Deed& deed, const json::value& job) {
+  Context::print(fmt::format(
+      "{} matched, {} {}, {} refused\n", show_count(count_at(job, "matched")),
+      show_count(count_at(job, "changed")), deed.past, show_count(count_at(job, "refused"))));
+  for (const json::value& item : items_at(job, "errors")) {
+    if (const auto error = error_in(item)) {
+      print_error(fmt::format("rq {}", deed.action), *error, false);
+    }
+  }
+  if (text_at(job, "phase") == "cancelled") {
+    std::fputs("it was stopped; the same again does the rest\n", stderr);
+  }
+}
+
+void print_trial(const Deed& deed, const json::value& job) {
+  const json::array& sample = items_at(job, "sample");
+  Context::print(fmt::format("{} messages would be {}{}\n", show_count(count_at(job, "matched")),
+                             deed.past, sample.empty() ? "" : "; for example:"));
+  for (const json::value& id : sample) {
+    if (id.is_string()) Context::print(fmt::format("  {}\n", std::string(id.get_string())));
+  }
+  const std::string retention = retention_text(job);
+  if (!retention.empty()) Context::print(retention + "\n");
 }
 
 Result<int> act_on_filter(Context& context, const Deed& deed, const Options& options) {
   RQ_TRY_ASSIGN(client, context.client());
   if (!options.dry_run && !options.yes) {
-    RQ_TRY_ASSIGN(trial, bulk(*client, deed, options, true));
+    RQ_TRY_ASSIGN(trial, bulk(context, *client, deed, options, true));
     if (count_at(trial, "matched") > 0) {
       RQ_TRY_ASSIGN(go, confirmed(deed, trial));
       if (!go) {
@@ -119,28 +156,16 @@ Result<int> act_on_filter(Context& context, const Deed& deed, const Options& opt
       }
     }
   }
-  RQ_TRY_ASSIGN(answer, bulk(*client, deed, options, options.dry_run));
+  RQ_TRY_ASSIGN(job, bulk(context, *client, deed, options, options.dry_run));
   if (context.json) {
-    Context::print_json(answer);
+    Context::print_json(job);
   } else if (options.dry_run) {
-    Context::print(fmt::format("{} messages would be {}{}\n",
-                               show_count(count_at(answer, "matched")), deed.past,
-                               items_at(answer, "sample").empty() ? "" : "; for example:"));
-    for (const json::value& id : items_at(answer, "sample")) {
-      if (id.is_string()) Context::print(fmt::format("  {}\n", std::string(id.get_string())));
-    }
+    print_trial(deed, job);
   } else {
-    Context::print(fmt::format("{} matched, {} {}, {} refused\n",
-                               show_count(count_at(answer, "matched")),
-                               show_count(count_at(answer, "changed")), deed.past,
-                               show_count(count_at(answer, "refused"))));
-    for (const json::value& item : items_at(answer, "errors")) {
-      if (const auto error = error_in(item)) {
-        print_error(fmt::format("rq {}", deed.action), *error, false);
-      }
-    }
+    print_result(deed, job);
   }
-  return count_at(answer, "refused") > 0 ? base::row_of(Code::wrong_state).exit_code : 0;
+  if (text_at(job, "phase") == "cancelled") return kInterrupted;
+  return count_at(job, "refused") > 0 ? base::row_of(Code::wrong_state).exit_code : 0;
 }
 
 Action declare(CLI::App& app, Context& context, Deed deed) {
@@ -160,16 +185,19 @@ Action declare(CLI::App& app, Context& context, Deed deed) {
         ->required()
         ->type_name("N");
   }
-  app.add_option("--limit", options->limit, "With a filter: at most so many (1000)")
+  app.add_flag("--all", options->all, "Every message of every queue, instead of a filter");
+  app.add_option("--limit", options->limit, "With a filter: at most so many")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
   app.add_flag("--dry-run", options->dry_run, "With a filter: only count, and show some");
   app.add_flag("-y,--yes", options->yes, "With a filter: do not ask");
   return [&context, options, deed]() -> Result<int> {
-    if (options->ids.empty() == options->filter.empty()) {
+    const int ways =
+        (options->ids.empty() ? 0 : 1) + (options->filter.empty() ? 0 : 1) + (options->all ? 1 : 0);
+    if (ways != 1) {
       return fail(Code::bad_value,
-                  options->ids.empty() ? "which messages?" : "both ids and a filter are given",
-                  "name ids, or a filter: --queue mail --state err");
+                  ways == 0 ? "which messages?" : "more than one of ids, a filter and --all",
+                  "name ids, or a filter: --queue mail --state err, or --all");
     }
     if (!options->ids.empty() && options->dry_run) {
       return fail(Code::bad_value, "--dry-run goes with a filter", "rq show ID tells of a message");

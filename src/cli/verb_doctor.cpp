@@ -6,11 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 
+#include "base/fd.h"
 #include "base/limits.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
@@ -68,7 +68,7 @@ class Doctor {
   void look_at_directory() {
     struct stat info {};
     if (::stat(dir_.c_str(), &info) != 0) {
-      add("directory", Finding::bad, fmt::format("{}: {}", dir_, std::strerror(errno)),
+      add("directory", Finding::bad, fmt::format("{}: {}", dir_, base::text_of_errno(errno)),
           fmt::format("rq server --dir {} makes it", dir_));
       return;
     }
@@ -188,6 +188,7 @@ class Doctor {
           wal > kWalBytesMax ? "a long-running reader (sqlite3?) holds up its checkpoint" : "");
     }
     if (auto queues = (*client)->get("/v1/queues")) look_at_queues(*queues);
+    if (auto workers = (*client)->get("/v1/workers")) look_at_workers(*workers);
     return true;
   }
 
@@ -201,6 +202,11 @@ class Doctor {
       const std::int64_t waiting = count_at(counts, "que");
       if (const std::string error = text_at(queue, "script_error"); !error.empty()) {
         add(what, Finding::bad, error, "mend the script; the queue goes on by itself");
+      } else if (const json::value& held = at(queue, "held_back"); held.is_object()) {
+        add(what, Finding::warning,
+            fmt::format("{}; the next start is at {}", text_at(held, "text"),
+                        text_at(held, "until")),
+            fmt::format("rq list --queue {} --state err shows them", name));
       } else if (status != "up" && waiting > 0) {
         add(what, Finding::warning, fmt::format("{}, and {} wait", status, show_count(waiting)),
             fmt::format("rq queue resume {}", name));
@@ -217,6 +223,22 @@ class Doctor {
     }
     add("queues", Finding::ok,
         fmt::format("{} of {} are fine", sound, items_at(answer, "queues").size()));
+  }
+
+  void look_at_workers(const json::value& answer) {
+    for (const json::value& worker : items_at(answer, "workers")) {
+      const std::string what = "worker " + text_at(worker, "name");
+      const std::string version = text_at(worker, "version");
+      if (const json::value& silent = at(worker, "silent"); silent.is_bool() && silent.get_bool()) {
+        add(what, Finding::bad,
+            fmt::format("it has said nothing since {}", text_at(worker, "seen")),
+            "is it stopped (kill -CONT), or its machine cut off?");
+      } else if (version != RQ_VERSION) {
+        add(what, Finding::warning,
+            fmt::format("it has version {}, this is {}", version, RQ_VERSION),
+            "stop it (TERM): it ends with its scripts, and another one starts");
+      }
+    }
   }
 
   void look_at_worker() {

@@ -13,6 +13,7 @@
 #include "base/iso8601.h"
 #include "base/limits.h"
 #include "base/utf8.h"
+#include "cli/input.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -28,6 +29,7 @@ namespace {
 constexpr std::size_t kBatchLines = 1000;  // of NDJSON in one request: one commit each
 constexpr std::size_t kBatchBytes = base::kMiB;
 constexpr std::size_t kProgressWidth = 30;
+constexpr std::int64_t kRefusalsShown = 20;  // one by one; the sum tells the rest
 
 struct Options {
   std::string queue;
@@ -48,20 +50,6 @@ Instant now_here() {
   return std::chrono::time_point_cast<Millis>(std::chrono::system_clock::now());
 }
 
-Result<std::string> read_all(std::istream& from, const std::string& name) {
-  std::string bytes;
-  std::array<char, 64 * base::kKiB> buffer{};
-  while (from.read(buffer.data(), buffer.size()) || from.gcount() > 0) {
-    bytes.append(buffer.data(), static_cast<std::size_t>(from.gcount()));
-    if (bytes.size() > base::kPayloadBytesMax) {
-      return fail(Code::too_large,
-                  fmt::format("{}: more than {} MiB", name, base::kPayloadBytesMax / base::kMiB),
-                  "put the name of the file instead of its content");
-    }
-  }
-  return bytes;
-}
-
 Result<std::string> read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   struct stat info {};
@@ -72,13 +60,8 @@ Result<std::string> read_file(const std::string& path) {
   return read_all(file, path);
 }
 
-// Somebody pipes or redirects something in. Terminals, /dev/null and sockets do not count: nobody
-// shall wait for what never comes.
-bool input_is_given() {
-  struct stat info {};
-  return ::fstat(STDIN_FILENO, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISREG(info.st_mode));
-}
-
+// The payload is what the command line says: standard input only when it is asked for, since in a
+// loop it belongs to the loop.
 Result<std::string> read_payload(const Options& options, bool given) {
   if (!options.file.empty()) {
     if (given) {
@@ -90,10 +73,17 @@ Result<std::string> read_payload(const Options& options, bool given) {
   if (given && options.payload.starts_with("@@")) return options.payload.substr(1);
   if (given && options.payload.starts_with('@')) return read_file(options.payload.substr(1));
   if (given) return options.payload;
-  for (const std::string& param : options.params) {
-    if (!param.empty()) return std::string();
+  const bool said = !options.key.empty() || !options.tags.empty() || !options.headers.empty() ||
+                    std::ranges::any_of(options.params, [](const auto& p) { return !p.empty(); });
+  if (!said) {
+    return fail(Code::bad_value, "no payload is given",
+                "give it as an argument, as @FILE, as - (standard input), or as '' for an empty "
+                "one");
   }
-  return input_is_given() ? read_all(std::cin, "standard input") : std::string();
+  if (input_is_given()) {
+    std::fputs("rq put: the payload is empty: - takes it from standard input\n", stderr);
+  }
+  return std::string();
 }
 
 // The fields that are the same for one message and for each line of --ndjson.
@@ -138,17 +128,41 @@ Result<json::object> common_fields(const Options& options) {
   return put;
 }
 
+// What is wrong with the queue or the server, and not with one message.
+bool holds_for_all(Code code) {
+  using enum Code;
+  switch (code) {
+    case not_found:
+    case bad_name:
+    case queue_down:
+    case draining:
+    case queue_full:
+    case busy:
+    case disk_full:
+    case forbidden:
+    case unknown_outcome:
+    case unreachable:
+    case internal:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // What has been put so far, on standard error: a bar on a terminal, else only the end.
 class Progress {
  public:
   explicit Progress(double bytes) : bytes_(bytes), live_(is_terminal(STDERR_FILENO)) {}
   void show(double done, std::int64_t put, std::int64_t refused) const {
     if (!live_) return;
-    const double share = bytes_ > 0 ? std::min(1.0, done / bytes_) : 1.0;
-    const auto full = static_cast<std::size_t>(share * static_cast<double>(kProgressWidth));
-    std::string bar(full, '#');
-    bar.resize(kProgressWidth, '.');
-    std::fputs(fmt::format("\r[{}] {:3.0f} %  {} put{}", bar, share * 100, show_count(put),
+    std::string bar;
+    if (bytes_ > 0) {  // else nobody knows how much there will be
+      const double share = std::min(1.0, done / bytes_);
+      bar.assign(static_cast<std::size_t>(share * static_cast<double>(kProgressWidth)), '#');
+      bar.resize(kProgressWidth, '.');
+      bar = fmt::format("[{}] {:3.0f} %  ", bar, share * 100);
+    }
+    std::fputs(fmt::format("\r{}{} put{}", bar, show_count(put),
                            refused == 0 ? "" : fmt::format(", {} refused", show_count(refused)))
                    .c_str(),
                stderr);
@@ -212,26 +226,44 @@ class ManyPut {
 
   Result<void> flush() {
     if (lines_.empty()) return {};
-    RQ_TRY_ASSIGN(answer, client_.send_bytes("POST", queue_path(options_.queue, "/messages"),
-                                             "application/x-ndjson", batch_));
+    auto sent = client_.send_bytes("POST", queue_path(options_.queue, "/messages"),
+                                   "application/x-ndjson", batch_);
+    std::optional<base::Error> stop;
+    if (!sent) return stopped(sent.error());
+    const json::value& answer = *sent;
     const json::array* items = answer.if_array();
     const json::array& list = items != nullptr ? *items : items_at(answer, "items");
     for (std::size_t i = 0; i < list.size() && i < lines_.size(); ++i) {
       if (context_.json) Context::print_json(list[i]);
       if (const auto refused = error_in(list[i])) {
+        if (holds_for_all(refused->code)) {
+          if (!stop) stop = *refused;
+          continue;
+        }
         if (refused_++ == 0) first_refusal_ = refused->code;
         base::Error shown = *refused;
         shown.message = fmt::format("line {}: {}", lines_[i], shown.message);
-        if (!context_.json) print_error("rq put", shown, false);
+        if (!context_.json && refused_ <= kRefusalsShown) print_error("rq put", shown, false);
+        if (!context_.json && refused_ == kRefusalsShown) {
+          std::fputs("rq put: more that are refused are only counted\n", stderr);
+        }
       } else if (at(list[i], "repeated") == json::value(true)) {
         ++repeated_;
       } else {
         ++put_;
       }
     }
+    if (stop) return stopped(*stop);
     batch_.clear();
     lines_.clear();
     return {};
+  }
+
+  // No other line would fare better.
+  [[nodiscard]] base::Error stopped(base::Error why) const {
+    why.message = fmt::format("lines {} to {}: {}; {} put", lines_.front(), lines_.back(),
+                              why.message, show_count(put_ + repeated_));
+    return why;
   }
 
   Context& context_;
@@ -285,7 +317,8 @@ Result<int> put_one(Context& context, client::Client& client, const Options& opt
   if (context.json) {
     Context::print_json(end);
   } else {
-    const std::string result = text_at(end, "result");
+    std::string result = text_at(end, "result");
+    if (is_terminal(STDOUT_FILENO)) result = AnsiFilter(context.colours()).feed(result);
     if (!result.empty()) Context::print(result + (result.ends_with('\n') ? "" : "\n"));
     std::fprintf(stderr, "%s%s%s\n", text_at(end, "state").c_str(),
                  text_at(end, "progress").empty() ? "" : ": ",
@@ -301,8 +334,8 @@ Action declare_put(CLI::App& app, Context& context) {
   app.add_option("queue", options->queue, "Name of the queue")->required()->type_name("QUEUE");
   CLI::Option* payload =
       app.add_option("payload", options->payload,
-                     "The payload; @FILE: what is in the file (@@: an @), -: standard input, which "
-                     "is also read when nothing is said and something is piped in")
+                     "The payload; @FILE: what is in the file (@@: an @); -: standard input, which "
+                     "is read for nothing else")
           ->type_name("PAYLOAD");
   app.add_option("--file", options->file, "Payload from a file")->type_name("FILE");
   app.add_option("--ndjson", options->ndjson,

@@ -1,5 +1,6 @@
 // rq queue …: the queues and their settings.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "cli/settings_options.h"
 #include "cli/text.h"
@@ -18,12 +19,22 @@ struct Options {
   std::optional<base::Millis> lasts;
   bool replace = false;
   bool force = false;
+  bool yes = false;
 };
 
 std::shared_ptr<Options> with_queue(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("queue", options->queue, "Name of the queue")->required()->type_name("QUEUE");
   return options;
+}
+
+// "3,000, 12 of them in err"; empty: none.
+std::string expired_text(const json::value& totals) {
+  const std::int64_t expired = count_at(totals, "expired");
+  const std::int64_t errs = count_at(totals, "expired_errs");
+  if (expired == 0) return {};
+  return fmt::format("{}{}", show_count(expired),
+                     errs == 0 ? "" : fmt::format(", {} of them in err", show_count(errs)));
 }
 
 void print_queue(const Context& context, const json::value& queue) {
@@ -36,16 +47,14 @@ void print_queue(const Context& context, const json::value& queue) {
   if (const std::string error = text_at(queue, "script_error"); !error.empty()) {
     facts.add("script error", {error, Ink::red});
   }
-  facts.add("created", text_at(queue, "created"));
-  std::string counts;
-  for (const auto& [name, value] :
-       at(queue, "counts").is_object() ? at(queue, "counts").get_object() : json::object{}) {
-    if (value.is_int64() && value.get_int64() != 0) {
-      counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", show_count(value.get_int64()),
-                            std::string_view(name.data(), name.size()));
-    }
+  if (const json::value& held = at(queue, "held_back"); held.is_object()) {
+    facts.add(
+        "held back",
+        {fmt::format("until {}: {}", text_at(held, "until"), text_at(held, "text")), Ink::yellow});
   }
-  facts.add("messages", counts.empty() ? "none" : counts);
+  facts.add("created", text_at(queue, "created"));
+  facts.add("messages", counts_text(at(queue, "counts")));
+  facts.add_if("removed by retention", expired_text(at(queue, "totals")));
   facts.add("waiting workers", text_at(queue, "waiting_reserves"));
   const json::value& settings = at(queue, "settings");
   if (settings.is_object()) {
@@ -172,9 +181,21 @@ Action declare_queue_down(CLI::App& app, Context& context) {
 
 Action declare_queue_delete(CLI::App& app, Context& context) {
   auto options = with_queue(app);
-  app.add_flag("--force", options->force, "With the messages in it");
+  app.add_flag("--force", options->force, "With the messages in it, finished ones too");
+  app.add_flag("-y,--yes", options->yes, "Do not ask");
   return [&context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
+    if (options->force && !options->yes && is_terminal(STDIN_FILENO)) {
+      RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue)));
+      const std::string counts = counts_text(at(queue, "counts"));
+      if (counts != "none" &&
+          !confirm(fmt::format("queue {} will be deleted with its messages: {}. "
+                               "Go on?",
+                               options->queue, counts))) {
+        std::fputs("nothing is done\n", stderr);
+        return 0;
+      }
+    }
     RQ_TRY_ASSIGN(answer,
                   client->remove(queue_path(options->queue, options->force ? "?force=1" : "")));
     if (context.json) {

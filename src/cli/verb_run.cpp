@@ -2,18 +2,24 @@
 // command from the payload (program and arguments, folder, environment) and runs it.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <iostream>
 
+#include "base/base64.h"
+#include "base/fd.h"
+#include "base/iso8601.h"
 #include "base/limits.h"
+#include "base/utf8.h"
+#include "cli/input.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -27,7 +33,7 @@ using base::Result;
 namespace {
 
 constexpr std::string_view kQueue = "run";
-constexpr int kPipe = 3;                // to the worker: run, done, err
+constexpr int kPipe = 3;                // to the worker: run, done
 constexpr std::size_t kShownMax = 300;  // of a command line, in texts
 
 // Of the caller's environment, what most programs need to be found and to speak right.
@@ -42,6 +48,8 @@ struct Options {
   std::optional<base::Millis> delay, timeout;
   std::optional<std::int64_t> priority, retries;
   std::vector<std::string> tags;
+  std::string at;
+  bool input = false;  // carry standard input
   bool wait = false;
 };
 
@@ -122,14 +130,32 @@ Result<int> queue_command(Context& context, const Options& options,
   std::error_code error;
   const std::string cwd = std::filesystem::current_path(error).string();
   if (error) return fail(Code::not_found, "this folder is gone: " + error.message(), "cd first");
-  json::object put{{"payload_json", json::object{{"argv", json::value_from(words)},
-                                                 {"cwd", cwd},
-                                                 {"env", std::move(environment)}}},
-                   {"param1", shown(words)}};
+  json::object command{
+      {"argv", json::value_from(words)}, {"cwd", cwd}, {"env", std::move(environment)}};
+  if (options.input) {
+    RQ_TRY_ASSIGN(input, read_all(std::cin, "standard input"));
+    if (base::is_utf8(input)) {
+      command["stdin"] = input;
+    } else {
+      command["stdin_base64"] = base::to_base64(input);
+    }
+  } else if (input_is_given()) {
+    std::fputs("rq run: the command will read an empty standard input: --stdin carries this one\n",
+               stderr);
+  }
+  json::object put{{"payload_json", std::move(command)}, {"param1", shown(words)}};
   const auto seconds = [](base::Millis length) {
     return static_cast<double>(length.count()) / 1000;
   };
+  if (options.delay && !options.at.empty()) {
+    return fail(Code::bad_value, "both --delay and --at are given", "give one of them");
+  }
   if (options.delay) put["delay_s"] = seconds(*options.delay);
+  if (!options.at.empty()) {
+    const auto now = std::chrono::time_point_cast<base::Millis>(std::chrono::system_clock::now());
+    RQ_TRY_ASSIGN(due, parse_time(options.at, now));
+    put["due"] = base::to_iso8601(due);
+  }
   if (options.timeout) put["timeout_s"] = seconds(*options.timeout);
   if (options.priority) put["priority"] = *options.priority;
   if (options.retries) put["retries"] = *options.retries;
@@ -169,6 +195,7 @@ struct Command {
   std::vector<std::string> argv;
   std::string cwd;
   std::vector<std::pair<std::string, std::string>> env;
+  std::string input;
 };
 
 Result<Command> read_command(const std::string& payload) {
@@ -180,6 +207,12 @@ Result<Command> read_command(const std::string& payload) {
       if (word.is_string()) command.argv.emplace_back(word.get_string());
     }
     command.cwd = text_at(value, "cwd");
+    command.input = text_at(value, "stdin");
+    if (const std::string coded = text_at(value, "stdin_base64"); !coded.empty()) {
+      auto bytes = base::from_base64(coded);
+      if (!bytes) return fail(Code::bad_value, "stdin_base64 is no base64", "rq run makes it");
+      command.input = *std::move(bytes);
+    }
     if (at(value, "env").is_object()) {
       for (const auto& [name, text] : at(value, "env").get_object()) {
         if (text.is_string()) command.env.emplace_back(name, text.get_string());
@@ -194,29 +227,45 @@ Result<Command> read_command(const std::string& payload) {
   return command;
 }
 
-// Does not return. A command that cannot be started is told of on the pipe, which closes by itself
-// when one is.
+// Does not return. A command that cannot be started fails as one does that exits badly: with the
+// exit code of a shell, and the reason as the last line of its output.
 [[noreturn]] void become(const Command& command) {
   for (const auto& [name, text] : command.env) {
     if (!name.starts_with("RQ_")) ::setenv(name.c_str(), text.c_str(), 1);
   }
   const auto give_up = [](const std::string& what, int code) {
     std::fprintf(stderr, "rq run: %s\n", what.c_str());
-    tell("err " + what);
     ::_exit(code);
   };
   if (!command.cwd.empty() && ::chdir(command.cwd.c_str()) != 0) {
-    give_up(fmt::format("cannot go to the folder '{}': {}", command.cwd, std::strerror(errno)),
-            126);
+    give_up(
+        fmt::format("cannot go to the folder '{}': {}", command.cwd, base::text_of_errno(errno)),
+        126);
   }
   std::vector<char*> argv;
   for (const std::string& word : command.argv) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   ::execvp(argv[0], argv.data());
   const int error = errno;
-  give_up(fmt::format("cannot run '{}': {}", command.argv[0], std::strerror(error)),
+  give_up(fmt::format("cannot run '{}': {}", command.argv[0], base::text_of_errno(error)),
           error == ENOENT ? 127 : 126);
   ::_exit(127);
+}
+
+// What the command will read.
+Result<void> give_input(const std::string& bytes) {
+  const int file = ::memfd_create("stdin", MFD_CLOEXEC);
+  if (file < 0) return fail(Code::internal, fmt::format("memfd: {}", base::text_of_errno(errno)));
+  std::string_view rest = bytes;
+  while (!rest.empty()) {
+    const ssize_t n = ::write(file, rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return fail(Code::internal, fmt::format("memfd: {}", base::text_of_errno(errno)));
+    rest.remove_prefix(static_cast<std::size_t>(n));
+  }
+  ::lseek(file, 0, SEEK_SET);
+  ::dup2(file, STDIN_FILENO);
+  return {};
 }
 
 Result<int> run_payload() {
@@ -231,12 +280,11 @@ Result<int> run_payload() {
     return std::move(command).error();
   }
   for (const int fd : {kPipe, kPipe + 1}) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-  const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (null >= 0) ::dup2(null, STDIN_FILENO);
+  RQ_TRY(give_input(command->input));
   tell("run " + shown(command->argv));
 
   const pid_t child = ::fork();
-  if (child < 0) return fail(Code::internal, fmt::format("fork: {}", std::strerror(errno)));
+  if (child < 0) return fail(Code::internal, fmt::format("fork: {}", base::text_of_errno(errno)));
   if (child == 0) become(*command);
   // Who stops the attempt signals the whole group. The command may end in order; we tell how.
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) std::signal(signal, SIG_IGN);
@@ -247,16 +295,28 @@ Result<int> run_payload() {
     tell("done");
     return 0;
   }
+  // No word: a failure that counts against the retries. We end as the command did, so that the
+  // post-mortem shows its exit code or signal; without a core of ours.
   if (WIFSIGNALED(status)) {
     const int signal = WTERMSIG(status);
-    tell(fmt::format("err signal {} ({})", signal, ::strsignal(signal)));
-    // Ends as the command did, so that the post-mortem shows its signal; without a core of ours.
     std::signal(signal, SIG_DFL);
     ::raise(signal);
     return 128 + signal;
   }
-  tell(fmt::format("err exit code {}", WEXITSTATUS(status)));
   return WEXITSTATUS(status);
+}
+
+// The first word that is no option of ours begins the command; one that looks like an option is
+// more likely a mistake than the name of a program.
+Result<std::vector<std::string>> command_of(std::vector<std::string> words) {
+  if (words.empty() || !words.front().starts_with('-')) return words;
+  if (words.front() != "--") {
+    return fail(Code::bad_value, fmt::format("there is no option '{}'", words.front()),
+                "options of rq run stand before the command, see rq run --help; a command whose "
+                "name begins with - stands behind --");
+  }
+  words.erase(words.begin());
+  return words;
 }
 
 }  // namespace
@@ -278,16 +338,19 @@ Action declare_run(CLI::App& app, Context& context) {
   add_parsed(app, "--timeout", options->timeout, parse_duration, "Longest it may take")
       ->type_name("TIME");
   app.add_option("--priority", options->priority, "Larger goes first")->type_name("N");
-  app.add_option("--retries", options->retries, "Times it is run again when it fails")
+  app.add_option("--retries", options->retries,
+                 "Times it is run again when it exits with another code than 0")
       ->type_name("N");
   app.add_option("--tag", options->tags, "A tag; may be repeated")
       ->type_name("TAG")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--at", options->at, "Not before: 2026-11-21T08:30:00Z, 08:30 (UTC), @SECONDS")
+      ->type_name("WHEN");
+  app.add_flag("--stdin", options->input, "Let it read what is given to rq on standard input");
   app.add_flag("-w,--wait", options->wait, "Show its output, and exit as it does");
   return [&app, &context, options]() -> Result<int> {
-    std::vector<std::string> words = app.remaining();
-    if (!words.empty() && words.front() == "--") words.erase(words.begin());
+    RQ_TRY_ASSIGN(words, command_of(app.remaining()));
     return queue_command(context, *options, words);
   };
 }

@@ -27,9 +27,12 @@ Action declare_server(CLI::App& app, Context& context) {
 
 Action declare_worker(CLI::App& app, Context& context) {
   auto options = std::make_shared<worker::WorkerOptions>();
-  app.add_option("--name", options->name, "Its name; one of a name in a directory (local)")
+  app.add_option("--name", options->name,
+                 "Its name; one of a name at a server (local, or with --server http://… the name "
+                 "of the host)")
       ->type_name("NAME");
   app.add_option("--base-url", options->base_url, "RQ_HOST of the scripts")->type_name("URL");
+  app.add_flag("--kept", options->kept, "Given by the server that keeps it")->group("");
   app.add_option("--env", options->env, "RQ_ENV of the scripts (production)")->type_name("TEXT");
   return [&context, options]() -> Result<int> {
     options->dir = context.directory();

@@ -1,5 +1,6 @@
 // rq show and rq why: all about one message.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "cli/text.h"
 #include "cli/verbs.h"
@@ -140,7 +141,9 @@ Action declare_show(CLI::App& app, Context& context) {
     for (const std::string& id : options->ids) {
       if (options->payload) {
         RQ_TRY_ASSIGN(bytes, client->get_bytes(message_path(id, "/payload")));
-        Context::print(bytes);
+        // Byte for byte, but not into somebody's terminal.
+        Context::print(is_terminal(STDOUT_FILENO) ? AnsiFilter(context.colours()).feed(bytes)
+                                                  : bytes);
         continue;
       }
       RQ_TRY_ASSIGN(message, client->get(message_path(id)));
@@ -174,7 +177,7 @@ Action declare_why(CLI::App& app, Context& context) {
       const std::string state = text_at(why, "state");
       Context::print(fmt::format("{}  {}  {}\n", text_at(why, "id"),
                                  paint(ink_of_state(state), state, context.colours()),
-                                 text_at(why, "text")));
+                                 shown_text(text_at(why, "text"))));
     }
     return 0;
   };

@@ -25,17 +25,6 @@ struct EventOptions {
 constexpr Millis kEvery{1000};
 constexpr std::string_view kQuitKeys = "qQ\x03\x04";  // also Ctrl-C and Ctrl-D
 
-std::string counts_text(const json::value& counts) {
-  std::string out;
-  if (!counts.is_object()) return out;
-  for (const auto& [name, value] : counts.get_object()) {
-    if (!value.is_int64() || value.get_int64() == 0) continue;
-    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", show_count(value.get_int64()),
-                       std::string_view(name.data(), name.size()));
-  }
-  return out.empty() ? "none" : out;
-}
-
 std::string size_text(const json::value& stats, std::string_view name) {
   return show_size(number_at(stats, name).value_or(0));
 }

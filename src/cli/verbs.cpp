@@ -17,20 +17,21 @@ constexpr auto kVerbs = std::to_array<Verb>({
 
     {"put", put, "Put a message into a queue, or many from a file",
      "rq put mail hello --tag welcome\n"
-     "tar c project | rq put backup --key project-2026-11-21\n"
+     "tar c project | rq put backup - --key project-2026-11-21\n"
      "rq put mail --ndjson messages.ndjson\n"
      "rq put resize @photo.json --wait",
      declare_put},
     {"run", put, "Queue a command line, to run here and in this environment",
-     "rq run -- make -C project\nrq run -j 2 --wait --timeout 10m -- ./backup.sh --all",
+     "rq run -- make -C project\nrq run -j 2 --wait --timeout 10m -- ./backup.sh --all\n"
+     "rq run --retries 3 --stdin -- psql -f - < change.sql",
      declare_run},
 
     {"show", look, "All about a message: fields, attempts, post-mortems",
      "rq show 123\nrq show key:order-7 --json", declare_show},
     {"list", look, "List messages",
      "rq list mail --state err\nrq list --text timeout --after 2h --json", declare_list},
-    {"tail", look, "The log of a message, as it is written", "rq tail -f 123\nrq tail -n 20 123",
-     declare_tail},
+    {"tail", look, "The log of a message, as it is written",
+     "rq tail -f 123\nrq tail -n 20 123\nrq tail --all 123 > log", declare_tail},
     {"why", look, "Why is this message not running?", "rq why 123\nrq why key:order-7 --json",
      declare_why},
     {"stats", look, "Counts and sizes of the server", "rq stats\nrq stats --json", declare_stats},
@@ -39,23 +40,31 @@ constexpr auto kVerbs = std::to_array<Verb>({
     {"events", look, "What happens, as it happens",
      "rq events --queue mail\nrq events --kinds message,progress --json", declare_events},
 
-    {"retry", act, "Send finished messages again, with attempts counted anew",
-     "rq retry 123 124\nrq retry --queue mail --state err --dry-run", declare_retry},
-    {"requeue", act, "Make messages wait again at once; takes a running one from its worker",
+    {"retry", act,
+     "Run finished messages again, with attempts counted anew; by a filter those in err, unless "
+     "--state says others",
+     "rq retry 123 124\nrq retry --queue mail --dry-run\nrq retry --queue mail --state done -y",
+     declare_retry},
+    {"requeue", act,
+     "Make messages wait again at once; takes a running one from its worker. By a filter those in "
+     "err, unless --state says others",
      "rq requeue 123\nrq requeue --queue mail --state run -y", declare_requeue},
     {"run-now", act, "Let scheduled messages not wait for their time",
      "rq run-now 123\nrq run-now --queue mail --state scheduled -y", declare_run_now},
-    {"cancel", act, "Give messages up; a running script is told to stop",
+    {"cancel", act,
+     "Give messages up; a running script is told to stop. By a filter unfinished ones, unless "
+     "--state says others",
      "rq cancel 123 --reason 'sent by hand'\nrq cancel --tag campaign-9 -y", declare_cancel},
     {"kill", act, "Stop running scripts; their messages end in err",
      "rq kill 123\nrq kill --queue mail --state run -y", declare_kill},
-    {"clone", act, "Put new messages like finished ones",
+    {"clone", act,
+     "Put copies of finished messages; by a filter of those in err, unless --state says others",
      "rq clone 123\nrq clone 123 --to mail-test", declare_clone},
     {"move", act, "Move waiting messages to another queue",
      "rq move 123 --to slow\nrq move --queue mail --tag bulk --to slow -y", declare_move},
     {"priority", act, "Change the priority of messages; larger goes first",
      "rq priority 123 --priority 10\nrq priority --tag vip --priority 10 -y", declare_priority},
-    {"remove", act, "Delete messages for good; not while they run",
+    {"remove", act, "Delete messages for good; not while they run. A filter must say --state",
      "rq remove 123\nrq remove --queue mail --state done --before 30d -y", declare_remove},
 
     {"queue create", server, "Make a queue",
@@ -78,8 +87,9 @@ constexpr auto kVerbs = std::to_array<Verb>({
      "rq queue drain mail\nrq queue drain mail --json", declare_queue_drain},
     {"queue down", server, "Accept nothing, start nothing",
      "rq queue down mail\nrq queue down mail --json", declare_queue_down},
-    {"queue delete", server, "Delete a queue", "rq queue delete mail\nrq queue delete mail --force",
-     declare_queue_delete},
+    {"queue delete", server,
+     "Delete a queue; one that holds messages, finished or not, needs --force",
+     "rq queue delete mail\nrq queue delete mail --force", declare_queue_delete},
     {"doctor", server, "Look at all that is usually wrong",
      "rq doctor\nrq doctor --dir /var/lib/rq --json", declare_doctor},
     {"version", server, "Versions of this rq and of the server", "rq version\nrq version --json",

@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 
 #include "base/limits.h"
+#include "base/utf8.h"
 
 namespace rq::client {
 namespace {
@@ -13,8 +14,6 @@ namespace json = boost::json;
 using base::Code;
 using base::Error;
 using base::fail;
-
-constexpr std::size_t kShownBytes = 80;  // of an answer that cannot be read
 
 // For an answer whose body is not ours (a proxy, another program on that port).
 Code code_of_status(unsigned status) {
@@ -58,10 +57,10 @@ base::Result<json::value> json_of(const Reply& reply) {
   options.max_depth = base::kJsonDepthMax * 2;  // a payload or result inside an answer
   json::value value = json::parse(reply.body, error, {}, options);
   if (error) {
-    return fail(Code::internal,
-                fmt::format("the answer is not JSON ({}): '{}'", error.message(),
-                            reply.body.substr(0, kShownBytes)),
-                "is it really an rq server that listens there?");
+    return fail(
+        Code::internal,
+        fmt::format("the answer is not JSON ({}): '{}'", error.message(), base::shown(reply.body)),
+        "is it really an rq server that listens there?");
   }
   return value;
 }

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "base/percent.h"
+
 namespace rq::client {
 
 std::string Server::name() const {
@@ -34,7 +36,7 @@ std::string url_encode(std::string_view text) {
     if (plain) {
       out.push_back(c);
     } else {
-      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+      base::append_percent(out, c);
     }
   }
   return out;

@@ -4,30 +4,72 @@
 #include <array>
 #include <iterator>
 
+#include "base/names.h"
+
 namespace rq::core {
 namespace {
-constexpr std::array<std::string_view, 9> kOutcomes{
-    "done", "relayed", "err", "failed", "timed_out", "resend", "release", "hold", "stopped"};
+constexpr std::array<std::string_view, 10> kOutcomes{"done",      "relayed", "err",     "failed",
+                                                     "timed_out", "resend",  "release", "hold",
+                                                     "stopped",   "lost"};
 constexpr std::array<std::string_view, 10> kActions{"commit", "retry",   "requeue", "run_now",
                                                     "cancel", "kill",    "clone",   "move",
                                                     "remove", "priority"};
 }  // namespace
 
-std::string_view name_of(Outcome outcome) {
-  return kOutcomes.at(static_cast<std::size_t>(outcome));
-}
+std::string_view name_of(Outcome outcome) { return base::name_in(kOutcomes, outcome); }
 std::optional<Outcome> outcome_of(std::string_view name) {
-  for (std::size_t i = 0; i < kOutcomes.size(); ++i) {
-    if (kOutcomes[i] == name) return static_cast<Outcome>(i);
-  }
-  return std::nullopt;
+  return base::value_of<Outcome>(kOutcomes, name);
 }
-std::string_view name_of(Action action) { return kActions.at(static_cast<std::size_t>(action)); }
+std::string_view name_of(Action action) { return base::name_in(kActions, action); }
 std::optional<Action> action_of(std::string_view name) {
-  for (std::size_t i = 0; i < kActions.size(); ++i) {
-    if (kActions[i] == name) return static_cast<Action>(i);
+  return base::value_of<Action>(kActions, name);
+}
+
+StateSet states_of(Action action) {
+  using enum State;
+  switch (action) {
+    case Action::commit:
+      return {prep};
+    case Action::retry:
+    case Action::clone:
+      return {done, relayed, err, cancelled};
+    case Action::requeue:
+      return {run, done, relayed, err, cancelled};
+    case Action::run_now:
+      return {scheduled, que};
+    case Action::cancel:
+      return {prep, scheduled, throttled, depends, que, run, err};
+    case Action::kill:
+      return {run};
+    case Action::move:
+    case Action::remove:
+      return {prep, scheduled, throttled, depends, que, done, relayed, err, cancelled};
+    case Action::priority:
+      return {prep, scheduled, throttled, depends, que, run};
   }
-  return std::nullopt;
+  return {};
+}
+
+StateSet usual_states_of(Action action) {
+  using enum State;
+  switch (action) {
+    case Action::retry:
+    case Action::requeue:
+    case Action::clone:
+      return {err};
+    case Action::cancel:
+      return {prep, scheduled, throttled, depends, que, run};
+    case Action::move:
+      return {prep, scheduled, throttled, depends, que};
+    case Action::remove:
+      return {};
+    case Action::commit:
+    case Action::run_now:
+    case Action::kill:
+    case Action::priority:
+      break;
+  }
+  return states_of(action);
 }
 
 std::size_t messages_of(const Command& command) {

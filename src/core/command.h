@@ -1,13 +1,16 @@
 #pragma once
 // What one can ask of the engine, and what it answers. Plain values: they cross threads.
 // A command is applied as if alone, in the order of arrival; its reply leaves after the commit.
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "base/boxed.h"
 #include "base/result.h"
 #include "core/lifecycle.h"
 #include "core/message.h"
@@ -17,7 +20,8 @@ namespace rq::core {
 
 using QueueName = std::shared_ptr<const std::string>;
 
-// Who asked: the engine hands it back with the reply and reads only `door` and `connection`.
+// Who asked. Handed back with the reply. The engine reads `door`, `connection`, `in_turn` and
+// `caller_uid`, and counts `request` up for each message of a Reserve::each.
 struct Ticket {
   std::uint32_t door = 0;        // which door of the server
   std::uint64_t connection = 0;  // of that door, never reused while the server runs
@@ -26,6 +30,21 @@ struct Ticket {
   bool in_turn = false;
   // The uid at the other end of a unix socket; -1: nobody says who calls.
   std::int64_t caller_uid = -1;
+};
+
+// Whose commands run in the order they came.
+struct Connection {
+  std::uint32_t door = 0;
+  std::uint64_t id = 0;
+  friend bool operator==(const Connection&, const Connection&) = default;
+};
+[[nodiscard]] inline Connection connection_of(const Ticket& ticket) {
+  return {.door = ticket.door, .id = ticket.connection};
+}
+struct ConnectionHash {
+  std::size_t operator()(const Connection& c) const {
+    return std::hash<std::uint64_t>{}(c.id * 31 + c.door);
+  }
 };
 
 // --- Putting ---
@@ -68,8 +87,8 @@ struct Reserve {
   // are answered now, the rest later.
   bool each = false;
   std::optional<Instant> wait_until;  // absent: do not wait. Instant::max(): for ever
-  Millis lease_guard{
-      0};  // above 0: nor longer than till so long before a lease of the connection ends
+  // Above 0: the wait ends this long before the first lease of this connection ends.
+  Millis lease_guard{0};
   std::string worker;
   std::optional<Millis> lease;
   LeaseEnd end = LeaseEnd::deadline;
@@ -115,6 +134,7 @@ enum class Outcome : std::uint8_t {
   release,    // handed back untouched, after `delay`
   hold,       // err with the mark held
   stopped,    // ended because of a StopRequest: cancelled, or err with the mark killed
+  lost,       // its worker died: a lost lease, as if its time had run out
 };
 [[nodiscard]] std::string_view name_of(Outcome outcome);
 [[nodiscard]] std::optional<Outcome> outcome_of(std::string_view name);
@@ -124,12 +144,13 @@ struct Finish {
   struct Item {
     Token token;
     Outcome outcome = Outcome::done;
-    std::string reason;  // status text
+    // Status text, replaces the last one, also with nothing. Absent: the last one stays.
+    std::optional<std::string> reason;
     std::optional<std::string> result;
     std::string post_mortem;               // JSON object; may be empty
     Millis delay{0};                       // resend, release
     std::optional<std::int64_t> priority;  // release, hold
-    bool remove = false;                   // the message goes, whatever the retention
+    bool remove = false;                   // done: the message goes at once, whatever the retention
   };
   std::vector<Item> items;
 };
@@ -142,29 +163,38 @@ struct Duplicate {
   Token token;
   std::string queue;
   Millis delay{0};
+  std::string key;   // client key of the copy: a repeat of the command finds it; may be empty
+  std::string host;  // "http://HOST:PORT/" of full ids
 };
 
 // --- Acting on messages ---
 enum class Action : std::uint8_t {
-  commit,    // prep: now it is work
-  retry,     // finished: again, attempts and count start anew
+  commit,  // prep: now it is work
+  // Finished: back to the line; failures, losses and count start at 0, attempts go on.
+  retry,
   requeue,   // finished or running (the lease is taken away): to be had at once
   run_now,   // scheduled: do not wait; que: before all others of its priority
-  cancel,    // not finished: cancelled; a running script is told to stop
+  cancel,    // not finished, or err: cancelled; a running script is told to stop
   kill,      // running: stop the script; ends in err
   clone,     // finished: a new message like it
-  move,      // waiting or finished-and-retried-there: to another queue
+  move,      // not running: to another queue, in the state it has
   remove,    // not running: gone for good
   priority,  // not finished
 };
 [[nodiscard]] std::string_view name_of(Action action);
 [[nodiscard]] std::optional<Action> action_of(std::string_view name);
+// The states of messages that it may be done to.
+[[nodiscard]] StateSet states_of(Action action);
+// Of them those that are meant when nobody says which: what has ended well is not done again, and
+// what somebody has yet to read is not taken away. Empty: they must be named.
+[[nodiscard]] StateSet usual_states_of(Action action);
 struct Act {
   Action action = Action::cancel;
   std::vector<Seq> messages;
   std::string queue;  // move, clone (empty: the same)
   std::int64_t priority = 0;
-  std::string reason;  // kept as status text of cancel and kill
+  std::string host;    // clone: as in Duplicate
+  std::string reason;  // status text of cancel and kill; what a stopped script says comes after
 };
 struct ActDone {
   struct Item {
@@ -178,7 +208,7 @@ struct ActDone {
 struct RunEarly {
   std::string queue;
   std::int64_t bound = 1;
-  // The engine's own, while the command goes on over several batches.
+  // Set by the engine only, while the command goes on over several batches.
   std::int64_t done = 0;
   bool held = false;  // it began with held ones
 };
@@ -197,7 +227,7 @@ struct Peek {
   std::string queue;  // else: the next one of this queue
 };
 struct Peeked {
-  Message message;
+  base::Boxed<Message> message;
   std::string queue;
 };
 struct ShowQueue {
@@ -205,23 +235,27 @@ struct ShowQueue {
 };
 struct ListQueues {};
 struct QueueShown {
-  Queue queue;
+  base::Boxed<Queue> queue;
   std::int64_t waiting_reserves = 0;
 };
 struct QueuesListed {
   std::vector<QueueShown> queues;  // by name
 };
-struct EngineStats {};
+struct EngineStats {
+  bool names = false;  // tell which queues are in use
+};
 struct EngineStatsDone {
   Boot boot = 0;
   std::int64_t queues = 0;
-  Counters totals;            // over all queues, also deleted ones since the start
-  std::int64_t commands = 0;  // since the start
+  base::Boxed<Counters> totals;  // over all queues, also deleted ones since the start
+  std::int64_t commands = 0;     // since the start
   std::int64_t batches = 0;
   std::int64_t syncs = 0;
   std::int64_t waiting_reserves = 0;
   Seq last_seq = 0;
-  std::int64_t set_aside = 0;  // damaged rows that the store keeps apart
+  bool no_room = false;           // the disk is full: puts are refused
+  std::vector<QueueName> in_use;  // all but those made on demand that hold nothing
+  std::int64_t set_aside = 0;     // damaged rows that the store keeps apart
 };
 
 // --- Queues ---
@@ -229,18 +263,25 @@ struct DefineQueue {
   enum class Mode : std::uint8_t { create, replace, change };
   std::string queue;
   Mode mode = Mode::create;  // create: `exists` when there with other settings. change: must exist
-  QueueSettings settings;    // whole: the door merges changes before
+  base::Boxed<QueueSettings> settings;   // whole: the door merges changes before
   std::optional<std::int64_t> revision;  // refuse (wrong_state) when the queue has moved on
+  // As its first use would make it: the settings are those of such queues, whatever is given. One
+  // that is there stays as it is.
   bool on_demand = false;
 };
 struct SetAdmin {
   std::string queue;
   Admin admin = Admin::up;
   std::optional<Millis> lasts;  // pause: resumes by itself
+  // A pause by a client and not by the operator: a queue that is drained or down stays so, and a
+  // pause of no time ends another one.
+  bool by_client = false;
 };
 struct DeleteQueue {
   std::string queue;
-  bool force = false;  // with the messages in it; none may be running
+  bool force = false;  // with the messages in it, finished ones too; none may be running
+  // Only if it was made on demand, holds nothing and nobody waits there; else nothing is done.
+  bool if_unused = false;
 };
 // From the worker: what is wrong with the script; empty when mended.
 struct SetScriptError {
@@ -263,7 +304,8 @@ using Command =
                  RunEarly, RunEarlyOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue,
                  SetAdmin, DeleteQueue, SetScriptError, ForgetWaste, Examine>;
 
-// Messages that one command changes in one batch, at most; it goes on in the next.
+// RunEarly, DeleteQueue and the end of a connection change at most so many messages in a batch and
+// go on in the next. A command that lists its messages is done in one.
 inline constexpr std::int64_t kStepMax = 1000;
 
 // How many messages the command puts, takes or changes at most, one at least: so much it costs.
@@ -287,24 +329,27 @@ struct Delivery {
 // after the commit.
 struct Notice {
   enum class What : std::uint8_t {
-    message,   // its state changed (`event` absent: it was put or moved to this queue)
+    put,       // `to` is the state that it was put in, and so is `from`
+    message,   // its state changed by `event`
+    moved,     // to `queue`, in the state it has
     progress,  // its text changed
     stop,      // a running one shall stop
-    removed,
-    queue,  // settings, admin state or script error changed
+    removed,   // in the state `from`
+    queue,     // settings, admin state or script error changed
     queue_removed,
   };
+  static constexpr std::size_t kWhatCount = static_cast<std::size_t>(What::queue_removed) + 1;
   What what = What::message;
   Instant at{};
   std::string queue;
+  std::string from_queue;  // moved
   Seq seq = 0;
   Instant created{};
   State from = State::que;
   State to = State::que;
   Mark mark = Mark::none;
   std::string text;
-  // How it came to that.
-  std::optional<Event> event;
+  std::optional<Event> event;  // message
   // When it came into the state that it left, as far as the message tells: its due time, the start
   // of its lease, the time it finished.
   Instant since{};

@@ -10,6 +10,7 @@
 
 #include "base/iso8601.h"
 #include "base/limits.h"
+#include "base/utf8.h"
 #include "core/queue.h"
 
 namespace rq::core {
@@ -19,19 +20,12 @@ using base::Code;
 using base::fail;
 namespace json = boost::json;
 
-constexpr std::size_t kShownBytesMax = 64;  // of a refused value, in a message
-
 std::string shown(const json::value& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return "a list";
   std::string out = json::serialize(value);
-  if (out.size() > kShownBytesMax) {
-    out.resize(kShownBytesMax);
-    // Not in the middle of a UTF-8 sequence: the message goes out as JSON.
-    while (!out.empty() && (static_cast<unsigned char>(out.back()) & 0xC0U) == 0x80U) {
-      out.pop_back();
-    }
-    if (!out.empty() && static_cast<unsigned char>(out.back()) >= 0xC0U) out.pop_back();
+  if (out.size() > base::kShownBytesMax) {
+    out.resize(base::shown(out).size());
     out += "...";
   }
   return out;
@@ -95,18 +89,6 @@ base::Result<Instant> instant_of(std::string_view name, const json::value& value
   }
   return fail(Code::bad_value, fmt::format("{}: {} is not a time", name, shown(value)),
               "give \"2026-11-21T00:21:54.865Z\", or seconds since 1970");
-}
-
-base::Result<void> check_text(std::string_view name, std::string_view value,
-                              std::size_t bytes_max) {
-  if (value.size() > bytes_max) {
-    return fail(Code::too_large, fmt::format("{} has {} bytes", name, value.size()),
-                fmt::format("at most {} bytes are allowed", bytes_max));
-  }
-  if (value.find('\0') != std::string_view::npos) {
-    return fail(Code::bad_value, fmt::format("{} has a NUL byte", name), "leave it out");
-  }
-  return {};
 }
 
 base::Result<std::string_view> text_of(std::string_view name, const json::value& value,
@@ -279,8 +261,7 @@ base::Result<void> Fields::finish() {
       known += *it;
     }
     return fail(
-        Code::unknown_field,
-        fmt::format("unknown field '{}' in {}", key.substr(0, kShownBytesMax), where_),
+        Code::unknown_field, fmt::format("unknown field '{}' in {}", base::shown(key), where_),
         known.empty() ? std::string{"send no fields"} : fmt::format("the fields are: {}", known));
   }
   return {};

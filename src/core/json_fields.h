@@ -19,6 +19,7 @@
 #include <boost/json/value.hpp>
 
 #include "base/result.h"
+#include "core/bounds.h"
 #include "core/message.h"
 
 namespace rq::core {
@@ -96,8 +97,6 @@ class Fields {
 [[nodiscard]] base::Result<std::string_view> text_of(std::string_view name,
                                                      const boost::json::value& value,
                                                      std::size_t bytes_max);
-[[nodiscard]] base::Result<void> check_text(std::string_view name, std::string_view value,
-                                            std::size_t bytes_max);
 
 // A whole number when it is one: 60, 0.25.
 [[nodiscard]] boost::json::value json_seconds(Millis length);

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "base/names.h"
+
 namespace rq::core {
 namespace {
 constexpr std::array<std::string_view, kEventCount> kEvents{
@@ -9,7 +11,7 @@ constexpr std::array<std::string_view, kEventCount> kEvents{
     "err",    "again", "later", "retry", "cancel", "run_now"};
 }  // namespace
 
-std::string_view name_of(Event event) { return kEvents.at(static_cast<std::size_t>(event)); }
+std::string_view name_of(Event event) { return base::name_in(kEvents, event); }
 
 std::optional<State> next(State state, Event event) {
   using enum State;

@@ -20,7 +20,7 @@ enum class Event : std::uint8_t {
   later,    // the same, with a delay
   retry,    // an operator or client sends a finished message again
   cancel,   // nobody wants it any more
-  run_now,  // an operator lets it not wait for its due time
+  run_now,  // an operator makes it ready before its due time
 };
 inline constexpr int kEventCount = static_cast<int>(Event::run_now) + 1;
 [[nodiscard]] std::string_view name_of(Event event);

@@ -6,6 +6,9 @@
 #include <charconv>
 
 #include "base/limits.h"
+#include "base/names.h"
+#include "base/number.h"
+#include "base/utf8.h"
 
 namespace rq::core {
 namespace {
@@ -19,19 +22,10 @@ constexpr std::array<std::string_view, kStateCount> kStates{
 constexpr std::array<std::string_view, 7> kMarks{"none",   "failed", "timed_out", "lost",
                                                  "killed", "held",   "exhausted"};
 
-template <typename E, std::size_t N>
-std::optional<E> find_name(const std::array<std::string_view, N>& names, std::string_view name) {
-  for (std::size_t i = 0; i < N; ++i) {
-    if (names[i] == name) return static_cast<E>(i);
-  }
-  return std::nullopt;
-}
+constexpr std::array<std::string_view, 3> kStops{"none", "cancel", "kill"};
 
 std::optional<std::int64_t> whole_number(std::string_view text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || text.empty()) return {};
-  return value;
+  return base::whole_number<std::int64_t>(text);
 }
 
 // Digits only.
@@ -41,16 +35,32 @@ std::optional<std::int64_t> part(std::string_view text) {
 }
 
 base::Error bad_id(std::string_view text) {
-  return fail(Code::bad_value, fmt::format("'{}' is not a message id", text.substr(0, 100)),
+  return fail(Code::bad_value, fmt::format("'{}' is not a message id", base::shown(text)),
               "write YYYYMMDD.HHMM.SS.mmm.N as rq prints it, or the number N alone");
 }
 
 }  // namespace
 
-std::string_view name_of(State state) { return kStates.at(static_cast<std::size_t>(state)); }
-std::optional<State> state_of(std::string_view name) { return find_name<State>(kStates, name); }
-std::string_view name_of(Mark mark) { return kMarks.at(static_cast<std::size_t>(mark)); }
-std::optional<Mark> mark_of(std::string_view name) { return find_name<Mark>(kMarks, name); }
+std::string_view name_of(State state) { return base::name_in(kStates, state); }
+std::optional<State> state_of(std::string_view name) {
+  return base::value_of<State>(kStates, name);
+}
+std::string_view name_of(Mark mark) { return base::name_in(kMarks, mark); }
+std::optional<Mark> mark_of(std::string_view name) { return base::value_of<Mark>(kMarks, name); }
+std::string_view name_of(StopRequest stop) { return base::name_in(kStops, stop); }
+std::optional<StopRequest> stop_of(std::string_view name) {
+  return base::value_of<StopRequest>(kStops, name);
+}
+std::string to_string(StateSet states) {
+  std::string text;
+  for (int i = 0; i < kStateCount; ++i) {
+    const auto state = static_cast<State>(i);
+    if (!states.has(state)) continue;
+    if (!text.empty()) text += ", ";
+    text += name_of(state);
+  }
+  return text;
+}
 
 std::string to_string(const Token& token) {
   return fmt::format("{}.{}.{}", token.seq, token.attempt, token.boot);
@@ -67,7 +77,7 @@ base::Result<Token> parse_token(std::string_view text) {
       return Token{.seq = *seq, .attempt = *attempt, .boot = *boot};
     }
   }
-  return fail(Code::bad_value, fmt::format("'{}' is not a token", text.substr(0, 100)),
+  return fail(Code::bad_value, fmt::format("'{}' is not a token", base::shown(text)),
               "send the token of the lease as /v1/reserve gave it");
 }
 
@@ -157,6 +167,10 @@ base::Result<ParsedId> parse_id(std::string_view text) {
                           std::chrono::minutes{*minute} + std::chrono::seconds{*second} +
                           Millis{*milli};
   return ParsedId{.seq = *seq, .created = created};
+}
+
+std::string full_id(std::string_view host, std::string_view queue, const Message& m) {
+  return fmt::format("{}q/{}/{}", host, queue, format_id(m));
 }
 
 }  // namespace rq::core

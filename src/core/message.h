@@ -1,6 +1,7 @@
 #pragma once
 // The message: the unit of work, with every field that RQ and its relatives need.
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,10 +40,30 @@ inline constexpr int kStateCount = static_cast<int>(State::cancelled) + 1;
 [[nodiscard]] constexpr bool is_finished(State s) {
   return s == State::done || s == State::relayed || s == State::err || s == State::cancelled;
 }
-// Waiting for its turn, a time, a slot or another message.
-[[nodiscard]] constexpr bool is_waiting(State s) {
-  return s == State::scheduled || s == State::throttled || s == State::depends || s == State::que;
-}
+// Some of the states.
+class StateSet {
+ public:
+  constexpr StateSet() = default;
+  constexpr StateSet(std::initializer_list<State> states) {
+    for (const State state : states) add(state);
+  }
+  constexpr void add(State state) { bits_ |= bit(state); }
+  [[nodiscard]] constexpr bool has(State state) const { return (bits_ & bit(state)) != 0; }
+  [[nodiscard]] constexpr bool empty() const { return bits_ == 0; }
+  // Those that are in both.
+  [[nodiscard]] constexpr StateSet common(StateSet other) const {
+    other.bits_ &= bits_;
+    return other;
+  }
+  friend bool operator==(const StateSet&, const StateSet&) = default;
+
+ private:
+  [[nodiscard]] static constexpr std::uint32_t bit(State state) {
+    return 1U << static_cast<unsigned>(state);
+  }
+  std::uint32_t bits_ = 0;
+};
+[[nodiscard]] std::string to_string(StateSet states);  // "done, err"
 
 // Why the last attempt, or the message, ended; also marks err as held.
 enum class Mark : std::uint8_t {
@@ -73,7 +94,7 @@ struct Details {
   std::string key;   // client key; unique over all queues while the message exists
   std::string dest;  // as given by the sender, RQ's word
   std::string src;
-  std::string orig_id;      // full id of the first message in a chain
+  std::string orig_id;      // full id of the first message in a chain; empty: it is this one
   std::string cloned_from;  // id
   std::string dup_of;       // full id
   std::string param1, param2, param3, param4;
@@ -100,6 +121,8 @@ enum class LeaseEnd : std::uint8_t {
   connection,  // also when the connection that took it ends, or the server restarts
 };
 enum class StopRequest : std::uint8_t { none, cancel, kill };
+[[nodiscard]] std::string_view name_of(StopRequest stop);
+[[nodiscard]] std::optional<StopRequest> stop_of(std::string_view name);
 struct Lease {
   std::int64_t attempt = 0;  // 1 for the first
   Boot boot = 0;             // of the server that granted it
@@ -158,6 +181,8 @@ struct Message {
 // "20261121.0021.54.865.123": creation time in UTC and sequence number, RQ's form. The number
 // alone finds the row.
 [[nodiscard]] std::string format_id(Seq seq, Instant created);
+// "http://HOST:PORT/q/QUEUE/ID", as RQ writes it; `host` with a slash at its end.
+[[nodiscard]] std::string full_id(std::string_view host, std::string_view queue, const Message& m);
 [[nodiscard]] inline std::string format_id(const Message& m) { return format_id(m.seq, m.created); }
 struct ParsedId {
   Seq seq = 0;

@@ -1,5 +1,6 @@
 #pragma once
-// The bounds on what a sender may put, checked once, here, whichever door it came through.
+// The bounds on what a sender may put, whichever door it came through. A door may refuse the same
+// earlier, before it has built the message.
 #include "base/result.h"
 #include "core/command.h"
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/limits.h"
+#include "base/percent.h"
 
 namespace rq::core {
 namespace {
@@ -45,12 +46,13 @@ base::Error bad(std::string_view kind, std::string_view name, std::string_view w
 
 // The character that "%XX" at `at` stands for, or 0 when it is no escape that we write.
 char unescape(std::string_view name, std::size_t at) {
-  if (at + 2 >= name.size()) return 0;
-  for (const char c : std::string_view{"+/;$()."}) {
-    if (c == '.' && at != 0) continue;  // allowed as it is: two names must not mean the same
-    if (name.substr(at, 3) == fmt::format("%{:02X}", static_cast<unsigned char>(c))) return c;
-  }
-  return 0;
+  const auto c = base::percent_byte(name.substr(at));
+  if (!c) return 0;
+  // Two names must not mean the same: what is allowed as it is has no escape, and hex has capitals.
+  const bool needed = kEscaped.find(*c) != std::string_view::npos || (*c == '.' && at == 0);
+  std::string written;
+  base::append_percent(written, *c);
+  return needed && name.substr(at, 3) == written ? *c : '\0';
 }
 
 base::Result<void> check(std::string_view kind, std::string_view name, std::string_view extra,
@@ -91,7 +93,7 @@ base::Result<std::string> escaped_queue_name(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (kEscaped.find(c) != std::string_view::npos || (c == '.' && i == 0)) {
-      name += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+      base::append_percent(name, c);
     } else if (plain(c)) {
       name += c;
     } else {

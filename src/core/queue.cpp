@@ -5,6 +5,8 @@
 #include <chrono>
 
 #include "base/limits.h"
+#include "base/names.h"
+#include "core/bounds.h"
 
 namespace rq::core {
 namespace {
@@ -14,34 +16,11 @@ using base::fail;
 
 constexpr std::array<std::string_view, 4> kAdmins{"up", "pause", "drain", "down"};
 constexpr std::array<std::string_view, 2> kSyncs{"always", "relaxed"};
+constexpr std::array<std::string_view, 3> kSuccesses{"auto", "word", "exit"};
 
 base::Error bad(std::string_view field, std::string_view value, std::string_view remedy) {
   return fail(Code::bad_value, fmt::format("{}: '{}' is not allowed", field, value),
               std::string{remedy});
-}
-
-base::Result<void> in_range(std::string_view field, std::int64_t value, std::int64_t min,
-                            std::int64_t max) {
-  if (value >= min && value <= max) return {};
-  return bad(field, fmt::to_string(value), fmt::format("give a number from {} to {}", min, max));
-}
-
-base::Result<void> in_range(std::string_view field, Millis value, Millis min, Millis max) {
-  if (value >= min && value <= max) return {};
-  using Seconds = std::chrono::duration<double>;
-  return bad(field, fmt::format("{}", Seconds{value}.count()),
-             fmt::format("give seconds from {} to {}", Seconds{min}.count(), Seconds{max}.count()));
-}
-
-base::Result<void> no_nul(std::string_view field, std::string_view value, std::size_t bytes_max) {
-  if (value.size() > bytes_max) {
-    return fail(Code::too_large, fmt::format("{} has {} bytes", field, value.size()),
-                fmt::format("at most {} bytes are allowed", bytes_max));
-  }
-  if (value.find('\0') != std::string_view::npos) {
-    return bad(field, "\\0", "leave out the NUL byte");
-  }
-  return {};
 }
 
 base::Result<void> check(std::string_view field, const Retention& keep) {
@@ -58,41 +37,39 @@ base::Result<void> check_environment(const QueueSettings& s) {
     if (name.empty() || name.find('=') != std::string::npos) {
       return bad("env_vars", name, "a name must not be empty or contain '='");
     }
-    RQ_TRY(no_nul("env_vars", name, base::kEnvVarBytesMax));
-    RQ_TRY(no_nul(fmt::format("env_vars.{}", name), value, base::kEnvVarBytesMax));
+    RQ_TRY(check_text("env_vars", name, base::kEnvVarBytesMax));
+    RQ_TRY(check_text(fmt::format("env_vars.{}", name), value, base::kEnvVarBytesMax));
   }
   for (const std::string& name : s.env_allow) {
     if (name.empty() || name.find('=') != std::string::npos) {
       return bad("env_allow", name, "a name must not be empty or contain '='");
     }
-    RQ_TRY(no_nul("env_allow", name, base::kEnvVarBytesMax));
+    RQ_TRY(check_text("env_allow", name, base::kEnvVarBytesMax));
   }
   return {};
 }
 
 }  // namespace
 
-std::string_view name_of(Admin admin) { return kAdmins.at(static_cast<std::size_t>(admin)); }
+std::string_view name_of(Admin admin) { return base::name_in(kAdmins, admin); }
 std::optional<Admin> admin_of(std::string_view name) {
-  for (std::size_t i = 0; i < kAdmins.size(); ++i) {
-    if (kAdmins[i] == name) return static_cast<Admin>(i);
-  }
-  return std::nullopt;
+  return base::value_of<Admin>(kAdmins, name);
 }
-std::string_view name_of(SyncClass sync) { return kSyncs.at(static_cast<std::size_t>(sync)); }
+std::string_view name_of(Success success) { return base::name_in(kSuccesses, success); }
+std::optional<Success> success_of(std::string_view name) {
+  return base::value_of<Success>(kSuccesses, name);
+}
+std::string_view name_of(SyncClass sync) { return base::name_in(kSyncs, sync); }
 std::optional<SyncClass> sync_of(std::string_view name) {
-  for (std::size_t i = 0; i < kSyncs.size(); ++i) {
-    if (kSyncs[i] == name) return static_cast<SyncClass>(i);
-  }
-  return std::nullopt;
+  return base::value_of<SyncClass>(kSyncs, name);
 }
 
 base::Result<void> check(const QueueSettings& s) {
-  RQ_TRY(no_nul("script", s.script, base::kScriptBytesMax));
-  RQ_TRY(no_nul("exec_prefix", s.exec_prefix, base::kScriptBytesMax));
+  RQ_TRY(check_text("script", s.script, base::kScriptBytesMax));
+  RQ_TRY(check_text("exec_prefix", s.exec_prefix, base::kScriptBytesMax));
   RQ_TRY(in_range("num_workers", s.num_workers, 0, base::kWorkersMax));
   RQ_TRY(check_environment(s));
-  RQ_TRY(no_nul("user", s.user, base::kNameBytesMax));
+  RQ_TRY(check_text("user", s.user, base::kNameBytesMax));
   RQ_TRY(in_range("nice", s.nice, -20, 19));
   RQ_TRY(in_range("limits.memory_bytes", s.limits.memory_bytes, 0, INT64_MAX));
   RQ_TRY(in_range("limits.cpu_s", s.limits.cpu_seconds, 0, INT32_MAX));
@@ -108,6 +85,7 @@ base::Result<void> check(const QueueSettings& s) {
   RQ_TRY(in_range("max_count", s.max_count, 0, base::kCountMax));
   RQ_TRY(check("keep_done", s.keep_done));
   RQ_TRY(check("keep_err", s.keep_err));
+  RQ_TRY(check("keep_cancelled", s.keep_cancelled));
   RQ_TRY(in_range("priority", s.priority, base::kPriorityMin, base::kPriorityMax));
   RQ_TRY(in_range("messages_max", s.messages_max, 0, INT64_MAX));
   return in_range("payload_bytes_max", s.payload_bytes_max, 0,
@@ -135,6 +113,33 @@ Millis delay_after(const Backoff& backoff, std::int64_t failures, std::uint64_t 
   const std::int64_t span = delay.count() * backoff.jitter_percent / 100;
   const auto draw = static_cast<std::int64_t>(x % static_cast<std::uint64_t>(2 * span + 1));
   return delay + Millis{draw - span};
+}
+
+Keep keep_of(State state) {
+  if (state == State::err) return Keep::err;
+  return state == State::cancelled ? Keep::cancelled : Keep::done;
+}
+
+const Retention& retention(const QueueSettings& settings, Keep keep) {
+  if (keep == Keep::err) return settings.keep_err;
+  return keep == Keep::cancelled ? settings.keep_cancelled : settings.keep_done;
+}
+
+// A held message waits for whoever held it, whatever the retention.
+std::int64_t kept(const Counters& counters, Keep keep) {
+  if (keep == Keep::err) return counters.in(State::err)-counters.held;
+  if (keep == Keep::cancelled) return counters.in(State::cancelled);
+  return counters.in(State::done) + counters.in(State::relayed);
+}
+
+std::string folder_of(const Queue& queue, const Message& message) {
+  constexpr std::size_t kFileNameBytesMax = 255;
+  constexpr std::size_t kCut = 200;
+  // No name has a '~'.
+  const std::string folder = queue.name.size() <= kFileNameBytesMax
+                                 ? queue.name
+                                 : fmt::format("{}~{}", queue.name.substr(0, kCut), queue.id);
+  return fmt::format("queue/{}/{}", folder, format_id(message));
 }
 
 }  // namespace rq::core

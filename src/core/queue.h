@@ -2,7 +2,9 @@
 // A queue: its settings, its admin state and its counters.
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "core/message.h"
@@ -26,20 +28,31 @@ enum class SyncClass : std::uint8_t {
 [[nodiscard]] std::string_view name_of(SyncClass sync);
 [[nodiscard]] std::optional<SyncClass> sync_of(std::string_view name);
 
+// How a script that has exited with 0 has ended, when it has not said so on fd 3 (done, err,
+// relayed or resend).
+enum class Success : std::uint8_t {
+  by_use,  // "auto": as `exit` if it has said nothing there at all, else as `word`
+  word,    // RQ's rule: failed
+  exit,    // done
+};
+[[nodiscard]] std::string_view name_of(Success success);
+[[nodiscard]] std::optional<Success> success_of(std::string_view name);
+
 // How long finished messages are kept. 0 count: deleted when finished.
+inline constexpr std::int64_t kKeepAny = INT64_MAX;  // a count that bounds nothing: age alone does
 struct Retention {
   Millis age{};
-  std::int64_t count = 0;
+  std::int64_t count = kKeepAny;
   friend bool operator==(const Retention&, const Retention&) = default;
 };
 
 // Bounds on the processes of a script. 0: none set by rq.
 struct ScriptLimits {
-  std::int64_t memory_bytes = 0;  // peak of the whole process tree
+  std::int64_t memory_bytes = 0;  // of the whole process tree
   std::int64_t cpu_seconds = 0;   // RLIMIT_CPU, each process
   std::int64_t open_files = 0;    // RLIMIT_NOFILE
   std::int64_t file_bytes = 0;    // RLIMIT_FSIZE
-  std::int64_t processes = 0;     // RLIMIT_NPROC
+  std::int64_t processes = 0;     // at a time, of the whole process tree
   friend bool operator==(const ScriptLimits&, const ScriptLimits&) = default;
 };
 
@@ -53,6 +66,7 @@ struct QueueSettings {
   std::string user;                    // run as; empty: the worker's own
   int nice = 0;
   ScriptLimits limits;
+  Success success = Success::by_use;
   // Time.
   Millis timeout{0};     // wall clock of an attempt; 0: none
   Millis grace{10'000};  // between TERM and KILL
@@ -62,10 +76,11 @@ struct QueueSettings {
   std::int64_t losses = 20;  // lost leases in a row before err; 0: any number
   Backoff backoff;
   std::int64_t max_count = 15;  // default of messages: RQ's bound on resends
-  // Keeping.
-  Retention keep_done{.age = std::chrono::hours{24 * 7},
-                      .count = 100'000};  // done, relayed, cancelled
-  Retention keep_err{.age = std::chrono::hours{24 * 90}, .count = 100'000};
+  // Keeping. By default no number of failures or cancelled messages makes older ones go: somebody
+  // has yet to read them.
+  Retention keep_done{.age = std::chrono::hours{24 * 7}, .count = 100'000};  // done, relayed
+  Retention keep_err{.age = std::chrono::hours{24 * 90}};
+  Retention keep_cancelled{.age = std::chrono::hours{24 * 7}};
   SyncClass sync = SyncClass::always;
   std::int64_t priority = 0;  // default of messages
   // Bounds.
@@ -84,7 +99,7 @@ struct QueueSettings {
 // jitter, so that the same input gives the same delay.
 [[nodiscard]] Millis delay_after(const Backoff& backoff, std::int64_t failures, std::uint64_t seed);
 
-// Ready messages above this priority are counted apart.
+// Messages better than this are counted apart: a door's protocol shows them, and sets this bound.
 inline constexpr std::int64_t kHighPriority = -1024;
 
 // Kept by the batch, never counted by a scan.
@@ -99,7 +114,9 @@ struct Counters {
   std::int64_t retries = 0;  // went back to que after a failed attempt, a resend or a release
   std::int64_t losses = 0;   // leases lost
   std::int64_t cancels = 0;
-  std::int64_t deletes = 0;  // finished or not
+  std::int64_t deletes = 0;       // finished or not
+  std::int64_t expired = 0;       // of them, those that retention removed
+  std::int64_t expired_errs = 0;  // of those, failures
 
   [[nodiscard]] std::int64_t in(State s) const { return in_state[static_cast<std::size_t>(s)]; }
   [[nodiscard]] std::int64_t& in(State s) { return in_state[static_cast<std::size_t>(s)]; }
@@ -107,8 +124,26 @@ struct Counters {
     return in(State::prep) + in(State::scheduled) + in(State::throttled) + in(State::depends) +
            in(State::que) + in(State::run);
   }
+  // All messages that are there.
+  [[nodiscard]] std::int64_t all() const {
+    std::int64_t sum = 0;
+    for (const std::int64_t n : in_state) sum += n;
+    return sum;
+  }
   friend bool operator==(const Counters&, const Counters&) = default;
 };
+
+// The queue of clients that name none. It can always be made, however many queues there are.
+inline constexpr std::string_view kDefaultQueue = "default";
+
+// The kinds of finished messages that retention tells apart.
+enum class Keep : std::uint8_t { done, err, cancelled };
+inline constexpr Keep kKeeps[] = {Keep::done, Keep::err, Keep::cancelled};
+// Of a finished message.
+[[nodiscard]] Keep keep_of(State state);
+[[nodiscard]] const Retention& retention(const QueueSettings& settings, Keep keep);
+// How many messages of the queue it is about.
+[[nodiscard]] std::int64_t kept(const Counters& counters, Keep keep);
 
 struct Queue {
   QueueId id = 0;
@@ -123,6 +158,9 @@ struct Queue {
   // What the worker says of the script: empty when fine, else what is wrong. Clears itself.
   std::string script_error;
   Counters counters;
+
+  // Made on demand, and nothing is in it: as good as not there.
+  [[nodiscard]] bool empty_on_demand() const { return on_demand && counters.all() == 0; }
 };
 
 // A message that the store had to set aside: its rows were damaged. It is counted no more.
@@ -134,5 +172,19 @@ struct SetAside {
   bool high = false;
   std::string why;
 };
+// Why nothing in the queue starts.
+enum class ClosedBy : std::uint8_t { pause, down, script_error, deletion };
+// Nothing: it gives what is ready.
+[[nodiscard]] inline std::optional<ClosedBy> why_closed(const Queue& queue) {
+  if (queue.going) return ClosedBy::deletion;
+  if (queue.admin == Admin::pause) return ClosedBy::pause;
+  if (queue.admin == Admin::down) return ClosedBy::down;
+  if (!queue.script_error.empty()) return ClosedBy::script_error;
+  return std::nullopt;
+}
+
+// The folder of a message below the server's directory. A name that is too long for a file system,
+// escaped as it is, is cut and made unique by the number of its queue.
+[[nodiscard]] std::string folder_of(const Queue& queue, const Message& message);
 
 }  // namespace rq::core

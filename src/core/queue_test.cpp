@@ -163,14 +163,32 @@ TEST(QueueSettings, TheBoundsThemselvesAreAllowed) {
   EXPECT_TRUE(ok) << ok.error().message;
 }
 
+// faults.md D4
+TEST(Folders, HaveNamesThatAFileSystemTakes) {
+  Queue queue;
+  queue.id = 7;
+  Message message;
+  message.seq = 9;
+  queue.name = "a%2Fb";
+  EXPECT_EQ(folder_of(queue, message), "queue/a%2Fb/" + format_id(message));
+  for (int i = 0; i < 200; ++i) queue.name += "%2F";
+  const std::string folder = folder_of(queue, message);
+  const std::string part = folder.substr(6, folder.rfind('/') - 6);
+  EXPECT_LE(part.size(), 255U);
+  EXPECT_TRUE(part.ends_with("~7"));
+}
+
 TEST(Names, OfAdminStatesAndSyncClassesReadBack) {
   for (const Admin a : {Admin::up, Admin::pause, Admin::drain, Admin::down}) {
     EXPECT_EQ(admin_of(name_of(a)), a);
   }
+  for (const Success s : {Success::by_use, Success::word, Success::exit})
+    EXPECT_EQ(success_of(name_of(s)), s);
   for (const SyncClass s : {SyncClass::always, SyncClass::relaxed})
     EXPECT_EQ(sync_of(name_of(s)), s);
   EXPECT_EQ(admin_of("UP"), std::nullopt);
   EXPECT_EQ(sync_of("never"), std::nullopt);
+  EXPECT_EQ(success_of("by_use"), std::nullopt);
 }
 
 TEST(Counters, UnfinishedAreAllThatStillHaveWorkAhead) {

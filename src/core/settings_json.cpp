@@ -32,7 +32,9 @@ json::array to_json(const std::vector<std::string>& texts) {
 }
 
 json::object to_json(const Retention& keep) {
-  return {{"age_s", json_seconds(keep.age)}, {"count", keep.count}};
+  json::object out{{"age_s", json_seconds(keep.age)}, {"count", nullptr}};
+  if (keep.count != kKeepAny) out["count"] = keep.count;
+  return out;
 }
 
 json::object to_json(const ScriptLimits& limits) {
@@ -68,7 +70,10 @@ base::Result<void> merge_limits(const json::object& object, ScriptLimits& out) {
 base::Result<void> merge_keep(const json::object& object, Retention& out) {
   Fields fields(object, "the retention");
   fields.seconds("age_s", out.age, Millis{0}, base::kRetentionMax);
-  fields.integer("count", out.count, 0, INT64_MAX);
+  // Here a null is a value: no bound.
+  const json::value* count = object.if_contains("count");
+  if (count != nullptr && count->is_null()) out.count = kKeepAny;
+  fields.integer("count", out.count, 0, kKeepAny);
   return fields.finish();
 }
 
@@ -83,6 +88,7 @@ json::object to_json(const QueueSettings& s) {
           {"user", s.user},
           {"nice", s.nice},
           {"limits", to_json(s.limits)},
+          {"success", name_of(s.success)},
           {"timeout_s", json_seconds(s.timeout)},
           {"grace_s", json_seconds(s.grace)},
           {"lease_s", json_seconds(s.lease)},
@@ -92,6 +98,7 @@ json::object to_json(const QueueSettings& s) {
           {"max_count", s.max_count},
           {"keep_done", to_json(s.keep_done)},
           {"keep_err", to_json(s.keep_err)},
+          {"keep_cancelled", to_json(s.keep_cancelled)},
           {"sync", name_of(s.sync)},
           {"priority", s.priority},
           {"messages_max", s.messages_max},
@@ -112,6 +119,7 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
   reset("env_allow", out.env_allow, standard.env_allow);
   reset("user", out.user, standard.user);
   reset("nice", out.nice, standard.nice);
+  reset("success", out.success, standard.success);
   reset("timeout_s", out.timeout, standard.timeout);
   reset("grace_s", out.grace, standard.grace);
   reset("lease_s", out.lease, standard.lease);
@@ -133,6 +141,15 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
   fields.text("user", out.user, base::kNameBytesMax);
   fields.integer("nice", out.nice, -20, 19);
   merge_object(fields, changes, "limits", out.limits, standard.limits, merge_limits);
+  std::string success;
+  if (fields.text("success", success, base::kNameBytesMax)) {
+    if (const auto known = success_of(success)) {
+      out.success = *known;
+    } else {
+      fields.refuse(fail(Code::bad_value, fmt::format("success: '{}' is not allowed", success),
+                         "give auto, word or exit"));
+    }
+  }
   fields.seconds("timeout_s", out.timeout, Millis{0}, base::kLeaseMax);
   fields.seconds("grace_s", out.grace, Millis{0}, base::kLeaseMax);
   fields.seconds("lease_s", out.lease, base::kLeaseMin, base::kLeaseMax);
@@ -142,6 +159,8 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
   fields.integer("max_count", out.max_count, 0, base::kCountMax);
   merge_object(fields, changes, "keep_done", out.keep_done, standard.keep_done, merge_keep);
   merge_object(fields, changes, "keep_err", out.keep_err, standard.keep_err, merge_keep);
+  merge_object(fields, changes, "keep_cancelled", out.keep_cancelled, standard.keep_cancelled,
+               merge_keep);
   std::string sync;
   if (fields.text("sync", sync, base::kNameBytesMax)) {
     if (const auto known = sync_of(sync)) {

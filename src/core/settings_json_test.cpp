@@ -32,6 +32,7 @@ TEST(SettingsJson, EveryFieldSurvivesTheRoundTrip) {
   s.nice = -3;
   s.limits = {
       .memory_bytes = 1, .cpu_seconds = 2, .open_files = 3, .file_bytes = 4, .processes = 5};
+  s.success = Success::word;
   s.timeout = Millis{1500};
   s.grace = Millis{250};
   s.lease = Millis{100};

@@ -12,8 +12,9 @@ Place place_of(const Message& m) {
       return Place::lease;
     case State::done:
     case State::relayed:
-    case State::cancelled:
       return Place::kept;
+    case State::cancelled:
+      return Place::cancelled;
     case State::err:
       return m.mark == Mark::held ? Place::held : Place::err;
     case State::prep:
@@ -32,6 +33,7 @@ std::int64_t time_in_place(const Message& m) {
       return base::to_ms(m.lease->until);
     case Place::kept:
     case Place::err:
+    case Place::cancelled:
     case Place::held:
       return base::to_ms(m.finished);
     case Place::line:

@@ -1,6 +1,6 @@
 #pragma once
-// The rights of docs/ARCHITECTURE.md, "Trust". Every route and every verb names the one it needs,
-// in the table where it is declared.
+// The rights. Every route of the API names the one it needs, in the table where it is declared, and
+// doors/beanstalk/rights.h says it of each verb. Nobody checks them yet.
 #include <cstdint>
 
 namespace rq::doors {

@@ -36,7 +36,6 @@ void restart(Desk& desk, Record& record) {
     message.details->progress.clear();
     message.details->result.clear();
   }
-  ++desk.ledger.of(message).queue.counters.retries;
   message.due = desk.batch.now;
   desk.ledger.line_up(message);
   desk.ledger.advance(record, Event::retry);
@@ -53,12 +52,15 @@ void commit(Desk& desk, Record& record) {
 Result<void> requeue(Desk& desk, const Act& act, Record& record) {
   const Message& message = record.message;
   if (message.state == State::run) {
+    RQ_TRY(check_works(desk.ledger.of(message)));
     desk.ledger.note(Notice::What::stop, message, State::run, "requeue");
-    end_attempt(desk, record, "requeued", std::string{act.reason}, {});
+    end_attempt(desk, record, "requeued",
+                act.reason.empty() ? std::nullopt : std::optional{act.reason}, {});
     static_cast<void>(send_back(desk, record, Millis{0}, "requeued"));
     return {};
   }
   if (is_finished(message.state)) {
+    RQ_TRY(check_takes(desk.ledger.of(message)));
     restart(desk, record);
     return {};
   }
@@ -70,6 +72,7 @@ Result<void> run_now(Desk& desk, const Act& act, Record& record) {
   if (message.state != State::scheduled && message.state != State::que) {
     return wrong_state(message, act.action, "only a waiting message can be run early");
   }
+  RQ_TRY(check_works(desk.ledger.of(message)));
   message.due = std::min(message.due, desk.batch.now);
   message.order = -base::to_ms(desk.batch.now);  // before all that is due; the last one first
   desk.ledger.advance(record, Event::run_now);
@@ -122,7 +125,9 @@ Result<ActDone::Item> clone(Desk& desk, const Act& act, const Record& record) {
   details.folder.clear();
   details.dup_of.clear();
   details.cloned_from = format_id(from);
-  if (details.orig_id.empty()) details.orig_id = format_id(from);
+  if (details.orig_id.empty()) {
+    details.orig_id = full_id(act.host, desk.ledger.of(from).queue.name, from);
+  }
   RQ_TRY_ASSIGN(done, put_one(desk, put));
   return ActDone::Item{.seq = done.seq, .created = done.created, .state = done.state};
 }
@@ -157,12 +162,14 @@ Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
       if (message.state != State::prep) {
         return wrong_state(message, act.action, "it is work already");
       }
+      RQ_TRY(check_works(entry));
       commit(desk, *record);
       break;
     case Action::retry:
       if (!is_finished(message.state)) {
         return wrong_state(message, act.action, "only a finished message can be retried");
       }
+      RQ_TRY(check_takes(entry));
       restart(desk, *record);
       break;
     case Action::requeue:
@@ -202,7 +209,8 @@ Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
 // Held, or scheduled: it is to be had now.
 void make_ready(Desk& desk, Record& record) {
   if (record.message.state == State::err) return restart(desk, record);
-  record.message.due = desk.batch.now;
+  // Where the number alone is the order, the time that it was to wait for stays to be seen.
+  if (!desk.ledger.of(record.message).queue.on_demand) record.message.due = desk.batch.now;
   desk.ledger.line_up(record.message);
   desk.ledger.advance(record, Event::run_now);
   desk.store.changed(record, Change::whole);
@@ -267,8 +275,8 @@ void needs(Desk& desk, const RunEarly& early, Needs& out) {
 
 Result<Step> decide(Desk& desk, RunEarly& early) {
   Entry* entry = desk.ledger.find(early.queue);
-  if (entry == nullptr) {
-    desk.answer(RunEarlyDone{});
+  if (entry == nullptr || !check_works(*entry)) {
+    desk.answer(RunEarlyDone{.count = early.done});
     return Step::done;
   }
   desk.ledger.sync(*entry);
@@ -305,6 +313,7 @@ Result<Step> decide(Desk& desk, RunEarlyOne& early) {
                 fmt::format("message {} is {}", message.seq, name_of(message.state)),
                 "only a held or scheduled message can be run early");
   }
+  RQ_TRY(check_works(desk.ledger.of(message)));
   desk.ledger.sync(desk.ledger.of(message));
   make_ready(desk, *record);
   desk.answer(Ok{});
@@ -342,7 +351,8 @@ Result<Step> decide(Desk& desk, Peek& peek) {
     record = *first;
     if (record == nullptr) {
       return fail(Code::not_found,
-                  fmt::format("queue '{}' holds no such message", entry->queue.name));
+                  fmt::format("queue '{}' holds no such message", entry->queue.name),
+                  fmt::format("see what it holds: rq queue show {}", entry->queue.name));
     }
   }
   desk.answer(Peeked{.message = record->message.copy(),

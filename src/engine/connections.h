@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "core/command.h"
@@ -13,16 +12,6 @@
 namespace rq::engine {
 
 using namespace core;
-
-using Connection = std::pair<std::uint32_t, std::uint64_t>;  // (door, connection)
-[[nodiscard]] inline Connection connection_of(const Ticket& ticket) {
-  return {ticket.door, ticket.connection};
-}
-struct ConnectionHash {
-  std::size_t operator()(const Connection& c) const {
-    return std::hash<std::uint64_t>{}(c.second * 31 + c.first);
-  }
-};
 
 class Connections {
  public:

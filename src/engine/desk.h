@@ -34,8 +34,17 @@ enum class Step : std::uint8_t {
 // Messages whose leases end, which fall due, or timers handled in one batch, at most of each.
 inline constexpr std::int64_t kDueMax = 1000;
 
+// A queue of a reserve, and what take_best knows of its line.
+struct Source {
+  Entry* entry = nullptr;
+  std::int64_t left = 0;       // so many more may be taken from it
+  LineKey key = kBehindAll;    // the best one; kBehindAll: there is none
+  LineKey known = kBehindAll;  // all better ones than this are known
+};
+
 struct Desk {
-  explicit Desk(Store& the_store) : store(the_store), ledger(the_store, batch) {}
+  Desk(Store& the_store, std::size_t queues_max)
+      : store(the_store), ledger(the_store, batch, waiters, queues_max) {}
   Desk(const Desk&) = delete;
   Desk& operator=(const Desk&) = delete;
 
@@ -52,13 +61,16 @@ struct Desk {
 
   Store& store;
   Batch batch;
-  Ledger ledger;
   Waiters waiters;
+  Ledger ledger;
   Turns turns;
   Connections connections;
 
   Ticket ticket{};           // of the command that runs
   std::uint64_t rounds = 0;  // walks over the queues of a reserve, to see each queue once
+  // Of the reserve that is looked at (find_watched): its queues, and those that have something.
+  std::vector<Source> watched;
+  std::vector<Source> sources;
 
   // Who wants to hear that a queue is deleted.
   struct Going {
@@ -74,11 +86,11 @@ struct Desk {
   Seq last_seq = 0;  // of the last message put
 };
 
+// A command that looks at no message. The families have their own for those that do.
+template <typename Looks>
+void needs(Desk& /*desk*/, const Looks& /*command*/, Needs& /*out*/) {}
+
 // The message, or a refusal that says it is not there.
 [[nodiscard]] base::Result<Record*> need_message(Desk& desk, Seq seq);
-
-// The handed reserves are answered by what has become ready: in the order they came, over all the
-// queues in which something has. What it lacks for that is in Batch::wanted.
-[[nodiscard]] base::Result<void> serve_offered(Desk& desk);
 
 }  // namespace rq::engine

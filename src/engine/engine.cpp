@@ -17,7 +17,7 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-Engine::Engine(Store& store) : store_(store), desk_(store) {}
+Engine::Engine(Store& store, std::size_t queues_max) : store_(store), desk_(store, queues_max) {}
 
 Result<void> Engine::open() {
   opened_ = false;
@@ -80,13 +80,16 @@ void Engine::begin(const Moment& moment) {
   Batch& batch = desk_.batch;
   ++batch.number;
   batch.now = moment.now;
+  batch.from = moment.now + moment.tick;
   batch.sync = Sync::none;
+  batch.no_room = store_.condition().no_room;
   batch.want_notices = moment.want_notices;
   batch.replies.clear();
   batch.notices.clear();
   batch.waste = false;
   batch.set_aside.clear();
   batch.wanted = {};
+  batch.caller_uid = -1;  // of what falls due
   desk_.turns.begin_batch();
   desk_.connections.begin();
   taken_ = 0;
@@ -94,17 +97,18 @@ void Engine::begin(const Moment& moment) {
   first_going_ = desk_.goings.size();
   disconnected_.clear();
   ++desk_.batches;
-  if (moment.shift == Millis{0}) return;
+  if (moment.shift == Millis{0} && moment.stopped == Millis{0}) return;
   shift_ += moment.shift;
+  lease_shift_ += moment.shift + moment.stopped;
   desk_.waiters.shift(moment.shift);
-  desk_.connections.shift(moment.shift);
+  desk_.connections.shift(moment.shift + moment.stopped);
 }
 
 Result<void> Engine::load_first(std::span<Envelope> batch) {
   Needs needs;
   needs.now = desk_.batch.now;
   needs.due = kDueMax;
-  needs.shift = shift_;
+  needs.shift = lease_shift_;
   if (!store_.late()) {
     for (const Timer& timer : left_over_) engine::needs(desk_, timer, needs);
     needs_of_offers(desk_, needs);
@@ -222,7 +226,7 @@ Committed Engine::commit() {
   for (const SetAside& gone : desk_.batch.set_aside) desk_.ledger.set_aside(gone);
   desk_.ledger.save_counters();
   Committed committed = store_.commit(desk_.batch.sync);
-  if (committed.what == Committed::What::yes) shift_ = Millis{0};
+  if (committed.what == Committed::What::yes) shift_ = lease_shift_ = Millis{0};
   if (committed.synced) ++desk_.syncs;
   return committed;
 }
@@ -269,18 +273,9 @@ void Engine::fail(std::span<Envelope> batch, const Error& why) {
   desk_.batch.set_aside.clear();
 }
 
-// What nobody hears of and nobody would ask for again.
+// Commands without a reply, which no client would repeat: the next batch does them.
 void Engine::repeat(const Ticket& ticket, Command&& command) {
   desk_.turns.set_aside({{ticket, std::move(command)}, desk_.batch.now}, false);
-}
-
-// --- Shared by the families ---
-
-Result<Record*> need_message(Desk& desk, Seq seq) {
-  RQ_TRY_ASSIGN(record, desk.store.find(seq));
-  if (record != nullptr) return record;
-  return base::fail(Code::not_found, "there is no message " + std::to_string(seq),
-                    "it may be finished and past its queue's retention; see: rq list");
 }
 
 }  // namespace rq::engine

@@ -24,13 +24,15 @@ namespace rq::engine {
 // When a batch runs, and how.
 struct Moment {
   Instant now{};
-  Millis shift{};  // the wall clock was stepped by so much: what lasts keeps its length
+  Millis shift{};    // the wall clock was stepped by so much: what lasts keeps its length
+  Millis stopped{};  // nobody could be heard for so long: leases end so much later
   bool want_notices = false;
+  Millis tick{};  // what a reading of the clock may be short by: the true time is before now + tick
 };
 
 class Engine {
  public:
-  explicit Engine(Store& store);
+  explicit Engine(Store& store, std::size_t queues_max = kQueuesMax);
 
   // Opens the store, with a new boot, and reads the queues. At the start, and after a fault.
   [[nodiscard]] base::Result<void> open();
@@ -38,8 +40,9 @@ class Engine {
   // One batch: what is due, then the commands in their order, then the commit. `out` is filled
   // after the commit and not before. Every command gets one answer (a waiting reserve, and what is
   // behind it in turn, in a later batch; Reserve::each up to one a message; Disconnect and
-  // StopWaiting none). Not yes: all who had a part in the batch get the fault as their answer, and
-  // open() must follow, or with `deposed` the end of this engine.
+  // StopWaiting none).
+  // If the result is not yes, everybody who had a part in the batch gets the fault as the answer,
+  // and open() must be called next; after `deposed` this engine ends.
   [[nodiscard]] Committed run(std::span<Envelope> batch, const Moment& moment, Outbox& out);
 
   // When run() must be called next though nobody asks; Instant::max() for never.
@@ -64,7 +67,8 @@ class Engine {
   Store& store_;
   Desk desk_;
   bool opened_ = false;           // false: what it knows may not be what the store holds
-  Millis shift_{};                // the store has not committed it yet
+  Millis shift_{};                // of the clock; the store has not committed it yet
+  Millis lease_shift_{};          // likewise, with the time that this server was stopped
   std::vector<Timer> left_over_;  // due in the batch before, which had no round left for them
 
   // Of the batch that runs:

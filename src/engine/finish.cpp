@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "engine/checks.h"
 
@@ -35,6 +36,15 @@ std::string_view outcome_of(StopRequest stop) {
   return stop == StopRequest::kill ? "killed" : "cancelled";
 }
 
+// The words of whoever asked for the stop stand before what came of it.
+std::string after_stop(const Lease& lease, std::string text) {
+  if (text.empty()) return lease.progress;
+  if (text.ends_with(lease.progress)) return text;
+  text = fmt::format("{} - {}", lease.progress, text);
+  cut_text(text);
+  return text;
+}
+
 State stop_attempt(Desk& desk, Record& record) {
   desk.ledger.sync(desk.ledger.of(record.message));
   const StopRequest stop = record.message.lease->stop;
@@ -47,7 +57,7 @@ State stop_attempt(Desk& desk, Record& record) {
 State resend(Desk& desk, Record& record, Millis delay) {
   Message& message = record.message;
   if (++message.count < message.max_count) return send_back(desk, record, delay, "resend");
-  message.detail().progress = "HIT MAX RESEND COUNT - MOVING TO ERR";
+  message.detail().progress = fmt::format("resent {} times, the most allowed", message.count);
   return finish_as(desk, record, Event::err, Mark::exhausted, "resend");
 }
 
@@ -72,6 +82,7 @@ State end_as(Desk& desk, Record& record, const Finish::Item& item) {
     case Outcome::release:
       return send_back(desk, record, item.delay, outcome);
     case Outcome::stopped:
+    case Outcome::lost:  // see finish_one()
       return stop_attempt(desk, record);
   }
   return stop_attempt(desk, record);
@@ -83,9 +94,10 @@ Result<HeartbeatDone::Item> heartbeat_one(Desk& desk, Heartbeat::Item& item) {
   RQ_TRY_ASSIGN(record, need_leased(desk, item.token));
   Lease& lease = *record->message.lease;
   if (item.lease) lease.length = *item.lease;
-  if (item.extend) lease.until = std::max(lease.until, desk.batch.now + lease.length);
+  if (item.extend) lease.until = std::max(lease.until, desk.batch.from + lease.length);
   if (lease.end == LeaseEnd::connection) desk.connections.extended(item.token.seq, lease.until);
-  if (item.progress) {
+  // Once it is to stop, its text is the reason for that.
+  if (item.progress && lease.stop == StopRequest::none) {
     lease.progress = std::move(*item.progress);
     desk.ledger.note(Notice::What::progress, record->message, State::run, lease.progress);
   }
@@ -98,6 +110,7 @@ Result<void> check_item(const Finish::Item& item) {
     return fail(Code::too_large, fmt::format("result has {} bytes", item.result->size()),
                 fmt::format("at most {} bytes are allowed", base::kResultBytesMax));
   }
+  RQ_CHECK(!item.remove || item.outcome == Outcome::done);
   RQ_TRY(check_delay(item.delay));
   return item.priority ? check_priority(*item.priority) : Result<void>{};
 }
@@ -107,14 +120,18 @@ Result<State> finish_one(Desk& desk, Finish::Item& item) {
   RQ_TRY_ASSIGN(record, need_leased(desk, item.token));
   Message& message = record->message;
   Entry& entry = desk.ledger.of(message);
-  cut_text(item.reason);
+  if (item.reason) cut_text(*item.reason);
 
   if (item.remove) {
     desk.ledger.sync(entry);
-    ++entry.queue.counters.dones;
-    end_attempt(desk, *record, name_of(item.outcome), {}, {});
+    end_attempt(desk, *record, name_of(item.outcome), std::nullopt, {});
+    desk.ledger.advance(*record, Event::done, Mark::none, name_of(item.outcome));
+    message.finished = desk.batch.now;
     desk.ledger.remove(*record);
     return State::done;
+  }
+  if (item.outcome == Outcome::lost) {
+    return lose_lease(desk, *record, std::move(item.reason));
   }
   if (item.outcome == Outcome::stopped) {
     const StopRequest stop = message.lease->stop;
@@ -122,7 +139,8 @@ Result<State> finish_one(Desk& desk, Finish::Item& item) {
       return fail(Code::wrong_state, fmt::format("nobody asked to stop message {}", message.seq),
                   "end the attempt as failed or release");
     }
-    end_attempt(desk, *record, outcome_of(stop), std::move(item.reason),
+    end_attempt(desk, *record, outcome_of(stop),
+                after_stop(*message.lease, std::move(item.reason).value_or("")),
                 std::move(item.post_mortem));
     return stop_attempt(desk, *record);
   }
@@ -144,6 +162,7 @@ bool may_come_back(const Finish::Item& item) {
     case Outcome::timed_out:
     case Outcome::resend:
     case Outcome::release:
+    case Outcome::lost:
     case Outcome::hold:  // whoever sends held ones on does not name them
       return !item.remove;
     case Outcome::done:
@@ -210,13 +229,13 @@ Result<Record*> need_leased(Desk& desk, const Token& token) {
       "stop working on it: the message is gone or somebody else has it");
 }
 
-void end_attempt(Desk& desk, Record& record, std::string_view outcome, std::string&& reason,
-                 std::string&& post_mortem) {
+void end_attempt(Desk& desk, Record& record, std::string_view outcome,
+                 std::optional<std::string>&& reason, std::string&& post_mortem) {
   Message& message = record.message;
   Lease& lease = *message.lease;
   if (lease.end == LeaseEnd::connection) desk.connections.ended(message.seq);
   ++message.attempts;
-  std::string& text = reason.empty() ? lease.progress : reason;
+  std::string& text = reason ? *reason : lease.progress;
   // Queues made on demand keep no history of their attempts.
   if (desk.ledger.of(message).queue.on_demand) return;
   desk.store.append(Attempt{.seq = message.seq,
@@ -227,7 +246,9 @@ void end_attempt(Desk& desk, Record& record, std::string_view outcome, std::stri
                             .outcome = std::string{outcome},
                             .reason = text,
                             .post_mortem = std::move(post_mortem)});
-  if (!text.empty()) message.detail().progress = std::move(text);
+  if (!text.empty() || (reason && !message.detail_or_default().progress.empty())) {
+    message.detail().progress = std::move(text);
+  }
 }
 
 void release_lease(Desk& desk, Record& record, std::string&& reason) {
@@ -235,31 +256,30 @@ void release_lease(Desk& desk, Record& record, std::string&& reason) {
   static_cast<void>(send_back(desk, record, Millis{0}, "released"));
 }
 
-void lose_lease(Desk& desk, Record& record) {
+State lose_lease(Desk& desk, Record& record, std::optional<std::string>&& reason) {
   Message& message = record.message;
   Entry& entry = desk.ledger.of(message);
   if (const StopRequest stop = message.lease->stop; stop != StopRequest::none) {
-    end_attempt(desk, record, outcome_of(stop), "its worker did not answer", {});
-    static_cast<void>(stop_attempt(desk, record));
-    return;
+    end_attempt(desk, record, outcome_of(stop),
+                after_stop(*message.lease, std::move(reason).value_or("its worker did not answer")),
+                {});
+    return stop_attempt(desk, record);
   }
   ++entry.queue.counters.losses;
   ++message.losses;
-  end_attempt(desk, record, "lost", {}, {});
+  end_attempt(desk, record, "lost", std::move(reason), {});
   if (entry.queue.settings.losses > 0 && message.losses >= entry.queue.settings.losses) {
     desk.ledger.sync(entry);
     message.detail().progress = fmt::format("lease lost {} times in a row", message.losses);
-    static_cast<void>(finish_as(desk, record, Event::err, Mark::lost, "lost"));
-    return;
+    return finish_as(desk, record, Event::err, Mark::lost, "lost");
   }
-  static_cast<void>(send_back(desk, record, Millis{0}, "lost"));
+  return send_back(desk, record, Millis{0}, "lost");
 }
 
 State send_back(Desk& desk, Record& record, Millis delay, std::string_view outcome) {
   Message& message = record.message;
-  ++desk.ledger.of(message).queue.counters.retries;
   if (delay > Millis{0}) {
-    message.due = desk.batch.now + delay;
+    message.due = desk.batch.from + delay;
     desk.ledger.line_up(message);
   }
   desk.ledger.advance(record, delay > Millis{0} ? Event::later : Event::again, Mark::none, outcome);
@@ -269,10 +289,6 @@ State send_back(Desk& desk, Record& record, Millis delay, std::string_view outco
 
 State finish_as(Desk& desk, Record& record, Event event, Mark mark, std::string_view outcome) {
   Message& message = record.message;
-  Counters& counters = desk.ledger.of(message).queue.counters;
-  if (event == Event::done || event == Event::relayed) ++counters.dones;
-  if (event == Event::err) ++counters.errs;
-  if (event == Event::cancel) ++counters.cancels;
   desk.ledger.advance(record, event, mark, outcome);
   message.finished = desk.batch.now;
   desk.store.changed(record, Change::whole);

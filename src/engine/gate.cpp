@@ -16,30 +16,14 @@ namespace {
 // Messages of a line that are loaded at least, when what was loaded has not been enough.
 constexpr std::int64_t kLineMore = 16;
 
-struct Source {
-  Entry* entry;
-  std::int64_t left;
-  LineKey key;    // the best one; kBehindAll: there is none
-  LineKey known;  // all better ones than this are known
-};
-
 void want_more(Desk& desk, const Entry& entry, std::int64_t limit) {
   const std::int64_t had = entry.asked == desk.batch.number ? entry.asked_n : 0;
   desk.batch.wanted.lines.push_back({entry.queue.id, std::max({2 * had, limit, kLineMore})});
 }
 
-// Calls each(entry, limit) for every queue of the reserve that is open and holds ready messages. A
-// queue named twice counts as the first of them says.
-template <typename Each>
-Result<void> for_each_open(Desk& desk, const Reserve& reserve, Each each) {
-  const std::uint64_t round = ++desk.rounds;
-  for (const ReserveQueue& wanted : *reserve.queues) {
-    Entry* entry = desk.ledger.find(wanted.queue);
-    if (entry == nullptr || std::exchange(entry->round, round) == round) continue;
-    if (!is_open(*entry) || entry->queue.counters.in(State::que) == 0) continue;
-    RQ_TRY(each(*entry, wanted.limit > 0 ? wanted.limit : INT64_MAX));
-  }
-  return {};
+// Whether there is anything to be had.
+bool has_ready(const Entry& entry) {
+  return is_open(entry) && entry.queue.counters.in(State::que) > 0;
 }
 
 }  // namespace
@@ -55,32 +39,45 @@ LineKey known_of(const Desk& desk, const Entry& entry) {
   return desk.store.known(entry.queue.id);
 }
 
-bool is_open(const Entry& entry) {
-  const Queue& queue = entry.queue;
-  return (queue.admin == Admin::up || queue.admin == Admin::drain) && queue.script_error.empty() &&
-         !queue.going;
+bool is_open(const Entry& entry) { return !why_closed(entry.queue); }
+
+bool find_watched(Desk& desk, const Reserve& reserve) {
+  bool all = true;
+  desk.watched.clear();
+  const std::uint64_t round = ++desk.rounds;
+  for (const ReserveQueue& wanted : *reserve.queues) {
+    Entry* entry = desk.ledger.find(wanted.queue);
+    if (entry == nullptr) {
+      all = false;
+    } else if (std::exchange(entry->round, round) != round) {
+      desk.watched.push_back({.entry = entry, .left = wanted.limit > 0 ? wanted.limit : INT64_MAX});
+    }
+  }
+  return all;
 }
 
 void needs_of_lines(Desk& desk, const Reserve& reserve, Needs& out) {
-  static_cast<void>(for_each_open(desk, reserve, [&](Entry& entry, std::int64_t limit) {
-    out.lines.push_back({entry.queue.id, std::min(limit, reserve.limit)});
-    return Result<void>{};
-  }));
+  static_cast<void>(find_watched(desk, reserve));  // what is not there has no line
+  for (const Source& source : desk.watched) {
+    if (!has_ready(*source.entry)) continue;
+    out.lines.push_back({source.entry->queue.id, std::min(source.left, reserve.limit)});
+  }
 }
 
 Result<Taken> take_best(Desk& desk, const Ticket& ticket, const Reserve& reserve) {
   Taken out;
-  std::vector<Source> sources;
-  sources.reserve(reserve.queues->size());
-  RQ_TRY(for_each_open(desk, reserve, [&](Entry& entry, std::int64_t limit) -> Result<void> {
-    Source source{&entry, limit, kBehindAll, known_of(desk, entry)};
+  std::vector<Source>& sources = desk.sources;
+  sources.clear();
+  for (Source source : desk.watched) {
+    const Entry& entry = *source.entry;
+    if (!has_ready(entry)) continue;
+    source.known = known_of(desk, entry);
     if (may_look(desk, entry)) {
       RQ_TRY_ASSIGN(key, desk.store.peek(entry.queue.id));
       source.key = key.value_or(kBehindAll);
     }
     if (source.key != kBehindAll || source.known != kBehindAll) sources.push_back(source);
-    return {};
-  }));
+  }
   while (std::ssize(out.messages) < reserve.limit && !sources.empty()) {
     const auto best =
         std::min_element(sources.begin(), sources.end(),
@@ -122,7 +119,7 @@ void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& rese
   lease->length = reserve.lease          ? *reserve.lease
                   : message.lease_length ? *message.lease_length
                                          : entry.queue.settings.lease;
-  lease->until = desk.batch.now + lease->length;
+  lease->until = desk.batch.from + lease->length;
   lease->end = reserve.end;
   lease->worker = reserve.worker;
   if (reserve.end == LeaseEnd::connection) {
@@ -134,7 +131,7 @@ void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& rese
 
   Change change = Change::place;
   if (reserve.folder && message.detail_or_default().folder.empty()) {
-    message.detail().folder = fmt::format("queue/{}/{}", entry.queue.name, format_id(message));
+    message.detail().folder = folder_of(entry.queue, message);
     change = Change::whole;
   }
   desk.store.changed(record, change);

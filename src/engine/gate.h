@@ -14,14 +14,19 @@ namespace rq::engine {
 [[nodiscard]] bool may_look(const Desk& desk, const Entry& entry);
 [[nodiscard]] LineKey known_of(const Desk& desk, const Entry& entry);
 
+// Finds the queues of the reserve, each once: one that is named twice counts as the first of them
+// says. They are in Desk::watched until the next call. False: some are not there.
+[[nodiscard]] bool find_watched(Desk& desk, const Reserve& reserve);
+
 struct Taken {
   std::vector<Message> messages;  // copies, each with its lease
   std::vector<QueueName> names;   // of their queues, if the reserve wants them
-  // It could not go on, as not enough of a line is loaded; what it lacks is in Batch::wanted.
+  // Too little of a line is loaded to tell; what to load is in Batch::wanted.
   bool lacks = false;
 };
 // The best messages over all queues of the reserve, priority, order and number being compared over
 // all of them. A message is given only if every better one that there may be is known.
+// REQUIRES: find_watched() for this reserve.
 [[nodiscard]] base::Result<Taken> take_best(Desk& desk, const Ticket& ticket,
                                             const Reserve& reserve);
 

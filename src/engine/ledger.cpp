@@ -26,19 +26,53 @@ void add(Counters& sum, const Counters& more) {
   sum.losses += more.losses;
   sum.cancels += more.cancels;
   sum.deletes += more.deletes;
+  sum.expired += more.expired;
+  sum.expired_errs += more.expired_errs;
+}
+
+void count(Counters& counters, Event event) {
+  switch (event) {
+    case Event::done:
+    case Event::relayed:
+      ++counters.dones;
+      return;
+    case Event::err:
+      ++counters.errs;
+      return;
+    case Event::cancel:
+      ++counters.cancels;
+      return;
+    case Event::again:
+    case Event::later:
+    case Event::retry:
+      ++counters.retries;
+      return;
+    case Event::commit:
+    case Event::ready:
+    case Event::defer:
+    case Event::lease:
+    case Event::run_now:
+      return;
+  }
 }
 
 // Since when a message has been in the state that it leaves.
-Instant since(const Message& message, State from) {
+Instant since(const Message& message, State from, Instant now) {
   if (from == State::run && message.lease) return message.lease->since;
-  return is_finished(from) ? message.finished : message.due;
-}
-
-bool is_keep(Timer::What what) {
-  return what == Timer::What::keep_done || what == Timer::What::keep_err;
+  return is_finished(from) ? message.finished : std::min(message.due, now);
 }
 
 }  // namespace
+
+Place place_of(Keep keep) {
+  if (keep == Keep::err) return Place::err;
+  return keep == Keep::cancelled ? Place::cancelled : Place::kept;
+}
+
+Timer::What timer_of(Keep keep) {
+  if (keep == Keep::err) return Timer::What::keep_err;
+  return keep == Keep::cancelled ? Timer::What::keep_cancelled : Timer::What::keep_done;
+}
 
 // --- Queues ---
 
@@ -84,11 +118,18 @@ Entry& Ledger::of(const Message& message) {
   return *entry;
 }
 
-Result<Entry*> Ledger::make(Queue&& queue) {
-  if (queues_.size() >= kQueuesMax) {
+Result<void> Ledger::check_room(std::string_view name, std::size_t more) {
+  while (queues_.size() + more > queues_max_ && name != kDefaultQueue) {
+    if (make_room()) continue;
     return fail(Code::too_many, fmt::format("there are {} queues already", queues_.size()),
-                "delete some, or use tags to tell messages apart");
+                "delete some, or use tags to tell messages apart; unused ones that were made on "
+                "demand go by themselves");
   }
+  return {};
+}
+
+Result<Entry*> Ledger::make(Queue&& queue) {
+  RQ_TRY(check_room(queue.name, 1));
   queue.created = batch_.now;
   queue.revision = 1;
   queue.id = store_.insert(queue);
@@ -106,14 +147,38 @@ Result<Entry*> Ledger::make(Queue&& queue) {
   return entry;
 }
 
-Result<Entry*> Ledger::make_on_demand(std::string_view name) {
+bool Ledger::make_room() {
+  if (no_room_until_ > batch_.now) return false;
+  std::vector<Entry*> idle;
+  for (const auto& [id, entry] : queues_) {
+    const Queue& queue = entry->queue;
+    // One that this batch has used may be in the hands of the command that runs.
+    if (!queue.on_demand || queue.going || entry->used >= batch_.now) continue;
+    if (queue.counters.all() == 0 && waiters_.waiting_in(id) == 0) idle.push_back(entry.get());
+  }
+  if (idle.empty()) {
+    no_room_until_ = batch_.now + kRoomPause;
+    return false;
+  }
+  const std::size_t n = std::min(idle.size(), kRoomStep);
+  std::partial_sort(idle.begin(), idle.begin() + static_cast<std::ptrdiff_t>(n), idle.end(),
+                    [](const Entry* a, const Entry* b) {
+                      return std::pair{a->used, a->queue.id} < std::pair{b->used, b->queue.id};
+                    });
+  idle.resize(n);
+  for (Entry* entry : idle) remove(*entry);
+  return true;
+}
+
+Result<Queue> Ledger::on_demand(std::string_view name, std::size_t others) {
   RQ_TRY(check_queue_name(name));
+  RQ_TRY(check_room(name, others + 1));
   Queue queue;
   queue.name = std::string{name};
   queue.on_demand = true;
   queue.settings.keep_done.count = 0;  // deleted when done, as its clients expect
   queue.settings.losses = 0;           // a lease may be lost any number of times
-  return make(std::move(queue));
+  return queue;
 }
 
 void Ledger::changed(Entry& entry) {
@@ -121,16 +186,16 @@ void Ledger::changed(Entry& entry) {
   store_.changed(entry.queue);
   sync_disk();
   // A shorter retention takes effect at once; a longer one finds nothing to do.
-  for (const Timer::What what : {Timer::What::keep_done, Timer::What::keep_err}) {
-    if (kept(entry, what) > 0) arm(entry, what, batch_.now);
+  for (const Keep keep : kKeeps) {
+    if (kept(entry.queue.counters, keep) > 0) arm(entry, keep, batch_.now);
   }
   note(entry, Notice::What::queue);
   offer(entry);
 }
 
 void Ledger::remove(Entry& entry) {
-  for (const Timer::What what : {Timer::What::keep_done, Timer::What::keep_err, Timer::What::resume,
-                                 Timer::What::idle, Timer::What::going}) {
+  for (const Keep keep : kKeeps) arm(entry, keep, std::nullopt);
+  for (const Timer::What what : {Timer::What::resume, Timer::What::idle, Timer::What::going}) {
     disarm(entry, what);
   }
   Counters gone = entry.queue.counters;
@@ -170,7 +235,7 @@ void Ledger::arrive(Record& record) {
   ++entry.queue.counters.puts;
   use(entry);
   sync(entry);
-  note(Notice::What::message, message, message.state);
+  note(Notice::What::put, message, message.state);
   if (message.state == State::que) offer(entry);
 }
 
@@ -184,6 +249,7 @@ void Ledger::advance(Record& record, Event event, Mark mark, std::string_view ou
   message.state = *to;
   message.mark = mark;
   tally(entry, message, 1);
+  count(entry.queue.counters, event);
   if (batch_.want_notices) {
     note(Notice::What::message, message, from,
          message.details ? std::string_view{message.details->progress} : std::string_view{});
@@ -206,16 +272,18 @@ void Ledger::move(Record& record, Entry& to) {
   use(from);
   use(to);
   store_.changed(record, Change::whole);
-  note(Notice::What::message, message, message.state);
+  note(Notice::What::moved, message, message.state);
+  if (batch_.want_notices) batch_.notices.back().from_queue = from.queue.name;
   if (message.state == State::que) offer(to);
-  if (is_finished(message.state)) {
-    arm(to, message.state == State::err ? Timer::What::keep_err : Timer::What::keep_done,
-        batch_.now);
-  }
+  if (is_finished(message.state)) arm(to, keep_of(message.state), batch_.now);
 }
 
-void Ledger::remove(Record& record) {
+void Ledger::remove(Record& record, Removal why) {
   Entry& entry = of(record.message);
+  if (why == Removal::retention) {
+    ++entry.queue.counters.expired;
+    if (record.message.state == State::err) ++entry.queue.counters.expired_errs;
+  }
   tally(entry, record.message, -1);
   ++entry.queue.counters.deletes;
   use(entry);
@@ -227,21 +295,20 @@ void Ledger::remove(Record& record) {
 void Ledger::keep_or_remove(Record& record) {
   const Message& message = record.message;
   Entry& entry = of(message);
-  const bool err = message.state == State::err;
-  const Retention& keep = err ? entry.queue.settings.keep_err : entry.queue.settings.keep_done;
+  const Keep kind = keep_of(message.state);
+  const Retention& keep = retention(entry.queue.settings, kind);
   // A held message waits for whoever held it, whatever the retention.
   if (message.mark == Mark::held) return;
-  if (keep.count == 0) return remove(record);
-  const Timer::What what = err ? Timer::What::keep_err : Timer::What::keep_done;
-  const std::int64_t n = kept(entry, what);
-  const Instant armed = entry.armed.at(static_cast<std::size_t>(what));
+  if (keep.count == 0) return remove(record, Removal::retention);
+  const std::int64_t n = kept(entry.queue.counters, kind);
+  const Instant armed = entry.armed.at(static_cast<std::size_t>(kind));
   if (n > keep.count) {
-    if (armed == Instant{} || armed > batch_.now) arm(entry, what, batch_.now);
+    if (armed == Instant{} || armed > batch_.now) arm(entry, kind, batch_.now);
   } else if (armed == Instant{}) {
     // Whether older ones are there the rule finds out, once for each start of the server.
-    arm(entry, what, n == 1 ? message.finished + keep.age : batch_.now);
+    arm(entry, kind, n == 1 ? message.finished + keep.age : batch_.now);
   } else if (armed > message.finished + keep.age) {
-    arm(entry, what, message.finished + keep.age);  // the clock was stepped back
+    arm(entry, kind, message.finished + keep.age);  // the clock was stepped back
   }
 }
 
@@ -292,7 +359,7 @@ void Ledger::note(Notice::What what, const Message& message, State from, std::st
   notice.to = message.state;
   notice.mark = message.mark;
   notice.text = text;
-  notice.since = since(message, from);
+  notice.since = since(message, from, batch_.now);
   notice.caller_uid = batch_.caller_uid;
   if (message.lease) {
     notice.attempt = message.lease->attempt;
@@ -346,19 +413,16 @@ std::int64_t Ledger::ready_before(const Entry& entry) const {
 }
 
 void Ledger::arm(Entry& entry, Timer::What what, Instant at) {
-  if (is_keep(what)) entry.armed.at(static_cast<std::size_t>(what)) = at;
   store_.arm({.what = what, .at = at, .queue = entry.queue.id});
 }
 
 void Ledger::disarm(Entry& entry, Timer::What what) {
-  if (is_keep(what)) entry.armed.at(static_cast<std::size_t>(what)) = Instant{};
   store_.disarm({.what = what, .at = {}, .queue = entry.queue.id});
 }
 
-std::int64_t Ledger::kept(const Entry& entry, Timer::What what) {
-  const Counters& c = entry.queue.counters;
-  if (what == Timer::What::keep_err) return c.in(State::err)-c.held;
-  return c.in(State::done) + c.in(State::relayed) + c.in(State::cancelled);
+void Ledger::arm(Entry& entry, Keep keep, std::optional<Instant> at) {
+  entry.armed.at(static_cast<std::size_t>(keep)) = at.value_or(Instant{});
+  at ? arm(entry, timer_of(keep), *at) : disarm(entry, timer_of(keep));
 }
 
 }  // namespace rq::engine

@@ -1,11 +1,13 @@
 #pragma once
-// The queues with their counters, and how a message moves: its state, its place in the line, the
-// counters, the notices, the retention and the sync class change together, here and nowhere else.
+// The queues with their counters, and how a message moves. Its state, the counters and the notices
+// change together, here and nowhere else. The family whose command moves it tells the store
+// (Store::changed), and asks for the sync of its queue where the reply promises one.
 // Thread: whoever has the engine's turn.
 #include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -15,6 +17,7 @@
 #include "core/command.h"
 #include "core/lifecycle.h"
 #include "core/store.h"
+#include "engine/waiters.h"
 
 namespace rq::engine {
 
@@ -22,14 +25,20 @@ using namespace core;  // the engine speaks of the words that core defines
 
 // An empty queue that was made on demand goes when nobody has used it for so long.
 inline constexpr std::chrono::minutes kOnDemandIdle{10};
-// Queues there may be: all are in memory, some 2 KiB each.
+// Queues there may be: all are in memory.
 inline constexpr std::size_t kQueuesMax = 100'000;
+// When there are so many, unused ones that were made on demand go, so many at once; when there was
+// none to go, nobody looks again for a while.
+inline constexpr std::size_t kRoomStep = 100;
+inline constexpr std::chrono::seconds kRoomPause{1};
 
 // The batch that runs. Nothing of it leaves the engine before the commit.
 struct Batch {
   std::uint64_t number = 0;
-  Instant now{};
+  Instant now{};   // not after the true time: what is due by now is due
+  Instant from{};  // not before it: what lasts begins here, so that nothing ends early
   Sync sync = Sync::none;
+  bool no_room = false;  // the disk is full: what needs more of it is refused
   bool want_notices = false;
   std::vector<Delivery> replies;
   std::vector<Notice> notices;
@@ -45,20 +54,27 @@ struct Entry {
   QueueName name;  // shared with replies
 
   // In memory only:
-  Instant used{};                  // a queue made on demand: when it was last of use
-  std::array<Instant, 2> armed{};  // keep_done, keep_err; epoch: not known
-  std::uint64_t round = 0;         // the last reserve that visited this queue; skips duplicates
-  bool counters_changed = false;   // in this batch
-  bool offered = false;            // it is in Batch::offered
-  std::uint64_t touched = 0;       // the batch that first changed its counters
-  std::int64_t ready_before = 0;   // of that batch: in que before it
-  std::uint64_t asked = 0;         // the batch that loaded the front of its line
-  std::int64_t asked_n = 0;        // of that batch: so many of it
+  Instant used{};  // when it was last used; kept for queues made on demand
+  std::array<Instant, std::size(kKeeps)> armed{};  // of each Keep; epoch: not known
+  std::uint64_t round = 0;        // the last reserve that visited this queue; skips duplicates
+  bool counters_changed = false;  // in this batch
+  bool offered = false;           // it is in Batch::offered
+  std::uint64_t touched = 0;      // the batch that first changed its counters
+  std::int64_t ready_before = 0;  // of that batch: in que before it
+  std::uint64_t asked = 0;        // the batch that loaded the front of its line
+  std::int64_t asked_n = 0;       // of that batch: so many of it
 };
+
+// Each kind of finished message that retention tells apart has a place and a timer.
+[[nodiscard]] Place place_of(Keep keep);
+[[nodiscard]] Timer::What timer_of(Keep keep);
+
+enum class Removal : std::uint8_t { asked, retention };
 
 class Ledger {
  public:
-  Ledger(Store& store, Batch& batch) : store_(store), batch_(batch) {}
+  Ledger(Store& store, Batch& batch, const Waiters& waiters, std::size_t queues_max)
+      : store_(store), batch_(batch), waiters_(waiters), queues_max_(queues_max) {}
 
   // --- Queues ---
   // Reads all of them from the store, which has just been opened.
@@ -72,8 +88,9 @@ class Ledger {
     return queues_;
   }
   [[nodiscard]] base::Result<Entry*> make(Queue&& queue);
-  // The one way in which a queue is made by its first use.
-  [[nodiscard]] base::Result<Entry*> make_on_demand(std::string_view name);
+  // A queue as its first use makes it, for make(). Refuses a bad name, and when there is no room
+  // for it beside `others` that are to be made as well.
+  [[nodiscard]] base::Result<Queue> on_demand(std::string_view name, std::size_t others = 0);
   // Settings, admin state or script error are other ones now.
   void changed(Entry& entry);
   // REQUIRES: no messages in it. The entry is gone after it.
@@ -83,10 +100,11 @@ class Ledger {
 
   // --- Messages ---
   void arrive(Record& record);
-  // REQUIRES: the move is legal. `how`: of the attempt that the move ends or begins.
+  // REQUIRES: the move is legal. `outcome`: of the attempt that this move ends; empty when it ends
+  // none.
   void advance(Record& record, Event event, Mark mark = Mark::none, std::string_view outcome = {});
   void move(Record& record, Entry& to);
-  void remove(Record& record);
+  void remove(Record& record, Removal why = Removal::asked);
   // The store has set it aside: it counts no more.
   void set_aside(const SetAside& gone);
   // It has just finished: its retention begins, or it goes.
@@ -107,8 +125,7 @@ class Ledger {
   [[nodiscard]] std::int64_t ready_before(const Entry& entry) const;
   void arm(Entry& entry, Timer::What what, Instant at);
   void disarm(Entry& entry, Timer::What what);
-  // Finished messages that retention is about, of the kind of this timer.
-  [[nodiscard]] static std::int64_t kept(const Entry& entry, Timer::What what);
+  void arm(Entry& entry, Keep keep, std::optional<Instant> at);  // absent: disarms it
   void use(Entry& entry) { entry.used = batch_.now; }
   // The wall clock was stepped: a pause keeps its length.
   void shift_pauses(Millis by);
@@ -119,12 +136,19 @@ class Ledger {
     std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
   };
 
+  // Refuses when there may not be so many more, of which `name` is one. Unused ones go before.
+  [[nodiscard]] base::Result<void> check_room(std::string_view name, std::size_t more);
   // Counts it in (1) or out (-1), as it is now: before and after each change of what is counted.
   void tally(Entry& entry, const Message& message, std::int64_t by);
   void note(const Entry& entry, Notice::What what);
+  // Removes unused queues that were made on demand, the longest unused first. False: there is none.
+  [[nodiscard]] bool make_room();
 
   Store& store_;
   Batch& batch_;
+  const Waiters& waiters_;
+  const std::size_t queues_max_;
+  Instant no_room_until_{};
   std::unordered_map<QueueId, std::unique_ptr<Entry>> queues_;
   std::unordered_map<std::string_view, Entry*, NameHash, std::equal_to<>> by_name_;
   Entry* last_ = nullptr;         // found by its id last

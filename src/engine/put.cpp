@@ -30,9 +30,9 @@ std::string_view difference(const Message& first, const Message& repeat) {
   return {};
 }
 
-Result<PutDone> repeat_of(Desk& desk, const Message& first, const Put& put, const Entry& entry) {
+Result<PutDone> repeat_of(Desk& desk, const Message& first, const Put& put) {
   const Entry& home = desk.ledger.of(first);
-  const bool elsewhere = &home != &entry;
+  const bool elsewhere = home.queue.name != put.queue;
   if (elsewhere || !difference(first, put.message).empty()) {
     return fail(Code::exists,
                 elsewhere ? fmt::format("key '{}' is that of message {} in queue '{}'",
@@ -46,36 +46,19 @@ Result<PutDone> repeat_of(Desk& desk, const Message& first, const Put& put, cons
       .seq = first.seq, .created = first.created, .state = first.state, .repeated = true};
 }
 
-}  // namespace
-
-Result<void> check_takes(const Entry& entry) {
-  const Queue& queue = entry.queue;
-  if (queue.going) {
-    return fail(Code::queue_down, fmt::format("queue '{}' is being deleted", queue.name),
-                "put elsewhere, or repeat the request when it is gone");
-  }
-  if (queue.admin != Admin::drain && queue.admin != Admin::down) return {};
-  return fail(Code::queue_down,
-              fmt::format("queue '{}' takes no messages: its admin state is {}", queue.name,
-                          name_of(queue.admin)),
-              fmt::format("put elsewhere, or: rq queue resume {}", queue.name));
+base::Error no_room() {
+  return fail(Code::disk_full, "the disk of the server is full; nothing new is taken",
+              "make room on it, remove messages or shorten the retention of a queue, then repeat");
 }
 
-Result<PutDone> put_one(Desk& desk, Put& put) {
-  const Instant now = desk.batch.now;
-  Entry* entry = desk.ledger.find(put.queue);
-  if (entry == nullptr) {
-    if (!put.make_queue) return desk.ledger.need(put.queue).error();
-    RQ_TRY_ASSIGN(made, desk.ledger.make_on_demand(put.queue));
-    entry = made;
-  }
-  const Queue& queue = entry->queue;
-  RQ_TRY(check_takes(*entry));
-  RQ_TRY(check_put(put, queue, now));
-  Message& message = put.message;
-  if (message.details && !message.details->key.empty()) {
-    RQ_TRY_ASSIGN(first, desk.store.find_key(message.details->key));
-    if (first != nullptr) return repeat_of(desk, first->message, put, *entry);
+// Refuses what the queue may not take. Otherwise the message that has the key already, or null.
+Result<Record*> check_new(Desk& desk, const Put& put, const Queue& queue) {
+  if (desk.batch.no_room) return no_room();
+  RQ_TRY(check_put(put, queue, desk.batch.now));
+  const auto& details = put.message.details;
+  if (details && !details->key.empty()) {
+    RQ_TRY_ASSIGN(first, desk.store.find_key(details->key));
+    if (first != nullptr) return first;
   }
   if (queue.settings.messages_max > 0 &&
       queue.counters.unfinished() >= queue.settings.messages_max) {
@@ -84,20 +67,68 @@ Result<PutDone> put_one(Desk& desk, Put& put) {
                             queue.counters.unfinished()),
                 "come back later, or raise messages_max of the queue");
   }
+  return nullptr;
+}
 
+PutDone accept(Desk& desk, Put& put, const Queue& queue) {
+  const Instant now = desk.batch.now;
+  Message& message = put.message;
   message.seq = desk.store.next_number();
   message.queue = queue.id;
   message.created = now;
   message.priority = put.priority.value_or(queue.settings.priority);
   message.max_count = put.max_count.value_or(static_cast<std::int32_t>(queue.settings.max_count));
-  message.due = put.due ? *put.due : put.delay ? now + *put.delay : now;
+  message.due = put.due ? *put.due : put.delay ? desk.batch.from + *put.delay : now;
   message.state = put.prep ? State::prep : message.due > now ? State::scheduled : State::que;
   desk.ledger.line_up(message);
   const Seq seq = message.seq;
   desk.last_seq = seq;
   const State state = message.state;
   desk.ledger.arrive(desk.store.insert(std::move(message)));
-  return PutDone{.seq = seq, .created = now, .state = state, .repeated = false};
+  return {.seq = seq, .created = now, .state = state, .repeated = false};
+}
+
+// Into a queue that is not there. It is made when nothing speaks against the message.
+Result<PutDone> put_with_queue(Desk& desk, Put& put) {
+  if (!put.make_queue) return desk.ledger.need(put.queue).error();
+  RQ_TRY_ASSIGN(queue, desk.ledger.on_demand(put.queue));
+  RQ_TRY_ASSIGN(first, check_new(desk, put, queue));
+  if (first != nullptr) return repeat_of(desk, first->message, put);
+  RQ_TRY_ASSIGN(made, desk.ledger.make(std::move(queue)));
+  return accept(desk, put, made->queue);
+}
+
+}  // namespace
+
+Result<void> check_works(const Entry& entry) {
+  const Queue& queue = entry.queue;
+  if (queue.going) {
+    return fail(Code::queue_down, fmt::format("queue '{}' is being deleted", queue.name),
+                "put elsewhere, or repeat the request when it is gone");
+  }
+  if (queue.admin != Admin::down) return {};
+  return fail(Code::queue_down,
+              fmt::format("queue '{}' starts nothing: its admin state is down", queue.name),
+              fmt::format("first: rq queue resume {}", queue.name));
+}
+
+Result<void> check_takes(const Entry& entry) {
+  const Queue& queue = entry.queue;
+  if (queue.going) return check_works(entry);
+  if (queue.admin != Admin::drain && queue.admin != Admin::down) return {};
+  return fail(Code::queue_down,
+              fmt::format("queue '{}' takes no messages: its admin state is {}", queue.name,
+                          name_of(queue.admin)),
+              fmt::format("put elsewhere, or: rq queue resume {}", queue.name));
+}
+
+Result<PutDone> put_one(Desk& desk, Put& put) {
+  Entry* entry = desk.ledger.find(put.queue);
+  if (entry == nullptr) return put_with_queue(desk, put);
+  RQ_TRY(check_takes(*entry));
+  RQ_TRY_ASSIGN(first, check_new(desk, put, entry->queue));
+  if (first != nullptr) return repeat_of(desk, first->message, put);
+  return accept(desk, put, entry->queue);
 }
 
 // --- Commands ---
@@ -131,6 +162,7 @@ Result<Step> decide(Desk& desk, PutMany& many) {
 
 void needs(Desk& /*desk*/, const Duplicate& duplicate, Needs& out) {
   out.numbers.push_back({duplicate.token.seq, true});
+  if (!duplicate.key.empty()) out.keys.push_back(duplicate.key);
 }
 
 // RQ's dup.
@@ -143,12 +175,15 @@ Result<Step> decide(Desk& desk, Duplicate& duplicate) {
   put.message.payload = message.payload;
   put.priority = message.priority;
   put.max_count = message.max_count;
+  const Details& from = message.detail_or_default();
+  Details& to = put.message.detail();
+  to.key = std::move(duplicate.key);
+  to.orig_id = from.orig_id.empty()
+                   ? full_id(duplicate.host, desk.ledger.of(message).queue.name, message)
+                   : from.orig_id;
   if (message.details) {
-    const Details& from = *message.details;
-    Details& to = put.message.detail();
     to.dest = put.queue;
     to.src = from.src;
-    to.orig_id = from.orig_id.empty() ? format_id(message) : from.orig_id;
     to.param1 = from.param1;
     to.param2 = from.param2;
     to.param3 = from.param3;

@@ -14,7 +14,9 @@ void needs(Desk& desk, const Duplicate& duplicate, Needs& out);
 // --- For the other families ---
 // Files one new message. A client key that is there already finds the first one, if it is alike.
 [[nodiscard]] base::Result<PutDone> put_one(Desk& desk, Put& put);
-// Refuses what a queue does not take in its admin state.
+// Refuses what brings work into a queue that takes none in its admin state.
 [[nodiscard]] base::Result<void> check_takes(const Entry& entry);
+// Refuses what moves a message on that is in the queue already: in state down nothing starts.
+[[nodiscard]] base::Result<void> check_works(const Entry& entry);
 
 }  // namespace rq::engine

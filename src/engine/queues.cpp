@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "core/bounds.h"
 #include "core/name.h"
 #include "engine/checks.h"
 #include "engine/gate.h"
@@ -30,40 +31,49 @@ void needs_of_opening(Desk& desk, std::string_view name, Needs& out) {
   if (n > 0) out.lines.push_back({entry->queue.id, n});
 }
 
-std::int64_t held(const Counters& counters) {
-  std::int64_t sum = 0;
-  for (const std::int64_t n : counters.in_state) sum += n;
-  return sum;
+// "5 que, 2 err"
+std::string text_of(const Counters& counters) {
+  std::string text;
+  for (int i = 0; i < kStateCount; ++i) {
+    const auto state = static_cast<State>(i);
+    if (counters.in(state) == 0) continue;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counters.in(state), name_of(state));
+  }
+  return text;
 }
 
 Result<Entry*> create(Desk& desk, DefineQueue& define) {
   if (define.mode == DefineQueue::Mode::change) return desk.ledger.need(define.queue).error();
   RQ_TRY(check_queue_name(define.queue));
-  if (define.on_demand) return desk.ledger.make_on_demand(define.queue);
+  if (define.on_demand) {
+    RQ_TRY_ASSIGN(made, desk.ledger.on_demand(define.queue));
+    return desk.ledger.make(std::move(made));
+  }
   Queue queue;
   queue.name = define.queue;
-  queue.settings = std::move(define.settings);
+  queue.settings = std::move(*define.settings);
   return desk.ledger.make(std::move(queue));
 }
 
 Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
   Queue& queue = entry.queue;
+  // Made on demand it has settings of its own, and otherwise those that somebody gave it.
+  if (define.on_demand) return {};
   if (define.revision && *define.revision != queue.revision) {
     return fail(Code::wrong_state,
                 fmt::format("queue '{}' has changed since: it is at revision {}, not {}",
                             define.queue, queue.revision, *define.revision),
                 "read it again, and repeat the change on what it is now");
   }
-  const bool same = queue.settings == define.settings;
+  const bool same = queue.settings == *define.settings;
   if (define.mode == DefineQueue::Mode::create && !same) {
     return fail(Code::exists, fmt::format("queue '{}' exists with other settings", define.queue),
                 fmt::format("change it: rq queue set {} …", define.queue));
   }
   // Settings that are set by hand make an on-demand queue permanent.
-  const bool kept = queue.on_demand && !define.on_demand;
-  if (same && !kept) return {};
-  queue.settings = std::move(define.settings);
-  if (kept) {
+  if (same && !queue.on_demand) return {};
+  queue.settings = std::move(*define.settings);
+  if (queue.on_demand) {
     queue.on_demand = false;
     desk.ledger.disarm(entry, Timer::What::idle);
   }
@@ -80,7 +90,7 @@ void needs(Desk& desk, const DefineQueue& define, Needs& out) {
 }
 
 Result<Step> decide(Desk& desk, DefineQueue& define) {
-  RQ_TRY(check(define.settings));
+  RQ_TRY(check(*define.settings));
   Entry* entry = desk.ledger.find(define.queue);
   if (entry == nullptr) {
     RQ_TRY_ASSIGN(made, create(desk, define));
@@ -96,13 +106,20 @@ void needs(Desk& desk, const SetAdmin& set, Needs& out) { needs_of_opening(desk,
 
 Result<Step> decide(Desk& desk, SetAdmin& set) {
   RQ_TRY_ASSIGN(entry, desk.ledger.need(set.queue));
-  if (set.lasts && (*set.lasts <= Millis{0} || *set.lasts > base::kLeaseMax)) {
-    return fail(Code::bad_value, "for_s is out of bounds",
-                fmt::format("give seconds up to {}",
-                            std::chrono::duration<double>{base::kLeaseMax}.count()));
+  if (set.by_client) {
+    const Admin is = entry->queue.admin;
+    if (is == Admin::drain || is == Admin::down) {
+      desk.answer(shown(desk, *entry));
+      return Step::done;
+    }
+    if (set.lasts == Millis{0}) {
+      set.admin = Admin::up;
+      set.lasts.reset();
+    }
   }
+  if (set.lasts) RQ_TRY(in_range("for_s", *set.lasts, Millis{1}, base::kLeaseMax));
   Queue& queue = entry->queue;
-  const Instant until = set.lasts ? desk.batch.now + *set.lasts : Instant{};
+  const Instant until = set.lasts ? desk.batch.from + *set.lasts : Instant{};
   if (queue.admin != set.admin || queue.paused_until != until) {
     queue.admin = set.admin;
     queue.paused_until = until;
@@ -141,16 +158,26 @@ Result<Step> decide(Desk& desk, SetScriptError& set) {
 
 // --- Deleted ---
 
-void needs_of_going(const Entry& entry, Needs& out) {
-  out.firsts.push_back({entry.queue.id, Place::any, kStepMax});
+bool is_unused(const Desk& desk, const Entry& entry) {
+  return entry.queue.empty_on_demand() && desk.waiters.waiting_in(entry.queue.id) == 0;
+}
+
+void needs_of_going(QueueId queue, Needs& out) {
+  out.firsts.push_back({queue, Place::any, kStepMax});
 }
 
 void needs(Desk& desk, const DeleteQueue& remove, Needs& out) {
   const Entry* entry = desk.ledger.find(remove.queue);
-  if (entry != nullptr && held(entry->queue.counters) > 0) needs_of_going(*entry, out);
+  if (entry != nullptr && entry->queue.counters.all() > 0) needs_of_going(entry->queue.id, out);
 }
 
 Result<Step> decide(Desk& desk, DeleteQueue& remove) {
+  if (remove.if_unused) {
+    Entry* entry = desk.ledger.find(remove.queue);
+    if (entry != nullptr && is_unused(desk, *entry)) remove_queue(desk, *entry);
+    desk.answer(Ok{});
+    return Step::done;
+  }
   RQ_TRY_ASSIGN(entry, desk.ledger.need(remove.queue));
   Queue& queue = entry->queue;
   const Counters& counters = queue.counters;
@@ -160,11 +187,10 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
         fmt::format("queue '{}' has {} running messages", queue.name, counters.in(State::run)),
         "wait for them, or cancel them first");
   }
-  if (counters.unfinished() > 0 && !remove.force && !queue.going) {
-    return fail(
-        Code::wrong_state,
-        fmt::format("queue '{}' has {} unfinished messages", queue.name, counters.unfinished()),
-        "drain it first, or force it to delete them too");
+  if (counters.all() > 0 && !remove.force && !queue.going) {
+    return fail(Code::wrong_state,
+                fmt::format("queue '{}' holds messages: {}", queue.name, text_of(counters)),
+                "to delete them with it, force it (CLI: --force, HTTP: ?force=1)");
   }
   desk.goings.push_back({queue.id, desk.ticket});
   RQ_TRY(go_on_deleting(desk, *entry));
@@ -172,7 +198,7 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
 }
 
 Result<void> go_on_deleting(Desk& desk, Entry& entry) {
-  for (std::int64_t i = 0; i < kStepMax && held(entry.queue.counters) > 0; ++i) {
+  for (std::int64_t i = 0; i < kStepMax && entry.queue.counters.all() > 0; ++i) {
     RQ_TRY_ASSIGN(record, desk.store.first(entry.queue.id, Place::any));
     if (record == nullptr) {
       RQ_TRY_ASSIGN(more, desk.store.more(entry.queue.id, Place::any));
@@ -183,7 +209,7 @@ Result<void> go_on_deleting(Desk& desk, Entry& entry) {
       desk.ledger.remove(*record);
     }
   }
-  if (held(entry.queue.counters) == 0) {
+  if (entry.queue.counters.all() == 0) {
     remove_queue(desk, entry);
   } else if (!entry.queue.going) {
     // It takes a while, and goes on after a crash.
@@ -198,7 +224,8 @@ void remove_queue(Desk& desk, Entry& entry) {
   while (Waiters::Waiter* waiter = desk.waiters.first(entry.queue.id)) {
     const Waiters::Waiter gone = desk.waiters.take(*waiter);
     desk.answer(gone.ticket,
-                fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name)));
+                fail(Code::not_found, fmt::format("queue '{}' was deleted", entry.queue.name),
+                     "ask for others, or create it again"));
     desk.turns.release(connection_of(gone.ticket));
   }
   std::erase_if(desk.goings, [&](const Desk::Going& going) {
@@ -211,29 +238,23 @@ void remove_queue(Desk& desk, Entry& entry) {
 
 // --- Shown ---
 
-void needs(Desk& /*desk*/, const ShowQueue& /*show*/, Needs& /*out*/) {}
-
 Result<Step> decide(Desk& desk, ShowQueue& show) {
   RQ_TRY_ASSIGN(entry, desk.ledger.need(show.queue));
   desk.answer(shown(desk, *entry));
   return Step::done;
 }
 
-void needs(Desk& /*desk*/, const ListQueues& /*list*/, Needs& /*out*/) {}
-
 Result<Step> decide(Desk& desk, ListQueues& /*list*/) {
   QueuesListed listed;
   listed.queues.reserve(desk.ledger.all().size());
   for (const auto& [id, entry] : desk.ledger.all()) listed.queues.push_back(shown(desk, *entry));
   std::sort(listed.queues.begin(), listed.queues.end(),
-            [](const QueueShown& a, const QueueShown& b) { return a.queue.name < b.queue.name; });
+            [](const QueueShown& a, const QueueShown& b) { return a.queue->name < b.queue->name; });
   desk.answer(std::move(listed));
   return Step::done;
 }
 
-void needs(Desk& /*desk*/, const EngineStats& /*stats*/, Needs& /*out*/) {}
-
-Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
+Result<Step> decide(Desk& desk, EngineStats& stats) {
   EngineStatsDone done;
   done.boot = desk.store.boot();
   done.queues = std::ssize(desk.ledger.all());
@@ -244,11 +265,15 @@ Result<Step> decide(Desk& desk, EngineStats& /*stats*/) {
   done.waiting_reserves = desk.waiters.size();
   done.last_seq = desk.last_seq;
   done.set_aside = desk.store.set_aside_count();
-  desk.answer(done);
+  done.no_room = desk.batch.no_room;
+  if (stats.names) {
+    for (const auto& [id, entry] : desk.ledger.all()) {
+      if (!entry->queue.empty_on_demand()) done.in_use.push_back(entry->name);
+    }
+  }
+  desk.answer(std::move(done));
   return Step::done;
 }
-
-void needs(Desk& /*desk*/, const ForgetWaste& /*forget*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, ForgetWaste& forget) {
   desk.store.forget_waste(forget.folders);

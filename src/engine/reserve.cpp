@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "engine/checks.h"
 #include "engine/finish.h"
 #include "engine/gate.h"
+#include "engine/put.h"
 
 namespace rq::engine {
 
@@ -47,9 +49,36 @@ bool wait(Desk& desk, const Ticket& ticket, Reserve&& reserve, std::vector<Queue
   return true;
 }
 
-// Paused or not: who names a message may have it, unless its queue is on its way out.
+std::vector<QueueId> ids_of(const std::vector<Source>& watched) {
+  std::vector<QueueId> ids;
+  ids.reserve(watched.size());
+  for (const Source& source : watched) ids.push_back(source.entry->queue.id);
+  return ids;
+}
+
+// All are looked at before the first is made: a refusal changes nothing.
+Result<void> make_missing(Desk& desk, const Reserve& reserve) {
+  std::vector<Queue> missing;
+  for (const ReserveQueue& wanted : *reserve.queues) {
+    if (Entry* entry = desk.ledger.find(wanted.queue)) {
+      desk.ledger.use(*entry);  // so it does not go to make room for the others
+      continue;
+    }
+    if (!reserve.make_queue) return desk.ledger.need(wanted.queue).error();
+    RQ_TRY_ASSIGN(queue, desk.ledger.on_demand(wanted.queue, missing.size()));
+    missing.push_back(std::move(queue));
+  }
+  for (Queue& queue : missing) {
+    if (desk.ledger.find(queue.name) != nullptr) continue;  // it was named twice
+    RQ_TRY_ASSIGN(made, desk.ledger.make(std::move(queue)));
+    static_cast<void>(made);
+  }
+  return {};
+}
+
+// Paused or not: who names a message may have it, unless its queue is down or on its way out.
 Result<void> check_gives(const Entry& entry) {
-  if (!entry.queue.going) return {};
+  if (!entry.queue.going) return check_works(entry);
   return fail(Code::not_found, fmt::format("queue '{}' is being deleted", entry.queue.name));
 }
 
@@ -95,20 +124,11 @@ Result<Step> decide(Desk& desk, Reserve& reserve) {
     return fail(Code::bad_value, fmt::format("limit: {} is not allowed", reserve.limit),
                 "ask for one message or more");
   }
-  std::vector<QueueId> watched;
-  watched.reserve(reserve.queues->size());
-  const std::uint64_t round = ++desk.rounds;
-  for (const ReserveQueue& wanted : *reserve.queues) {
-    Entry* entry = desk.ledger.find(wanted.queue);
-    if (entry == nullptr) {
-      if (!reserve.make_queue) return desk.ledger.need(wanted.queue).error();
-      RQ_TRY_ASSIGN(made, desk.ledger.make_on_demand(wanted.queue));
-      entry = made;
-    }
-    if (std::exchange(entry->round, round) == round) continue;
-    desk.ledger.use(*entry);
-    watched.push_back(entry->queue.id);
+  if (!find_watched(desk, reserve)) {
+    RQ_TRY(make_missing(desk, reserve));
+    RQ_CHECK(find_watched(desk, reserve));
   }
+  for (const Source& source : desk.watched) desk.ledger.use(*source.entry);
   RQ_TRY_ASSIGN(taken, take_best(desk, desk.ticket, reserve));
   const bool told = !taken.messages.empty();
   if (!tell_part(desk, desk.ticket, reserve, taken)) {
@@ -117,7 +137,7 @@ Result<Step> decide(Desk& desk, Reserve& reserve) {
   }
   // One that was told a part has a share in this batch: if it fails, so does the rest.
   if (taken.lacks) return told ? Step::goes_on : Step::lacks;
-  if (!wait(desk, desk.ticket, std::move(reserve), std::move(watched))) desk.answer(Reserved{});
+  if (!wait(desk, desk.ticket, std::move(reserve), ids_of(desk.watched))) desk.answer(Reserved{});
   return Step::done;
 }
 
@@ -149,6 +169,7 @@ Result<void> serve_offered(Desk& desk) {
       return false;
     });
     if (longest == nullptr) break;
+    static_cast<void>(find_watched(desk, longest->reserve));  // some may be gone meanwhile
     RQ_TRY_ASSIGN(taken, take_best(desk, longest->ticket, longest->reserve));
     if (taken.messages.empty()) {
       if (taken.lacks) break;
@@ -185,7 +206,7 @@ void needs(Desk& desk, const Disconnect& /*disconnect*/, Needs& out) {
 
 Result<Step> decide(Desk& desk, Disconnect& /*disconnect*/) {
   const Connection connection = connection_of(desk.ticket);
-  static_cast<void>(desk.waiters.take_all(connection.first, connection.second));
+  static_cast<void>(desk.waiters.take_all(connection));
   desk.turns.drop(connection);
   const std::vector<Token> leases = desk.connections.some(connection, kStepMax);
   for (const Token& token : leases) {
@@ -197,14 +218,12 @@ Result<Step> decide(Desk& desk, Disconnect& /*disconnect*/) {
   return std::ssize(leases) < kStepMax ? Step::done : Step::goes_on;
 }
 
-void needs(Desk& /*desk*/, const StopWaiting& /*stop*/, Needs& /*out*/) {}
-
 Result<Step> decide(Desk& desk, StopWaiting& /*stop*/) {
   const Connection connection = connection_of(desk.ticket);
   desk.turns.for_each_of(connection, [](Command& command) {
     if (auto* reserve = std::get_if<Reserve>(&command)) reserve->wait_until.reset();
   });
-  for (const Waiters::Waiter& waiter : desk.waiters.take_all(connection.first, connection.second)) {
+  for (const Waiters::Waiter& waiter : desk.waiters.take_all(connection)) {
     desk.answer(waiter.ticket, Reserved{});
   }
   desk.turns.release(connection);

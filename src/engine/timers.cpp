@@ -1,6 +1,7 @@
 #include "engine/timers.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "engine/finish.h"
 #include "engine/queues.h"
@@ -11,41 +12,42 @@ using base::Result;
 
 namespace {
 
-Place place_of(Timer::What what) {
-  return what == Timer::What::keep_err ? Place::err : Place::kept;
-}
-
 // Finished messages go when they are too old or too many; the timer is set for the next one.
-Result<void> sweep(Desk& desk, Entry& entry, Timer::What what) {
-  const QueueSettings& settings = entry.queue.settings;
-  const Retention& keep = what == Timer::What::keep_err ? settings.keep_err : settings.keep_done;
+Result<void> sweep(Desk& desk, Entry& entry, Keep kind) {
+  const Retention& keep = retention(entry.queue.settings, kind);
   const QueueId queue = entry.queue.id;
   for (std::int64_t i = 0; i < kRetentionStep; ++i) {
-    RQ_TRY_ASSIGN(oldest, desk.store.first(queue, place_of(what)));
+    RQ_TRY_ASSIGN(oldest, desk.store.first(queue, place_of(kind)));
     if (oldest == nullptr) {
-      RQ_TRY_ASSIGN(more, desk.store.more(queue, place_of(what)));
+      RQ_TRY_ASSIGN(more, desk.store.more(queue, place_of(kind)));
       if (!more) {
-        desk.ledger.disarm(entry, what);
+        desk.ledger.arm(entry, kind, std::nullopt);
         return {};
       }
       break;
     }
     const Instant ends = oldest->message.finished + keep.age;
-    if (Ledger::kept(entry, what) <= keep.count && ends > desk.batch.now) {
-      desk.ledger.arm(entry, what, ends);
+    if (kept(entry.queue.counters, kind) <= keep.count && ends > desk.batch.now) {
+      desk.ledger.arm(entry, kind, ends);
       return {};
     }
-    desk.ledger.remove(*oldest);
+    desk.ledger.remove(*oldest, Removal::retention);
   }
-  desk.ledger.arm(entry, what, desk.batch.now);
+  desk.ledger.arm(entry, kind, desk.batch.now);
   return {};
+}
+
+// Of a timer of retention.
+std::optional<Keep> keep_of(Timer::What what) {
+  for (const Keep keep : kKeeps) {
+    if (timer_of(keep) == what) return keep;
+  }
+  return std::nullopt;
 }
 
 // An unused queue that was made on demand goes.
 void look_at_idle(Desk& desk, Entry& entry) {
-  std::int64_t held = 0;
-  for (const std::int64_t n : entry.queue.counters.in_state) held += n;
-  if (held > 0 || desk.waiters.waiting_in(entry.queue.id) > 0) desk.ledger.use(entry);
+  if (!is_unused(desk, entry)) desk.ledger.use(entry);
   const Instant idle = entry.used + kOnDemandIdle;
   if (idle <= desk.batch.now) return remove_queue(desk, entry);
   desk.ledger.arm(entry, Timer::What::idle, idle);
@@ -57,7 +59,7 @@ Result<void> run_due(Desk& desk) {
   for (;;) {
     RQ_TRY_ASSIGN(record, desk.store.next_ended());
     if (record == nullptr) break;
-    lose_lease(desk, *record);
+    static_cast<void>(lose_lease(desk, *record));
   }
   for (;;) {
     RQ_TRY_ASSIGN(record, desk.store.next_due());
@@ -68,14 +70,15 @@ Result<void> run_due(Desk& desk) {
   return {};
 }
 
-void needs(const Desk& /*desk*/, const Timer& timer, Needs& out) {
+void needs(Desk& /*desk*/, const Timer& timer, Needs& out) {
   switch (timer.what) {
     case Timer::What::keep_done:
     case Timer::What::keep_err:
-      out.firsts.push_back({timer.queue, place_of(timer.what), kRetentionStep});
+    case Timer::What::keep_cancelled:
+      out.firsts.push_back({timer.queue, place_of(*keep_of(timer.what)), kRetentionStep});
       break;
     case Timer::What::going:
-      out.firsts.push_back({timer.queue, Place::any, kStepMax});
+      needs_of_going(timer.queue, out);
       break;
     case Timer::What::resume:
     case Timer::What::idle:
@@ -92,7 +95,8 @@ Result<void> fire(Desk& desk, const Timer& timer) {
   switch (timer.what) {
     case Timer::What::keep_done:
     case Timer::What::keep_err:
-      return sweep(desk, *entry, timer.what);
+    case Timer::What::keep_cancelled:
+      return sweep(desk, *entry, *keep_of(timer.what));
     // A command of this batch may have changed what the timer was armed for.
     case Timer::What::resume: {
       const Instant until = entry->queue.paused_until;

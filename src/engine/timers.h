@@ -11,7 +11,7 @@ inline constexpr std::int64_t kRetentionStep = 500;
 [[nodiscard]] base::Result<void> run_due(Desk& desk);
 
 // A timer that has fired is looked at with the row that it is about.
-void needs(const Desk& desk, const Timer& timer, Needs& out);
+void needs(Desk& desk, const Timer& timer, Needs& out);
 [[nodiscard]] base::Result<void> fire(Desk& desk, const Timer& timer);
 
 }  // namespace rq::engine

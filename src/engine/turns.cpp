@@ -11,7 +11,7 @@ bool Turns::stops(const Ticket& ticket, const Waiters& waiters) const {
       return true;
     }
   }
-  return ticket.in_turn && waiters.waits(ticket.door, ticket.connection);
+  return ticket.in_turn && waiters.waits(connection_of(ticket));
 }
 
 void Turns::wait(Held&& held) {
@@ -55,8 +55,7 @@ std::optional<Turns::Held> Turns::next(const Waiters& waiters) {
       Line& line = found->second;
       if (line.commands.empty()) {
         lines_.erase(found);
-      } else if (line.commands.front().envelope.ticket.in_turn &&
-                 waiters.waits(connection.first, connection.second)) {
+      } else if (line.commands.front().envelope.ticket.in_turn && waiters.waits(connection)) {
         line.when = When::reserve_answered;
       } else {
         Held held = std::move(line.commands.front());

@@ -1,7 +1,7 @@
 #pragma once
-// Commands that have to wait for their turn. Of each connection those come first that came first:
-// behind a command that is set aside all later ones of its connection wait, and behind a reserve
-// that waits for a message those that asked for it (Ticket::in_turn).
+// Commands that wait for their turn. Commands of one connection run in the order they came. Behind
+// one that is set aside all later ones wait; behind a reserve that waits for a message only those
+// that asked for it (Ticket::in_turn).
 // Thread: whoever has the engine's turn.
 #include <cstdint>
 #include <deque>

@@ -32,7 +32,7 @@ void Waiters::add(const Ticket& ticket, Reserve&& reserve, std::vector<QueueId> 
   ++alive_;
   const Place place{.slot = slot, .arrival = waiter.arrival};
   for (const QueueId queue : waiter.queues) lines_[queue].places.push_back(place);
-  by_connection_[{ticket.door, ticket.connection}].push_back(place);
+  by_connection_[connection_of(ticket)].push_back(place);
   if (has_timeout(waiter.reserve)) {
     timeouts_.push_back({.at = *waiter.reserve.wait_until, .place = place});
     std::push_heap(timeouts_.begin(), timeouts_.end(), std::greater<>{});
@@ -61,7 +61,7 @@ Waiters::Waiter Waiters::take(Waiter& waiter) {
   --alive_;
 
   // Find the slot through the connection, whose list is short.
-  const auto found = by_connection_.find({out.ticket.door, out.ticket.connection});
+  const auto found = by_connection_.find(connection_of(out.ticket));
   RQ_CHECK(found != by_connection_.end());
   auto& places = found->second;
   const auto place = std::find_if(places.begin(), places.end(),
@@ -118,9 +118,9 @@ Instant Waiters::next_timeout() {
   return timeouts_.empty() ? Instant::max() : timeouts_.front().at;
 }
 
-std::vector<Waiters::Waiter> Waiters::take_all(std::uint32_t door, std::uint64_t connection) {
+std::vector<Waiters::Waiter> Waiters::take_all(const Connection& connection) {
   std::vector<Waiter> taken;
-  const auto found = by_connection_.find({door, connection});
+  const auto found = by_connection_.find(connection);
   if (found == by_connection_.end()) return taken;
   const std::vector<Place> places = found->second;
   for (const Place& place : places) taken.push_back(take(slots_[place.slot]));

@@ -36,15 +36,15 @@ class Waiters {
   // When the next time is over; Instant::max() for never.
   [[nodiscard]] Instant next_timeout();
   // Takes all of a connection, in the order they came.
-  std::vector<Waiter> take_all(std::uint32_t door, std::uint64_t connection);
+  std::vector<Waiter> take_all(const Connection& connection);
   // Takes all that came after the first `arrivals`.
   std::vector<Waiter> take_after(std::uint64_t arrivals);
 
   // The clock was stepped: everybody waits for as long as before.
   void shift(Millis by);
 
-  [[nodiscard]] bool waits(std::uint32_t door, std::uint64_t connection) const {
-    return by_connection_.contains({door, connection});
+  [[nodiscard]] bool waits(const Connection& connection) const {
+    return by_connection_.contains(connection);
   }
   [[nodiscard]] std::uint64_t arrivals() const { return arrivals_; }  // ever
   [[nodiscard]] std::int64_t waiting_in(QueueId queue) const;
@@ -68,11 +68,6 @@ class Waiters {
     std::deque<Place> places;
     std::int64_t stale = 0;  // of places; swept when they are the larger part
   };
-  struct ConnectionHash {
-    std::size_t operator()(const std::pair<std::uint32_t, std::uint64_t>& c) const {
-      return std::hash<std::uint64_t>{}(c.second * 31 + c.first);
-    }
-  };
 
   [[nodiscard]] bool live(const Place& place) const {
     return slots_[place.slot].arrival == place.arrival;
@@ -85,8 +80,7 @@ class Waiters {
   std::unordered_map<QueueId, Line> lines_;
   std::vector<Timeout> timeouts_;  // a heap, the earliest at the front
   std::int64_t stale_timeouts_ = 0;
-  std::unordered_map<std::pair<std::uint32_t, std::uint64_t>, std::vector<Place>, ConnectionHash>
-      by_connection_;
+  std::unordered_map<Connection, std::vector<Place>, ConnectionHash> by_connection_;
   std::uint64_t arrivals_ = 0;
   std::size_t alive_ = 0;
 };

@@ -60,14 +60,14 @@ TEST(Waiters, AConnectionIsForgottenWithAllItWaitsFor) {
   w.add(ticket(1, 1), waits(), {kA, kB});
   w.add(ticket(1, 2), waits(base::from_ms(5)), {kB});
   w.add(ticket(1, 1, 9), waits(), {kB});
-  EXPECT_TRUE(w.waits(0, 1));
-  EXPECT_EQ(w.take_all(0, 1).size(), 2U);
-  EXPECT_FALSE(w.waits(0, 1));
+  EXPECT_TRUE(w.waits({0, 1}));
+  EXPECT_EQ(w.take_all({0, 1}).size(), 2U);
+  EXPECT_FALSE(w.waits({0, 1}));
   EXPECT_EQ(w.size(), 1);
   EXPECT_EQ(w.first(kA), nullptr);
   EXPECT_EQ(w.first(kB)->ticket.door, 9U) << "another door's connection of the same number";
   EXPECT_EQ(w.next_timeout(), Instant::max());
-  EXPECT_TRUE(w.take_all(0, 77).empty());
+  EXPECT_TRUE(w.take_all({0, 77}).empty());
   EXPECT_EQ(w.size(), 1);
 }
 
@@ -162,7 +162,7 @@ RC_GTEST_PROP(Waiters, DoWhatAPlainListDoes, ()) {
       }
     } else {
       const std::uint64_t connection = *rc::gen::inRange<std::uint64_t>(1, 4);
-      for (const Waiters::Waiter& taken : w.take_all(0, connection)) {
+      for (const Waiters::Waiter& taken : w.take_all({0, connection})) {
         RC_ASSERT(taken.ticket.connection == connection);
       }
       std::erase_if(plain, [&](const Plain& p) { return p.connection == connection; });

@@ -7,8 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <iterator>
+
+#include "base/fd.h"
 
 namespace rq::files {
 namespace {
@@ -17,20 +18,17 @@ using base::Code;
 using base::fail;
 
 // Opens step by step: a symbolic link anywhere on the way, or a step back, is not followed.
-int open_beneath(const std::filesystem::path& dir, const std::filesystem::path& relative) {
+base::Fd open_beneath(const std::filesystem::path& dir, const std::filesystem::path& relative) {
   constexpr int kFolder = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  int at = ::open(dir.c_str(), kFolder);
+  base::Fd at(::open(dir.c_str(), kFolder));
   const auto last = std::prev(relative.end());
-  for (auto step = relative.begin(); step != last && at >= 0; ++step) {
-    const int next = *step == ".." ? -1 : ::openat(at, step->c_str(), kFolder | O_NOFOLLOW);
-    ::close(at);
-    at = next;
+  for (auto step = relative.begin(); step != last && at.is_open(); ++step) {
+    at.reset(*step == ".." ? -1 : ::openat(at.get(), step->c_str(), kFolder | O_NOFOLLOW));
   }
-  if (at < 0) return -1;
+  if (!at.is_open()) return {};
   // Not blocking: a script could have put a pipe there.
-  const int fd = ::openat(at, last->c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
-  ::close(at);
-  return fd;
+  return base::Fd(
+      ::openat(at.get(), last->c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
 }
 
 }  // namespace
@@ -41,7 +39,7 @@ std::filesystem::path log_path(const std::filesystem::path& dir, std::string_vie
 
 LogFile::LogFile(const std::filesystem::path& dir, std::string_view folder) {
   if (folder.empty()) return;
-  file_.reset(open_beneath(dir, log_path({}, folder)));
+  file_ = open_beneath(dir, log_path({}, folder));
   if (!file_.is_open()) return;
   struct stat info {};
   if (::fstat(file_.get(), &info) == 0 && S_ISREG(info.st_mode)) {
@@ -61,7 +59,8 @@ base::Result<std::string> LogFile::read(std::int64_t offset, std::int64_t bytes)
                                 offset + static_cast<std::int64_t>(have));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
-      return fail(Code::internal, fmt::format("cannot read the log: {}", std::strerror(errno)),
+      return fail(Code::internal,
+                  fmt::format("cannot read the log: {}", base::text_of_errno(errno)),
                   "look at the file in the folder of the message");
     }
     if (got == 0) break;

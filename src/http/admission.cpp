@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "http/percent.h"
 #include "http/server.h"
 
@@ -10,8 +11,6 @@ namespace {
 
 using base::Code;
 using base::fail;
-
-constexpr std::size_t kShownBytes = 256;  // of what the client sent, in an error
 
 Refusal refusal(base::Error error, std::string fields = {}) {
   const int status = base::row_of(error.code).http_status;
@@ -25,7 +24,7 @@ std::optional<base::Error> check_form(const Head& head) {
   }
   if (head.target_bad || !head.target.starts_with('/')) {
     return fail(Code::bad_request, "the address of the request is not a path",
-                "give a path such as /v1/queues, with other bytes as %XX");
+                "give a path such as /a/b, with other bytes as %XX");
   }
   if (head.hosts > 1) {
     return fail(Code::bad_request, fmt::format("the request has {} Host fields", head.hosts),
@@ -44,17 +43,19 @@ std::optional<base::Error> check_body(const Head& head, std::uint64_t length, co
                 "send it as it is, without one");
   }
   if (length == 0) return std::nullopt;
-  if (body.kind == Body::Kind::none) {
-    return fail(Code::bad_request, "this call takes no body", "send none");
-  }
-  if (length > body.bytes_max) {
-    return fail(Code::too_large, "the body of the request is too large",
-                fmt::format("at most {} bytes are taken here", body.bytes_max));
-  }
-  return std::nullopt;
+  if (body.kind != Body::Kind::none && length <= body.bytes_max) return std::nullopt;
+  return body_refusal(body, body.bytes_max);
 }
 
 }  // namespace
+
+base::Error body_refusal(const Body& body, std::uint64_t bytes_max) {
+  if (body.kind == Body::Kind::none) {
+    return fail(Code::bad_request, "this call takes no body", "send none");
+  }
+  return fail(Code::too_large, "the body of the request is too large",
+              fmt::format("at most {} bytes are taken here", bytes_max));
+}
 
 std::optional<Refusal> judge(const Head& head, std::uint64_t length, Site& site,
                              const Router& router, const net::Caller& caller, Admitted& out) {
@@ -63,12 +64,12 @@ std::optional<Refusal> judge(const Head& head, std::uint64_t length, Site& site,
   const std::string_view path = head.path();
   const Router::Match match = router.match(head.method, path);
   if (match.allow.empty()) {
-    return refusal(fail(Code::not_found, fmt::format("there is no {}", path.substr(0, kShownBytes)),
+    return refusal(fail(Code::not_found, fmt::format("there is no {}", base::shown(path)),
                         "look at the address"));
   }
   if (!match.route) {
     return refusal(fail(Code::method_not_allowed,
-                        fmt::format("{} does not take that method", path.substr(0, kShownBytes)),
+                        fmt::format("{} does not take that method", base::shown(path)),
                         fmt::format("use {}", match.allow)),
                    fmt::format("Allow: {}\r\n", match.allow));
   }

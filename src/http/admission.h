@@ -24,6 +24,9 @@ struct Admitted {
   std::array<std::string, kPathParametersMax> parameters;  // decoded
 };
 
+// What is wrong with a body that the route does not take, or that has more bytes than are taken.
+[[nodiscard]] base::Error body_refusal(const Body& body, std::uint64_t bytes_max);
+
 // Absent: it is taken, and `out` says where it goes. `length` is that of the body, as the head says
 // it.
 [[nodiscard]] std::optional<Refusal> judge(const Head& head, std::uint64_t length, Site& site,

@@ -17,11 +17,6 @@ constexpr std::uint32_t sweeps_of(std::chrono::seconds time) {
   return static_cast<std::uint32_t>(time / kSweepEvery);
 }
 
-base::Error too_large(std::uint64_t bytes_max) {
-  return fail(Code::too_large, "the body of the request is too large",
-              fmt::format("at most {} bytes are taken here", bytes_max));
-}
-
 // Of a request that cannot be read.
 Refusal refusal_of(const RequestParser::Step& step, const Body& body) {
   switch (step.state) {
@@ -30,11 +25,8 @@ Refusal refusal_of(const RequestParser::Step& step, const Body& body) {
               .error = fail(Code::too_large, "the header of the request is too large",
                             fmt::format("at most {} bytes are allowed", kHeadBytesMax))};
     case RequestParser::State::body_too_large:
-      if (body.kind == Body::Kind::none) {
-        return {.status = 400,
-                .error = fail(Code::bad_request, "this call takes no body", "send none")};
-      }
-      return {.status = 413, .error = too_large(body.bytes_max)};
+      return {.status = body.kind == Body::Kind::none ? 400 : 413,
+              .error = body_refusal(body, body.bytes_max)};
     case RequestParser::State::bad_coding:
       return {.status = 501,
               .error = fail(Code::unsupported, "this transfer coding is not spoken here",
@@ -191,9 +183,7 @@ std::size_t Connection::parse(std::string_view data) {
       }
     }
     if (give_up_) {
-      parser_.reset();
-      sink_.reset();
-      receiving_ = 0;
+      end_request();
       last_request_ = true;
     }
   }
@@ -241,7 +231,7 @@ void Connection::begin_body(Slot& slot) {
   auto intake = server_.site().open(exchange, request());
   if (!intake) return exchange.refuse(intake.error());
   const std::uint64_t bytes_max = intake->bytes_max.value_or(body.bytes_max);
-  if (parser_->length() > bytes_max) return exchange.refuse(too_large(bytes_max));
+  if (parser_->length() > bytes_max) return exchange.refuse(body_refusal(body, bytes_max));
   parser_->body_at_most(bytes_max);
   sink_ = std::move(intake->sink);
   if (sink_) {
@@ -280,9 +270,14 @@ void Connection::on_request() {
     receiving_ = 0;
     server_.site().serve(exchange, request());
   }
-  receiving_ = 0;
+  end_request();
+}
+
+// Nothing is received any more.
+void Connection::end_request() {
   parser_.reset();
   sink_.reset();
+  receiving_ = 0;
 }
 
 // The rest of the request will not come, or cannot be read.
@@ -306,9 +301,7 @@ void Connection::on_end_of_input() {
   if (parser_) {
     refuse_rest(400,
                 fail(Code::bad_request, "the request ended before it was whole", "send all of it"));
-    parser_.reset();
-    sink_.reset();
-    receiving_ = 0;
+    end_request();
   }
   stage_ = Stage::ended;
   server_.links().mark_dirty(*this);
@@ -453,9 +446,7 @@ void Connection::sweep_reading() {
   }
   if (!slow) return;
   refuse_rest(408, too_slow());
-  parser_.reset();
-  sink_.reset();
-  receiving_ = 0;
+  end_request();
   flush();
 }
 

@@ -62,6 +62,7 @@ class Connection final : public net::Link {
   void on_head();
   void begin_body(Slot& slot);
   void on_request();
+  void end_request();
   void refuse_rest(int status, const base::Error& error);
   void on_end_of_input();
   [[nodiscard]] Request request() const;

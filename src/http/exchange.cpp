@@ -1,6 +1,7 @@
 #include "http/exchange.h"
 
 #include "base/check.h"
+#include "base/number.h"
 #include "http/connection.h"
 #include "http/server.h"
 
@@ -25,7 +26,7 @@ std::string& Exchange::begin_reply(int status, std::string_view content_type,
   }
   if (length) {
     out += "Content-Length: ";
-    append_decimal(out, *length);
+    base::append_number(out, *length);
     out += "\r\n";
   } else if (slot_.chunks) {
     out += "Transfer-Encoding: chunked\r\n";

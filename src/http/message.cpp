@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/number.h"
+#include "base/text.h"
+
 namespace rq::http {
 namespace {
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 std::string_view reason_of(int status) {
   switch (status) {
@@ -81,7 +82,7 @@ std::string_view name_of(Method method) {
 
 bool same_name(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
+                    [](char x, char y) { return base::lower(x) == base::lower(y); });
 }
 
 void Fields::add(std::string_view name, std::string_view value) {
@@ -128,15 +129,9 @@ std::string_view Head::query() const {
   return mark == std::string::npos ? std::string_view{} : std::string_view(target).substr(mark + 1);
 }
 
-void append_decimal(std::string& out, std::uint64_t number) {
-  char digits[24];
-  const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
-  out.append(digits, end);
-}
-
 void append_status_line(std::string& out, int status) {
   out += "HTTP/1.1 ";
-  append_decimal(out, static_cast<std::uint64_t>(status));
+  base::append_number(out, status);
   out += ' ';
   out += reason_of(status);
   out += "\r\n";

@@ -54,6 +54,5 @@ struct Head {
 
 // "HTTP/1.1 200 OK\r\n"
 void append_status_line(std::string& out, int status);
-void append_decimal(std::string& out, std::uint64_t number);
 
 }  // namespace rq::http

@@ -5,6 +5,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/error.hpp>
 
+#include "base/text.h"
 #include "http/limits.h"
 
 namespace rq::http {
@@ -32,11 +33,6 @@ Method method_of(beast::http::verb verb) {
 
 std::string_view view(beast::string_view text) { return {text.data(), text.size()}; }
 
-bool all_digits(std::string_view text) {
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
-
 // A field that goes on in the next line: some read it as one, some do not.
 bool has_fold(std::string_view lines) {
   for (std::size_t at = lines.find('\n'); at != std::string_view::npos;
@@ -51,7 +47,7 @@ bool has_fold(std::string_view lines) {
 void assign_media_type(std::string& out, std::string_view value) {
   out.assign(value.substr(0, value.find(';')));
   while (!out.empty() && (out.back() == ' ' || out.back() == '\t')) out.pop_back();
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  for (char& c : out) c = base::lower(c);
 }
 
 RequestParser::RequestParser(Head& head, std::string& body) : head_(head), body_(body) {
@@ -154,7 +150,7 @@ void RequestParser::on_field_impl(beast::http::field name, string_view name_text
       break;
     case field::content_length:
       // Beast takes a list, and the same length twice.
-      if (++lengths_ > 1 || !all_digits(view(value))) {
+      if (++lengths_ > 1 || !base::all_digits(view(value))) {
         error = beast::http::error::bad_content_length;
       }
       break;

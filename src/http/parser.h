@@ -46,7 +46,6 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   void drop_body();
   void body_at_most(std::uint64_t bytes) { body_max_ = bytes; }
 
-  [[nodiscard]] bool head_done() const { return head_done_; }
   [[nodiscard]] bool done() const { return done_; }
   [[nodiscard]] bool stays_open() const { return stays_open_; }
   [[nodiscard]] bool chunks() const { return chunked(); }

@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
+#include "base/number.h"
+#include "base/utf8.h"
 #include "http/limits.h"
 #include "http/percent.h"
 
@@ -69,15 +70,13 @@ bool Query::flag(std::string_view name, bool& out) {
 bool Query::integer(std::string_view name, std::int64_t& out, std::int64_t min, std::int64_t max) {
   const std::string* value = find(name);
   if (value == nullptr) return false;
-  std::int64_t got = 0;
-  const char* end = value->data() + value->size();
-  const auto [stop, error] = std::from_chars(value->data(), end, got);
-  if (error != std::errc{} || stop != end || got < min || got > max) {
+  const auto got = base::whole_number<std::int64_t>(*value);
+  if (!got || *got < min || *got > max) {
     refuse(fail(Code::bad_value, fmt::format("{}: '{}' is not allowed", name, *value),
                 fmt::format("give a whole number from {} to {}", min, max)));
     return false;
   }
-  out = got;
+  out = *got;
   return true;
 }
 
@@ -90,7 +89,7 @@ base::Result<void> Query::finish() const {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     if (asked_[i]) continue;
     return fail(Code::unknown_field,
-                fmt::format("unknown query parameter '{}'", parameters_[i].first.substr(0, 64)),
+                fmt::format("unknown query parameter '{}'", base::shown(parameters_[i].first)),
                 known_.empty() ? std::string{"this call takes none"}
                                : fmt::format("the parameters are: {}", known_));
   }

@@ -1,27 +1,16 @@
 #include "http/range.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <charconv>
+
+#include "base/number.h"
+#include "base/text.h"
 
 namespace rq::http {
 namespace {
 
 constexpr std::string_view kWeak = "W/";
-
-// Absent: no number, or one that no size can have.
-std::optional<std::uint64_t> number(std::string_view text) {
-  std::uint64_t out = 0;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (text.empty() || error != std::errc{} || stop != text.data() + text.size()) {
-    return std::nullopt;
-  }
-  return out;
-}
-
-bool all_digits(std::string_view text) {
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -32,6 +21,7 @@ std::string_view trim(std::string_view text) {
 // Whether `etag` is in a list such as `"a", W/"b"` or `*`.
 bool lists(std::string_view list, std::string_view etag, bool weak_counts) {
   if (trim(list) == "*") return true;
+  if (weak_counts && etag.starts_with(kWeak)) etag.remove_prefix(kWeak.size());
   while (!list.empty()) {
     const std::size_t end = std::min(list.find(','), list.size());
     std::string_view one = trim(list.substr(0, end));
@@ -54,17 +44,18 @@ RangeAsked parse_range(std::string_view text, std::uint64_t size) {
   if (dash == std::string_view::npos) return {.kind = unreadable};
   const std::string_view from = text.substr(0, dash);
   const std::string_view to = text.substr(dash + 1);
-  if ((!from.empty() && !all_digits(from)) || (!to.empty() && !all_digits(to)) ||
+  if ((!from.empty() && !base::all_digits(from)) || (!to.empty() && !base::all_digits(to)) ||
       (from.empty() && to.empty())) {
     return {.kind = unreadable};
   }
   // A number that is too large for us is larger than any size.
-  const std::uint64_t last = to.empty() ? UINT64_MAX : number(to).value_or(UINT64_MAX);
+  const std::uint64_t last =
+      to.empty() ? UINT64_MAX : base::whole_number<std::uint64_t>(to).value_or(UINT64_MAX);
   if (from.empty()) {
     if (last == 0 || size == 0) return {.kind = unsatisfiable};
     return {.kind = part, .range = {.first = size - std::min(size, last), .last = size - 1}};
   }
-  const auto first = number(from);
+  const auto first = base::whole_number<std::uint64_t>(from);
   if (first && last < *first) return {.kind = unreadable};
   if (!first || *first >= size) return {.kind = unsatisfiable};
   return {.kind = part, .range = {.first = *first, .last = std::min(last, size - 1)}};
@@ -88,6 +79,14 @@ RangeAsked range_of(const Head& head, std::string_view etag, std::uint64_t size)
   if (!if_range.empty() && (if_range != etag || etag.starts_with(kWeak))) return {};
   const RangeAsked asked = parse_range(head.fields.find("Range"), size);
   return asked.kind == unreadable ? RangeAsked{} : asked;
+}
+
+std::string content_range(const ByteRange& part, std::uint64_t size) {
+  return fmt::format("Content-Range: bytes {}-{}/{}\r\n", part.first, part.last, size);
+}
+
+std::string content_range_of_none(std::uint64_t size) {
+  return fmt::format("Content-Range: bytes */{}\r\n", size);
 }
 
 }  // namespace rq::http

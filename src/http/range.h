@@ -2,6 +2,7 @@
 // Ranges and conditions: which part of a resource a request wants, and whether it wants it at all.
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "http/message.h"
@@ -39,5 +40,10 @@ enum class Condition : std::uint8_t {
 // field that cannot be read is as if it were not there, and so is a range of another version
 // (If-Range). REQUIRES: check_conditions() said go_on.
 [[nodiscard]] RangeAsked range_of(const Head& head, std::string_view etag, std::uint64_t size);
+
+// Lines of a reply's head: "Content-Range: bytes 0-9/100" of a part (206), "bytes */100" of none
+// (416).
+[[nodiscard]] std::string content_range(const ByteRange& part, std::uint64_t size);
+[[nodiscard]] std::string content_range_of_none(std::uint64_t size);
 
 }  // namespace rq::http

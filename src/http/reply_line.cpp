@@ -1,7 +1,5 @@
 #include "http/reply_line.h"
 
-#include "http/limits.h"
-
 namespace rq::http {
 
 Slot& ReplyLine::add() {
@@ -18,10 +16,10 @@ Slot* ReplyLine::find(std::uint64_t request) {
   return slot.done ? nullptr : &slot;
 }
 
-std::string& ReplyLine::out_of(Slot& slot) { return &slot == &slots_.front() ? out_ : slot.bytes; }
+std::string& ReplyLine::out_of(Slot& slot) { return &slot == &slots_.front() ? out() : slot.bytes; }
 
 std::size_t ReplyLine::unsent(const Slot& slot) const {
-  return &slot == &slots_.front() ? out_.size() - sent_ : slot.bytes.size();
+  return &slot == &slots_.front() ? out_.unsent().size() : slot.bytes.size();
 }
 
 bool ReplyLine::advance() {
@@ -31,10 +29,10 @@ bool ReplyLine::advance() {
     slots_.pop_front();
     if (slots_.empty()) break;
     // What the next one has ready moves up.
-    if (out_.empty()) {
-      out_.swap(slots_.front().bytes);
+    if (out().empty()) {
+      out().swap(slots_.front().bytes);
     } else {
-      out_ += slots_.front().bytes;
+      out() += slots_.front().bytes;
       slots_.front().bytes.clear();
     }
   }
@@ -42,16 +40,8 @@ bool ReplyLine::advance() {
 }
 
 void ReplyLine::sent(std::size_t bytes) {
-  sent_ += bytes;
-  if (sent_ == out_.size()) {
-    out_.clear();
-    sent_ = 0;
-    if (out_.capacity() > kOutBytesMax) out_.shrink_to_fit();
-  } else if (sent_ > kReadBytes) {
-    // Keeps the rest short to move, without moving it for each small write.
-    out_.erase(0, sent_);
-    sent_ = 0;
-  }
+  out_.sent(bytes);
+  if (out().empty() && out().capacity() > kOutBytesMax) out().shrink_to_fit();
 }
 
 }  // namespace rq::http

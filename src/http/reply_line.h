@@ -8,6 +8,8 @@
 #include <string_view>
 
 #include "http/exchange.h"
+#include "http/limits.h"
+#include "net/out_buffer.h"
 
 namespace rq::http {
 
@@ -31,14 +33,13 @@ class ReplyLine {
   void clear() { slots_.clear(); }
 
   // --- What is sent ---
-  [[nodiscard]] std::string& out() { return out_; }
-  [[nodiscard]] std::string_view unsent() const { return std::string_view(out_).substr(sent_); }
+  [[nodiscard]] std::string& out() { return out_.bytes(); }
+  [[nodiscard]] std::string_view unsent() const { return out_.unsent(); }
   // The front of unsent() has gone.
   void sent(std::size_t bytes);
 
  private:
-  std::string out_;
-  std::size_t sent_ = 0;  // of out_
+  net::OutBuffer out_{kReadBytes};
   std::deque<Slot> slots_;
   std::uint64_t next_request_ = 1;
 };

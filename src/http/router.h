@@ -29,7 +29,7 @@ struct Body {
 
 struct Route {
   Method method = Method::get;
-  std::string_view pattern;  // "/v1/queues/{queue}/messages"
+  std::string_view pattern;  // "/shelves/{shelf}/books"
   std::uint8_t right = 0;    // that the caller must have; the site knows what it means
   Body body;
   // Its replies are small, whatever is asked: requests behind it are read while it is served. Else

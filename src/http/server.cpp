@@ -20,8 +20,8 @@ Server::~Server() {
   links_.clear();
 }
 
-base::Result<void> Server::listen(const net::Listener& listener) {
-  RQ_TRY(links_.listen(listener));
+base::Result<void> Server::listen(net::Listener&& listener) {
+  RQ_TRY(links_.listen(std::move(listener)));
   schedule_sweep();
   return {};
 }

@@ -39,7 +39,7 @@ class Site {
   // The head of a request is there, before its route is looked for: an error refuses it.
   [[nodiscard]] virtual std::optional<base::Error> admit(const Head& head,
                                                          const net::Caller& caller) = 0;
-  // The same when the route is known, before any of the body is taken.
+  // Only for a route that takes a body, before any of it is taken. An error refuses the request.
   [[nodiscard]] virtual base::Result<Intake> open(Exchange& exchange, const Request& request) = 0;
   // All of the request is there. Replies now or later.
   virtual void serve(Exchange& exchange, const Request& request) = 0;
@@ -55,8 +55,8 @@ class Server final : private net::LinkMaker {
   Server(net::Loop& loop, Site& site, std::span<const Route> routes);
   ~Server() override;
 
-  // Takes a listening socket over. Before Loop::start().
-  [[nodiscard]] base::Result<void> listen(const net::Listener& listener);
+  // Takes a listening socket over: before Loop::start(), or on its thread.
+  [[nodiscard]] base::Result<void> listen(net::Listener&& listener);
   // Serves a connection that is there already. False: no room for it.
   [[nodiscard]] bool adopt(std::unique_ptr<net::Channel> channel);
 

@@ -2,7 +2,6 @@
 // A server without a port for tests: the test holds the other end of a pair of sockets, turns the
 // loop itself, and lets time pass by sweeps.
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -18,6 +17,7 @@
 
 #include "http/range.h"
 #include "http/server.h"
+#include "net/client_rig.h"
 
 namespace rq::http {
 
@@ -56,7 +56,7 @@ class RigSite : public Site {
     std::size_t left_;
   };
 
-  enum : std::size_t { kEcho, kPut, kNone, kLate, kBig, kUnknown, kEvents, kItem, kSmall };
+  enum : std::size_t { kEcho, kPut, kNone, kLate, kBig, kUnknown, kEvents, kItem, kLarge };
   static constexpr std::array kRoutes{
       Route{Method::post, "/echo", 0, {Body::Kind::some, 1000}, true},
       Route{Method::put, "/sink", 0, {Body::Kind::some, 1'000'000}, true},
@@ -74,7 +74,8 @@ class RigSite : public Site {
     if (head.host != "forbidden") return std::nullopt;
     return base::fail(base::Code::forbidden, "not here", "");
   }
-  base::Result<Intake> open(Exchange& /*exchange*/, const Request& request) override {
+  base::Result<Intake> open(Exchange& exchange, const Request& request) override {
+    opened = exchange.id();
     Intake intake;
     if (request.route == kPut) intake.sink = std::make_unique<Sink>(*this);
     return intake;
@@ -86,7 +87,7 @@ class RigSite : public Site {
       case kEcho:
         return x.reply(200, "text/plain", request.body);
       case kPut:
-      case kSmall:
+      case kLarge:
         return x.reply(200, "text/plain", std::to_string(request.body.size()));
       case kNone:
         return x.reply(200, "text/plain", "none");
@@ -112,6 +113,7 @@ class RigSite : public Site {
   [[nodiscard]] std::string_view error_type() const override { return "text/plain"; }
 
   net::Caller caller;
+  ExchangeId opened;  // the last one whose body came
   ExchangeId last;
   std::vector<ExchangeId> late;
   std::string sunk;
@@ -125,51 +127,14 @@ class RigSite : public Site {
   bool watch = false;
 };
 
-// The other end of a connection.
-class RigClient {
- public:
-  explicit RigClient(int fd) : fd_(fd) {}
-  RigClient(RigClient&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  RigClient& operator=(RigClient&&) = delete;
-  ~RigClient() { hang_up(); }
-
-  // As much as the socket takes; gives how much.
-  std::size_t send(std::string_view bytes) {
-    const auto sent = ::send(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    return sent < 0 ? 0 : static_cast<std::size_t>(sent);
-  }
-  // What is there now.
-  std::string receive(std::size_t most = 16 * kMiB) {
-    std::string out;
-    std::string piece(64 * kKiB, '\0');
-    while (out.size() < most) {
-      const auto got =
-          ::recv(fd_, piece.data(), std::min(piece.size(), most - out.size()), MSG_DONTWAIT);
-      if (got == 0) closed_ = true;
-      if (got <= 0) break;
-      out.append(piece, 0, static_cast<std::size_t>(got));
-    }
-    return out;
-  }
-  // The server has closed, or sends no more. After receive().
-  [[nodiscard]] bool closed() const { return closed_; }
-  void send_no_more() { ::shutdown(fd_, SHUT_WR); }
-  void hang_up() {
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-  }
-
- private:
-  int fd_;
-  bool closed_ = false;
-};
+using net::RigClient;
 
 class ServerTest : public ::testing::Test {
  protected:
   RigClient connect() {
-    std::array<int, 2> pair{};
-    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair.data()), 0);
-    EXPECT_TRUE(server.adopt(net::plain_channel(pair[0], true)));
-    return RigClient(pair[1]);
+    auto [socket, client] = net::connected_pair();
+    EXPECT_TRUE(server.adopt(net::plain_channel(socket, true)));
+    return std::move(client);
   }
   // Until there is nothing more to do.
   void turn() {

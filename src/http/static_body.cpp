@@ -41,15 +41,14 @@ void StaticBody::reply(Exchange& exchange, const Head& head) const {
   if (asked.kind == RangeAsked::Kind::part) {
     const ByteRange& range = asked.range;
     return exchange.reply(206, content_type_, bytes_.substr(range.first, range.bytes()),
-                          fmt::format("{}Content-Range: bytes {}-{}/{}\r\n", fields, range.first,
-                                      range.last, bytes_.size()));
+                          fields + content_range(range, bytes_.size()));
   }
   if (asked.kind == RangeAsked::Kind::unsatisfiable) {
     return exchange.refuse_with(
         416,
         base::fail(base::Code::bad_value, "the range is outside of what there is",
                    fmt::format("it has {} bytes", bytes_.size())),
-        fmt::format("Content-Range: bytes */{}\r\n", bytes_.size()));
+        content_range_of_none(bytes_.size()));
   }
   exchange.reply(200, content_type_, bytes_, fields);
 }

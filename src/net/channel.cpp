@@ -2,9 +2,10 @@
 
 #include <sys/sendfile.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
+
+#include "base/fd.h"
 
 namespace rq::net {
 namespace {
@@ -13,15 +14,12 @@ bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
 class PlainChannel final : public Channel {
  public:
-  PlainChannel(int socket, bool unix_socket) : fd_(socket), unix_socket_(unix_socket) {}
-  ~PlainChannel() override { ::close(fd_); }
-  PlainChannel(const PlainChannel&) = delete;
-  PlainChannel& operator=(const PlainChannel&) = delete;
+  PlainChannel(int socket, bool unix_socket) : socket_(socket), unix_socket_(unix_socket) {}
 
-  [[nodiscard]] int descriptor() const override { return fd_; }
+  [[nodiscard]] int descriptor() const override { return socket_.get(); }
 
   [[nodiscard]] Moved receive(char* into, std::size_t room) override {
-    const auto got = ::recv(fd_, into, room, MSG_DONTWAIT);
+    const auto got = ::recv(socket_.get(), into, room, MSG_DONTWAIT);
     if (got > 0) {
       const auto bytes = static_cast<std::size_t>(got);
       return {bytes, bytes < room ? State::drained : State::more};
@@ -34,8 +32,8 @@ class PlainChannel final : public Channel {
   [[nodiscard]] Moved send(std::string_view bytes) override {
     std::size_t done = 0;
     while (done < bytes.size()) {
-      const auto sent =
-          ::send(fd_, bytes.data() + done, bytes.size() - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+      const auto sent = ::send(socket_.get(), bytes.data() + done, bytes.size() - done,
+                               MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent >= 0) {
         done += static_cast<std::size_t>(sent);
       } else if (errno != EINTR) {
@@ -48,26 +46,26 @@ class PlainChannel final : public Channel {
   [[nodiscard]] Moved send_file(int file, std::uint64_t offset, std::size_t bytes) override {
     auto from = static_cast<off_t>(offset);
     for (;;) {
-      const auto sent = ::sendfile(fd_, file, &from, bytes);
+      const auto sent = ::sendfile(socket_.get(), file, &from, bytes);
       if (sent >= 0) return {static_cast<std::size_t>(sent), State::more};
       if (errno != EINTR) return {0, would_block() ? State::drained : State::broken};
     }
   }
 
-  void end_sending() override { ::shutdown(fd_, SHUT_WR); }
+  void end_sending() override { ::shutdown(socket_.get(), SHUT_WR); }
 
   [[nodiscard]] Caller caller() const override {
     Caller caller{.uid = {}, .unix_socket = unix_socket_};
     ucred peer{};
     socklen_t size = sizeof peer;
-    if (unix_socket_ && ::getsockopt(fd_, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
+    if (unix_socket_ && ::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
       caller.uid = peer.uid;
     }
     return caller;
   }
 
  private:
-  const int fd_;
+  const base::Fd socket_;
   const bool unix_socket_;
 };
 

@@ -38,8 +38,8 @@ class Channel {
   [[nodiscard]] virtual int descriptor() const = 0;
   [[nodiscard]] virtual Moved receive(char* into, std::size_t room) = 0;
   [[nodiscard]] virtual Moved send(std::string_view bytes) = 0;
-  // Sends up to `bytes` of the file `file` from `offset`. None sent with State::more: the file ends
-  // there.
+  // Sends up to `bytes` of the file `file` from `offset`. 0 bytes with State::more: the file ends
+  // at `offset`.
   [[nodiscard]] virtual Moved send_file(int file, std::uint64_t offset, std::size_t bytes) = 0;
   // No more is sent; what was sent still arrives.
   virtual void end_sending() = 0;

@@ -51,7 +51,7 @@ class Link {
 
  private:
   friend class Links;
-  // To be read from now, if there is something?
+  // Whether read() is wanted when there is something to read.
   [[nodiscard]] virtual bool wants_to_read() const = 0;
   // There is something: reads a piece of it.
   virtual void read() = 0;

@@ -8,13 +8,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <utility>
 
 #include <boost/asio/post.hpp>
+
+#include "base/fd.h"
 
 namespace rq::net {
 namespace {
@@ -30,7 +32,7 @@ constexpr int kLooksPerTurn = 4;
 constexpr std::chrono::milliseconds kAcceptPause{100};  // with no room or no descriptors left
 
 base::Error no_epoll() {
-  return base::fail(base::Code::internal, fmt::format("no epoll: {}", std::strerror(errno)),
+  return base::fail(base::Code::internal, fmt::format("no epoll: {}", base::text_of_errno(errno)),
                     "allow this process more open files");
 }
 
@@ -58,22 +60,30 @@ base::Result<void> Links::open_epoll() {
   return {};
 }
 
-base::Result<void> Links::listen(const Listener& listener) {
-  listeners_.push_back({.fd = listener.fd, .unix_socket = listener.unix_socket});
+base::Result<void> Links::listen(Listener&& listener) {
+  const auto old =
+      std::find_if(listeners_.begin(), listeners_.end(), [&listener](const ListeningSocket& other) {
+        return listener.unix_socket && other.unix_socket && other.socket.is_open();
+      });
+  const auto place = static_cast<std::size_t>(old - listeners_.begin());
+  const int socket = listener.socket.get();
+  if (old == listeners_.end()) {
+    listeners_.push_back({std::move(listener.socket), listener.unix_socket});
+  } else {
+    old->socket = std::move(listener.socket);
+  }
   RQ_TRY(open_epoll());
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.u64 = listeners_.size() - 1;
-  if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, listener.fd, &event) != 0) {
+  event.data.u64 = place;
+  if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, socket, &event) != 0) {
     return no_epoll();
   }
   return {};
 }
 
 void Links::stop_listening() {
-  for (ListeningSocket& listener : listeners_) {
-    if (listener.fd >= 0) ::close(std::exchange(listener.fd, -1));
-  }
+  for (ListeningSocket& listener : listeners_) listener.socket.reset();
 }
 
 // --- Turns ---
@@ -100,7 +110,7 @@ void Links::turn() {
   turn_again();
 }
 
-// Some have more than a turn's piece: the others, and the engine, go first.
+// Some have more than a turn's piece: the others, and what was asked, go first.
 void Links::turn_again() {
   if (in_turn_ || ready_.empty() || turn_posted_) return;
   turn_posted_ = true;
@@ -205,10 +215,10 @@ void Links::flush_later(const Link& link) {
 // --- Links come and go ---
 
 void Links::accept_all(std::size_t listener) {
-  if (listeners_[listener].fd < 0) return;
+  if (!listeners_[listener].socket.is_open()) return;
   while (count() < kConnectionsMax) {
-    const int fd =
-        ::accept4(listeners_[listener].fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int fd = ::accept4(listeners_[listener].socket.get(), nullptr, nullptr,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -263,11 +273,11 @@ void Links::accept_later() {
 
 void Links::listen_for(std::uint32_t events) {
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
-    if (listeners_[i].fd < 0) continue;
+    if (!listeners_[i].socket.is_open()) continue;
     epoll_event event{};
     event.events = events;
     event.data.u64 = i;
-    ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, listeners_[i].fd, &event);
+    ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, listeners_[i].socket.get(), &event);
   }
 }
 

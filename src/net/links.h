@@ -6,7 +6,7 @@
 // One turn reads at most a bounded piece of each connection that has something; at its end all that
 // was asked is done in one piece, and each connection's replies are written with one call.
 //
-// Thread: the loop's, but for the constructor, listen() and the destructor (the loop stands still).
+// Thread: the loop's, but for the constructor and the destructor (the loop stands still).
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,6 +15,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "net/link.h"
 #include "net/listener.h"
@@ -38,8 +39,9 @@ class Links {
   Links(const Links&) = delete;
   Links& operator=(const Links&) = delete;
 
-  // Takes a listening socket over. Before Loop::start().
-  [[nodiscard]] base::Result<void> listen(const Listener& listener);
+  // Takes a listening socket over: before Loop::start(), or on its thread. A second unix socket
+  // takes the place of the first.
+  [[nodiscard]] base::Result<void> listen(Listener&& listener);
   void stop_listening();
 
   // Makes a link for a connection that is there already. Null when there is no room for it.
@@ -72,8 +74,8 @@ class Links {
 
  private:
   struct ListeningSocket {
-    int fd;
-    bool unix_socket;
+    base::Fd socket;
+    bool unix_socket = false;
   };
 
   [[nodiscard]] base::Result<void> open_epoll();

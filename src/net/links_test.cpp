@@ -6,8 +6,9 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <string>
+
+#include "base/temp_dir_rig.h"
 
 namespace rq::net {
 namespace {
@@ -139,10 +140,11 @@ TEST_F(LinksTest, AnIdIsNeverGivenTwice) {
 }
 
 TEST_F(LinksTest, AListenerTakesWhoComesAndKnowsTheirUser) {
-  const auto path = std::filesystem::path(testing::TempDir()) / "rq_links_test.sock";
+  const base::test::TempDir dir;
+  const auto path = dir.path() / "socket";
   auto listener = listen_unix(path);
   ASSERT_TRUE(listener) << listener.error().message;
-  ASSERT_TRUE(links.listen(*listener));
+  ASSERT_TRUE(links.listen(*std::move(listener)));
   const int client = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -157,7 +159,6 @@ TEST_F(LinksTest, AListenerTakesWhoComesAndKnowsTheirUser) {
   turn();
   EXPECT_EQ(links.count(), 0U);
   links.stop_listening();
-  std::filesystem::remove(path);
 }
 
 TEST(Listener, WhatOthersCouldReachIsRefused) {

@@ -14,6 +14,7 @@
 #include <boost/asio/ip/tcp.hpp>
 
 #include "base/address.h"
+#include "base/fd.h"
 
 namespace rq::net {
 namespace {
@@ -37,40 +38,42 @@ Result<Endpoint> parse_address(std::string_view setting, const std::string& text
   if (!address.is_loopback()) {
     return fail(Code::forbidden,
                 fmt::format("{} address '{}' can be reached from other machines", setting, text),
-                "rq has no authentication yet, so it listens on loopback addresses only: use "
+                "there is no authentication yet, so only loopback addresses are served: use "
                 "127.0.0.1:PORT, and a tunnel (ssh -L) from elsewhere");
   }
   return Endpoint{address, given->port};
 }
 
-// A new socket, bound and listening. -1: errno says why not.
-int listen_on(const sockaddr* address, socklen_t size) {
-  const int fd = ::socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
+// A new socket, bound and listening. Not open: errno says why not.
+base::Fd listen_on(const sockaddr* address, socklen_t size) {
+  base::Fd socket(::socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket.is_open()) return socket;
   const int on = 1;
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (::bind(fd, address, size) == 0 && ::listen(fd, SOMAXCONN) == 0) return fd;
-  const int why = errno;
-  ::close(fd);
-  errno = why;
-  return -1;
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::bind(socket.get(), address, size) != 0 || ::listen(socket.get(), SOMAXCONN) != 0) {
+    const int why = errno;
+    socket.reset();
+    errno = why;
+  }
+  return socket;
 }
 
 }  // namespace
 
 Result<Listener> listen_tcp(std::string_view setting, const std::string& text) {
   RQ_TRY_ASSIGN(endpoint, parse_address(setting, text));
-  const int fd = listen_on(endpoint.data(), static_cast<socklen_t>(endpoint.size()));
-  if (fd < 0) {
-    return fail(Code::internal, fmt::format("cannot listen on {}: {}", text, std::strerror(errno)),
-                fmt::format("give another port with --{} ADDRESS:PORT, or end what uses this one",
-                            setting));
+  base::Fd socket = listen_on(endpoint.data(), static_cast<socklen_t>(endpoint.size()));
+  if (!socket.is_open()) {
+    return fail(Code::internal,
+                fmt::format("cannot listen on {} address {}: {}", setting, text,
+                            base::text_of_errno(errno)),
+                "give another port, or end what uses this one");
   }
   auto size = static_cast<socklen_t>(endpoint.capacity());
-  ::getsockname(fd, endpoint.data(), &size);
+  ::getsockname(socket.get(), endpoint.data(), &size);
   const auto address = endpoint.address();
   return Listener{
-      .fd = fd,
+      .socket = std::move(socket),
       .host = address.is_v6() ? fmt::format("[{}]", address.to_string()) : address.to_string(),
       .port = endpoint.port()};
 }
@@ -86,15 +89,14 @@ Result<Listener> listen_unix(const std::filesystem::path& path) {
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.c_str(), path.native().size() + 1);
   ::unlink(path.c_str());
-  const int fd = listen_on(reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  if (fd < 0 || ::chmod(path.c_str(), 0660) != 0) {
-    const int why = errno;
-    if (fd >= 0) ::close(fd);
+  base::Fd socket = listen_on(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  if (!socket.is_open() || ::chmod(path.c_str(), 0660) != 0) {
     return fail(Code::internal,
-                fmt::format("cannot listen on {}: {}", path.string(), std::strerror(why)),
+                fmt::format("cannot listen on {}: {}", path.string(), base::text_of_errno(errno)),
                 "check the rights of the directory");
   }
-  return Listener{.fd = fd, .host = path.string(), .port = 0, .unix_socket = true};
+  return Listener{
+      .socket = std::move(socket), .host = path.string(), .port = 0, .unix_socket = true};
 }
 
 }  // namespace rq::net

@@ -5,12 +5,13 @@
 #include <string>
 #include <string_view>
 
+#include "base/fd.h"
 #include "base/result.h"
 
 namespace rq::net {
 
 struct Listener {
-  int fd = -1;       // listening, non-blocking; the caller's to close
+  base::Fd socket;   // listening, non-blocking
   std::string host;  // "127.0.0.1", "[::1]"; of a unix socket its path
   std::uint16_t port = 0;
   bool unix_socket = false;

@@ -111,7 +111,7 @@ class BrokenStore final : public core::Store {
     store_->forget_waste(folders);
   }
   core::Instant next_deadline() const override { return store_->next_deadline(); }
-  bool wants_maintenance() const override { return store_->wants_maintenance(); }
+  core::Condition condition() const override { return store_->condition(); }
   void maintain() override { store_->maintain(); }
 
  private:

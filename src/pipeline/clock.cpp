@@ -3,7 +3,6 @@
 #include <time.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 
 #include "base/check.h"
@@ -15,10 +14,6 @@ std::chrono::nanoseconds read_clock(clockid_t id) {
   timespec ts{};
   RQ_CHECK(::clock_gettime(id, &ts) == 0);
   return std::chrono::seconds{ts.tv_sec} + std::chrono::nanoseconds{ts.tv_nsec};
-}
-
-std::int64_t ms(std::chrono::nanoseconds t) {
-  return std::chrono::duration_cast<base::Millis>(t).count();
 }
 
 }  // namespace
@@ -41,32 +36,43 @@ Clock::Clock(MachineClocks machine) : mode_(Mode::wall), machine_(std::move(mach
 
 void Clock::follow_wall() {
   boottime_at_last_ = machine_.since_boot();
-  offset_ms_ = ms(machine_.wall()) - ms(boottime_at_last_);
-  now_ms_ = ms(boottime_at_last_) + offset_ms_;
+  offset_ns_ = (machine_.wall() - boottime_at_last_).count();
+  now_ms_ = base::to_ms(at(boottime_at_last_));
+}
+
+base::Instant Clock::at(std::chrono::nanoseconds boottime) const {
+  const std::chrono::nanoseconds offset{offset_ns_.load(std::memory_order_relaxed)};
+  return base::from_ms(std::chrono::floor<base::Millis>(boottime + offset).count());
 }
 
 Clock::Reading Clock::read() {
-  if (mode_ == Mode::manual) return {.now = now(), .step = {}};
+  if (mode_ == Mode::manual) return {.now = now(), .step = {}, .stopped = {}};
   const std::chrono::nanoseconds boottime = machine_.since_boot();
   std::optional<base::Millis> step;
+  base::Millis stopped{};
   const auto since = boottime - boottime_at_last_;
   if (since >= kLookEvery) {
     boottime_at_last_ = boottime;
-    const std::int64_t apart = ms(machine_.wall()) - (ms(boottime) + offset_ms_);
-    if (std::abs(apart) >= kStepMin.count()) {
-      offset_ms_ += apart;
-      step = base::Millis{apart};
+    if (since >= kStoppedMin) stopped = std::chrono::duration_cast<base::Millis>(since);
+    const std::chrono::nanoseconds offset{offset_ns_.load(std::memory_order_relaxed)};
+    const std::chrono::nanoseconds apart = machine_.wall() - (boottime + offset);
+    if (std::chrono::abs(apart) >= kStepMin) {
+      // In whole milliseconds, so that what is shifted by it keeps its distance.
+      step = std::chrono::duration_cast<base::Millis>(apart);
+      offset_ns_ = (offset + *step).count();
     } else {
-      const std::int64_t most = std::max<std::int64_t>(1, ms(since) / kSlewPart);
-      offset_ms_ += std::clamp(apart, -most, most);
+      const std::chrono::nanoseconds most = since / kSlewPart;
+      offset_ns_ = (offset + std::clamp(apart, -most, most)).count();
     }
   }
-  std::int64_t now = ms(boottime) + offset_ms_;
+  std::int64_t now = base::to_ms(at(boottime));
   // Slewing back never makes time run backwards; a step does, and says so.
   if (!step) now = std::max(now, now_ms_.load(std::memory_order_relaxed));
   now_ms_.store(now, std::memory_order_relaxed);
-  return {.now = base::from_ms(now), .step = step};
+  return {.now = base::from_ms(now), .step = step, .stopped = stopped};
 }
+
+base::Instant Clock::live() const { return manual() ? now() : at(machine_.since_boot()); }
 
 base::Instant Clock::now() const { return base::from_ms(now_ms_.load(std::memory_order_relaxed)); }
 

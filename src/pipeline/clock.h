@@ -4,6 +4,9 @@
 // The wall clock tells when scheduled messages are due; leases must keep their length when somebody
 // steps it. So the server's time follows the wall clock by slewing, and when the two part by more
 // than kStepMin it follows at once and says by how much: the engine then shifts all leases.
+//
+// A server that did not look at its clock for kStoppedMin was stopped, or its machine was: nobody
+// could keep a lease alive meanwhile, so the leases end so much later.
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -32,11 +35,18 @@ class Clock {
   struct Reading {
     base::Instant now;
     std::optional<base::Millis> step;  // set once for each step of the wall clock
+    base::Millis stopped{};            // told once for each stop; 0: there was none
   };
   // Engine thread. Reads the machine's clocks (or the manual one).
   [[nodiscard]] Reading read();
   // Any thread: the last reading, at most a batch or a second old (manual: exact).
   [[nodiscard]] base::Instant now() const;
+  // Any thread: the machine's clocks, read now. A step shows when the engine has followed it.
+  [[nodiscard]] base::Instant live() const;
+  // What now() and live() may be short by: they are cut to whole milliseconds.
+  [[nodiscard]] base::Millis tick() const { return base::Millis{manual() ? 0 : 1}; }
+  // Any thread: from where a time to wait counts, so that it does not end early.
+  [[nodiscard]] base::Instant ahead() const { return live() + tick(); }
   // Any thread; manual mode only.
   base::Instant advance(base::Millis by);
 
@@ -44,17 +54,22 @@ class Clock {
 
  private:
   void follow_wall();
+  [[nodiscard]] base::Instant at(std::chrono::nanoseconds boottime) const;
 
   const Mode mode_;
   const MachineClocks machine_;
   std::atomic<std::int64_t> now_ms_;
+  // Written by the engine thread: server time = boot time + offset. In full, since what is cut off
+  // would be slewed to and fro.
+  std::atomic<std::int64_t> offset_ns_ = 0;
 
   // Engine thread:
   std::chrono::nanoseconds boottime_at_last_{};
-  std::int64_t offset_ms_ = 0;  // server time = boot time + offset
 };
 
 inline constexpr base::Millis kStepMin{2'000};
+// Whoever reads the clock does so more often than this, even when there is nothing to do.
+inline constexpr std::chrono::seconds kStoppedMin{5};
 // The wall clock is looked at this often; slewing moves by at most a tenth of the time between.
 inline constexpr std::chrono::milliseconds kLookEvery{250};
 inline constexpr std::int64_t kSlewPart = 10;

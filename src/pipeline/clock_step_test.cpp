@@ -19,16 +19,20 @@ class ClockStep : public ::testing::Test {
     leased = std::move(got.messages.front());
   }
 
-  // Time passes, the wall clock is stepped besides, and the engine has seen both.
+  // Time passes, the wall clock is stepped besides, and the engine, which looks at the clock each
+  // second, has seen both.
   void pass(seconds time, seconds step = seconds{0}) {
-    machine.pass(time, step);
+    for (seconds left = time; left > seconds{0}; left -= seconds{1}) {
+      machine.pass(seconds{1}, std::exchange(step, seconds{0}));
+      look();
+    }
     passed += time;
-    static_cast<void>(rig.ask<core::EngineStatsDone>(core::EngineStats{}));
   }
+  void look() { static_cast<void>(rig.ask<core::EngineStatsDone>(core::EngineStats{})); }
   void expect_leased() {
     const auto lease = rig.look_at_lease(leased);
     ASSERT_TRUE(lease) << lease.error().message;
-    EXPECT_EQ(lease->until - rig.clock().now(), seconds{60} - passed);
+    EXPECT_EQ(lease->until - rig.clock().now(), seconds{60} + rig.clock().tick() - passed);
     EXPECT_TRUE(rig.ask<core::Reserved>(Rig::reserve_of("work")).messages.empty())
         << "a leased message was given out a second time";
   }
@@ -54,6 +58,16 @@ TEST_F(ClockStep, ALeaseKeepsItsLength) {
   ASSERT_FALSE(lease);
   EXPECT_EQ(lease.error().code, Code::lease_lost);
   EXPECT_EQ(rig.ask<core::Reserved>(Rig::reserve_of("work")).messages.size(), 1U);
+}
+
+TEST_F(ClockStep, ALeaseOutlivesAStopOfTheServer) {
+  machine.pass(seconds{600});
+  look();
+  expect_leased();
+  pass(seconds{60});
+  EXPECT_EQ(rig.ask<core::Reserved>(Rig::reserve_of("work")).messages.size(), 0U);
+  pass(seconds{1});
+  EXPECT_FALSE(rig.look_at_lease(leased));
 }
 
 TEST_F(ClockStep, AWaitKeepsItsLengthAndIsAnswered) {
@@ -92,7 +106,8 @@ TEST_F(ClockStep, WhatFallsDueByAStepReachesTheOneWhoWaits) {
   ASSERT_EQ(got.messages.size(), 1U);
   EXPECT_EQ(got.messages.front().seq, put.seq);
   ASSERT_NE(got.messages.front().lease, nullptr);
-  EXPECT_EQ(got.messages.front().lease->until - rig.clock().now(), seconds{60});
+  EXPECT_EQ(got.messages.front().lease->until - rig.clock().now(),
+            seconds{60} + rig.clock().tick());
 }
 
 TEST_F(ClockStep, AWaitThatEndsWhileTheClockIsSteppedIsAnswered) {

@@ -51,6 +51,19 @@ TEST_F(ClockTest, FollowsTimeThatPasses) {
   EXPECT_EQ(clock.now(), reading.now);
 }
 
+TEST_F(ClockTest, AStopIsToldOnceWhetherTheWallClockWasSteppedOrNot) {
+  machine.pass(kStoppedMin - milliseconds{1});
+  EXPECT_EQ(clock.read().stopped, Millis{0});
+  machine.pass(kStoppedMin);
+  EXPECT_EQ(clock.read().stopped, kStoppedMin);
+  EXPECT_EQ(clock.read().stopped, Millis{0});
+  machine.pass(hours{1});
+  machine.wall += seconds{90};
+  const Clock::Reading reading = clock.read();
+  EXPECT_EQ(reading.stopped, hours{1});
+  EXPECT_EQ(reading.step, seconds{90});
+}
+
 TEST_F(ClockTest, AStepIsToldOnceAndFollowedAtOnce) {
   for (const Millis by : {Millis{hours{1}}, Millis{seconds{-90}}, kStepMin, -kStepMin}) {
     machine.wall += by;
@@ -110,6 +123,27 @@ TEST_F(ClockTest, SleepOfTheMachineIsTimeThatPasses) {
   EXPECT_EQ(since_start(reading.now), hours{9});
 }
 
+// faults.md E5: what is cut off of two clocks is no difference between them.
+TEST_F(ClockTest, PartsOfAMillisecondAreNotSlewed) {
+  const base::Instant start = clock.now();
+  machine.wall += nanoseconds{300'000};
+  machine.boot += nanoseconds{800'000};
+  for (int i = 1; i <= 100; ++i) {
+    machine.pass(kLookEvery);
+    const Millis off = clock.read().now - start - i * kLookEvery;
+    ASSERT_GE(off, Millis{0}) << i;
+    ASSERT_LE(off, Millis{1}) << i;
+  }
+}
+
+// faults.md E5: a time counts from an instant that is not before the true one.
+TEST_F(ClockTest, AWaitBeginsNotBeforeTheTrueTime) {
+  machine.pass(nanoseconds{70'900'000});
+  EXPECT_EQ(since_start(clock.now()), Millis{0});  // nobody has read it
+  EXPECT_EQ(since_start(clock.live()), Millis{70});
+  EXPECT_EQ(since_start(clock.ahead()), Millis{71});
+}
+
 TEST(ManualClock, MovesOnlyWhenItIsTold) {
   Clock clock{Clock::Mode::manual, base::from_ms(1'000)};
   EXPECT_EQ(clock.read().now, base::from_ms(1'000));
@@ -117,6 +151,7 @@ TEST(ManualClock, MovesOnlyWhenItIsTold) {
   const Clock::Reading reading = clock.read();
   EXPECT_EQ(reading.now, base::from_ms(1'500));
   EXPECT_FALSE(reading.step.has_value());
+  EXPECT_EQ(clock.ahead(), base::from_ms(1'500));
 }
 
 TEST(MachineClock, TellsTheTimeOfTheMachine) {

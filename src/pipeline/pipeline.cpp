@@ -69,7 +69,7 @@ struct Pipeline::Impl {
     base::Millis by;
     std::function<void(Instant)> done;
   };
-  base::Mailbox<Advance> advances{1024};
+  base::Mailbox<Advance> advances{kAdvancesMax};
 
   // Whoever has the turn of the mailbox's reader:
   std::chrono::steady_clock::time_point sleeps_until;  // the engine thread, at most
@@ -125,7 +125,8 @@ bool Pipeline::run_here(std::vector<Envelope>& commands) {
     impl.run_batch(commands);
     commands.clear();
     // What only the engine thread does, or has to know.
-    if (impl.broken || impl.store->wants_maintenance() || impl.sleep_until() < impl.sleeps_until) {
+    if (impl.broken || impl.store->condition().wants_maintenance ||
+        impl.sleep_until() < impl.sleeps_until) {
       impl.mailbox.poke();
     }
   }
@@ -135,9 +136,11 @@ bool Pipeline::run_here(std::vector<Envelope>& commands) {
 
 bool Pipeline::failed() const { return impl_->failed.load(std::memory_order_relaxed); }
 
-void Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done) {
+bool Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done) {
   Impl::Advance advance{.by = by, .done = std::move(done)};
-  if (impl_->advances.post(std::move(advance))) impl_->mailbox.poke();
+  if (!impl_->advances.post(std::move(advance))) return false;
+  impl_->mailbox.poke();
+  return true;
 }
 
 // When the engine must run next, even if no command arrives.
@@ -195,14 +198,21 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
     spdlog::warn("the wall clock was stepped by {} ms: leases and waits keep their length",
                  reading.step->count());
   }
+  if (reading.stopped > base::Millis{0}) {
+    spdlog::warn("the server was stopped for {} ms: leases end so much later",
+                 reading.stopped.count());
+  }
   const bool wanted =
       std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });
   const bool timed = !batch.empty() && is_small(batch);
   const auto start = std::chrono::steady_clock::now();
-  const core::Committed ran = engine.run(
-      batch,
-      {.now = reading.now, .shift = reading.step.value_or(base::Millis{0}), .want_notices = wanted},
-      outbox);
+  const core::Committed ran = engine.run(batch,
+                                         {.now = reading.now,
+                                          .shift = reading.step.value_or(base::Millis{0}),
+                                          .stopped = reading.stopped,
+                                          .want_notices = wanted,
+                                          .tick = clock.tick()},
+                                         outbox);
   if (timed) small_batch += (std::chrono::steady_clock::now() - start - small_batch) / 8;
   deliver(outbox.deliveries);
   if (!outbox.notices.empty()) {
@@ -252,7 +262,6 @@ bool Pipeline::Impl::reopen() {
   for (int i = 0; i < kReopenTries; ++i) {
     const auto opened = engine.open();
     if (opened) {
-      failed = false;
       broken = false;
       return true;
     }

@@ -25,6 +25,8 @@ namespace rq::pipeline {
 
 // Commands that wait for the engine; with more the doors answer busy.
 inline constexpr std::size_t kMailboxMax = 1'000'000;
+// Calls of advance_clock() that wait for the engine.
+inline constexpr std::size_t kAdvancesMax = 1'000;
 
 // A door gives commands in and takes replies out.
 class Door {
@@ -78,8 +80,8 @@ class Pipeline {
   [[nodiscard]] bool run_here(std::vector<core::Envelope>& commands);
 
   // Any thread; manual clock only. Calls `done` on the engine thread when everything that fell due
-  // has been committed.
-  void advance_clock(base::Millis by, std::function<void(base::Instant)> done);
+  // has been committed. False: too many wait (the caller answers busy), and `done` is not called.
+  [[nodiscard]] bool advance_clock(base::Millis by, std::function<void(base::Instant)> done);
 
   // Any thread. True when the store has failed for good.
   [[nodiscard]] bool failed() const;

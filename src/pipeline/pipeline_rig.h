@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -212,6 +213,25 @@ class Rig {
   const std::unique_ptr<Clock> clock_;
   std::unique_ptr<Pipeline> pipeline_;
   std::uint64_t requests_ = 0;
+};
+
+// Keeps the engine's thread busy with the delivery of one command, to door 1, until release().
+// REQUIRES: the rig is started.
+class Hold {
+ public:
+  explicit Hold(Rig& rig) {
+    rig.doors[1].looks_at = [this](const Delivery&) {
+      held_.set_value();
+      EXPECT_EQ(free_.get_future().wait_for(kPatience), std::future_status::ready);
+    };
+    rig.post(core::EngineStats{}, 1);
+    EXPECT_EQ(held_.get_future().wait_for(kPatience), std::future_status::ready);
+  }
+  void release() { free_.set_value(); }
+
+ private:
+  std::promise<void> held_;
+  std::promise<void> free_;
 };
 
 }  // namespace rq::pipeline::test

@@ -41,25 +41,6 @@ bool give_here(Rig& rig, Command command) {
   return true;
 }
 
-// Keeps the engine's thread busy with the delivery of one command until it is destroyed.
-class Hold {
- public:
-  explicit Hold(Rig& rig) {
-    rig.doors[1].looks_at = [this](const Delivery&) {
-      held_.set_value();
-      EXPECT_EQ(free_.get_future().wait_for(kPatience), std::future_status::ready);
-    };
-    rig.start();
-    rig.post(core::EngineStats{}, 1);
-    EXPECT_EQ(held_.get_future().wait_for(kPatience), std::future_status::ready);
-  }
-  void release() { free_.set_value(); }
-
- private:
-  std::promise<void> held_;
-  std::promise<void> free_;
-};
-
 TEST(Pipeline, CommandsOfOneThreadStayInOrderWhereverTheyRun) {
   Rig rig;
   rig.start();
@@ -70,7 +51,25 @@ TEST(Pipeline, CommandsOfOneThreadStayInOrderWhereverTheyRun) {
   std::map<Ran, int> ran;
   std::vector<std::uint64_t> given;
   constexpr int kTurns = 100;
+  const auto take_all = [&] {
+    for (const std::uint64_t request : given) {
+      Delivery delivery = rig.doors[0].next();
+      ASSERT_EQ(delivery.ticket.request, request);
+      const core::Seq seq = Rig::as<core::PutDone>(std::move(delivery.reply)).seq;
+      ASSERT_GT(seq, last);
+      last = seq;
+    }
+    given.clear();
+  };
   for (int turn = 0; turn < kTurns; ++turn) {
+    if (turn % 10 == 9) {  // here for sure
+      take_all();
+      ASSERT_TRUE(give_here(rig, Rig::put_of("q")));
+      ++ran[Ran::here];
+      const core::Seq seq = Rig::as<core::PutDone>(rig.doors[0].next().reply).seq;
+      ASSERT_GT(seq, last);
+      last = seq;
+    }
     // Every third turn is too large to run here, so that both ways alternate.
     const int puts = turn % 3 == 0 ? 300 : 1 + turn % 5;
     std::vector<Envelope> commands;
@@ -80,14 +79,9 @@ TEST(Pipeline, CommandsOfOneThreadStayInOrderWhereverTheyRun) {
     }
     ++ran[give(rig.pipeline(), std::move(commands))];
   }
-  for (const std::uint64_t request : given) {
-    Delivery delivery = rig.doors[0].next();
-    ASSERT_EQ(delivery.ticket.request, request);
-    const core::Seq seq = Rig::as<core::PutDone>(std::move(delivery.reply)).seq;
-    ASSERT_GT(seq, last);
-    last = seq;
-  }
+  take_all();
   EXPECT_GT(ran[Ran::there], 0);
+  EXPECT_GT(ran[Ran::here], 0);
 }
 
 // What is delivered must be what a reader of the store sees at that moment.
@@ -163,6 +157,7 @@ TEST(Pipeline, NothingIsDeliveredBeforeItsCommitByTheCallersThread) {
 TEST(Pipeline, AFullMailboxRefuses) {
   constexpr std::size_t kRoom = 5;
   Rig rig{std::make_unique<Clock>(Clock::Mode::manual), kRoom};
+  rig.start();
   Hold hold{rig};
 
   std::vector<Envelope> many;
@@ -212,6 +207,7 @@ TEST(Desk, ARefusalOfTheMailboxReachesItsDoorAsBusy) {
   Desk desk{loop, rig.pipeline()};
   AskingDoor door{desk};
   loop.start();
+  rig.start();
   Hold hold{rig};
   rig.post(core::EngineStats{});  // the mailbox is full
   boost::asio::post(loop.io(), [&door] { door.ask(1); });
@@ -228,6 +224,7 @@ TEST(Desk, ARefusalOfTheMailboxReachesItsDoorAsBusy) {
 
 TEST(Pipeline, StopFinishesWhatItHasAndTakesNothingMore) {
   Rig rig;
+  rig.start();
   Hold hold{rig};
   constexpr int kLeft = 3'000;  // more than one batch
   std::vector<std::uint64_t> left;
@@ -264,18 +261,36 @@ TEST(Pipeline, AnAdvanceIsOverWhenAllThatFellDueIsCommitted) {
 
   std::promise<core::State> state;
   const Instant start = rig.clock().now();
-  rig.pipeline().advance_clock(hours{2}, [&](Instant now) {
+  EXPECT_TRUE(rig.pipeline().advance_clock(hours{2}, [&](Instant now) {
     EXPECT_EQ(now - start, hours{2});
     const auto row = rig.reader()->message(put.seq);
     ASSERT_TRUE(row && *row);
     state.set_value((*row)->message.state);
-  });
+  }));
   auto seen = state.get_future();
   ASSERT_EQ(seen.wait_for(kPatience), std::future_status::ready);
   EXPECT_EQ(seen.get(), core::State::run);
   const std::vector<Delivery> got = rig.doors[0].rest();
   ASSERT_EQ(got.size(), 1U);
   EXPECT_EQ(got.front().ticket.request, waits);
+}
+
+TEST(Pipeline, ACallThatAdvancesTheClockIsRefusedWhenTooManyWait) {
+  Rig rig;
+  rig.start();
+  Hold hold{rig};
+  int called = 0;
+  std::promise<void> all;
+  for (std::size_t i = 0; i < kAdvancesMax; ++i) {
+    ASSERT_TRUE(rig.pipeline().advance_clock(Millis{1}, [&](Instant) {
+      if (++called == static_cast<int>(kAdvancesMax)) all.set_value();
+    }));
+  }
+  EXPECT_FALSE(rig.pipeline().advance_clock(Millis{1}, [&](Instant) { ++called; }));
+  hold.release();
+  EXPECT_EQ(all.get_future().wait_for(kPatience), std::future_status::ready);
+  rig.pipeline().stop();
+  EXPECT_EQ(called, static_cast<int>(kAdvancesMax));
 }
 
 // While it lives, no file of this process can grow beyond what the store's log has now: a full disk
@@ -336,7 +351,7 @@ TEST(Pipeline, AFailingStoreAnswersUnknownOutcomeAndIsOpenedAgain) {
   EXPECT_EQ(delivery.ticket.request, waits);
   EXPECT_EQ(Rig::as<core::Reserved>(std::move(delivery.reply)).messages.size(), 1U);
   EXPECT_EQ(
-      rig.ask<core::QueueShown>(core::ShowQueue{.queue = "q"}).queue.counters.in(core::State::que),
+      rig.ask<core::QueueShown>(core::ShowQueue{.queue = "q"}).queue->counters.in(core::State::que),
       2);
 }
 
@@ -371,7 +386,7 @@ TEST(Pipeline, ACommitThatNobodyKnowsOfAnswersUnknownOutcomeAndARepeatFindsOut) 
               Code::unknown_outcome);
     EXPECT_EQ(put_is_repeated(rig), done);
     EXPECT_EQ(rig.ask<core::QueueShown>(core::ShowQueue{.queue = "q"})
-                  .queue.counters.in(core::State::que),
+                  .queue->counters.in(core::State::que),
               1);
   }
 }

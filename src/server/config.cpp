@@ -8,8 +8,6 @@
 #include <fstream>
 #include <iterator>
 
-#include "base/limits.h"
-
 namespace rq::server {
 namespace {
 
@@ -34,22 +32,23 @@ Result<void> apply(const std::string& file, std::string_view key, const toml::no
   };
   const auto number = [&](std::int64_t& out, std::int64_t min, std::int64_t max) -> Result<void> {
     const auto given = value.value_exact<std::int64_t>();
-    if (!given || *given < min || *given > max) {
-      return wrong(file, key, fmt::format("a number from {} to {}", min, max));
+    const std::string wanted = fmt::format("a number from {} to {}", min, max);
+    if (!given) return wrong(file, key, wanted);
+    if (*given < min || *given > max) {
+      return fail(Code::bad_value, fmt::format("{}: {} = {} is out of range", file, key, *given),
+                  fmt::format("give {}", wanted));
     }
     out = *given;
     return {};
   };
-  constexpr std::int64_t kMiB = 1024 * 1024;
   if (key == "http") return text(config.http);
   if (key == "beanstalk") return text(config.beanstalk);
   if (key == "log_level") return text(config.log_level);
   if (key == "beanstalk_job_bytes_max") {
-    return number(config.beanstalk_job_bytes_max, 1,
-                  static_cast<std::int64_t>(base::kPayloadBytesMax));
+    return number(config.beanstalk_job_bytes_max, kJobBytesMin, kJobBytesMax);
   }
-  if (key == "wal_bytes") return number(config.wal_bytes, kMiB, 4096 * kMiB);
-  if (key == "cache_bytes") return number(config.cache_bytes, kMiB, 65536 * kMiB);
+  if (key == "wal_bytes") return number(config.wal_bytes, kWalBytesMin, kWalBytesMax);
+  if (key == "cache_bytes") return number(config.cache_bytes, kCacheBytesMin, kCacheBytesMax);
   if (key == "worker") {
     const auto given = value.value_exact<bool>();
     if (!given) return wrong(file, key, "true or false");
@@ -59,6 +58,18 @@ Result<void> apply(const std::string& file, std::string_view key, const toml::no
   return fail(Code::unknown_field, fmt::format("{}: there is no setting '{}'", file, key),
               "the settings are http, beanstalk, beanstalk_job_bytes_max, log_level, worker, "
               "wal_bytes, cache_bytes");
+}
+
+Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) {
+  std::error_code missing;
+  if (!std::filesystem::exists(path, missing)) return {};
+  std::ifstream in(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  if (!in.good() && !in.eof()) {
+    return fail(Code::internal, fmt::format("cannot read {}", path.string()),
+                "see to its rights, or move it away to use the defaults");
+  }
+  return read_config(text, path.string(), config);
 }
 
 }  // namespace
@@ -76,21 +87,20 @@ Result<void> read_config(std::string_view text, const std::string& file, ServerC
   return {};
 }
 
-namespace {
-
-Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) {
-  std::error_code missing;
-  if (!std::filesystem::exists(path, missing)) return {};
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (!in.good() && !in.eof()) {
-    return fail(Code::internal, fmt::format("cannot read {}", path.string()),
-                "see to its rights, or move it away to use the defaults");
-  }
-  return read_config(text, path.string(), config);
+std::vector<std::string_view> changed_for_the_next_start(const ServerConfig& now,
+                                                         const ServerConfig& then) {
+  std::vector<std::string_view> changed;
+  const auto compare = [&changed](std::string_view name, const auto& a, const auto& b) {
+    if (a != b) changed.push_back(name);
+  };
+  compare("http", now.http, then.http);
+  compare("beanstalk", now.beanstalk, then.beanstalk);
+  compare("beanstalk_job_bytes_max", now.beanstalk_job_bytes_max, then.beanstalk_job_bytes_max);
+  compare("worker", now.worker, then.worker);
+  compare("wal_bytes", now.wal_bytes, then.wal_bytes);
+  compare("cache_bytes", now.cache_bytes, then.cache_bytes);
+  return changed;
 }
-
-}  // namespace
 
 Result<ServerConfig> load_config(const ServerOptions& options) {
   ServerConfig config;

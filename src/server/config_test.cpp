@@ -6,11 +6,12 @@
 #include <fstream>
 #include <string>
 
+#include "base/temp_dir_rig.h"
+
 namespace rq::server {
 namespace {
 
 using base::Code;
-namespace fs = std::filesystem;
 
 base::Result<ServerConfig> parsed(std::string_view text) {
   ServerConfig config;
@@ -58,9 +59,8 @@ TEST(Config, RefusalsNameTheSettingAndTheLine) {
 }
 
 TEST(Config, FlagsGoBeforeTheFile) {
-  const fs::path dir = fs::path{testing::TempDir()} / "rq_config_test";
-  fs::remove_all(dir);
-  fs::create_directories(dir);
+  const base::test::TempDir folder;
+  const std::filesystem::path& dir = folder.path();
   std::ofstream{dir / "rq.toml"} << "http = '127.0.0.1:1'\nworker = false\nlog_level = 'error'\n";
   const auto file = load_config({.dir = dir.string()});
   ASSERT_TRUE(file);
@@ -77,7 +77,6 @@ TEST(Config, FlagsGoBeforeTheFile) {
   EXPECT_TRUE(flags->worker);
   EXPECT_TRUE(flags->manual_clock);
   EXPECT_FALSE(load_config({.dir = dir.string(), .log_level = "loud"}));
-  fs::remove_all(dir);
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #include "server/daemon.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -23,6 +23,7 @@
 #include "pipeline/pipeline.h"
 #include "pipeline/readers.h"
 #include "server/janitor.h"
+#include "server/log.h"
 #include "server/store_watch.h"
 #include "server/worker_keeper.h"
 #include "store/sqlite/open.h"
@@ -37,15 +38,10 @@ namespace fs = std::filesystem;
 
 constexpr int kReaderThreads = 2;
 constexpr int kSearchThreads = 1;  // what is left of the machine belongs to others
+// The log of the store begins anew in the file it has; beyond that a removal needs a few pages.
+constexpr std::int64_t kRoomBytes = 16LL * 1024 * 1024;
 // Open connections are given this long to get their last replies when the server ends.
 constexpr std::chrono::seconds kCloseDown{5};
-
-void start_log(const std::string& level) {
-  auto log = spdlog::stderr_logger_mt("rq");
-  log->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z server %l %v");
-  log->set_level(spdlog::level::from_str(level));
-  spdlog::set_default_logger(std::move(log));
-}
 
 Result<void> make_folders(const fs::path& dir) {
   for (const fs::path& folder : {dir, dir / "db", dir / "queue", dir / "scripts", dir / "run"}) {
@@ -92,7 +88,33 @@ Result<pipeline::Readers::Views> open_readers(const fs::path& file, int count) {
   return views;
 }
 
-Result<int> serve(const ServerConfig& config) {
+// What comes to sigwait() alone; threads inherit the mask.
+sigset_t heard_signals() {
+  sigset_t heard;
+  ::sigemptyset(&heard);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) ::sigaddset(&heard, signal);
+  return heard;
+}
+
+// SIGHUP: the log file by its name, the configuration from its file. Of that, what can change while
+// the server runs changes; the rest is named.
+void reload(const ServerOptions& options, ServerConfig& config, Log& log) {
+  if (auto opened = log.reopen(); !opened) spdlog::error("SIGHUP: {}", opened.error().message);
+  auto read = load_config(options);
+  if (!read) {
+    spdlog::error("SIGHUP: {}; {}: the configuration stays as it was", read.error().message,
+                  read.error().remedy);
+    return;
+  }
+  log.set_level(read->log_level);
+  const std::string later =
+      fmt::format("{}", fmt::join(changed_for_the_next_start(config, *read), ", "));
+  config.log_level = read->log_level;
+  spdlog::info("SIGHUP: the configuration was read; log_level is {}{}", config.log_level,
+               later.empty() ? "" : fmt::format("; at the next start of the server: {}", later));
+}
+
+Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) {
   const fs::path file = config.dir / "db" / "rq.db";
   // A manual clock starts at a round time, so that tests know it.
   pipeline::Clock clock(
@@ -100,6 +122,7 @@ Result<int> serve(const ServerConfig& config) {
       base::from_ms(1'800'000'000'000));
   pipeline::Pipeline pipeline(store::sqlite::make_store(file, {.wal_bytes = config.wal_bytes,
                                                                .threads = true,
+                                                               .room_bytes = kRoomBytes,
                                                                .cache_bytes = config.cache_bytes}),
                               clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());
@@ -142,14 +165,20 @@ Result<int> serve(const ServerConfig& config) {
                http.address().empty() ? "unix socket" : "http://" + http.address(),
                beanstalk ? fmt::format(", beanstalk port {}", beanstalk->port()) : "");
 
-  sigset_t ends;
-  ::sigemptyset(&ends);
-  ::sigaddset(&ends, SIGTERM);
-  ::sigaddset(&ends, SIGINT);
-  int signal = 0;
-  while (::sigwait(&ends, &signal) != 0) {
+  const sigset_t heard = heard_signals();
+  for (int signal = 0; signal != SIGTERM && signal != SIGINT;) {
+    if (::sigwait(&heard, &signal) != 0) continue;
+    if (signal == SIGHUP) {
+      reload(options, config, log);
+    } else if (signal == SIGUSR1) {
+      // As beanstalkd does; there is no way back but a restart.
+      if (beanstalk) beanstalk->set_draining(true);
+      spdlog::info("SIGUSR1: {}", beanstalk ? "the beanstalkd port takes no more jobs"
+                                            : "there is no beanstalkd port to drain");
+    } else {
+      spdlog::info("SIG{}: ending", ::sigabbrev_np(signal));
+    }
   }
-  spdlog::info("SIG{}: ending", ::sigabbrev_np(signal));
 
   auto closed = std::make_shared<std::promise<void>>();
   boost::asio::post(loop.io(), [&] {
@@ -171,23 +200,19 @@ Result<int> serve(const ServerConfig& config) {
 
 Result<int> run_server(const ServerOptions& options) {
   RQ_TRY_ASSIGN(config, load_config(options));
-  start_log(config.log_level);
-  // Threads inherit the mask: signals come to sigwait() alone. A client that goes away is an error
-  // of its own socket.
-  sigset_t blocked;
-  ::sigemptyset(&blocked);
-  ::sigaddset(&blocked, SIGTERM);
-  ::sigaddset(&blocked, SIGINT);
-  ::pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
+  Log log(config.log_level);
+  const sigset_t heard = heard_signals();
+  ::pthread_sigmask(SIG_BLOCK, &heard, nullptr);
+  // A client that goes away is an error of its own socket; the other means nothing to us.
+  for (const int signal : {SIGPIPE, SIGUSR2}) ::signal(signal, SIG_IGN);
   raise_open_files();
   RQ_TRY(make_folders(config.dir));
   RQ_TRY_ASSIGN(lock, lock_directory(config.dir));
-  auto served = serve(config);
+  auto served = serve(options, config, log);
   // The store turned out to be damaged while it was opened: it is rebuilt now.
   if (!served && fs::exists(store::sqlite::rebuild_mark(config.dir / "db" / "rq.db"))) {
     spdlog::error("{}", served.error().message);
-    served = serve(config);
+    served = serve(options, config, log);
   }
   return served;
 }

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
+#include "base/fd.h"
 #include "base/lock_file.h"
 
 extern char** environ;
@@ -69,8 +69,9 @@ void WorkerKeeper::spawn() {
   std::string verb = "worker";
   std::string flag = "--dir";
   std::string dir = dir_.string();
-  char* const argv[] = {name.data(), verb.data(), flag.data(), dir.data(), nullptr};
-  // Asio opens its sockets without CLOEXEC: a worker that outlives us must not hold our port.
+  std::string kept = "--kept";
+  char* const argv[] = {name.data(), verb.data(), flag.data(), dir.data(), kept.data(), nullptr};
+  // The worker gets 0, 1 and 2 and nothing else, whatever a library has opened without CLOEXEC.
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);
   ::posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
@@ -79,7 +80,7 @@ void WorkerKeeper::spawn() {
   ::posix_spawn_file_actions_destroy(&files);
   ::posix_spawnattr_destroy(&attributes);
   if (failed != 0) {
-    spdlog::error("starting the worker ({}): {}", program, std::strerror(failed));
+    spdlog::error("starting the worker ({}): {}", program, base::text_of_errno(failed));
     look_again();
     return;
   }

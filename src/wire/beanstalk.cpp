@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "base/number.h"
 
 namespace rq::wire::beanstalk {
 namespace {
@@ -181,27 +182,39 @@ bool read_arguments(Request& request, std::string_view rest) {
   return false;
 }
 
-void append_number(std::string& out, std::uint64_t value) {
-  std::array<char, 20> digits;
-  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-  RQ_CHECK(error == std::errc{});
-  out.append(digits.data(), end);
-}
-
 void append_line(std::string& out, std::string_view word, std::uint64_t value) {
   out.append(word);
-  append_number(out, value);
+  base::append_number(out, value);
   out.append(kCrlf);
 }
 
 void append_body(std::string& out, std::string_view word, std::uint64_t id, std::string_view body) {
   out.append(word);
-  append_number(out, id);
+  base::append_number(out, id);
   out.push_back(' ');
-  append_number(out, body.size());
+  base::append_number(out, body.size());
   out.append(kCrlf);
   out.append(body);
   out.append(kCrlf);
+}
+
+// A line that is no command: does a browser send it, or a client of HTTPS? A web page must not be
+// able to send commands in the body of a request.
+bool is_other_protocol(std::string_view line) {
+  constexpr std::string_view kHost = "host:";
+  constexpr std::string_view kVersion = " HTTP/";
+  constexpr std::string_view kTlsHandshake = "\x16\x03";
+  const bool host = line.size() >= kHost.size() &&
+                    std::equal(kHost.begin(), kHost.end(), line.begin(), [](char a, char b) {
+                      return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b);
+                    });
+  return host || line.starts_with(kTlsHandshake) || line.find(kVersion) != std::string_view::npos;
+}
+// The start of a line that is longer than any command: its end, with the version, is not seen.
+bool starts_other_protocol(std::string_view start) {
+  const std::size_t method = start.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+  return is_other_protocol(start) ||
+         (method != 0 && method != std::string_view::npos && start[method] == ' ');
 }
 
 Parser::Step complain(Complaint complaint, std::size_t consumed) {
@@ -209,6 +222,13 @@ Parser::Step complain(Complaint complaint, std::size_t consumed) {
   step.kind = Parser::Step::Kind::complaint;
   step.complaint = complaint;
   step.consumed = consumed;
+  return step;
+}
+
+// beanstalkd counts such a put.
+Parser::Step complain_of_put(Complaint complaint, std::size_t consumed) {
+  Parser::Step step = complain(complaint, consumed);
+  step.good_put = true;
   return step;
 }
 
@@ -230,11 +250,15 @@ bool is_tube_name(std::string_view name) {
 }
 
 Parser::Step Parser::next(std::string_view in) {
+  if (over_) return more(in.size(), 1);
   if (skip_bytes_ > 0) return skip(in);
   if (skip_line_) return skip_line(in);
   const auto end = find_line(in, kLineBytesMax);
   if (!end) {
     if (in.size() < kLineBytesMax) return more(0, in.size() + 1);
+    if (starts_other_protocol(in.substr(0, kLineBytesMax))) {
+      return end_of_stream(in);
+    }
     skip_line_ = true;
     return skip_line(in);
   }
@@ -244,7 +268,7 @@ Parser::Step Parser::next(std::string_view in) {
 Parser::Step Parser::skip(std::string_view in) {
   const auto now = static_cast<std::size_t>(std::min<std::uint64_t>(skip_bytes_, in.size()));
   skip_bytes_ -= now;
-  return skip_bytes_ > 0 ? more(now, 1) : complain(Complaint::job_too_big, now);
+  return skip_bytes_ > 0 ? more(now, 1) : complain_of_put(Complaint::job_too_big, now);
 }
 
 Parser::Step Parser::skip_line(std::string_view in) {
@@ -257,6 +281,19 @@ Parser::Step Parser::skip_line(std::string_view in) {
 }
 
 Parser::Step Parser::line(std::string_view text, std::string_view in) {
+  Step step = command(text, in);
+  const bool refused =
+      step.kind == Step::Kind::complaint &&
+      (step.complaint == Complaint::bad_format || step.complaint == Complaint::unknown_command);
+  return refused && is_other_protocol(text) ? end_of_stream(in) : step;
+}
+
+Parser::Step Parser::end_of_stream(std::string_view in) {
+  over_ = true;
+  return complain(Complaint::other_protocol, in.size());
+}
+
+Parser::Step Parser::command(std::string_view text, std::string_view in) {
   const std::size_t line_bytes = text.size() + kCrlf.size();
   const Form* form = form_of(text);
   if (form == nullptr) {
@@ -290,12 +327,12 @@ Parser::Step Parser::put(std::string_view rest, std::size_t line_bytes, std::str
     skipped.consumed += line_bytes;
     return skipped;
   }
-  if (!arguments.at_end()) return complain(Complaint::bad_format, line_bytes);
+  if (!arguments.at_end()) return complain_of_put(Complaint::bad_format, line_bytes);
   const auto size = static_cast<std::size_t>(body_bytes);
   const std::size_t whole = line_bytes + size + kCrlf.size();
   if (in.size() < whole) return more(0, whole);
   if (in.substr(line_bytes + size, kCrlf.size()) != kCrlf) {
-    return complain(Complaint::expected_crlf, whole);
+    return complain_of_put(Complaint::expected_crlf, whole);
   }
   step.kind = Step::Kind::request;
   step.consumed = whole;
@@ -307,7 +344,7 @@ Parser::Step Parser::put(std::string_view rest, std::size_t line_bytes, std::str
 void append_request(std::string& out, const Request& request) {
   const auto number = [&out](std::uint64_t value) {
     out.push_back(' ');
-    append_number(out, value);
+    base::append_number(out, value);
   };
   const auto name = [&out, &request] {
     out.push_back(' ');
@@ -380,6 +417,8 @@ std::string_view line_of(Complaint complaint) {
       return "EXPECTED_CRLF\r\n";
     case Complaint::job_too_big:
       return "JOB_TOO_BIG\r\n";
+    case Complaint::other_protocol:
+      return "";
   }
   return "INTERNAL_ERROR\r\n";
 }

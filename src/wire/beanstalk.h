@@ -63,7 +63,14 @@ struct Request {
   std::string_view body;
 };
 
-enum class Complaint : std::uint8_t { bad_format, unknown_command, expected_crlf, job_too_big };
+enum class Complaint : std::uint8_t {
+  bad_format,
+  unknown_command,
+  expected_crlf,
+  job_too_big,
+  // HTTP or TLS: close. No request comes after it.
+  other_protocol,
+};
 
 // Cuts a stream into requests. Keeps no bytes: what is not consumed must be given again, with more
 // behind it. Any chunking of the same bytes gives the same steps.
@@ -80,18 +87,22 @@ class Parser {
     // kind more: the next step is worth trying when so many unconsumed bytes are there.
     std::size_t wanted = 1;
     Request request;
+    bool good_put = false;  // a complaint about a put whose numbers could be read
   };
   [[nodiscard]] Step next(std::string_view in);
 
  private:
   [[nodiscard]] Step skip(std::string_view in);
+  [[nodiscard]] Step end_of_stream(std::string_view in);
   [[nodiscard]] Step skip_line(std::string_view in);
   [[nodiscard]] Step line(std::string_view line, std::string_view in);
+  [[nodiscard]] Step command(std::string_view line, std::string_view in);
   [[nodiscard]] Step put(std::string_view rest, std::size_t line_bytes, std::string_view in);
 
   std::size_t body_bytes_max_;
   std::uint64_t skip_bytes_ = 0;  // of a body that is too big
   bool skip_line_ = false;        // of a line that is too long
+  bool over_ = false;             // after Complaint::other_protocol
 };
 
 // A name that may stand for a tube: letters, digits, - + / ; . $ _ ( ), not starting with '-'.

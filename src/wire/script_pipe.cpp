@@ -62,6 +62,11 @@ PipeLine parse_pipe_line(std::string_view line) {
   return out;
 }
 
+bool decides(PipeWord word) {
+  return word == PipeWord::done || word == PipeWord::relayed || word == PipeWord::resend ||
+         word == PipeWord::err;
+}
+
 std::string_view completion_name(std::optional<PipeWord> decisive) {
   if (decisive == PipeWord::done) return "done";
   if (decisive == PipeWord::relayed) return "relayed";
@@ -70,10 +75,9 @@ std::string_view completion_name(std::optional<PipeWord> decisive) {
 }
 
 void PipeVerdict::note(const PipeLine& line) {
+  spoke = true;
   text = line.text;
-  const bool decides = line.word == PipeWord::done || line.word == PipeWord::relayed ||
-                       line.word == PipeWord::resend || line.word == PipeWord::err;
-  if (!decides || decisive) return;
+  if (!decides(line.word) || decisive) return;
   decisive = line.word;
   delay_s = line.delay_s;
 }

@@ -34,6 +34,9 @@ struct PipeLine {
 };
 [[nodiscard]] PipeLine parse_pipe_line(std::string_view line);
 
+// Is it a completion?
+[[nodiscard]] bool decides(PipeWord word);
+
 // "done" for PipeWord::done; for err and other "" as RQ's "Completion was" text has it.
 [[nodiscard]] std::string_view completion_name(std::optional<PipeWord> decisive);
 
@@ -80,6 +83,7 @@ class PipeReader {
 
 // What the lines of one attempt add up to. The first decisive word counts; the last text counts.
 struct PipeVerdict {
+  bool spoke = false;                // there was a line, whatever it said
   std::optional<PipeWord> decisive;  // done, relayed, resend or err
   std::int64_t delay_s = 0;          // of the decisive resend
   std::string text;

@@ -1,7 +1,9 @@
 #include "worker/attempt.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <boost/json.hpp>
@@ -41,6 +43,19 @@ std::string answer_to_dup(const Result<Reply>& reply, std::string_view base_url,
              : wire::pipe_fail("dup failed - the server's answer has no id");
 }
 
+// By a signal, as itself or as a shell tells it.
+bool was_told_to_end(int status) {
+  constexpr int kShell = 128;
+  const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status) - kShell;
+  return signal == SIGTERM || signal == SIGINT || signal == SIGHUP;
+}
+
+Finish stopped_with_us(Finish finish) {
+  finish.reason = fmt::format("stopped together with its worker ({})", finish.reason.value_or(""));
+  finish.outcome = "release";
+  return finish;
+}
+
 }  // namespace
 
 // --- The workshop ---
@@ -67,7 +82,7 @@ Attempt::Attempt(Workshop& shop, StationPtr station, LeasedMessage message)
 }
 
 void Attempt::wait_for_slot() {
-  record_slot_ = shop_.record.add({}, message_.token);
+  record_slot_ = shop_.record.add(message_.token);
   // Now, while the slots are busy; should it fail, launch() says so.
   static_cast<void>(prepare_folder(shop_.dir, message_.folder, station_->credentials()));
 }
@@ -87,25 +102,37 @@ void Attempt::launch() {
   }
   Result<MessageFolder> folder =
       prepare_folder(shop_.dir, message_.folder, station_->credentials());
-  if (!folder) {
-    spdlog::error("message {}: {}", message_.id, folder.error().message);
-    give_back(folder.error().message, kDiskDelay);
+  Result<base::Fd> log =
+      folder ? open_log(*folder, station_->credentials()) : Result<base::Fd>(folder.error());
+  if (!log) {
+    spdlog::error("message {}: {}", message_.id, log.error().message);
+    if (log.error().code == Code::bad_value) {
+      // The message's own fault, and the same each time.
+      end_with({.token = message_.token,
+                .outcome = "failed",
+                .reason = log.error().message,
+                .post_mortem = {}});
+    } else {
+      give_back(log.error().message, kDiskDelay);
+    }
     return;
   }
   script_path_ = (*script)->real_path;
   script_sha256_ = (*script)->sha256;
+  record_slot_ = shop_.record.begin(message_.token);
   Supervisor::Started started;
-  if (const auto failure =
-          shop_.supervisor.start(launch_of(**script, *std::move(folder)), started)) {
+  if (const auto failure = shop_.supervisor.start(
+          launch_of(**script, *std::move(folder), *std::move(log)), started)) {
+    shop_.record.remove(std::exchange(record_slot_, -1));
     not_started(*failure);
     return;
   }
   child_ = started.child;
-  record_slot_ = shop_.record.add(started.process, message_.token);
+  shop_.record.began(record_slot_, started.process);
   shop_.host.on_started(shared_from_this());
 }
 
-Launch Attempt::launch_of(const Script& script, MessageFolder folder) {
+Launch Attempt::launch_of(const Script& script, MessageFolder folder, base::Fd log) {
   const core::QueueSettings& settings = station_->settings();
   Launch launch;
   launch.program = script.program;
@@ -117,15 +144,14 @@ Launch Attempt::launch_of(const Script& script, MessageFolder folder) {
                                             .job_dir = folder.job,
                                             .cookie = launch.cookie},
                                            message_);
-  launch.cwd = std::move(folder.job);
-  launch.log_path = std::move(folder.log);
+  launch.cwd = std::move(folder.fd);
+  launch.cwd_path = std::move(folder.job);
+  launch.log = std::move(log);
   launch.header = shop_.header(script.real_path);
   launch.payload = std::move(message_.payload);
   launch.nice = settings.nice;
-  launch.limits = {.cpu_seconds = settings.limits.cpu_seconds,
-                   .open_files = settings.limits.open_files,
-                   .file_bytes = settings.limits.file_bytes,
-                   .processes = settings.limits.processes};
+  launch.limits = station_->child_limits();
+  launch.processes = settings.limits.processes;
   launch.memory_bytes = settings.limits.memory_bytes;
   launch.credentials = station_->credentials();
   launch.timeout = message_.timeout.count() >= 0 ? message_.timeout : settings.timeout;
@@ -134,47 +160,20 @@ Launch Attempt::launch_of(const Script& script, MessageFolder folder) {
 }
 
 void Attempt::not_started(const SpawnFailure& failure) {
-  using Step = SpawnFailure::Step;
-  const std::string why = base::text_of_errno(failure.error);
-  switch (failure.step) {
-    case Step::exec:
-      if (failure.error == E2BIG) {
-        // The message's own fault, and the same each time.
-        end_with(
-            {.token = message_.token,
-             .outcome = "err",
-             .reason =
-                 "the parameters and tags of the message are more than an environment may hold",
-             .post_mortem = {}});
-        return;
-      }
-      if (failure.error == ENOMEM || failure.error == EAGAIN || failure.error == ETXTBSY ||
-          failure.error == EMFILE || failure.error == ENFILE) {
-        break;
-      }
-      blame_script(
-          fmt::format("script '{}' cannot be executed: {}; see to the file and to the interpreter "
-                      "that it names",
-                      script_path_, why));
-      return;
-    case Step::user:
-      blame_script(
-          fmt::format("user '{}': {}; run the worker as root, or change 'user' of the queue",
-                      station_->settings().user, why));
-      return;
-    case Step::limits:
-      blame_script(fmt::format(
-          "the limits of the queue cannot be set: {}; a limit may not be above the worker's own",
-          why));
-      return;
-    case Step::folder:
-      spdlog::error("message {}: its folder is no place to run in: {}", message_.id, why);
-      give_back(fmt::format("no folder to run in: {}", why), kDiskDelay);
-      return;
-    case Step::clone:
-    case Step::descriptors:
-      break;
+  if (failure.step == SpawnFailure::Step::exec && failure.error == E2BIG) {
+    // The message's own fault, and the same each time.
+    end_with(
+        {.token = message_.token,
+         .outcome = "err",
+         .reason = "the parameters and tags of the message are more than an environment may hold",
+         .post_mortem = {}});
+    return;
   }
+  if (std::string error = station_->fault_of(failure); !error.empty()) {
+    blame_script(std::move(error));
+    return;
+  }
+  const std::string why = base::text_of_errno(failure.error);
   spdlog::error("message {} cannot be started now: {}", message_.id, why);
   station_->hold_until(std::chrono::steady_clock::now() + kMachineDelay);
   give_back(fmt::format("no process to be had: {}", why), kMachineDelay);
@@ -186,7 +185,7 @@ void Attempt::blame_script(std::string error) {
   give_back({}, Millis{0});
 }
 
-void Attempt::give_back(std::string reason, Millis delay) {
+void Attempt::give_back(std::optional<std::string> reason, Millis delay) {
   end_with({.token = message_.token,
             .outcome = "release",
             .reason = std::move(reason),
@@ -249,13 +248,18 @@ void Attempt::on_line(const wire::PipeLine& line) {
     case wire::PipeWord::run:
     case wire::PipeWord::other:
       shop_.reporter.progress(message_.token,
-                              clean_text(line.text, base::kTextBytesMax, Keep::start));
+                              clean_text(line.text, base::kTextBytesMax, Keep::start),
+                              Reporter::When::now);
       return;
+    // The end, which tells it too, is near for most.
     case wire::PipeWord::done:
     case wire::PipeWord::relayed:
     case wire::PipeWord::resend:
     case wire::PipeWord::err:
-      return;  // told with the end, which is near
+      shop_.reporter.progress(message_.token,
+                              clean_text(line.text, base::kTextBytesMax, Keep::start),
+                              Reporter::When::soon);
+      return;
   }
 }
 
@@ -271,7 +275,7 @@ void Attempt::next_dup() {
     if (refusal.empty()) {
       dup_under_way_ = true;
       shop_.reporter.duplicate(
-          message_.token, line.dest, line.delay_s,
+          message_.token, line.dest, line.delay_s, ++dups_begun_,
           [self = shared_from_this()](const Result<Reply>& reply) { self->dup_answered(reply); });
       return;
     }
@@ -294,18 +298,38 @@ void Attempt::dup_answered(const Result<Reply>& reply) {
 
 void Attempt::on_ended(Ended&& ended) {
   gone_ = !ended.leftovers;
-  Verdict verdict = verdict_of(ended);
+  Verdict verdict = verdict_of(ended, station_->settings().success);
   if (handing_back_ && verdict.outcome == "stopped") {
     verdict.outcome = "release";
     verdict.reason = "the worker was stopped";
   }
-  station_->note_end(verdict.outcome, ended.wall, std::chrono::steady_clock::now());
-  ending_ =
-      Finish{.token = message_.token,
-             .outcome = verdict.outcome,
-             .reason = std::move(verdict.reason),
-             .post_mortem = post_mortem_of(ended, {.path = script_path_, .sha256 = script_sha256_}),
-             .delay_ms = verdict.delay_s * 1000};
+  const auto now = std::chrono::steady_clock::now();
+  station_->note_end(verdict.outcome, ended.wall, now);
+  if (const auto held = station_->held_until() - now; held.count() > 0) {
+    shop_.reporter.hold_back(station_->name(), station_->storm(verdict.reason), held);
+  }
+  Finish finish{
+      .token = message_.token,
+      .outcome = verdict.outcome,
+      .reason = std::move(verdict.reason),
+      .post_mortem = post_mortem_of(ended, {.path = script_path_, .sha256 = script_sha256_}),
+      .delay_ms = verdict.delay_s * 1000};
+  // Whoever stops a service tells all of its processes at once: that is no failure.
+  if (verdict.outcome != "failed" || ended.cause != StopCause::none) {
+    judged(std::move(finish));
+  } else if (shop_.host.is_ending()) {
+    judged(stopped_with_us(std::move(finish)));
+  } else if (was_told_to_end(ended.status)) {
+    shop_.host.soon([self = shared_from_this(), end = std::move(finish)]() mutable {
+      self->judged(self->shop_.host.is_ending() ? stopped_with_us(std::move(end)) : std::move(end));
+    });
+  } else {
+    judged(std::move(finish));
+  }
+}
+
+void Attempt::judged(Finish finish) {
+  ending_ = std::move(finish);
   settle();
 }
 

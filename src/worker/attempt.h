@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <ctime>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,10 @@ class AttemptHost {
   // Its script runs.
   virtual void on_started(const AttemptPtr& attempt) = 0;
   virtual void on_settled(const AttemptPtr& attempt) = 0;
+  // Has this worker been told to end? Looks at what it has been told up to now.
+  [[nodiscard]] virtual bool is_ending() = 0;
+  // Calls `then` a little later.
+  virtual void soon(std::function<void()> then) = 0;
   // The script of a station cannot be run: no message is spent on that.
   virtual void on_script_error(const StationPtr& station, std::string error) = 0;
 };
@@ -87,7 +92,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   // Starts the script. REQUIRES: it has a slot, and nobody works in the folder of its message.
   void launch();
   // Not begun, or not to be: the message goes back as it was.
-  void give_back(std::string reason, base::Millis delay);
+  void give_back(std::optional<std::string> reason, base::Millis delay);
 
   // --- From outside ---
   // Somebody wants it ended.
@@ -105,13 +110,14 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   void on_gone();
 
  private:
-  [[nodiscard]] Launch launch_of(const Script& script, MessageFolder folder);
+  [[nodiscard]] Launch launch_of(const Script& script, MessageFolder folder, base::Fd log);
   void not_started(const SpawnFailure& failure);
   // The message goes back, and the queue says why its script cannot be run.
   void blame_script(std::string error);
   void next_dup();
   void dup_answered(const base::Result<client::Reply>& reply);
   void end_with(Finish finish);
+  void judged(Finish finish);
   void settle();
 
   Workshop& shop_;
@@ -123,6 +129,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   std::string script_path_, script_sha256_;
   std::deque<wire::PipeLine> dups_;  // the first is under way
   bool dup_under_way_ = false;
+  std::int64_t dups_begun_ = 0;
   bool lost_ = false;
   bool handing_back_ = false;
   bool gone_ = false;  // nothing of its tree is left

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cstring>
-#include <fstream>
+#include <memory>
 #include <utility>
 
 #include "base/check.h"
@@ -28,6 +28,12 @@ using Clock = std::chrono::steady_clock;
 constexpr std::string_view kEventsPath = "/v1/events?kinds=queue,queue_removed,stop";
 constexpr int kReserveWaitSeconds = 60;
 constexpr Millis kReserveTimeout{(kReserveWaitSeconds + 15) * 1000};
+// For the word that this worker is to end, when its script has heard it already.
+constexpr Millis kSoon{1'000};
+// So often in a row a worker dies while a message runs, and it is held back.
+constexpr std::int64_t kPoisonDeaths = 3;
+constexpr Millis kSuspectWait{1'000};
+constexpr Millis kAliveEvery{10'000};
 constexpr std::chrono::seconds kLastWordsWait{10};  // for a server that is gone, at the very end
 
 }  // namespace
@@ -37,6 +43,7 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
     : io_(io),
       name_(std::move(facts.name)),
       base_url_fixed_(facts.base_url_fixed),
+      kept_(facts.kept),
       client_(io_, std::move(server)),
       supervisor_(*this),
       reporter_(io_, client_,
@@ -55,6 +62,7 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
                  .on_turn_end = [this] { ask_for_all(); }}),
       shop_(facts.dir, std::move(facts.worker), record, supervisor_, reporter_, *this),
       roster_(io_, client_, facts.dir,
+              [this](SpawnRequest request) { return supervisor_.probe(std::move(request)); },
               {.on_changed =
                    [this](const StationPtr& station) {
                      give_back_ahead(*station);  // it may be paused now, or have fewer slots
@@ -67,7 +75,8 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
                    }}),
       children_ready_(io_, supervisor_.fd()),
       signals_ready_(io_),
-      end_timer_(io_) {
+      end_timer_(io_),
+      alive_timer_(io_) {
   sigset_t heard;
   ::sigemptyset(&heard);
   ::sigaddset(&heard, SIGTERM);
@@ -85,10 +94,25 @@ Loop::~Loop() {
   signals_ready_.release();
 }
 
-void Loop::hand_back(const std::vector<std::string>& tokens) {
-  for (const std::string& token : tokens) {
-    reporter_.finish(
-        {.token = token, .outcome = "release", .reason = "the worker died", .post_mortem = {}});
+void Loop::hand_back(const RunningRecord::Leftovers& leftovers) {
+  for (const std::string& token : leftovers.not_begun) {
+    reporter_.finish({.token = token,
+                      .outcome = "release",
+                      .reason = "its worker left or died before it began",
+                      .post_mortem = {}});
+  }
+  for (const RunningRecord::Leftovers::Begun& begun : leftovers.begun) {
+    const bool poison = begun.deaths >= kPoisonDeaths;
+    std::string reason = poison ? fmt::format(
+                                      "held back: worker '{}' died {} times while this "
+                                      "message ran, each time it ran",
+                                      name_, begun.deaths)
+                                : std::string("its worker died");
+    if (poison) spdlog::error("message {}: {}", begun.token, reason);
+    reporter_.finish({.token = begun.token,
+                      .outcome = poison ? "hold" : "lost",
+                      .reason = std::move(reason),
+                      .post_mortem = {}});
   }
 }
 
@@ -106,6 +130,7 @@ void Loop::start() {
 
 void Loop::on_event(std::string_view event, std::string_view data) {
   if (event == "hello") {
+    learn(data);
     greet();
     return;
   }
@@ -147,26 +172,58 @@ void Loop::on_down() {
   end_if_done();
 }
 
-// A server is there, for the first time or again. First it hears which leases live, so that none is
-// given out twice; then what has ended meanwhile; then new ones are taken.
+// A server is there, for the first time or again. First it hears which leases are here, so that
+// what was on its way to us goes back, and none is given out twice; then what has ended meanwhile;
+// then new ones are taken.
 void Loop::greet() {
   end_timer_.cancel();
-  reporter_.retry_now();
-  reporter_.beat_all([this] {
-    if (!connected_) spdlog::info("worker '{}' has its server", name_);
-    connected_ = true;
-    if (!base_url_fixed_) learn_base_url();
-    roster_.load_all();
+  greeting_ = true;
+  // What still comes in answer to an old request must be here, or not come at all.
+  for (const auto& [name, station] : roster_.stations()) {
+    for (const auto request : station->reserves) client_.hang_up(request);
+  }
+  go_on_greeting();
+}
+
+void Loop::go_on_greeting() {
+  if (!greeting_) return;
+  for (const auto& [name, station] : roster_.stations()) {
+    if (!station->reserves.empty()) return;
+  }
+  greeting_ = false;
+  reporter_.keep(name_, [this] {
+    reporter_.retry_now();
+    reporter_.beat_all([this] {
+      if (!connected_) spdlog::info("worker '{}' has its server", name_);
+      connected_ = true;
+      say_alive();
+      roster_.load_all();
+      end_if_done();
+    });
   });
 }
 
-// The server writes where it listens; on another machine's directory there is no such file.
-void Loop::learn_base_url() {
-  std::ifstream file(shop_.dir + "/run/http.addr");
-  std::string address;
-  if (std::getline(file, address) && !address.empty()) {
-    shop_.worker.base_url = fmt::format("http://{}/", address);
+// So that a worker that is stopped, or cut off, is missed.
+void Loop::say_alive() {
+  alive_timer_.expires_after(kAliveEvery);
+  alive_timer_.async_wait([this](const error_code& error) {
+    if (error || !connected_ || parting_) return;
+    reporter_.say_alive(name_, [this] { say_alive(); });
+  });
+}
+
+void Loop::learn(std::string_view hello) {
+  const Result<json::value> value = parse_json(hello);
+  const json::object* fields = value ? value->if_object() : nullptr;
+  if (fields == nullptr) return;
+  const json::value* url = fields->if_contains("base_url");
+  if (!base_url_fixed_ && url != nullptr && url->is_string()) {
+    shop_.worker.base_url = url->get_string();
   }
+  const json::value* boot = fields->if_contains("boot");
+  if (boot == nullptr || !boot->is_int64()) return;
+  if (server_boot_ == 0) server_boot_ = boot->get_int64();
+  outdated_ = kept_ && server_boot_ != boot->get_int64();
 }
 
 // --- Asking for messages ---
@@ -216,6 +273,7 @@ void Loop::ask(const StationPtr& station, std::int64_t count) {
                             station->reserves.erase(*id);
                             station->answered(count);
                             answered(station, count, reply);
+                            go_on_greeting();
                           });
   station->reserves.insert(*id);
 }
@@ -276,8 +334,18 @@ void Loop::take(const StationPtr& station, LeasedMessage message) {
 
 // There is a slot for it.
 void Loop::begin(const AttemptPtr& attempt) {
-  attempt->take_slot();
   const std::int64_t seq = attempt->seq();
+  // Of those that may have killed their worker one runs at a time, so that the others are cleared.
+  if (shop_.record.is_suspect(seq)) {
+    const bool other = std::any_of(by_seq_.begin(), by_seq_.end(), [this, seq](const auto& entry) {
+      return entry.first != seq && shop_.record.is_suspect(entry.first);
+    });
+    if (other) {
+      attempt->give_back("waits for another message that may have killed its worker", kSuspectWait);
+      return;
+    }
+  }
+  attempt->take_slot();
   // An attempt of the same message before this one has lost its lease, whether it knows or not. The
   // folder is one: the old script goes first.
   if (const auto waits = waiting_.find(seq); waits != waiting_.end()) {
@@ -385,6 +453,7 @@ void Loop::on_gone(ChildId child) {
     by_seq_.erase(in_use);
   }
   attempt->on_gone();
+  shop_.record.clear(seq);
   if (const auto next = waiting_.find(seq); next != waiting_.end()) {
     const AttemptPtr waiting = next->second;
     waiting_.erase(next);
@@ -405,22 +474,39 @@ void Loop::wait_children() {
 }
 
 void Loop::wait_signals() {
-  signals_ready_.async_wait(
-      boost::asio::posix::stream_descriptor::wait_read, [this](const error_code& error) {
-        if (error) return;
-        signalfd_siginfo info{};
-        while (::read(signal_fd_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
-          on_signal(static_cast<int>(info.ssi_signo));
-        }
-        wait_signals();
-      });
+  signals_ready_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                            [this](const error_code& error) {
+                              if (error) return;
+                              take_signals();
+                              wait_signals();
+                            });
+}
+
+void Loop::take_signals() {
+  signalfd_siginfo info{};
+  while (::read(signal_fd_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+    on_signal(static_cast<int>(info.ssi_signo));
+  }
+}
+
+bool Loop::is_ending() {
+  take_signals();
+  return stop_signals_ > 0;
+}
+
+void Loop::soon(std::function<void()> then) {
+  const auto timer = std::make_shared<boost::asio::steady_timer>(io_);
+  timer->expires_after(kSoon);
+  timer->async_wait([timer, then = std::move(then)](const error_code& error) {
+    if (!error) then();
+  });
 }
 
 void Loop::on_signal(int signal) {
   if (signal == SIGHUP) {
     // The local server ends. Scripts that run go on, and wait for the next one; without any there
     // is nothing to stay for.
-    if (supervisor_.running() > 0 || !by_token_.empty() || !reporter_.idle()) return;
+    if (!is_idle()) return;
   }
   ++stop_signals_;
   if (stop_signals_ == 1) {
@@ -438,6 +524,10 @@ void Loop::on_signal(int signal) {
   end_if_done();
 }
 
+bool Loop::is_idle() const {
+  return supervisor_.running() == 0 && by_token_.empty() && reporter_.idle();
+}
+
 void Loop::drain() {
   for (const auto& [name, station] : roster_.stations()) close(station);
   // What waits for a folder has not begun.
@@ -452,12 +542,18 @@ void Loop::hand_back_all() {
 }
 
 void Loop::end_if_done() {
+  if (outdated_ && connected_ && stop_signals_ == 0 && is_idle()) {
+    spdlog::info("idle, and the server that started this worker is gone: it makes way for another");
+    stop_signals_ = 1;
+    drain();
+  }
   if (stop_signals_ == 0 || !by_child_.empty() || !by_token_.empty()) return;
   for (const auto& [name, station] : roster_.stations()) {
     if (!station->reserves.empty()) return;
   }
   if (reporter_.idle()) {
-    end();
+    if (!connected_) return end();
+    if (!std::exchange(parting_, true)) reporter_.part(name_, [this] { end(); });
     return;
   }
   if (connected_) return;
@@ -470,6 +566,7 @@ void Loop::end_if_done() {
 
 void Loop::end() {
   ended_ = true;
+  shop_.record.leave();
   io_.stop();
 }
 

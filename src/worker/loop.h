@@ -6,6 +6,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -28,6 +29,7 @@ struct LoopFacts {
   std::string name;  // of the worker
   WorkerFacts worker;
   bool base_url_fixed = false;  // else the server's word on its address is taken
+  bool kept = false;            // a server keeps a worker: it starts another one when this one ends
 };
 
 // Thread: the one that runs `io`.
@@ -36,8 +38,8 @@ class Loop : private Watcher, private AttemptHost {
   Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server, RunningRecord& record);
   ~Loop() override;
 
-  // Leases of a worker before this one: they are given back.
-  void hand_back(const std::vector<std::string>& tokens);
+  // Leases of a worker before this one, which has died: they are given back.
+  void hand_back(const RunningRecord::Leftovers& leftovers);
   // Begins to work. When it has been told to stop and has, it stops `io`.
   void start();
   [[nodiscard]] bool has_ended() const { return ended_; }
@@ -47,7 +49,10 @@ class Loop : private Watcher, private AttemptHost {
   void on_event(std::string_view event, std::string_view data);
   void on_down();
   void greet();
-  void learn_base_url();
+  void go_on_greeting();
+  void say_alive();
+  void learn(std::string_view hello);
+  [[nodiscard]] bool is_idle() const;
   void check_message(std::int64_t seq);
   [[nodiscard]] AttemptPtr attempt_of(const std::string& token) const;
 
@@ -70,6 +75,8 @@ class Loop : private Watcher, private AttemptHost {
   // --- From attempts ---
   void on_started(const AttemptPtr& attempt) override;
   void on_settled(const AttemptPtr& attempt) override;
+  [[nodiscard]] bool is_ending() override;
+  void soon(std::function<void()> then) override;
   void on_script_error(const StationPtr& station, std::string error) override;
   // --- From scripts ---
   void on_line(ChildId child, const wire::PipeLine& line) override;
@@ -79,6 +86,7 @@ class Loop : private Watcher, private AttemptHost {
   // --- The process ---
   void wait_children();
   void wait_signals();
+  void take_signals();
   void on_signal(int signal);
   void drain();
   void hand_back_all();
@@ -88,6 +96,7 @@ class Loop : private Watcher, private AttemptHost {
   boost::asio::io_context& io_;
   const std::string name_;
   const bool base_url_fixed_;
+  const bool kept_;
   client::HttpClient client_;
   Supervisor supervisor_;
   Reporter reporter_;
@@ -95,10 +104,14 @@ class Loop : private Watcher, private AttemptHost {
   Roster roster_;
   base::Fd signal_fd_;
   boost::asio::posix::stream_descriptor children_ready_, signals_ready_;
-  boost::asio::steady_timer end_timer_;
+  boost::asio::steady_timer end_timer_, alive_timer_;
   std::optional<client::Subscription> events_;
   bool connected_ = false;
+  bool greeting_ = false;
   int stop_signals_ = 0;
+  std::int64_t server_boot_ = 0;  // of the first server that it met
+  bool outdated_ = false;         // that one is gone: program and environment may be others now
+  bool parting_ = false;
   bool ended_ = false;
   std::unordered_map<std::string, AttemptPtr> by_token_;
   std::unordered_map<ChildId, AttemptPtr> by_child_;

@@ -10,6 +10,7 @@
 #include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "base/temp_dir_rig.h"
 #include "client/fake_server_rig.h"
@@ -80,6 +81,8 @@ class FakeApi {
         finishes.push_back(item);
         return R"({"state":"done"})";
       }));
+    } else if (what == "POST /v1/leases") {
+      ok(R"({"returned":0,"more":false})");
     } else if (what == "POST /v1/heartbeat") {
       ok(items(request, [this](const json::object& item) {
         const auto said = standing.find(std::string(item.at("token").as_string()));
@@ -379,13 +382,17 @@ TEST_F(WorkerLoop, ToldTwiceItHandsBackWhatRuns) {
 }
 
 TEST_F(WorkerLoop, LeasesOfAWorkerThatDiedAreHandedBack) {
-  loop_->hand_back({"5.1.1", "6.1.1"});
+  loop_->hand_back({.begun = {{.token = "5.1.1", .deaths = 1}, {.token = "6.1.1", .deaths = 3}},
+                    .not_begun = {"7.1.1"},
+                    .processes = 0});
   loop_->start();
-  finishes(2);
+  finishes(3);
+  std::map<std::string, std::string> outcomes;
   for (const json::object& end : api_.finishes) {
-    EXPECT_EQ(end.at("outcome").as_string(), "release");
-    EXPECT_EQ(end.at("reason").as_string(), "the worker died");
+    outcomes[std::string(end.at("token").as_string())] = std::string(end.at("outcome").as_string());
   }
+  EXPECT_EQ(outcomes, (std::map<std::string, std::string>{
+                          {"5.1.1", "lost"}, {"6.1.1", "hold"}, {"7.1.1", "release"}}));
 }
 
 }  // namespace

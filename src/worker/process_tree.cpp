@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -64,6 +66,39 @@ std::optional<Process> parse_stat(pid_t pid, const std::string& text) {
                  .rss_bytes = field[20] * page_bytes};
 }
 
+std::string link_text(const std::string& path) {
+  std::array<char, PATH_MAX> text{};
+  const ssize_t n = ::readlink(path.c_str(), text.data(), text.size());
+  return {text.data(), static_cast<std::size_t>(std::max<ssize_t>(n, 0))};
+}
+
+// Calls each(NAME, LINK) for the open files of a process, until it says that it has seen enough.
+template <typename Each>
+bool any_file(pid_t pid, const Each& each) {
+  const std::string path = fmt::format("/proc/{}/fd", pid);
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
+  if (!folder) return false;
+  while (const dirent* entry = ::readdir(folder.get())) {
+    const std::string_view name(entry->d_name);
+    if (name[0] != '.' && each(name, link_text(fmt::format("{}/{}", path, name)))) return true;
+  }
+  return false;
+}
+
+bool holds(pid_t pid, std::span<const std::string> files) {
+  return any_file(pid, [files](std::string_view /*name*/, const std::string& link) {
+    return std::find(files.begin(), files.end(), link) != files.end();
+  });
+}
+
+// Of whichever attempt.
+bool holds_any_attempt(pid_t pid) {
+  return any_file(pid, [](std::string_view name, const std::string& link) {
+    const bool piped = (name == "3" || name == "4") && link.starts_with("pipe:");
+    return piped || link.find("/job/stdio.log") != std::string::npos;
+  });
+}
+
 }  // namespace
 
 ProcessTable ProcessTable::read() {
@@ -83,35 +118,48 @@ ProcessTable ProcessTable::read() {
   return table;
 }
 
-std::vector<Process> ProcessTable::tree_of(pid_t leader, bool reaped,
-                                           std::string_view cookie) const {
+std::vector<Process> ProcessTable::members(const TreeMarks& marks, const Stays& stays) const {
   const pid_t worker = ::getpid();
   const bool number_reused =
-      reaped && std::any_of(processes_.begin(), processes_.end(),
-                            [leader](const Process& p) { return p.pid == leader; });
+      marks.reaped && std::any_of(processes_.begin(), processes_.end(),
+                                  [&marks](const Process& p) { return p.pid == marks.leader; });
   std::vector<bool> member(processes_.size());
   for (std::size_t i = 0; i < processes_.size(); ++i) {
     const Process& p = processes_[i];
-    if (p.pid == leader || p.group == leader || p.session == leader) {
+    if (p.pid == marks.leader || p.group == marks.leader || p.session == marks.leader) {
       member[i] = !number_reused;
     } else if (p.parent == worker && p.session != worker) {
       // An orphan of some attempt: the worker is the subreaper.
-      member[i] = has_environment(p.pid, cookie, true);
+      member[i] = has_environment(p.pid, marks.cookie, true) || holds(p.pid, marks.files);
     }
+    member[i] = member[i] && !stays(p);
   }
-  return closure(std::move(member));
+  return closure(std::move(member), stays);
+}
+
+std::vector<Process> ProcessTable::tree_of(const TreeMarks& marks) const {
+  return members(marks, [](const Process&) { return false; });
+}
+
+std::vector<Process> ProcessTable::left_of(const TreeMarks& marks) const {
+  return members(marks, [&marks](const Process& p) {
+    const bool has_left =
+        p.pid != marks.leader && p.group != marks.leader && p.session != marks.leader;
+    return has_left && !holds(p.pid, marks.files);
+  });
 }
 
 std::vector<Process> ProcessTable::with_environment(std::string_view prefix) const {
+  const Stays stays = [](const Process& p) { return !holds_any_attempt(p.pid); };
   std::vector<bool> member(processes_.size());
   for (std::size_t i = 0; i < processes_.size(); ++i) {
-    member[i] =
-        processes_[i].pid != ::getpid() && has_environment(processes_[i].pid, prefix, false);
+    const Process& p = processes_[i];
+    member[i] = p.pid != ::getpid() && has_environment(p.pid, prefix, false) && !stays(p);
   }
-  return closure(std::move(member));
+  return closure(std::move(member), stays);
 }
 
-std::vector<Process> ProcessTable::closure(std::vector<bool> member) const {
+std::vector<Process> ProcessTable::closure(std::vector<bool> member, const Stays& stays) const {
   std::unordered_map<pid_t, std::vector<std::size_t>> children;
   for (std::size_t i = 0; i < processes_.size(); ++i) children[processes_[i].parent].push_back(i);
   std::vector<Process> found;
@@ -126,12 +174,40 @@ std::vector<Process> ProcessTable::closure(std::vector<bool> member) const {
     const auto below = children.find(processes_[i].pid);
     if (below == children.end()) continue;
     for (const std::size_t child : below->second) {
-      if (member[child]) continue;
+      if (member[child] || stays(processes_[child])) continue;
       member[child] = true;
       todo.push_back(child);
     }
   }
   return found;
+}
+
+std::string name_of_file(int fd) { return link_text(fmt::format("/proc/self/fd/{}", fd)); }
+
+std::optional<std::int64_t> proportional_bytes(pid_t pid) {
+  constexpr std::string_view kField = "\nPss:";
+  const std::string text = read_small(fmt::format("/proc/{}/smaps_rollup", pid), 4096);
+  const std::size_t at = text.find(kField);
+  if (at == std::string::npos) return std::nullopt;
+  const std::size_t digits = text.find_first_not_of(' ', at + kField.size());
+  std::int64_t kib = 0;
+  if (digits == std::string::npos ||
+      std::from_chars(text.data() + digits, text.data() + text.size(), kib).ec != std::errc{}) {
+    return std::nullopt;
+  }
+  return kib * 1024;
+}
+
+std::optional<std::size_t> count_children() {
+  const base::Fd file(::open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC));
+  if (!file.is_open()) return std::nullopt;
+  std::array<char, 4096> part{};
+  std::size_t count = 0;
+  while (true) {
+    const ssize_t n = ::read(file.get(), part.data(), part.size());
+    if (n <= 0) return count;
+    count += static_cast<std::size_t>(std::count(part.begin(), part.begin() + n, ' '));
+  }
 }
 
 bool has_environment(pid_t pid, std::string_view prefix, bool exact) {

@@ -4,11 +4,23 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace rq::worker {
+
+// How one attempt's processes are known.
+struct TreeMarks {
+  pid_t leader = 0;         // whose session and group they are, unless they have left them
+  bool reaped = false;      // the leader is gone, so who has its number now is a stranger
+  std::string_view cookie;  // "NAME=value", exact, in their environment, unless they dropped it
+  // What only they have open, as /proc names it: the two pipes and the log of the attempt.
+  std::span<const std::string> files;
+};
 
 struct Process {
   pid_t pid = 0;
@@ -24,20 +36,23 @@ class ProcessTable {
   // Reads /proc. Zombies are left out: they hold nothing and hear no signal.
   [[nodiscard]] static ProcessTable read();
 
-  // Everything that the attempt with the leader `leader` (whose session and group it made) has
-  // started and that still runs: its session and group, its descendants, and those that left all of
-  // these but carry `cookie` ("NAME=value", exact) in their environment. `reaped`: the leader is
-  // gone, so a process that has its number now is a stranger.
-  [[nodiscard]] std::vector<Process> tree_of(pid_t leader, bool reaped,
-                                             std::string_view cookie) const;
-  // Those whose environment has an entry that starts with `prefix`, and their descendants.
+  // Everything that the attempt has started and that still runs: its session and group, its
+  // descendants, and those orphans that carry its cookie or hold one of its files.
+  [[nodiscard]] std::vector<Process> tree_of(const TreeMarks& marks) const;
+  // The same without what is meant to stay when the script has ended by itself: who has left its
+  // session and group, and holds none of its files.
+  [[nodiscard]] std::vector<Process> left_of(const TreeMarks& marks) const;
+  // Those whose environment has an entry that starts with `prefix`, and their descendants; without
+  // those that are meant to stay: they hold no pipe as descriptor 3 or 4, and no log of a message.
   [[nodiscard]] std::vector<Process> with_environment(std::string_view prefix) const;
 
   [[nodiscard]] const std::vector<Process>& all() const { return processes_; }
 
  private:
-  // Adds the descendants of those marked.
-  [[nodiscard]] std::vector<Process> closure(std::vector<bool> member) const;
+  // Adds the descendants of those marked, but for those that `stays`.
+  using Stays = std::function<bool(const Process&)>;
+  [[nodiscard]] std::vector<Process> closure(std::vector<bool> member, const Stays& stays) const;
+  [[nodiscard]] std::vector<Process> members(const TreeMarks& marks, const Stays& stays) const;
 
   std::vector<Process> processes_;  // by pid
 };
@@ -45,5 +60,14 @@ class ProcessTable {
 // Does the environment that `pid` was started with have an entry that starts with `prefix`? With
 // `exact`, that is `prefix`? False for processes that may not be looked at.
 [[nodiscard]] bool has_environment(pid_t pid, std::string_view prefix, bool exact);
+
+// What our descriptor `fd` is, as /proc names it.
+[[nodiscard]] std::string name_of_file(int fd);
+
+// The memory of the process, what it shares counted in parts; nothing when that may not be known.
+[[nodiscard]] std::optional<std::int64_t> proportional_bytes(pid_t pid);
+
+// How many children this process has, whoever started them; nothing when the kernel does not tell.
+[[nodiscard]] std::optional<std::size_t> count_children();
 
 }  // namespace rq::worker

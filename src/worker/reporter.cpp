@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/json.hpp>
+#include <memory>
 #include <utility>
 
 #include "base/json_writer.h"
 #include "base/limits.h"
 #include "client/limits.h"
 #include "worker/messages.h"
+#include "worker/verdict.h"
 
 namespace rq::worker {
 namespace {
@@ -24,13 +26,15 @@ using boost::system::error_code;
 
 constexpr std::chrono::milliseconds kProgressEvery{50};
 constexpr std::chrono::milliseconds kBeatRetry{500};
+constexpr std::chrono::milliseconds kDuplicateRetry{200};
+constexpr base::Millis kPartTimeout{2'000};
 
 std::string to_json(const Finish& finish) {
   std::string text;
   base::JsonObject out(text);
   out.text("token", finish.token);
   out.text("outcome", finish.outcome);
-  if (!finish.reason.empty()) out.text("reason", finish.reason);
+  if (finish.reason) out.text("reason", *finish.reason);
   if (finish.delay_ms > 0) out.seconds("delay_s", base::Millis{finish.delay_ms});
   if (!finish.post_mortem.empty()) out.raw("post_mortem", finish.post_mortem);
   out.close();
@@ -79,7 +83,8 @@ Reporter::Reporter(boost::asio::io_context& io, client::HttpClient& client, List
       listener_(std::move(listener)),
       beat_timer_(io),
       retry_timer_(io),
-      progress_timer_(io) {}
+      progress_timer_(io),
+      soon_timer_(io) {}
 
 void Reporter::track(const std::string& token, base::Millis length) {
   Lease lease;
@@ -305,15 +310,29 @@ void Reporter::retry_now() {
 
 // --- Progress and duplicates ---
 
-void Reporter::progress(const std::string& token, std::string text) {
+void Reporter::progress(const std::string& token, std::string text, When when) {
   const auto lease = leases_.find(token);
   if (lease == leases_.end() || finishes_.count(token) != 0) return;
   if (!lease->second.progress) progressed_.push_back(token);
   lease->second.progress = std::move(text);
-  progress_soon();
+  if (when == When::now) {
+    progress_now();
+  } else {
+    progress_soon();
+  }
 }
 
 void Reporter::progress_soon() {
+  if (progress_in_flight_ || progress_armed_ || std::exchange(progress_soon_armed_, true)) return;
+  soon_timer_.expires_after(kProgressEvery);
+  soon_timer_.async_wait([this](const error_code& error) {
+    if (error) return;
+    progress_soon_armed_ = false;
+    progress_now();
+  });
+}
+
+void Reporter::progress_now() {
   if (progress_in_flight_ || progress_armed_ || progressed_.empty()) return;
   progress_armed_ = true;
   // In the next turn: a script that ends in this one needs no progress.
@@ -342,18 +361,94 @@ void Reporter::send_progress() {
                                    progress_timer_.async_wait([this](const error_code& error) {
                                      if (error) return;
                                      progress_in_flight_ = false;
-                                     progress_soon();
+                                     progress_now();
                                    });
                                  }));
 }
 
 void Reporter::duplicate(const std::string& token, std::string_view queue, std::int64_t delay_s,
-                         client::Done done) {
-  const json::object body{{"token", token}, {"queue", queue}, {"delay_s", delay_s}};
-  client::Request request =
-      client::post_json("/v1/duplicate", json::serialize(body), std::move(done));
-  request.retry = client::Retry::never;  // a second one would be a second duplicate
+                         std::int64_t number, client::Done done) {
+  const json::object body{{"token", token},
+                          {"queue", queue},
+                          {"delay_s", delay_s},
+                          {"key", fmt::format("dup-{}-{}", token, number)}};
+  ask_duplicate(token, json::serialize(body), std::move(done));
+}
+
+void Reporter::ask_duplicate(const std::string& token, std::string body, client::Done done) {
+  client::Request request = client::post_json(
+      "/v1/duplicate", body,
+      [this, token, body, done = std::move(done)](const Result<client::Reply>& reply) {
+        const bool refused = reply && !reply->is_success();
+        const Error error = !reply ? reply.error() : refused ? client::error_of(*reply) : Error{};
+        if ((reply && !refused) || !passes(error) || leases_.count(token) == 0) {
+          done(reply);
+          return;
+        }
+        const auto pause = std::make_shared<boost::asio::steady_timer>(io_);
+        pause->expires_after(kDuplicateRetry);
+        pause->async_wait([this, pause, token, body, done](const error_code& failed) {
+          if (!failed) ask_duplicate(token, body, done);
+        });
+      });
   client_.send(std::move(request));
+}
+
+void Reporter::hold_back(const std::string& queue, const std::string& text,
+                         std::chrono::steady_clock::duration length) {
+  if (text.empty()) return;
+  const json::object body{{"text", clean_text(text, base::kTextBytesMax, Keep::start)},
+                          {"for_s", std::chrono::duration<double>(length).count()}};
+  // Should it not get through, the next failure tells it.
+  client_.send(client::post_json(client::queue_path(queue, "/held-back"), json::serialize(body),
+                                 [](const Result<client::Reply>&) {}));
+}
+
+void Reporter::say_alive(const std::string& worker, std::function<void()> then) {
+  tell_of({{"worker", worker}, {"version", RQ_VERSION}}, std::move(then));
+}
+
+void Reporter::part(const std::string& worker, std::function<void()> then) {
+  tell_of({{"worker", worker}, {"ends", true}}, std::move(then));
+}
+
+void Reporter::tell_of(json::object body, std::function<void()> then) {
+  client::Request request =
+      client::post_json("/v1/leases", json::serialize(body),
+                        [then = std::move(then)](const Result<client::Reply>&) { then(); });
+  request.timeout = kPartTimeout;
+  client_.send(std::move(request));
+}
+
+void Reporter::keep(const std::string& worker, std::function<void()> then) {
+  json::array tokens;
+  for (const auto& [token, lease] : leases_) tokens.emplace_back(token);
+  for (const auto& [token, pending] : finishes_) {
+    if (leases_.count(token) == 0) tokens.emplace_back(token);
+  }
+  // More than one request may name: then the ends of the leases are what brings them back.
+  if (tokens.size() > base::kLeasesPerCallMax) {
+    then();
+    return;
+  }
+  const json::object body{
+      {"worker", worker}, {"version", RQ_VERSION}, {"tokens", std::move(tokens)}};
+  client_.send(client::post_json(
+      "/v1/leases", json::serialize(body),
+      [this, worker, then = std::move(then)](const Result<client::Reply>& reply) {
+        const Result<json::value> value = reply ? client::json_of(*reply) : reply.error();
+        const json::object* fields = value ? value->if_object() : nullptr;
+        const json::value* returned = fields != nullptr ? fields->if_contains("returned") : nullptr;
+        const json::value* more = fields != nullptr ? fields->if_contains("more") : nullptr;
+        if (returned != nullptr && returned->is_int64() && returned->get_int64() > 0) {
+          spdlog::warn("{} messages that this worker does not have go back", returned->get_int64());
+        }
+        if (more != nullptr && more->is_bool() && more->get_bool()) {
+          keep(worker, then);
+        } else {
+          then();
+        }
+      }));
 }
 
 }  // namespace rq::worker

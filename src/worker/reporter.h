@@ -5,6 +5,7 @@
 // made room for them.
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/json/object.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -24,9 +25,9 @@ namespace rq::worker {
 struct Finish {
   std::string token;
   std::string_view outcome;
-  std::string reason;
-  std::string post_mortem;    // JSON object, or empty
-  std::int64_t delay_ms = 0;  // resend, release
+  std::optional<std::string> reason;  // absent: the last text stays
+  std::string post_mortem;            // JSON object, or empty
+  std::int64_t delay_ms = 0;          // resend, release
 };
 
 // Thread: the loop's.
@@ -56,12 +57,23 @@ class Reporter {
   // connection: the server takes both up in one batch, and a slot that has become free is filled
   // with one wake-up each way.
   client::HttpClient::RequestId reserve(std::string json, base::Millis timeout, client::Done done);
-  // The latest text wins; at most one request at a time.
-  void progress(const std::string& token, std::string text);
-  // RQ's dup; `done` gets the answer as JSON, or the error.
+  // The latest text wins; at most one request at a time. `soon`: not if the end comes first.
+  enum class When : std::uint8_t { now, soon };
+  void progress(const std::string& token, std::string text, When when);
+  // Why nothing of a queue is started for so long. An empty text is not told.
+  void hold_back(const std::string& queue, const std::string& text,
+                 std::chrono::steady_clock::duration length);
+  // RQ's dup; `done` gets the answer as JSON, or the error. Asked of the next server if this one
+  // goes: by its number among the duplicates of this lease, a second request makes no second copy.
   void duplicate(const std::string& token, std::string_view queue, std::int64_t delay_s,
-                 client::Done done);
+                 std::int64_t number, client::Done done);
 
+  // Says which leases are here; those of `worker` that are not go back. Then calls `then`.
+  void keep(const std::string& worker, std::function<void()> then);
+  // A sign of life, without a word on leases.
+  void say_alive(const std::string& worker, std::function<void()> then);
+  // The worker ends: nobody shall miss it. Then calls `then`, also when nobody hears it.
+  void part(const std::string& worker, std::function<void()> then);
   // Asks at once which leases still live (after a reconnect), then calls `then`.
   void beat_all(std::function<void()> then);
   // Asks at once how these leases stand.
@@ -83,6 +95,8 @@ class Reporter {
     Sending sending = Sending::waits;
   };
 
+  void tell_of(boost::json::object body, std::function<void()> then);
+  void ask_duplicate(const std::string& token, std::string body, client::Done done);
   void beat_by(Steady::time_point at);
   void beat_due();
   void beat(std::vector<std::string> tokens, Lost how, std::function<void()> then);
@@ -93,6 +107,7 @@ class Reporter {
   void sent(const std::vector<std::string>& tokens, const base::Result<client::Reply>& reply);
   void drop(const std::string& token);
   void retry_later();
+  void progress_now();
   void progress_soon();
   void send_progress();
 
@@ -106,9 +121,10 @@ class Reporter {
   bool retry_armed_ = false;
   bool progress_in_flight_ = false;
   bool progress_armed_ = false;
+  bool progress_soon_armed_ = false;
   std::vector<std::string> progressed_;
   Steady::time_point beat_armed_ = Steady::time_point::max();
-  boost::asio::steady_timer beat_timer_, retry_timer_, progress_timer_;
+  boost::asio::steady_timer beat_timer_, retry_timer_, progress_timer_, soon_timer_;
 };
 
 }  // namespace rq::worker

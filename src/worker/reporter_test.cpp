@@ -255,10 +255,10 @@ TEST_F(ReporterTest, TheLatestProgressIsToldAndNoneAfterTheEnd) {
   for (const char* token : {"1.1.1", "2.1.1", "3.1.1"}) {
     reporter_->track(token, base::Millis{60'000});
   }
-  reporter_->progress("1.1.1", "first");
-  reporter_->progress("1.1.1", "second");
-  reporter_->progress("2.1.1", "ends");
-  reporter_->progress("9.9.9", "unknown");
+  reporter_->progress("1.1.1", "first", Reporter::When::now);
+  reporter_->progress("1.1.1", "second", Reporter::When::now);
+  reporter_->progress("2.1.1", "ends", Reporter::When::now);
+  reporter_->progress("9.9.9", "unknown", Reporter::When::now);
   finish("2.1.1");
   std::string progress;
   for (int i = 0; i < 2; ++i) {
@@ -271,25 +271,82 @@ TEST_F(ReporterTest, TheLatestProgressIsToldAndNoneAfterTheEnd) {
     }
   }
   EXPECT_EQ(progress, R"({"items":[{"token":"1.1.1","progress":"second"}]})");
-  reporter_->progress("3.1.1", "later");
+  reporter_->progress("3.1.1", "later", Reporter::When::now);
   EXPECT_EQ(asked().body, R"({"items":[{"token":"3.1.1","progress":"later"}]})");
 }
 
-TEST_F(ReporterTest, ADuplicateIsNeverAskedForTwice) {
+// faults.md B6
+TEST_F(ReporterTest, ADecidingWordIsToldUnlessTheEndComesFirst) {
+  for (const char* token : {"1.1.1", "2.1.1"}) reporter_->track(token, base::Millis{60'000});
+  reporter_->progress("1.1.1", "cleaning up", Reporter::When::soon);
+  reporter_->progress("2.1.1", "ends", Reporter::When::soon);
+  finish("2.1.1");
+  const auto end = asked();
+  EXPECT_EQ(end.what(), "POST /v1/finish");
+  answer(end, kDone);
+  EXPECT_EQ(asked().body, R"({"items":[{"token":"1.1.1","progress":"cleaning up"}]})");
+}
+
+// faults.md B6
+TEST_F(ReporterTest, AnEmptyTextIsToldAndAnAbsentOneIsNot) {
+  reporter_->finish({.token = "1.1.1", .outcome = "done", .reason = "", .post_mortem = {}});
+  const auto first = asked();
+  EXPECT_EQ(first.body, R"({"items":[{"token":"1.1.1","outcome":"done","reason":""}]})");
+  answer(first, kDone);
+  reporter_->finish({.token = "2.1.1", .outcome = "release", .reason = {}, .post_mortem = {}});
+  EXPECT_EQ(asked().body, R"({"items":[{"token":"2.1.1","outcome":"release"}]})");
+}
+
+// faults.md B9
+TEST_F(ReporterTest, ADuplicateIsAskedOfTheNextServerUnderTheSameKey) {
   std::vector<bool> got;
   const auto note = [&got](const base::Result<client::Reply>& reply) {
     got.push_back(reply.has_value());
   };
-  reporter_->duplicate("1.1.1", "other", 5, note);
+  reporter_->track("1.1.1", base::Millis{60'000});
+  reporter_->duplicate("1.1.1", "other", 5, 3, note);
   const auto first = asked();
-  EXPECT_EQ(first.body, R"({"token":"1.1.1","queue":"other","delay_s":5})");
-  server_.say(first.connection, http_ok(R"({"id":"x"})"));
+  const char* const body = R"({"token":"1.1.1","queue":"other","delay_s":5,"key":"dup-1.1.1-3"})";
+  EXPECT_EQ(first.body, body);
+  server_.stop();
+  server_.asked.clear();
+  server_.start();
+  const auto second = asked();
+  EXPECT_EQ(second.body, body);
+  server_.say(second.connection, http_ok(R"({"id":"x"})"));
   until([&got] { return got.size() == 1; });
-  reporter_->duplicate("1.1.1", "other", 5, note);
-  server_.drop(asked().connection);  // a kept connection: others would be sent again
+  EXPECT_TRUE(got[0]);
+  // Nobody asks on for a lease that is over.
+  reporter_->forget("1.1.1");
+  reporter_->duplicate("1.1.1", "other", 5, 4, note);
+  server_.drop(asked().connection);
+  server_.stop();
   until([&got] { return got.size() == 2; });
-  EXPECT_EQ(got, (std::vector<bool>{true, false}));
-  EXPECT_TRUE(server_.asked.empty());
+  EXPECT_FALSE(got[1]);
+}
+
+// faults.md B11
+TEST_F(ReporterTest, SaysWhichLeasesItHasUntilNoMoreGoBack) {
+  reporter_->track("1.1.1", base::Millis{60'000});
+  finish("2.1.1");
+  answer(asked(), kBusy);
+  bool then = false;
+  reporter_->keep("me", [&then] { then = true; });
+  const auto first = asked();
+  EXPECT_EQ(first.what(), "POST /v1/leases");
+  const json::value body = json::parse(first.body);
+  EXPECT_EQ(body.at("worker").as_string(), "me");
+  EXPECT_EQ(body.at("tokens").as_array().size(), 2U);
+  server_.say(first.connection, http_ok(R"({"returned":1000,"more":true})"));
+  auto second = asked();
+  if (second.what() == "POST /v1/finish") {
+    answer(second, kDone);
+    second = asked();
+  }
+  EXPECT_EQ(second.what(), "POST /v1/leases");
+  EXPECT_FALSE(then);
+  server_.say(second.connection, http_ok(R"({"returned":0,"more":false})"));
+  until([&then] { return then; });
 }
 
 }  // namespace

@@ -30,10 +30,11 @@ Result<json::value> body_of(const Result<Reply>& reply) {
 }  // namespace
 
 Roster::Roster(boost::asio::io_context& io, client::HttpClient& client, std::string dir,
-               Listener listener)
+               Station::Probe probe, Listener listener)
     : io_(io),
       client_(client),
       dir_(std::move(dir)),
+      probe_(std::move(probe)),
       listener_(std::move(listener)),
       load_timer_(io),
       error_timer_(io) {}
@@ -109,12 +110,12 @@ void Roster::apply(QueueView view) {
   if (found == stations_.end()) {
     const auto station = std::make_shared<Station>(io_, dir_, std::move(view));
     stations_.emplace(station->name(), station);
-    set_error(station, station->examine());
+    set_error(station, station->examine(probe_));
     return;
   }
   const StationPtr station = found->second;
-  if (station->update(dir_, std::move(view))) {
-    set_error(station, station->examine());
+  if (station->update(std::move(view))) {
+    set_error(station, station->examine(probe_));
   } else {
     tell_error(station);
     listener_.on_changed(station);
@@ -181,7 +182,7 @@ void Roster::watch_errors() {
     for (const auto& [name, station] : stations_) {
       if (!station->error.empty()) closed.push_back(station);
     }
-    for (const StationPtr& station : closed) set_error(station, station->examine());
+    for (const StationPtr& station : closed) set_error(station, station->examine(probe_));
   });
 }
 

@@ -23,9 +23,9 @@ class Roster {
     std::function<void(const StationPtr&)> on_closed;
     std::function<void()> on_loaded;  // all queues have been read
   };
-  // `dir`: where scripts are looked for.
+  // `dir`: where scripts are looked for. `probe`: whether one would start.
   Roster(boost::asio::io_context& io, client::HttpClient& client, std::string dir,
-         Listener listener);
+         Station::Probe probe, Listener listener);
 
   // Tries until it is done, or until pause().
   void load_all();
@@ -48,6 +48,7 @@ class Roster {
   boost::asio::io_context& io_;
   client::HttpClient& client_;
   const std::string dir_;
+  const Station::Probe probe_;
   const Listener listener_;
   boost::asio::steady_timer load_timer_, error_timer_;
   bool loading_ = false;

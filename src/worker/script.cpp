@@ -23,6 +23,10 @@ using base::Result;
 constexpr std::chrono::seconds kBlameFor{30};
 constexpr std::size_t kFirstLineBytes = 256;  // the kernel reads no more of a "#!" line
 
+constexpr std::string_view kElf(
+    "\x7f"
+    "ELF");
+
 bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
          a.st_mode == b.st_mode && a.st_mtim.tv_sec == b.st_mtim.tv_sec &&
@@ -77,15 +81,19 @@ Result<std::string> sha256_of(int fd) {
   return text;
 }
 
-// Can the kernel run a file that starts like this? Names the fault.
+bool is_plain_text(std::string_view start) {
+  return !start.starts_with("#!") && start.find('\0') == std::string_view::npos;
+}
+
+// Can the kernel, or else the shell, run a file that starts like this? Names the fault.
 Result<void> check_first_line(const std::string& path, std::string_view start) {
-  if (start.starts_with("\x7f"
-                        "ELF"))
-    return {};
+  if (start.starts_with(kElf)) return {};
+  if (start.empty()) return fail(Code::bad_value, fmt::format("script '{}' is empty", path));
   if (!start.starts_with("#!")) {
+    if (is_plain_text(start)) return {};
     return fail(Code::bad_value,
-                fmt::format("script '{}' is neither a program nor does it start with '#!'; give it "
-                            "a first line such as '#!/bin/sh'",
+                fmt::format("script '{}' is neither a program nor text; is it made for another "
+                            "machine, or damaged?",
                             path));
   }
   start.remove_prefix(2);
@@ -137,7 +145,9 @@ void ScriptFile::blame(std::string text) {
 Result<const Script*> ScriptFile::look() {
   struct stat info {};
   RQ_TRY_ASSIGN(path, find(info));
-  if (known_ && same_file(info, seen_)) {
+  // One file may have many names, and which of them is meant changes with a link on the way.
+  const std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), ::free);
+  if (known_ && same_file(info, seen_) && real && good_.real_path == real.get()) {
     if (blamed_.empty()) return &good_;
     // What the exec misses (a loader, a library) may come without a change of the script.
     if (std::chrono::steady_clock::now() < blamed_until_) return fail(Code::bad_value, blamed_);
@@ -188,19 +198,26 @@ Result<Script> ScriptFile::examine(const std::string& path, const struct stat& i
   script.real_path = real.get();
   // A program that may be run but not read has no known version, and is run all the same.
   const base::Fd file(::open(real.get(), O_RDONLY | O_CLOEXEC));
+  script.is_binary = !file.is_open();
   if (file.is_open()) {
     RQ_TRY_ASSIGN(hash, sha256_of(file.get()));
     script.sha256 = std::move(hash);
   }
   if (exec_prefix_.find_first_not_of(" \t") == std::string::npos) {
-    if (file.is_open()) {
-      std::array<char, kFirstLineBytes> start{};
-      const ssize_t n = ::pread(file.get(), start.data(), start.size(), 0);
-      RQ_TRY(check_first_line(path,
-                              {start.data(), static_cast<std::size_t>(std::max<ssize_t>(n, 0))}));
-    }
     script.program = script.real_path;
     script.argv = {script.real_path};
+    if (file.is_open()) {
+      std::array<char, kFirstLineBytes> bytes{};
+      const ssize_t n = ::pread(file.get(), bytes.data(), bytes.size(), 0);
+      const std::string_view start(bytes.data(), static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+      RQ_TRY(check_first_line(path, start));
+      script.is_binary = start.starts_with(kElf);
+      // As every shell does with a text that names no interpreter.
+      if (is_plain_text(start)) {
+        script.program = "/bin/sh";
+        script.argv = {"sh", script.real_path};
+      }
+    }
     return script;
   }
   const std::string command = exec_prefix_ + " " + script.real_path;

@@ -18,6 +18,7 @@ struct Script {
   std::string sha256;   // of its content, hexadecimal
   std::string program;  // what is exec'ed
   std::vector<std::string> argv;
+  bool is_binary = false;  // it needs no interpreter that reads it
 };
 
 // RQ's rule for exec_prefix: it stands before the path, and the whole is split at blanks, or goes

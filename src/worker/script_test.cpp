@@ -46,8 +46,10 @@ TEST_F(ScriptFiles, EachFaultHasItsOwnText) {
   EXPECT_NE(error_of("none.sh").find("does not exist"), std::string::npos);
   write("plain", "#!/bin/sh\n", 0644);
   EXPECT_NE(error_of("plain").find("chmod +x"), std::string::npos);
-  write("text", "echo hello\n");
-  EXPECT_NE(error_of("text").find("'#!'"), std::string::npos);
+  write("empty", "");
+  EXPECT_NE(error_of("empty").find("is empty"), std::string::npos);
+  write("binary", std::string("\xca\xfe\0\1", 4));
+  EXPECT_NE(error_of("binary").find("neither a program nor text"), std::string::npos);
   write("lost", "#!/no/such/shell -x\n");
   EXPECT_NE(error_of("lost").find("'/no/such/shell'"), std::string::npos);
   write("env", "#!/usr/bin/env no-such-program\n");
@@ -56,6 +58,31 @@ TEST_F(ScriptFiles, EachFaultHasItsOwnText) {
   EXPECT_NE(error_of("dos").find("DOS"), std::string::npos);
   EXPECT_NE(error_of("scripts").find("not a file"), std::string::npos);
   EXPECT_EQ(error_of("/bin/true"), "");
+}
+
+// faults.md B12
+TEST_F(ScriptFiles, ATextWithoutAnInterpreterIsForTheShell) {
+  write("text", "echo hello\n");
+  ScriptFile file(dir_, "text", "");
+  const auto script = file.look();
+  ASSERT_TRUE(script.has_value()) << script.error().message;
+  EXPECT_EQ((*script)->program, "/bin/sh");
+  EXPECT_EQ((*script)->argv, (std::vector<std::string>{"sh", dir_ + "/text"}));
+}
+
+// faults.md B5
+TEST_F(ScriptFiles, ALinkThatIsChangedLeadsElsewhereAtOnce) {
+  for (const char* version : {"v1", "v2"}) fs::create_directory(dir_ + "/" + version);
+  write("v1/job.sh", "#!/bin/sh\n");
+  fs::create_hard_link(dir_ + "/v1/job.sh", dir_ + "/v2/job.sh");
+  fs::create_directory_symlink("v1", dir_ + "/current");
+  ScriptFile file(dir_, "current/job.sh", "");
+  ASSERT_TRUE(file.look().has_value());
+  EXPECT_EQ((*file.look())->real_path, dir_ + "/v1/job.sh");
+  fs::create_directory_symlink("v2", dir_ + "/next");
+  fs::rename(dir_ + "/next", dir_ + "/current");
+  EXPECT_EQ((*file.look())->real_path, dir_ + "/v2/job.sh");
+  EXPECT_EQ((*file.look())->argv, std::vector<std::string>{dir_ + "/v2/job.sh"});
 }
 
 TEST_F(ScriptFiles, APrefixIsSplitOrGoesThroughTheShell) {

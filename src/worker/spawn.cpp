@@ -84,6 +84,17 @@ RQ_CHILD_SIDE void write_header(const SpawnRequest& request) {
   static_cast<void>(written);
 }
 
+RQ_CHILD_SIDE int look(ChildSide& side) {
+  const SpawnRequest& request = *side.request;
+  if (::syscall(SYS_faccessat, AT_FDCWD, request.program.c_str(), X_OK) != 0 ||
+      (!request.reads.empty() &&
+       ::syscall(SYS_faccessat, AT_FDCWD, request.reads.c_str(), R_OK) != 0)) {
+    return give_up(side, SpawnFailure::Step::exec, errno);
+  }
+  ::syscall(SYS_exit_group, 0);
+  return 0;
+}
+
 RQ_CHILD_SIDE int child_main(void* argument) {
   using Step = SpawnFailure::Step;
   auto& side = *static_cast<ChildSide*>(argument);
@@ -96,12 +107,17 @@ RQ_CHILD_SIDE int child_main(void* argument) {
   }
   const ChildLimits& limits = request.limits;
   if (!set_limit(RLIMIT_CPU, limits.cpu_seconds) || !set_limit(RLIMIT_NOFILE, limits.open_files) ||
-      !set_limit(RLIMIT_FSIZE, limits.file_bytes) || !set_limit(RLIMIT_NPROC, limits.processes)) {
+      !set_limit(RLIMIT_FSIZE, limits.file_bytes)) {
     return give_up(side, Step::limits, errno);
   }
   if (request.credentials != nullptr && !become(*request.credentials)) {
     return give_up(side, Step::user, errno);
   }
+  // By its path as well: the script will want to come back.
+  if (!request.cwd.empty() && ::syscall(SYS_chdir, request.cwd.c_str()) != 0) {
+    return give_up(side, Step::folder, errno);
+  }
+  if (request.probe) return look(side);
   // After the change of user, which clears it.
   ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (::syscall(SYS_getppid) != side.worker) return give_up(side, Step::clone, ESRCH);
@@ -113,7 +129,7 @@ RQ_CHILD_SIDE int child_main(void* argument) {
   }
   // Not all that opens descriptors here marks them to be closed (asio's sockets are not).
   ::syscall(SYS_close_range, 5, ~0U, CLOSE_RANGE_CLOEXEC);
-  if (::syscall(SYS_chdir, request.cwd.c_str()) != 0) return give_up(side, Step::folder, errno);
+  if (::syscall(SYS_fchdir, request.cwd_fd) != 0) return give_up(side, Step::folder, errno);
   write_header(request);
 
   const std::uint64_t no_signals = 0;
@@ -166,13 +182,19 @@ std::optional<SpawnFailure> Spawner::spawn(const SpawnRequest& request, Spawned&
                           CLONE_VM | CLONE_VFORK | SIGCHLD, &side);
   if (pid < 0) return SpawnFailure{SpawnFailure::Step::clone, errno};
   out.start_ticks_max = boot_ticks() + 1;  // rounded down above
-  if (side.failed) {
+  if (side.failed || request.probe) {
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
-    return side.failure;
+    return side.failed ? std::optional(side.failure) : std::nullopt;
   }
   out.pid = pid;
   return std::nullopt;
+}
+
+std::optional<SpawnFailure> Spawner::probe(SpawnRequest request) {
+  request.probe = true;
+  Spawned nobody;
+  return spawn(request, nobody);
 }
 
 }  // namespace rq::worker

@@ -22,12 +22,11 @@ struct Credentials {
   std::vector<gid_t> groups;
 };
 
-// The processes' bounds; 0: as the worker's own.
+// The bounds of each process; 0: as the worker's own.
 struct ChildLimits {
   std::int64_t cpu_seconds = 0;
   std::int64_t open_files = 0;
   std::int64_t file_bytes = 0;
-  std::int64_t processes = 0;
 };
 
 // All that the child needs between clone and exec. Descriptors are above 4 and close on exec.
@@ -35,8 +34,9 @@ struct SpawnRequest {
   std::string program;            // absolute path
   std::vector<const char*> argv;  // ends with nullptr
   std::vector<const char*> envp;  // ends with nullptr
-  std::string cwd;
-  std::string header;  // goes to stdout before the exec, after "\n<pid>"
+  int cwd_fd = -1;                // where it works
+  std::string cwd;                // the same, as it will name it itself; empty: not looked at
+  std::string header;             // goes to stdout before the exec, after "\n<pid>"
   int stdin_fd = -1;
   int output_fd = -1;       // stdout and stderr
   int to_worker_fd = -1;    // becomes 3
@@ -44,6 +44,10 @@ struct SpawnRequest {
   int nice = 0;
   ChildLimits limits;
   const Credentials* credentials = nullptr;  // null: the worker's own
+  // Not run, only looked at: all steps but the exec, and whether `program` may be executed and
+  // `reads` read.
+  bool probe = false;
+  std::string reads;
 };
 
 struct Spawned {
@@ -72,6 +76,9 @@ class Spawner {
 
   // Returns when the program has been exec'ed, or could not be: then there is no child.
   [[nodiscard]] std::optional<SpawnFailure> spawn(const SpawnRequest& request, Spawned& out);
+  // Would it work, as far as user, limits, folder and the rights on the program go? The
+  // descriptors of the request are not used.
+  [[nodiscard]] std::optional<SpawnFailure> probe(SpawnRequest request);
 
  private:
   void* stack_ = nullptr;  // of the child, until its exec

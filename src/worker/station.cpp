@@ -4,15 +4,18 @@
 #include <grp.h>
 #include <pwd.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "client/limits.h"
+#include "worker/folder.h"
 
 namespace rq::worker {
 namespace {
@@ -42,27 +45,92 @@ std::vector<gid_t> groups_of(const passwd& user) {
   return groups;
 }
 
+std::string own_limits() {
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  return fmt::to_string(files.rlim_max);
+}
+
 }  // namespace
 
 Station::Station(boost::asio::io_context& io, const std::string& dir, QueueView view)
     : fill_timer(io),
       ahead_timer(io),
+      dir_(dir),
       view_(std::move(view)),
       script_(dir, settings().script, settings().exec_prefix) {}
 
-bool Station::update(const std::string& dir, QueueView view) {
+bool Station::update(QueueView view) {
   view_.script_error = std::move(view.script_error);
   if (view.settings == view_.settings) return false;
   view_.settings = std::move(view.settings);
-  script_ = ScriptFile(dir, settings().script, settings().exec_prefix);
+  script_ = ScriptFile(dir_, settings().script, settings().exec_prefix);
   quick_failures_ = 0;
   return true;
 }
 
-std::string Station::examine() {
+std::string Station::examine(const Probe& probe) {
   if (const Result<void> user = find_user(); !user) return user.error().message;
+  if (credentials_) {
+    if (const Result<void> open = let_in(dir_); !open) return open.error().message;
+  }
   const auto found = script_.look();
-  return found ? std::string() : found.error().message;
+  if (!found) return found.error().message;
+  SpawnRequest request;
+  request.program = (*found)->program;
+  if (!(*found)->is_binary) request.reads = (*found)->real_path;
+  if (credentials_) request.cwd = dir_ + "/queue";
+  request.limits = child_limits();
+  request.credentials = credentials();
+  const std::optional<SpawnFailure> failure = probe(std::move(request));
+  return failure ? fault_of(*failure) : std::string();
+}
+
+ChildLimits Station::child_limits() const {
+  const core::ScriptLimits& limits = settings().limits;
+  return {.cpu_seconds = limits.cpu_seconds,
+          .open_files = limits.open_files,
+          .file_bytes = limits.file_bytes};
+}
+
+std::string Station::fault_of(const SpawnFailure& failure) const {
+  using Step = SpawnFailure::Step;
+  const std::string why = base::text_of_errno(failure.error);
+  switch (failure.step) {
+    case Step::exec:
+      if (failure.error == ENOMEM || failure.error == EAGAIN || failure.error == ETXTBSY ||
+          failure.error == EMFILE || failure.error == ENFILE) {
+        return {};
+      }
+      if (failure.error == EACCES && credentials_) {
+        return fmt::format(
+            "script '{}' cannot be read and executed by user '{}': {}; see to the "
+            "rights of the file (chmod a+rx) and of the folders above it (chmod a+x)",
+            settings().script, settings().user, why);
+      }
+      return fmt::format(
+          "script '{}' cannot be executed: {}; see to the file and to the "
+          "interpreter that it names",
+          settings().script, why);
+    case Step::user:
+      return fmt::format("user '{}': {}; run the worker as root, or change 'user' of the queue",
+                         settings().user, why);
+    case Step::limits:
+      return fmt::format(
+          "the limits of the queue cannot be set: {}; a limit may not be above the "
+          "worker's own (open_files: {}); change 'limits' of the queue",
+          why, own_limits());
+    case Step::folder:
+      if (!credentials_) return {};
+      return fmt::format(
+          "user '{}' cannot get to '{}/queue', where its scripts work: {}; let it "
+          "enter every folder on the way (chmod a+x), or change 'user' of the queue",
+          settings().user, dir_, why);
+    case Step::clone:
+    case Step::descriptors:
+      return {};
+  }
+  return {};
 }
 
 Result<void> Station::find_user() {
@@ -124,6 +192,11 @@ std::optional<Station::Time> Station::held_back(Time now) const {
 void Station::ask_failed(Time now) {
   ask_delay_ = std::clamp(ask_delay_ * 2, client::kReconnectDelayMin, client::kReconnectDelayMax);
   hold_until(now + ask_delay_);
+}
+
+std::string Station::storm(std::string_view reason) const {
+  if (quick_failures_ < kStormFailures) return {};
+  return fmt::format("{} quick failures in a row, the last: {}", quick_failures_, reason);
 }
 
 void Station::note_end(std::string_view outcome, std::chrono::microseconds wall, Time now) {

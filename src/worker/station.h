@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,13 +43,18 @@ class Station {
   [[nodiscard]] const std::string& name() const { return view_.name; }
   [[nodiscard]] const core::QueueSettings& settings() const { return view_.settings; }
   // What the server says now. True: with other settings; then examine().
-  bool update(const std::string& dir, QueueView view);
+  bool update(QueueView view);
   bool removed = false;  // the queue is gone, or has no script any more
 
   // --- Its script ---
-  // Looks whether its script can be run; the error, or nothing.
-  [[nodiscard]] std::string examine();
+  // Looks whether its script can be run as it is to be, by whatever `probe` finds; the error, or
+  // nothing.
+  using Probe = std::function<std::optional<SpawnFailure>(SpawnRequest)>;
+  [[nodiscard]] std::string examine(const Probe& probe);
+  // What the queue has to answer for in the failure of a start; nothing when it is the machine's.
+  [[nodiscard]] std::string fault_of(const SpawnFailure& failure) const;
   [[nodiscard]] ScriptFile& script() { return script_; }
+  [[nodiscard]] ChildLimits child_limits() const;
   [[nodiscard]] const Environment& environment() const { return environment_; }
   // When its scripts run as somebody else than the worker.
   [[nodiscard]] const Credentials* credentials() const {
@@ -89,6 +95,9 @@ class Station {
   // A script has ended. Ones that fail at once, time after time, would keep the machine busy with
   // starting them: then starts are held back.
   void note_end(std::string_view outcome, std::chrono::microseconds wall, Time now);
+  // Why nothing is started now, in words; empty: no failures in a row.
+  [[nodiscard]] std::string storm(std::string_view reason) const;
+  [[nodiscard]] Time held_until() const { return held_until_; }
   void hold_until(Time until) { held_until_ = std::max(held_until_, until); }
 
   // --- For the loop, which arms and hears them ---
@@ -105,6 +114,7 @@ class Station {
   [[nodiscard]] std::int64_t free() const;
   [[nodiscard]] base::Result<void> find_user();
 
+  const std::string dir_;
   QueueView view_;
   ScriptFile script_;
   Environment environment_;

@@ -24,6 +24,7 @@ class StationTest : public testing::Test {
     for (int i = 0; i < 50; ++i) station_->note_end("done", microseconds{1'000}, now_);
   }
 
+  const Station::Probe fine_ = [](const SpawnRequest&) { return std::nullopt; };
   boost::asio::io_context io_;
   QueueView view_;
   std::optional<Station> station_;
@@ -53,7 +54,7 @@ TEST_F(StationTest, AsksForNothingWhileItsScriptCannotBeRun) {
 
 TEST_F(StationTest, AsksForNothingUntilTheServerKnowsThatTheScriptIsFine) {
   view_.script_error = "gone";
-  EXPECT_FALSE(station_->update("/nonexistent", view_)) << "the settings are the same";
+  EXPECT_FALSE(station_->update(view_)) << "the settings are the same";
   EXPECT_EQ(station_->wanted(now_), 0);
   EXPECT_FALSE(station_->server_knows_error());
   station_->server_knows("");
@@ -122,14 +123,14 @@ TEST_F(StationTest, ReservesThatFailAreTriedAgainLaterEachTime) {
 }
 
 TEST_F(StationTest, NewSettingsAreANewScript) {
-  EXPECT_EQ(station_->examine(), "");
+  EXPECT_EQ(station_->examine(fine_), "");
   view_.settings.script = "/nonexistent/script";
-  EXPECT_TRUE(station_->update("/nonexistent", view_));
-  EXPECT_NE(station_->examine().find("/nonexistent/script"), std::string::npos);
+  EXPECT_TRUE(station_->update(view_));
+  EXPECT_NE(station_->examine(fine_).find("/nonexistent/script"), std::string::npos);
   view_.settings.script = "/bin/true";
   view_.settings.user = "no such user";
-  EXPECT_TRUE(station_->update("/nonexistent", view_));
-  EXPECT_NE(station_->examine().find("no such user"), std::string::npos);
+  EXPECT_TRUE(station_->update(view_));
+  EXPECT_NE(station_->examine(fine_).find("no such user"), std::string::npos);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -26,14 +27,24 @@ using std::chrono::duration_cast;
 using std::chrono::microseconds;
 using std::chrono::nanoseconds;
 
-// Of what a script leaves running, before it is killed.
-constexpr base::Millis kLeftoverGrace{500};
-constexpr base::Millis kMemorySampleEvery{250};
+// Of what a script leaves running, before it is killed. What is meant to stay gets itself free of
+// the script meanwhile.
+constexpr base::Millis kLeftoverGrace{1'000};
+// What is bounded of the tree is looked at so often; a tree that grows quickly is young.
+constexpr base::Millis kFirstSample{50};
+constexpr base::Millis kSampleEvery{250};
 
-// What epoll hands back for the descriptors that are no child's; children count from kChildBase.
+// How long a script that has exited may be without a deciding word while somebody holds fd 3.
+constexpr base::Millis kLastWordWait{2'000};
+// Answers to dups that wait for the script to read; with more, no more dups are read.
+constexpr std::size_t kAnswersBytesMax = base::kMiB;
+
+// What epoll hands back for the descriptors that are no child's; each child has two tags, from 2
+// on.
 constexpr std::uint64_t kSignals = 0;
 constexpr std::uint64_t kTimer = 1;
-constexpr std::uint64_t kChildBase = 2;
+std::uint64_t words_tag(ChildId child) { return child * 2; }
+std::uint64_t answers_tag(ChildId child) { return child * 2 + 1; }
 
 constexpr int kFirstFreeFd = 10;                     // a child uses 0 to 4
 constexpr std::size_t kReadBytes = 64 * base::kKiB;  // a whole pipe of the usual size
@@ -46,9 +57,9 @@ microseconds from_timeval(const timeval& t) {
   return std::chrono::seconds{t.tv_sec} + microseconds{t.tv_usec};
 }
 
-void watch(int poll, int fd, std::uint64_t tag) {
+void watch(int poll, int fd, std::uint64_t tag, std::uint32_t events = EPOLLIN) {
   epoll_event event{};
-  event.events = EPOLLIN;
+  event.events = events;
   event.data.u64 = tag;
   RQ_CHECK(::epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) == 0);
 }
@@ -93,8 +104,12 @@ class Supervisor::Look {
   std::optional<ProcessTable> table_;
 };
 
+TreeMarks Supervisor::Child::marks() const {
+  return {.leader = pid, .reaped = reaped, .cookie = cookie, .files = files};
+}
+
 SteadyTime Supervisor::Child::next() const {
-  return std::min({timeout_at, sample_at, act_at, check_at});
+  return std::min({timeout_at, sample_at, act_at, check_at, word_until});
 }
 
 Supervisor::Supervisor(Watcher& watcher) : watcher_(watcher) {
@@ -136,7 +151,7 @@ Supervisor::~Supervisor() {
   }
 }
 
-std::optional<SpawnFailure> Supervisor::start(const Launch& launch, Started& out) {
+std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
   auto child = std::make_unique<Child>();
   base::Fd input;
   if (!launch.payload.empty()) {
@@ -154,27 +169,16 @@ std::optional<SpawnFailure> Supervisor::start(const Launch& launch, Started& out
   if (::pipe2(pair.data(), O_CLOEXEC) != 0) return descriptor_failure();
   const base::Fd script_reads(pair[0]);
   child->to_script.reset(pair[1]);
-  // The folder may belong to another user: whatever that one has put in the place of the log must
-  // not be written to, or given away, with the worker's rights.
-  child->log.reset(::open(launch.log_path.c_str(),
-                          O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
-                          0640));
-  if (!child->log.is_open()) return SpawnFailure{SpawnFailure::Step::folder, errno};
+  child->log = std::move(launch.log);
   struct stat log_stat {};
   if (::fstat(child->log.get(), &log_stat) != 0) return descriptor_failure();
-  if (!S_ISREG(log_stat.st_mode) || log_stat.st_nlink != 1) {
-    return SpawnFailure{SpawnFailure::Step::folder, EEXIST};
-  }
-  if (launch.credentials != nullptr && log_stat.st_uid != launch.credentials->uid &&
-      ::fchown(child->log.get(), launch.credentials->uid, launch.credentials->gid) != 0) {
-    return SpawnFailure{SpawnFailure::Step::user, errno};
-  }
 
   SpawnRequest request;
   request.program = launch.program;
   request.argv = pointers(launch.argv);
   request.envp = pointers(launch.environment);
-  request.cwd = launch.cwd;
+  request.cwd_fd = launch.cwd.get();
+  if (launch.credentials != nullptr) request.cwd = launch.cwd_path;
   request.header = launch.header;
   request.stdin_fd = input.is_open() ? input.get() : null_.get();
   request.output_fd = child->log.get();
@@ -188,17 +192,19 @@ std::optional<SpawnFailure> Supervisor::start(const Launch& launch, Started& out
 
   child->id = ++last_id_;
   child->pid = out.process.pid;
-  child->log_path = launch.log_path;
+  child->files = {name_of_file(child->from_script.get()), name_of_file(child->to_script.get()),
+                  name_of_file(child->log.get())};
   child->log_start =
       log_stat.st_size + 1 +
       static_cast<std::int64_t>(std::to_string(child->pid).size() + launch.header.size());
   child->cookie = launch.cookie;
   child->memory_bytes = launch.memory_bytes;
+  child->processes_max = launch.processes;
   child->grace = launch.grace;
   child->started = now;
   if (launch.timeout.count() > 0) child->timeout_at = now + launch.timeout;
-  if (launch.memory_bytes > 0) child->sample_at = now + kMemorySampleEvery;
-  watch(poll_.get(), child->from_script.get(), kChildBase + child->id);
+  if (launch.memory_bytes > 0 || launch.processes > 0) child->sample_at = now + kFirstSample;
+  watch_pipe(*child);
   arm(child->next());
   out.child = child->id;
   by_pid_.emplace(child->pid, child->id);
@@ -229,22 +235,57 @@ void Supervisor::reply(ChildId id, std::string_view line) {
   Child* child = find(id);
   if (child == nullptr || !child->to_script.is_open()) return;
   if (!child->reply_ready) {
-    child->reply_ready = ::fcntl(child->to_script.get(), F_SETFL, O_WRONLY | O_NONBLOCK) == 0;
-    if (!child->reply_ready) return;
+    if (::fcntl(child->to_script.get(), F_SETFL, O_WRONLY | O_NONBLOCK) != 0) return;
+    child->reply_ready = true;
   }
-  // Full, or closed by the script: it does not want to know.
-  const ssize_t written = ::write(child->to_script.get(), line.data(), line.size());
-  if (written < 0 && errno == EPIPE) child->to_script.reset();
+  child->answers.append(line);
+  write_answers(*child);
+}
+
+void Supervisor::write_answers(Child& child) {
+  std::size_t done = 0;
+  bool closed = false;
+  while (done < child.answers.size()) {
+    const ssize_t n =
+        ::write(child.to_script.get(), child.answers.data() + done, child.answers.size() - done);
+    if (n > 0) {
+      done += static_cast<std::size_t>(n);
+    } else if (n >= 0 || errno != EINTR) {
+      closed = n < 0 && errno != EAGAIN;
+      break;
+    }
+  }
+  child.answers.erase(0, done);
+  if (closed) child.answers.clear();  // by the script: it does not want to know
+  if (child.awaits_room != !child.answers.empty()) {
+    child.awaits_room = !child.awaits_room;
+    if (child.awaits_room) {
+      watch(poll_.get(), child.to_script.get(), answers_tag(child.id), EPOLLOUT);
+    } else {
+      ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
+    }
+  }
+  if (closed) child.to_script.reset();
+  watch_pipe(child);
 }
 
 void Supervisor::set_reading(ChildId id, bool reading) {
   Child* child = find(id);
-  if (child == nullptr || child->reading == reading || !child->from_script.is_open()) return;
+  if (child == nullptr) return;
   child->reading = reading;
-  if (reading) {
-    watch(poll_.get(), child->from_script.get(), kChildBase + id);
+  watch_pipe(*child);
+}
+
+// Its pipe is watched while what it says is wanted, and it hears what it is answered.
+void Supervisor::watch_pipe(Child& child) {
+  const bool wanted =
+      child.from_script.is_open() && child.reading && child.answers.size() <= kAnswersBytesMax;
+  if (wanted == child.watched) return;
+  child.watched = wanted;
+  if (wanted) {
+    watch(poll_.get(), child.from_script.get(), words_tag(child.id));
   } else {
-    ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child->from_script.get(), nullptr);
+    ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.from_script.get(), nullptr);
   }
 }
 
@@ -258,9 +299,21 @@ void Supervisor::handle() {
       reap(look);
     } else if (tag == kTimer) {
       tick(look);
-    } else if (Child* child = find(tag - kChildBase); child != nullptr && child->reading) {
-      read_pipe(*child, kReadBytes);
+    } else if (Child* child = find(tag / 2); child != nullptr) {
+      if (tag == answers_tag(child->id)) {
+        if (child->awaits_room) write_answers(*child);
+      } else if (child->watched) {
+        read_ready(*child, look);
+      }
     }
+  }
+}
+
+void Supervisor::read_ready(Child& child, Look& look) {
+  read_pipe(child, kReadBytes);
+  const bool waits_for_word = child.word_until != SteadyTime::max();
+  if (waits_for_word && (child.verdict.decisive || !child.from_script.is_open())) {
+    conclude(child, look);
   }
 }
 
@@ -287,7 +340,7 @@ void Supervisor::read_pipe(Child& child, std::size_t bytes_max) {
 void Supervisor::close_pipe(Child& child) {
   if (!child.from_script.is_open()) return;
   // Closing does not take it out of the epoll set while a process holds a copy of our end.
-  if (child.reading) {
+  if (std::exchange(child.watched, false)) {
     ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.from_script.get(), nullptr);
   }
   child.from_script.reset();
@@ -312,6 +365,7 @@ void Supervisor::reap(Look& look) {
     if (pid <= 0) break;
     const auto found = by_pid_.find(pid);
     if (found == by_pid_.end()) {
+      stayers_.erase(pid);
       orphans = true;
       continue;
     }
@@ -324,7 +378,7 @@ void Supervisor::reap(Look& look) {
   // Perhaps the last one of a tree that is being waited for.
   const SteadyTime now = std::chrono::steady_clock::now();
   for (auto& [id, child] : children_) {
-    if (child->reaped) {
+    if (child->reaped && child->word_until == SteadyTime::max()) {
       child->check_at = std::min(child->check_at, now + base::Millis{5});
       arm(child->check_at);
     }
@@ -335,29 +389,47 @@ void Supervisor::exited(Child& child, int status, const rusage& usage, Look& loo
   const SteadyTime now = std::chrono::steady_clock::now();
   child.reaped = true;
   child.timeout_at = child.sample_at = SteadyTime::max();
-  // What is in the pipe counts. Whoever else still has its writing end does not.
+  child.ended.pid = child.pid;
+  child.ended.status = status;
+  child.ended.wall = duration_cast<microseconds>(now - child.started);
+  child.ended.user = from_timeval(usage.ru_utime);
+  child.ended.system = from_timeval(usage.ru_stime);
+  child.ended.rss_bytes = usage.ru_maxrss * 1024;
+  // What is in the pipe counts.
   read_pipe(child, kDrainBytesMax);
+  // Its words may go through another process, which has the writing end now.
+  if (child.from_script.is_open() && !child.verdict.decisive &&
+      child.cause != StopCause::abandoned) {
+    child.word_until = now + kLastWordWait;
+    arm(child.word_until);
+    return;
+  }
+  conclude(child, look);
+}
+
+// It has ended: nobody waits any more for what others may write into its pipe.
+void Supervisor::conclude(Child& child, Look& look) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  child.word_until = SteadyTime::max();
   const bool held = child.from_script.is_open();
   child.lines.finish([this, &child](std::string_view text) { take_line(child, text); });
   close_pipe(child);
+  if (std::exchange(child.awaits_room, false)) {
+    ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
+  }
   child.to_script.reset();
 
-  // A script that ended by itself, whose group is empty and whose pipe is closed, has left nothing
-  // that needs a look at all processes.
-  const bool suspect = child.cause != StopCause::none || held || ::kill(-child.pid, 0) == 0;
+  const bool suspect = may_have_left_something(child, held);
   const bool left = suspect && anything_left(child, look);
+  if (suspect) note_stayers(look);
 
-  Ended ended;
-  ended.pid = child.pid;
-  ended.status = status;
+  Ended ended = std::move(child.ended);
   ended.cause = child.cause;
   ended.killed_after_grace = child.killed_after_grace;
   ended.leftovers = left;
   ended.verdict = child.verdict;
-  ended.wall = duration_cast<microseconds>(now - child.started);
-  ended.user = from_timeval(usage.ru_utime);
-  ended.system = from_timeval(usage.ru_stime);
-  ended.rss_bytes = std::max<std::int64_t>(usage.ru_maxrss * 1024, child.rss_bytes);
+  ended.rss_bytes = std::max(ended.rss_bytes, child.rss_bytes);
+  ended.processes = child.processes;
   ended.last_output = tail_of_log(child);
   child.log.reset();
 
@@ -393,22 +465,18 @@ void Supervisor::tick(Look& look) {
 }
 
 void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
+  if (child.word_until <= now) {
+    conclude(child, look);
+    return;
+  }
   if (child.timeout_at <= now) {
     child.timeout_at = SteadyTime::max();
     begin_stop(child, StopCause::timed_out, look);
   }
   if (child.sample_at <= now) {
-    child.sample_at = now + kMemorySampleEvery;
-    std::int64_t bytes = 0;
-    for (const Process& p : look.table().tree_of(child.pid, child.reaped, child.cookie)) {
-      bytes += p.rss_bytes;
-    }
-    child.rss_bytes = std::max(child.rss_bytes, bytes);
-    if (bytes > child.memory_bytes) {
-      if (child.cause == StopCause::none) child.cause = StopCause::out_of_memory;
-      begin_kill(child, look);
-      return;
-    }
+    child.sample_at = now + kSampleEvery;
+    sample(child, look);
+    if (child.phase == Phase::killing) return;
   }
   if (child.act_at <= now) {
     switch (child.phase) {
@@ -438,6 +506,28 @@ void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
   }
 }
 
+// Looks at what is bounded of the whole tree.
+void Supervisor::sample(Child& child, Look& look) {
+  const std::vector<Process> tree = look.table().tree_of(child.marks());
+  std::int64_t bytes = 0;
+  for (const Process& p : tree) bytes += p.rss_bytes;
+  if (child.memory_bytes > 0 && bytes > child.memory_bytes) {
+    // What several of them share counts once: that costs more to find out.
+    bytes = 0;
+    for (const Process& p : tree) bytes += proportional_bytes(p.pid).value_or(p.rss_bytes);
+  }
+  child.rss_bytes = std::max(child.rss_bytes, bytes);
+  child.processes = std::max(child.processes, std::ssize(tree));
+  StopCause cause = StopCause::none;
+  if (child.memory_bytes > 0 && bytes > child.memory_bytes) cause = StopCause::out_of_memory;
+  if (child.processes_max > 0 && std::ssize(tree) > child.processes_max) {
+    cause = StopCause::too_many_processes;
+  }
+  if (cause == StopCause::none) return;
+  if (child.cause == StopCause::none) child.cause = cause;
+  begin_kill(child, look);
+}
+
 void Supervisor::begin_stop(Child& child, StopCause cause, Look& look) {
   if (child.phase == Phase::stopping || child.phase == Phase::killing) return;
   if (child.cause == StopCause::none) child.cause = cause;
@@ -461,15 +551,45 @@ void Supervisor::send(Child& child, int signal, Look& look) {
   // The group at once, so that it has no time to grow; then whoever has left it.
   if (!child.reaped) ::kill(-child.pid, signal);
   look.forget();
-  for (const Process& p : look.table().tree_of(child.pid, child.reaped, child.cookie)) {
+  for (const Process& p : left_of(child, look)) {
     if (child.reaped || p.group != child.pid) ::kill(p.pid, signal);
     // A stopped process hears TERM only when it goes on.
     if (signal == SIGTERM) ::kill(p.pid, SIGCONT);
   }
 }
 
+// Is a look at all processes worth its time? Not for a script that ended by itself, whose group is
+// empty, whose pipe is closed, and that left us no orphan.
+bool Supervisor::may_have_left_something(const Child& child, bool held) {
+  if (child.cause != StopCause::none || held || ::kill(-child.pid, 0) == 0) return true;
+  const std::optional<std::size_t> children = count_children();
+  return children && *children > by_pid_.size() + stayers_.size();
+}
+
+// What its end concerns: all of it when it is stopped; else not what is meant to stay.
+std::vector<Process> Supervisor::left_of(const Child& child, Look& look) {
+  const ProcessTable& table = look.table();
+  return child.cause == StopCause::none ? table.left_of(child.marks())
+                                        : table.tree_of(child.marks());
+}
+
 bool Supervisor::anything_left(const Child& child, Look& look) {
-  return !look.table().tree_of(child.pid, child.reaped, child.cookie).empty();
+  return !left_of(child, look).empty();
+}
+
+// Orphans that are of no attempt any more, so that they do not make the next ends look suspicious.
+void Supervisor::note_stayers(Look& look) {
+  stayers_.clear();
+  const pid_t worker = ::getpid();
+  for (const Process& p : look.table().all()) {
+    if (p.parent == worker && by_pid_.count(p.pid) == 0) stayers_.insert(p.pid);
+  }
+  if (stayers_.empty()) return;
+  for (const auto& [id, child] : children_) {
+    const std::vector<Process> own =
+        child->reaped ? left_of(*child, look) : look.table().tree_of(child->marks());
+    for (const Process& p : own) stayers_.erase(p.pid);
+  }
 }
 
 void Supervisor::gone(Child& child) {
@@ -488,16 +608,14 @@ void Supervisor::arm(SteadyTime at) {
   RQ_CHECK(::timerfd_settime(timer_.get(), 0, &spec, nullptr) == 0);
 }
 
-std::string Supervisor::tail_of_log(const Child& child) const {
+std::string Supervisor::tail_of_log(const Child& child) {
   std::string tail;
   struct stat now {};
   if (::fstat(child.log.get(), &now) != 0 || now.st_size <= child.log_start) return tail;
-  const base::Fd file(::open(child.log_path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.is_open()) return tail;
   const std::int64_t bytes = std::min<std::int64_t>(
       now.st_size - child.log_start, static_cast<std::int64_t>(base::kLastOutputBytesMax));
   tail.resize(static_cast<std::size_t>(bytes));
-  const ssize_t n = ::pread(file.get(), tail.data(), tail.size(), now.st_size - bytes);
+  const ssize_t n = ::pread(child.log.get(), tail.data(), tail.size(), now.st_size - bytes);
   tail.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
   return tail;
 }

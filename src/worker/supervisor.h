@@ -5,11 +5,14 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -29,13 +32,15 @@ struct Launch {
   std::vector<std::string> argv;
   std::vector<std::string> environment;  // "NAME=value"
   std::string cookie;                    // the one of them that marks this attempt; may be empty
-  std::string cwd;
-  std::string log_path;  // appended to
-  std::string header;    // of this attempt in the log, after "\n<pid>"
-  std::string payload;   // standard input; empty: /dev/null
+  base::Fd cwd;                          // where it works (O_PATH)
+  std::string cwd_path;                  // the same
+  base::Fd log;                          // appended to, and read for its last output
+  std::string header;                    // of this attempt in the log, after "\n<pid>"
+  std::string payload;                   // standard input; empty: /dev/null
   int nice = 0;
   ChildLimits limits;
-  std::int64_t memory_bytes = 0;             // bound on the resident memory of the tree; 0: none
+  std::int64_t memory_bytes = 0;             // bound on the memory of the tree; 0: none
+  std::int64_t processes = 0;                // bound on the processes of the tree; 0: none
   const Credentials* credentials = nullptr;  // read by start() only
   base::Millis timeout{0};                   // 0: none
   base::Millis grace{10'000};                // between TERM and KILL
@@ -47,6 +52,7 @@ enum class StopCause : std::uint8_t {
   asked,  // stop()
   timed_out,
   out_of_memory,
+  too_many_processes,
   abandoned,  // abandon(): nobody wants to know how it ends
 };
 
@@ -62,6 +68,7 @@ struct Ended {
   std::chrono::microseconds user{0};
   std::chrono::microseconds system{0};
   std::int64_t rss_bytes = 0;  // peak, of the largest process or (when bounded) of the tree
+  std::int64_t processes = 0;  // most that were counted; when bounded
   std::string last_output;     // raw bytes, the tail
 };
 
@@ -69,7 +76,8 @@ class Watcher {
  public:
   virtual ~Watcher() = default;
   virtual void on_line(ChildId child, const wire::PipeLine& line) = 0;
-  // The script has exited, all that it wrote to fd 3 has been given to on_line.
+  // The script has exited, all that it wrote to fd 3 has been given to on_line, also what came
+  // through a process that it left behind.
   virtual void on_ended(ChildId child, Ended&& ended) = 0;
   // After on_ended, when nothing of its tree is left (at once for nearly all).
   virtual void on_gone(ChildId child) = 0;
@@ -89,13 +97,18 @@ class Supervisor {
     Spawned process;
   };
   // The failure names the step; bad_value for the descriptors, internal for the machine.
-  [[nodiscard]] std::optional<SpawnFailure> start(const Launch& launch, Started& out);
+  [[nodiscard]] std::optional<SpawnFailure> start(Launch&& launch, Started& out);
+  // Would a script like this start? See Spawner::probe().
+  [[nodiscard]] std::optional<SpawnFailure> probe(SpawnRequest request) {
+    return spawner_.probe(std::move(request));
+  }
 
   // TERM to the whole tree, KILL after the grace.
   void stop(ChildId child);
   // KILL to the whole tree.
   void abandon(ChildId child);
-  // A line for fd 4. Dropped when the script does not read.
+  // A line for fd 4. It waits until the script reads; while much waits, what the script writes
+  // stays in the pipe.
   void reply(ChildId child, std::string_view line);
   // Leaves what the script writes in the pipe for now (then the script waits), or reads on.
   void set_reading(ChildId child, bool reading);
@@ -118,19 +131,24 @@ class Supervisor {
     pid_t pid = 0;
     Phase phase = Phase::running;
     bool reaped = false;
-    bool reading = true;
+    bool reading = true;       // see set_reading()
+    bool watched = false;      // the reading end of fd 3 is in the epoll set
     bool reply_ready = false;  // the write end of fd 4 is non-blocking
+    bool awaits_room = false;  // there, and in the epoll set for that
+    std::string answers;       // for fd 4, not yet written
     StopCause cause = StopCause::none;
     bool killed_after_grace = false;
     base::Fd from_script, to_script;
     base::Fd log;
-    std::string log_path;
-    std::int64_t log_start = 0;  // where its own output begins
+    std::array<std::string, 3> files;  // pipes and log, as /proc names them
+    std::int64_t log_start = 0;        // where its own output begins
     wire::PipeReader lines;
     wire::PipeVerdict verdict;
     std::string cookie;
     std::int64_t memory_bytes = 0;
+    std::int64_t processes_max = 0;
     std::int64_t rss_bytes = 0;
+    std::int64_t processes = 0;
     base::Millis grace{0};
     base::Millis kill_again{0};
     SteadyTime started;
@@ -138,26 +156,38 @@ class Supervisor {
     SteadyTime sample_at = SteadyTime::max();
     SteadyTime act_at = SteadyTime::max();    // the next step of its phase
     SteadyTime check_at = SteadyTime::max();  // is anything of it left?
+    // It has exited without a deciding word, which may still be on its way.
+    SteadyTime word_until = SteadyTime::max();
+    Ended ended;  // what is known since it has exited
     [[nodiscard]] SteadyTime next() const;
+    [[nodiscard]] TreeMarks marks() const;
   };
   // At most one look at /proc for all that one wake-up has to do.
   class Look;
 
   [[nodiscard]] Child* find(ChildId id);
   void read_pipe(Child& child, std::size_t bytes_max);
+  void read_ready(Child& child, Look& look);
+  void watch_pipe(Child& child);
+  void write_answers(Child& child);
   void close_pipe(Child& child);
   void take_line(Child& child, std::string_view line);
   void reap(Look& look);
   void exited(Child& child, int status, const rusage& usage, Look& look);
+  void conclude(Child& child, Look& look);
   void tick(Look& look);
   void tick(Child& child, SteadyTime now, Look& look);
   void begin_stop(Child& child, StopCause cause, Look& look);
   void begin_kill(Child& child, Look& look);
   void send(Child& child, int signal, Look& look);
+  void sample(Child& child, Look& look);
+  [[nodiscard]] bool may_have_left_something(const Child& child, bool held);
+  [[nodiscard]] std::vector<Process> left_of(const Child& child, Look& look);
   [[nodiscard]] bool anything_left(const Child& child, Look& look);
+  void note_stayers(Look& look);
   void gone(Child& child);
   void arm(SteadyTime at);
-  [[nodiscard]] std::string tail_of_log(const Child& child) const;
+  [[nodiscard]] static std::string tail_of_log(const Child& child);
 
   Watcher& watcher_;
   Spawner spawner_;
@@ -168,6 +198,7 @@ class Supervisor {
   ChildId last_id_ = 0;
   std::unordered_map<ChildId, std::unique_ptr<Child>> children_;
   std::unordered_map<pid_t, ChildId> by_pid_;  // not yet reaped
+  std::unordered_set<pid_t> stayers_;          // orphans that scripts have left to stay
   std::string buffer_;
 };
 

@@ -52,16 +52,18 @@ class Scripts : public testing::Test, public Watcher {
     launch.argv = {path};
     launch.environment = {"PATH=/usr/bin:/bin", "DIR=" + dir_, "RQ_RUN=test.1"};
     launch.cookie = "RQ_RUN=test.1";
-    launch.cwd = dir_;
-    launch.log_path = dir_ + "/stdio.log";
+    launch.cwd.reset(::open(dir_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    launch.cwd_path = dir_;
+    launch.log.reset(
+        ::open((dir_ + "/stdio.log").c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
     launch.header = " - NOW - RQ START - " + path + "\n";
     launch.grace = Millis{10'000};
     return launch;
   }
 
-  ChildId start(const Launch& launch) {
+  ChildId start(Launch&& launch) {
     Supervisor::Started started;
-    const auto failure = supervisor_->start(launch, started);
+    const auto failure = supervisor_->start(std::move(launch), started);
     EXPECT_FALSE(failure.has_value()) << (failure ? base::text_of_errno(failure->error) : "");
     pid_ = started.process.pid;
     return started.child;
@@ -77,8 +79,8 @@ class Scripts : public testing::Test, public Watcher {
       supervisor_->handle();
     }
   }
-  const Ended& run(const Launch& launch) {
-    const ChildId child = start(launch);
+  const Ended& run(Launch&& launch) {
+    const ChildId child = start(std::move(launch));
     until([&] { return gone_.count(child) != 0; });
     return ended_[child];
   }
@@ -120,14 +122,15 @@ class Scripts : public testing::Test, public Watcher {
 };
 
 TEST_F(Scripts, SaysDoneAndHasItsOutputInTheLogUnderTheHeader) {
-  const Launch launch = script("#!/bin/sh\necho out\necho err >&2\necho 'done all of it' >&3\n");
-  const Ended& ended = run(launch);
+  Launch launch = script("#!/bin/sh\necho out\necho err >&2\necho 'done all of it' >&3\n");
+  const std::string header = launch.header;
+  const Ended& ended = run(std::move(launch));
   EXPECT_EQ(ended.verdict.decisive, PipeWord::done);
   EXPECT_EQ(ended.verdict.text, "all of it");
   EXPECT_EQ(ended.status, 0);
   EXPECT_FALSE(ended.leftovers);
   EXPECT_EQ(ended.last_output, "out\nerr\n");
-  EXPECT_EQ(file("stdio.log"), "\n" + std::to_string(pid_) + launch.header + "out\nerr\n");
+  EXPECT_EQ(file("stdio.log"), "\n" + std::to_string(pid_) + header + "out\nerr\n");
   EXPECT_GT(ended.rss_bytes, 0);
   EXPECT_EQ(supervisor_->running(), 0U);
 }
@@ -142,14 +145,15 @@ TEST_F(Scripts, ReadsThePayloadOnStandardInputToItsEnd) {
   Launch launch = script("#!/bin/sh\ncat >copy\necho done >&3\n");
   launch.payload = std::string(300'000, 'x') + "\nend";
   launch.payload[7] = '\0';
-  run(launch);
-  EXPECT_EQ(file("copy"), launch.payload);
+  const std::string payload = launch.payload;
+  run(std::move(launch));
+  EXPECT_EQ(file("copy"), payload);
 }
 
 TEST_F(Scripts, ALargePayloadThatNobodyReadsBlocksNothing) {
   Launch launch = script("#!/bin/sh\necho done >&3\n");
   launch.payload = std::string(4 * 1024 * 1024, 'x');
-  EXPECT_EQ(run(launch).verdict.decisive, PipeWord::done);
+  EXPECT_EQ(run(std::move(launch)).verdict.decisive, PipeWord::done);
 }
 
 TEST_F(Scripts, WithoutAPayloadStandardInputIsEmpty) {
@@ -160,14 +164,14 @@ TEST_F(Scripts, WithoutAPayloadStandardInputIsEmpty) {
 
 TEST_F(Scripts, GetsExactlyTheEnvironmentAndDescriptorsItIsGiven) {
   Launch launch = script("#!/bin/sh\nexec /usr/bin/env >env\n");
-  run(launch);
+  std::vector<std::string> given = launch.environment;
+  run(std::move(launch));
   std::istringstream lines(file("env"));
   std::vector<std::string> seen;
   for (std::string line; std::getline(lines, line);) {
     if (!line.starts_with("PWD=") && line != "OLDPWD=") seen.push_back(line);  // the shell's own
   }
   std::sort(seen.begin(), seen.end());
-  std::vector<std::string> given = launch.environment;
   std::sort(given.begin(), given.end());
   EXPECT_EQ(seen, given);
 
@@ -191,6 +195,59 @@ TEST_F(Scripts, PipesAreBlockingAndADupIsAnswered) {
   const Ended& ended = run(script(
       "#!/bin/bash\necho 'dup 0-X-b' >&3\nread -r -u 4 answer\necho \"done $answer\" >&3\n"));
   EXPECT_EQ(ended.verdict.text, "ok http://h/q/b/1");
+}
+
+// faults.md B8
+TEST_F(Scripts, AnswersWaitUntilTheScriptReadsThem) {
+  int asked = 0;
+  heard_ = [&](ChildId child, const wire::PipeLine& line) {
+    if (line.word != PipeWord::dup) return;
+    supervisor_->reply(child, wire::pipe_ok(std::to_string(++asked) + std::string(60, '-')));
+  };
+  const Ended& ended =
+      run(script("#!/bin/bash\nfor i in {1..3000}; do echo 'dup 0-X-b' >&3; done\n"
+                 "for i in {1..3000}; do read -r -u 4 ok n; [ \"${n%%-*}\" = $i ] || exit 1; done\n"
+                 "echo \"done $i\" >&3\n"));
+  EXPECT_EQ(ended.verdict.text, "3000");
+}
+
+// faults.md B8, relative
+TEST_F(Scripts, AScriptThatNeverReadsItsAnswersIsNotReadForEver) {
+  const std::string answer = "ok " + std::string(400, '-') + "\n";
+  std::size_t answered = 0;
+  heard_ = [&](ChildId child, const wire::PipeLine& /*line*/) {
+    supervisor_->reply(child, answer);
+    answered += answer.size();
+  };
+  const ChildId child = start(script("#!/bin/bash\nwhile :; do echo 'dup 0-X-b' >&3; done\n"));
+  // Until nothing more comes of it.
+  pollfd ready{.fd = supervisor_->fd(), .events = POLLIN, .revents = 0};
+  while (::poll(&ready, 1, 200) > 0 && answered < 16 * base::kMiB) supervisor_->handle();
+  EXPECT_GT(answered, base::kMiB);
+  EXPECT_LT(answered, 16 * base::kMiB);
+  supervisor_->stop(child);
+  until([&] { return gone_.count(child) != 0; });
+}
+
+// faults.md B4
+TEST_F(Scripts, AWordThatGoesThroughAnotherProcessCounts) {
+  for (int i = 0; i < 20; ++i) {
+    const Ended& ended =
+        run(script("#!/bin/bash\nexec 3> >(sleep 0.01; exec cat >&3)\necho done fine >&3\n"));
+    ASSERT_EQ(ended.verdict.decisive, PipeWord::done);
+    ASSERT_EQ(ended.verdict.text, "fine");
+  }
+}
+
+// faults.md B4, relative
+TEST_F(Scripts, WithoutAWordAHeldPipeIsWaitedForButNotForEver) {
+  const ChildId child = start(script("#!/bin/sh\nsleep 1000 &\necho $! >pid\necho run half >&3\n"));
+  until([&] { return ended_.count(child) != 0; });
+  EXPECT_EQ(ended_[child].verdict.decisive, std::nullopt);
+  EXPECT_LT(ended_[child].wall, Millis{1'500});  // its own time, without the wait
+  EXPECT_TRUE(ended_[child].leftovers);
+  until([&] { return gone_.count(child) != 0; });
+  until_dead(pid_in("pid"));
 }
 
 TEST_F(Scripts, AReplyToAScriptThatHasGoneIsDropped) {
@@ -224,7 +281,7 @@ TEST_F(Scripts, StopReachesTheWholeTreeAlsoWhatHasLeftTheSession) {
   for (const pid_t pid : all) until_dead(pid);
   EXPECT_EQ(ended_[child].cause, StopCause::asked);
   EXPECT_FALSE(ended_[child].killed_after_grace);
-  EXPECT_EQ(verdict_of(ended_[child]).outcome, "stopped");
+  EXPECT_EQ(verdict_of(ended_[child], core::Success::word).outcome, "stopped");
 }
 
 TEST_F(Scripts, AGrandchildThatHoldsFd3DoesNotHoldTheMessage) {
@@ -233,7 +290,7 @@ TEST_F(Scripts, AGrandchildThatHoldsFd3DoesNotHoldTheMessage) {
                    "echo done >&3\n"));
   until([&] { return ended_.count(child) != 0; });
   EXPECT_TRUE(ended_[child].leftovers);
-  EXPECT_EQ(verdict_of(ended_[child]).outcome, "done");
+  EXPECT_EQ(verdict_of(ended_[child], core::Success::word).outcome, "done");
   EXPECT_EQ(gone_.count(child), 0U);
   until([&] { return gone_.count(child) != 0; });
   until_dead(pid_in("pid"));
@@ -243,24 +300,24 @@ TEST_F(Scripts, ATimeoutIsTermAndAfterTheGraceKill) {
   Launch launch = script("#!/bin/sh\ntrap '' TERM\necho run deaf >&3\nwhile :; do sleep 1; done\n");
   launch.timeout = Millis{200};
   launch.grace = Millis{200};
-  const Ended& ended = run(launch);
+  const Ended& ended = run(std::move(launch));
   EXPECT_EQ(ended.cause, StopCause::timed_out);
   EXPECT_TRUE(ended.killed_after_grace);
   EXPECT_TRUE(WIFSIGNALED(ended.status));
   EXPECT_EQ(WTERMSIG(ended.status), SIGKILL);
   EXPECT_GE(ended.wall, Millis{400});
-  EXPECT_EQ(verdict_of(ended).outcome, "timed_out");
+  EXPECT_EQ(verdict_of(ended, core::Success::word).outcome, "timed_out");
 }
 
 TEST_F(Scripts, WhoHearsTermAndFinishesItsWorkHasDoneIt) {
   Launch launch = script(
       "#!/bin/sh\ntrap 'echo done saved >&3; exit 0' TERM\necho run ready >&3\n"
       "while :; do sleep 0.05; done\n");
-  const ChildId child = start(launch);
+  const ChildId child = start(std::move(launch));
   until_line("ready");
   supervisor_->stop(child);
   until([&] { return gone_.count(child) != 0; });
-  EXPECT_EQ(verdict_of(ended_[child]).outcome, "done");
+  EXPECT_EQ(verdict_of(ended_[child], core::Success::word).outcome, "done");
 }
 
 TEST_F(Scripts, AboveItsMemoryBoundItIsKilled) {
@@ -268,10 +325,10 @@ TEST_F(Scripts, AboveItsMemoryBoundItIsKilled) {
       "#!/bin/sh\nhead -c 200000000 /dev/zero | tail -c 150000000 >/dev/null\n"
       "x=$(head -c 100000000 /dev/zero | tr '\\0' x)\nsleep 1000\n");
   launch.memory_bytes = 40'000'000;
-  const Ended& ended = run(launch);
+  const Ended& ended = run(std::move(launch));
   EXPECT_EQ(ended.cause, StopCause::out_of_memory);
   EXPECT_GT(ended.rss_bytes, launch.memory_bytes);
-  EXPECT_EQ(verdict_of(ended).outcome, "failed");
+  EXPECT_EQ(verdict_of(ended, core::Success::word).outcome, "failed");
   EXPECT_NE(post_mortem_of(ended, {.path = "/s", .sha256 = ""}).find("\"out_of_memory\":true"),
             std::string::npos);
 }
@@ -280,13 +337,13 @@ TEST_F(Scripts, LimitsHoldForTheProcess) {
   Launch launch = script(
       "#!/bin/bash\nulimit -n >files\nulimit -t >cpu\nulimit -f >size\n"
       "nice >nice\n");
-  launch.limits = {.cpu_seconds = 7, .open_files = 33, .file_bytes = 1024 * 1024, .processes = 0};
+  launch.limits = {.cpu_seconds = 7, .open_files = 33, .file_bytes = 1024 * 1024};
   launch.nice = 5;
-  run(launch);
+  run(std::move(launch));
   EXPECT_EQ(file("files"), "33\n");
   EXPECT_EQ(file("cpu"), "7\n");
   EXPECT_EQ(file("size"), "1024\n");
-  EXPECT_EQ(std::stoi(file("nice")), 5 + ::nice(0));
+  EXPECT_EQ(std::stoi(file("nice")), std::max(5, ::nice(0)));
 }
 
 TEST_F(Scripts, RunsAsAnotherUserWithThatUsersGroups) {
@@ -295,26 +352,114 @@ TEST_F(Scripts, RunsAsAnotherUserWithThatUsersGroups) {
   const Credentials nobody{.uid = 65534, .gid = 65534, .groups = {65534, 12345}};
   Launch launch = script("#!/bin/sh\nid -u >uid; id -g >gid; id -G >groups\n");
   launch.credentials = &nobody;
-  run(launch);
+  run(std::move(launch));
   EXPECT_EQ(file("uid"), "65534\n");
   EXPECT_EQ(file("gid"), "65534\n");
   EXPECT_EQ(file("groups"), "65534 12345\n");
 }
 
-TEST_F(Scripts, ALogThatIsALinkIsNotWrittenTo) {
-  std::ofstream(dir_ + "/precious") << "keep";
-  fs::create_symlink(dir_ + "/precious", dir_ + "/stdio.log");
-  Supervisor::Started started;
-  const auto failure = supervisor_->start(script("#!/bin/sh\necho x\n"), started);
-  ASSERT_TRUE(failure.has_value());
-  EXPECT_EQ(failure->step, SpawnFailure::Step::folder);
-  EXPECT_EQ(file("precious"), "keep");
+// faults.md D1
+TEST_F(Scripts, ALogThatTheScriptReplacesBlocksNobody) {
+  const Ended& ended =
+      run(script("#!/bin/sh\necho hi\nrm stdio.log\nmkfifo stdio.log\necho done >&3\n"));
+  EXPECT_EQ(ended.verdict.decisive, PipeWord::done);
+  EXPECT_EQ(ended.last_output, "hi\n");
+}
+
+// faults.md B7
+TEST_F(Scripts, WhatIsMeantToStayStaysHoweverSoonTheScriptEnds) {
+  std::vector<pid_t> stayed;
+  for (int i = 0; i < 10; ++i) {
+    // The shell that starts it writes its number, which becomes that of sleep.
+    run(
+        script("#!/bin/sh\nrm -f pid\n"
+               "{ sh -c 'echo $PPID' >pid; exec setsid sleep 1000 3>&- 4<&- </dev/null "
+               ">/dev/null 2>&1; } &\necho done >&3\n"));
+    stayed.push_back(pid_in("pid"));
+  }
+  for (const pid_t pid : stayed) {
+    EXPECT_TRUE(is_alive(pid));
+    ::kill(pid, SIGKILL);
+    until_dead(pid);
+  }
+}
+
+// faults.md B7
+TEST_F(Scripts, WhatHoldsAFileOfTheScriptDoesNotStayWhateverElseItHasDropped) {
+  const char* const kOutputs[] = {"3>&- 4<&-", "4<&- >/dev/null 2>&1", "3>&- >/dev/null 2>&1"};
+  for (const char* const kept : kOutputs) {
+    // Twice removed, in a session of its own, with an empty environment.
+    const std::string text = std::string("#!/bin/sh\nrm -f pid\nsh -c 'setsid env -i /bin/sh -c ") +
+                             "\"echo \\$\\$ >pid; exec /bin/sleep 1000\" </dev/null " + kept +
+                             " &'\nuntil test -s pid; do sleep 0.01; done\necho done >&3\n";
+    const Ended& ended = run(script(text));
+    EXPECT_TRUE(ended.leftovers) << kept;
+    until_dead(pid_in("pid"));
+  }
+}
+
+// faults.md B7, relative: a process that stays costs the scripts after it no look at all processes.
+TEST_F(Scripts, AStayingProcessIsNoLeftoverOfTheNextScript) {
+  run(
+      script("#!/bin/sh\nsetsid sleep 1000 3>&- 4<&- </dev/null >/dev/null 2>&1 &\n"
+             "echo $! >pid\nsleep 0.1\necho done >&3\n"));
+  const Ended& next = run(script("#!/bin/sh\necho done >&3\n"));
+  EXPECT_FALSE(next.leftovers);
+  EXPECT_TRUE(is_alive(pid_in("pid")));
+  ::kill(pid_in("pid"), SIGKILL);
+  until_dead(pid_in("pid"));
+}
+
+// faults.md D16
+TEST_F(Scripts, AboveItsBoundOnProcessesItIsKilled) {
+  Launch launch =
+      script("#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1000 & done\nwait\n");
+  launch.processes = 10;
+  const Ended& ended = run(std::move(launch));
+  EXPECT_EQ(ended.cause, StopCause::too_many_processes);
+  EXPECT_EQ(ended.processes, 13);
+  const Verdict verdict = verdict_of(ended, core::Success::word);
+  EXPECT_EQ(verdict.outcome, "failed");
+  EXPECT_NE(verdict.reason.find("too many processes: killed with 13"), std::string::npos);
+}
+
+// faults.md B1, B19
+TEST_F(Scripts, AProbeFindsWhatWouldKeepItFromStarting) {
+  while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+    // Orphans of scripts of other tests.
+  }
+  SpawnRequest good;
+  good.program = "/bin/true";
+  good.cwd = dir_;
+  EXPECT_FALSE(supervisor_->probe(good).has_value());
+  SpawnRequest bad = good;
+  bad.program = dir_ + "/none";
+  EXPECT_EQ(supervisor_->probe(bad)->step, SpawnFailure::Step::exec);
+  bad = good;
+  bad.cwd = dir_ + "/none";
+  EXPECT_EQ(supervisor_->probe(bad)->step, SpawnFailure::Step::folder);
+  bad = good;
+  bad.limits.open_files = INT32_MAX;  // more than any kernel gives
+  EXPECT_EQ(supervisor_->probe(bad)->step, SpawnFailure::Step::limits);
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "nothing is left of it";
+  if (::geteuid() != 0) GTEST_SKIP() << "the rest needs root";
+  const Credentials nobody{.uid = 65534, .gid = 65534, .groups = {65534}};
+  ::chmod(dir_.c_str(), 0700);
+  bad = good;
+  bad.credentials = &nobody;
+  EXPECT_EQ(supervisor_->probe(bad)->step, SpawnFailure::Step::folder);
+  ::chmod(dir_.c_str(), 0711);
+  EXPECT_FALSE(supervisor_->probe(bad).has_value());
+  std::ofstream(dir_ + "/secret") << "x";
+  ::chmod((dir_ + "/secret").c_str(), 0600);
+  bad.reads = dir_ + "/secret";
+  EXPECT_EQ(supervisor_->probe(bad)->step, SpawnFailure::Step::exec);
 }
 
 TEST_F(Scripts, WhatCannotBeExecutedIsToldAtOnceAndLeavesNoChild) {
   Launch launch = script("#!/no/such/interpreter\n");
   Supervisor::Started started;
-  const auto failure = supervisor_->start(launch, started);
+  const auto failure = supervisor_->start(std::move(launch), started);
   ASSERT_TRUE(failure.has_value());
   EXPECT_EQ(failure->step, SpawnFailure::Step::exec);
   EXPECT_EQ(failure->error, ENOENT);
@@ -322,8 +467,8 @@ TEST_F(Scripts, WhatCannotBeExecutedIsToldAtOnceAndLeavesNoChild) {
   EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
 
   launch = script("#!/bin/sh\n");
-  launch.cwd = dir_ + "/none";
-  const auto no_folder = supervisor_->start(launch, started);
+  launch.cwd.reset();
+  const auto no_folder = supervisor_->start(std::move(launch), started);
   ASSERT_TRUE(no_folder.has_value());
   EXPECT_EQ(no_folder->step, SpawnFailure::Step::folder);
 }
@@ -341,11 +486,11 @@ TEST_F(Scripts, AbandonKillsAtOnceAndTellsNoMoreLines) {
 
 TEST_F(Scripts, ManyAtOnceEachEndInTheirOwnWay) {
   std::vector<ChildId> children;
-  const Launch launch = script("#!/bin/sh\nread -r n\necho \"done $n\" >&3\nexit $((n % 2))\n");
   for (int i = 0; i < 40; ++i) {
-    Launch one = launch;
+    Launch one = script("#!/bin/sh\nread -r n\necho \"done $n\" >&3\nexit $((n % 2))\n",
+                        "script-" + std::to_string(i));
     one.payload = std::to_string(i) + "\n";
-    children.push_back(start(one));
+    children.push_back(start(std::move(one)));
   }
   until([&] { return gone_.size() == children.size(); });
   for (std::size_t i = 0; i < children.size(); ++i) {

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "base/limits.h"
@@ -16,20 +17,89 @@ using wire::PipeWord;
 
 bool exited_well(int status) { return WIFEXITED(status) && WEXITSTATUS(status) == 0; }
 
-// As Ruby prints a process status, which RQ's users know and grep for.
-std::string status_text(const Ended& ended) {
-  if (WIFEXITED(ended.status)) {
-    return fmt::format("pid {} exit {}", ended.pid, WEXITSTATUS(ended.status));
+constexpr std::size_t kShownLineBytesMax = 512;  // of a script's output, in a reason
+
+// Where the escape sequence that `text` starts with ends.
+std::size_t escape_length(std::string_view text) {
+  if (text.size() < 2) return text.size();
+  if (text[1] != '[') return 2;
+  for (std::size_t at = 2; at < text.size(); ++at) {
+    if (text[at] >= 0x40 && text[at] <= 0x7e) return at + 1;
   }
-  const int signal = WTERMSIG(ended.status);
-  const char* const name = ::sigabbrev_np(signal);
-  return fmt::format("pid {} SIG{} (signal {})", ended.pid, name != nullptr ? name : "?", signal);
+  return text.size();
 }
 
-std::string improper(const Ended& ended) {
-  return fmt::format(
-      "PROCESS EXITED IMPROPERLY - MOVING TO ERR - Completion was {} but exit status was {}",
-      wire::completion_name(ended.verdict.decisive), status_text(ended));
+// Without what a terminal would do with it.
+std::string plain(std::string_view line) {
+  std::string out;
+  while (!line.empty()) {
+    if (line[0] == '\x1b') {
+      line.remove_prefix(escape_length(line));
+      continue;
+    }
+    const auto c = static_cast<unsigned char>(line[0]);
+    if (c == '\t') {
+      out += ' ';
+    } else if (c >= 0x20 && c != 0x7f) {
+      out += line[0];
+    }
+    line.remove_prefix(1);
+  }
+  const std::size_t start = std::min(out.find_first_not_of(' '), out.size());
+  const std::size_t end = out.find_last_not_of(' ');
+  return end == std::string::npos ? std::string() : out.substr(start, end + 1 - start);
+}
+
+// The last line that shows something; empty: there is none.
+std::string last_line(std::string_view output) {
+  while (!output.empty()) {
+    const std::size_t newline = output.find_last_of("\n\r");
+    const std::size_t start = newline == std::string_view::npos ? 0 : newline + 1;
+    std::string line = plain(output.substr(start));
+    if (!line.empty()) return clean_text(line, kShownLineBytesMax, Keep::start);
+    output = output.substr(0, start == 0 ? 0 : start - 1);
+  }
+  return {};
+}
+
+// What says most of why: the last line of its output, else its last text.
+std::string last_words(const Ended& ended) {
+  std::string line = last_line(ended.last_output);
+  return line.empty() ? ended.verdict.text : line;
+}
+
+// "exit 3: LAST LINE"
+std::string bad_exit(const Ended& ended) {
+  std::string reason;
+  if (WIFEXITED(ended.status)) {
+    reason = fmt::format("exit {}", WEXITSTATUS(ended.status));
+  } else {
+    const char* const name = ::sigabbrev_np(WTERMSIG(ended.status));
+    reason = fmt::format("killed by SIG{}", name != nullptr ? name : "?");
+  }
+  if (ended.verdict.decisive) {
+    reason += fmt::format(" after '{}'", wire::completion_name(ended.verdict.decisive));
+  }
+  const std::string words = last_words(ended);
+  return words.empty() ? reason : reason + ": " + words;
+}
+
+// It has exited with 0, and has not said on fd 3 how it ended.
+Verdict without_word(const Ended& ended, core::Success success) {
+  const auto& said = ended.verdict;
+  if (success == core::Success::exit || (success == core::Success::by_use && !said.spoke)) {
+    return {"done", said.text, 0};
+  }
+  constexpr std::string_view kRemedy =
+      R"(exit 0 without a final word on fd 3: write "done TEXT" there when the work is done)";
+  if (!said.text.empty()) return {"failed", fmt::format("{} - {}", said.text, kRemedy), 0};
+  return {"failed", fmt::format("{}, or set 'success' of the queue to exit", kRemedy), 0};
+}
+
+std::string err_text(const Ended& ended) {
+  if (!ended.verdict.text.empty()) return ended.verdict.text;
+  const std::string line = last_line(ended.last_output);
+  return line.empty() ? "the script said err, without a reason" : "err: " + line;
 }
 
 std::string with_text(std::string reason, const std::string& text) {
@@ -37,22 +107,19 @@ std::string with_text(std::string reason, const std::string& text) {
   return reason;
 }
 
-// By the words and the exit status alone: RQ's table.
-Verdict by_words(const Ended& ended) {
+// By the words and the exit status alone.
+Verdict by_words(const Ended& ended, core::Success success) {
   const auto& said = ended.verdict;
-  if (said.decisive == PipeWord::err) return {"err", said.text, 0};
-  if (!exited_well(ended.status)) return {"failed", improper(ended), 0};
+  if (said.decisive == PipeWord::err) return {"err", err_text(ended), 0};
+  if (!exited_well(ended.status)) return {"failed", bad_exit(ended), 0};
   if (said.decisive == PipeWord::done) return {"done", said.text, 0};
   if (said.decisive == PipeWord::relayed) return {"relayed", said.text, 0};
   if (said.decisive == PipeWord::resend) return {"resend", said.text, said.delay_s};
-  if (!said.text.empty()) return {"failed", said.text, 0};
-  return {"failed",
-          "the script exited 0 without a completion word on fd 3 (done, err, relayed or resend)",
-          0};
+  return without_word(ended, success);
 }
 
-Verdict judge(const Ended& ended) {
-  Verdict verdict = by_words(ended);
+Verdict judge(const Ended& ended, core::Success success) {
+  Verdict verdict = by_words(ended, success);
   const bool got_there = verdict.outcome == "done" || verdict.outcome == "relayed";
   const double seconds = static_cast<double>(ended.wall.count()) / 1e6;
   switch (ended.cause) {
@@ -62,13 +129,19 @@ Verdict judge(const Ended& ended) {
       return {"failed",
               with_text(fmt::format("out of memory: killed at {} MiB, above the queue's limit",
                                     ended.rss_bytes / 1024 / 1024),
-                        ended.verdict.text),
+                        last_words(ended)),
+              0};
+    case StopCause::too_many_processes:
+      return {"failed",
+              with_text(fmt::format("too many processes: killed with {}, above the queue's limit",
+                                    ended.processes),
+                        last_words(ended)),
               0};
     // A script that heard TERM and got its work done all the same, has.
     case StopCause::timed_out:
       if (got_there) break;
       return {"timed_out",
-              with_text(fmt::format("timed out after {:.1f} s", seconds), ended.verdict.text), 0};
+              with_text(fmt::format("timed out after {:.1f} s", seconds), last_words(ended)), 0};
     case StopCause::asked:
     case StopCause::abandoned:
       if (got_there) break;
@@ -80,8 +153,8 @@ Verdict judge(const Ended& ended) {
 
 }  // namespace
 
-Verdict verdict_of(const Ended& ended) {
-  Verdict verdict = judge(ended);
+Verdict verdict_of(const Ended& ended, core::Success success) {
+  Verdict verdict = judge(ended, success);
   verdict.reason = clean_text(verdict.reason, base::kTextBytesMax, Keep::start);
   return verdict;
 }
@@ -94,6 +167,7 @@ std::string post_mortem_of(const Ended& ended, const ScriptVersion& script) {
   };
   boost::json::object out;
   out.reserve(16);
+  out["pid"] = ended.pid;
   if (WIFEXITED(ended.status)) {
     out["exit_code"] = WEXITSTATUS(ended.status);
   } else {

@@ -1,10 +1,11 @@
 #pragma once
-// RQ's completion rules: what a script said on fd 3 and how it ended, as an outcome of /v1/finish.
-// docs/SCRIPTS.md shows the same table; a test walks it.
+// The rules of completion: what a script said on fd 3 and how it ended, as an outcome of
+// /v1/finish. docs/SCRIPTS.md shows the same table; a test walks it.
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "core/queue.h"
 #include "worker/supervisor.h"
 
 namespace rq::worker {
@@ -14,7 +15,8 @@ struct Verdict {
   std::string reason;        // status text: UTF-8, bounded
   std::int64_t delay_s = 0;  // resend
 };
-[[nodiscard]] Verdict verdict_of(const Ended& ended);
+// `success`: what an exit with 0 means for a script that has not said how it ended.
+[[nodiscard]] Verdict verdict_of(const Ended& ended, core::Success success);
 
 // May the message run again after this? Then nothing of the attempt may be left before it is told.
 [[nodiscard]] bool may_run_again(std::string_view outcome);

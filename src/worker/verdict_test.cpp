@@ -19,6 +19,9 @@ Ended ended_with(std::optional<PipeWord> word, int status, std::string text = "t
   ended.verdict.delay_s = 7;
   return ended;
 }
+// By RQ's rule, unless said.
+Verdict verdict_of(const Ended& ended) { return verdict_of(ended, core::Success::word); }
+
 constexpr int kGood = 0;
 constexpr int kBad = 3 << 8;
 constexpr int kTermed = SIGTERM;
@@ -29,22 +32,19 @@ TEST(Verdict, FollowsTheTableOfRq) {
     int status;
     std::string outcome, reason;
   };
-  const auto text = [](const char* completion, const char* end) {
-    return std::string("PROCESS EXITED IMPROPERLY - MOVING TO ERR - Completion was ") + completion +
-           " but exit status was " + end;
-  };
   const std::vector<Row> rows{
       {PipeWord::done, kGood, "done", "text"},
       {PipeWord::relayed, kGood, "relayed", "text"},
       {PipeWord::resend, kGood, "resend", "text"},
       {PipeWord::err, kGood, "err", "text"},
-      {std::nullopt, kGood, "failed", "text"},
-      {PipeWord::done, kBad, "failed", text("done", "pid 4711 exit 3")},
-      {PipeWord::relayed, kBad, "failed", text("relayed", "pid 4711 exit 3")},
-      {PipeWord::resend, kBad, "failed", text("resend", "pid 4711 exit 3")},
+      {std::nullopt, kGood, "failed",
+       R"(text - exit 0 without a final word on fd 3: write "done TEXT" there when the work is done)"},
+      {PipeWord::done, kBad, "failed", "exit 3 after 'done': text"},
+      {PipeWord::relayed, kBad, "failed", "exit 3 after 'relayed': text"},
+      {PipeWord::resend, kBad, "failed", "exit 3 after 'resend': text"},
       {PipeWord::err, kBad, "err", "text"},
-      {std::nullopt, kBad, "failed", text("", "pid 4711 exit 3")},
-      {PipeWord::done, kTermed, "failed", text("done", "pid 4711 SIGTERM (signal 15)")},
+      {std::nullopt, kBad, "failed", "exit 3: text"},
+      {PipeWord::done, kTermed, "failed", "killed by SIGTERM after 'done': text"},
       {PipeWord::err, kTermed, "err", "text"},
   };
   for (const Row& row : rows) {
@@ -58,7 +58,60 @@ TEST(Verdict, FollowsTheTableOfRq) {
 TEST(Verdict, AScriptThatSaysNothingIsToldWhatIsMissing) {
   const Verdict verdict = verdict_of(ended_with(std::nullopt, kGood, ""));
   EXPECT_EQ(verdict.outcome, "failed");
-  EXPECT_NE(verdict.reason.find("completion word"), std::string::npos);
+  EXPECT_NE(verdict.reason.find("write \"done TEXT\""), std::string::npos);
+}
+
+// faults.md B16
+TEST(Verdict, AnExitWithZeroMeansWhatTheQueueSays) {
+  using core::Success;
+  struct Row {
+    Success success;
+    bool spoke;
+    const char* outcome;
+  };
+  for (const Row& row : {Row{Success::by_use, false, "done"}, Row{Success::by_use, true, "failed"},
+                         Row{Success::word, false, "failed"}, Row{Success::word, true, "failed"},
+                         Row{Success::exit, false, "done"}, Row{Success::exit, true, "done"}}) {
+    Ended ended = ended_with(std::nullopt, kGood, row.spoke ? "half" : "");
+    ended.verdict.spoke = row.spoke;
+    EXPECT_EQ(verdict_of(ended, row.success).outcome, row.outcome);
+    // A bad exit is a failure, and a word that was said counts, whatever the setting.
+    ended.status = kBad;
+    EXPECT_EQ(verdict_of(ended, row.success).outcome, "failed");
+    ended.status = kGood;
+    ended.verdict.decisive = PipeWord::err;
+    EXPECT_EQ(verdict_of(ended, row.success).outcome, "err");
+  }
+}
+
+// faults.md B15
+TEST(Verdict, TheReasonOfABadExitIsTheLastLineOfTheOutput) {
+  struct Row {
+    const char *output, *said, *reason;
+  };
+  for (const Row& row : {
+           Row{"reading\ngzip: a.gz: not in gzip format\n", "half",
+               "exit 3: gzip: a.gz: not in gzip format"},
+           Row{"one\ntwo\n\n  \n", "", "exit 3: two"},
+           Row{"10 %\r20 %\r\n", "", "exit 3: 20 %"},
+           Row{"\x1b[1;31mno disk\x1b[0m\n\x1b[0m", "", "exit 3: no disk"},
+           Row{"a\x01\tb\xff\n", "", "exit 3: a b\xEF\xBF\xBD"},
+           Row{"", "half", "exit 3: half"},
+           Row{"", "", "exit 3"},
+           Row{"\x1b", "", "exit 3"},
+       }) {
+    Ended ended = ended_with(std::nullopt, kBad, row.said);
+    ended.last_output = row.output;
+    EXPECT_EQ(verdict_of(ended).reason, row.reason);
+  }
+}
+
+// faults.md B15, relative
+TEST(Verdict, AnErrWithoutATextHasAReason) {
+  Ended ended = ended_with(PipeWord::err, kGood, "");
+  EXPECT_EQ(verdict_of(ended).reason, "the script said err, without a reason");
+  ended.last_output = "no disk\n";
+  EXPECT_EQ(verdict_of(ended).reason, "err: no disk");
 }
 
 TEST(Verdict, StoppedAndTimedOutCountUnlessTheWorkWasDone) {

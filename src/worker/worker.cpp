@@ -4,8 +4,10 @@
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <memory>
@@ -39,10 +41,22 @@ Result<base::LockFile> lock_name(const std::string& run_dir, const std::string& 
   return lock;
 }
 
+// A server's leases are known by the name of their worker, so another machine's worker has another.
+Result<std::string> name_of(const WorkerOptions& options) {
+  std::string name = options.name;
+  if (name.empty() && options.server.starts_with("http")) {
+    std::array<char, 256> host{};
+    if (::gethostname(host.data(), host.size() - 1) == 0) name = host.data();
+  }
+  if (name.empty()) name = "local";
+  RQ_TRY(core::check_worker_name(name));
+  return name;
+}
+
 }  // namespace
 
 Result<int> run_worker(const WorkerOptions& options) {
-  RQ_TRY(core::check_worker_name(options.name));
+  RQ_TRY_ASSIGN(name, name_of(options));
   const std::unique_ptr<char, void (*)(void*)> dir(::realpath(options.dir.c_str(), nullptr),
                                                    ::free);
   if (!dir) {
@@ -59,28 +73,29 @@ Result<int> run_worker(const WorkerOptions& options) {
   }
   RQ_TRY_ASSIGN(server, client::parse_server(options.server.empty() ? root + "/run/rq.sock"
                                                                     : options.server));
-  RQ_TRY_ASSIGN(lock, lock_name(run_dir, options.name));
-  RQ_TRY_ASSIGN(record, RunningRecord::open(
-                            fmt::format("{}/worker-{}.running", run_dir, file_part(options.name))));
+  RQ_TRY_ASSIGN(lock, lock_name(run_dir, name));
+  RQ_TRY_ASSIGN(record,
+                RunningRecord::open(fmt::format("{}/worker-{}.running", run_dir, file_part(name))));
 
   const RunningRecord::Leftovers leftovers = record->clean_up();
-  if (!leftovers.tokens.empty() || leftovers.processes > 0) {
+  if (!leftovers.begun.empty() || leftovers.processes > 0) {
     spdlog::warn(
         "a worker before this one died: {} scripts were under way, {} processes of theirs "
         "were still there and are killed; their messages go back",
-        leftovers.tokens.size(), leftovers.processes);
+        leftovers.begun.size(), leftovers.processes);
   }
   LoopFacts facts;
   facts.dir = root;
-  facts.name = options.name;
+  facts.name = name;
   facts.worker.base_url = options.base_url.empty() ? "http://127.0.0.1:3333/" : options.base_url;
   if (!facts.worker.base_url.ends_with('/')) facts.worker.base_url.push_back('/');
   facts.base_url_fixed = !options.base_url.empty();
   facts.worker.version = RQ_VERSION;
   facts.worker.env = options.env;
+  facts.kept = options.kept;
   boost::asio::io_context io(1);
   Loop loop(io, std::move(facts), std::move(server), *record);
-  loop.hand_back(leftovers.tokens);
+  loop.hand_back(leftovers);
   loop.start();
   io.run();
   RQ_CHECK(loop.has_ended());

@@ -8,11 +8,12 @@
 namespace rq::worker {
 
 struct WorkerOptions {
-  std::string dir = "./var";   // scripts/, queue/, run/
-  std::string server;          // see base::parse_server_address(); empty: unix:DIR/run/rq.sock
-  std::string name = "local";  // one worker of a name in a directory
-  std::string base_url;        // RQ_HOST; empty: what the server says, or http://127.0.0.1:3333/
+  std::string dir = "./var";  // scripts/, queue/, run/
+  std::string server;         // see base::parse_server_address(); empty: unix:DIR/run/rq.sock
+  std::string name;           // one of a name at a server; empty: "local", or the host's name
+  std::string base_url;       // RQ_HOST; empty: what the server says, or http://127.0.0.1:3333/
   std::string env = "production";  // RQ_ENV
+  bool kept = false;  // a server keeps it: when it is idle under another server, it leaves
 };
 
 // Runs until SIGTERM or SIGINT: the first drains (takes nothing more, lets scripts end), the second

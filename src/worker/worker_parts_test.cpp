@@ -1,4 +1,5 @@
 // The small parts: what is read from the API, the environment, folders, the record of what runs.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "worker/environment.h"
 #include "worker/folder.h"
@@ -124,21 +126,114 @@ TEST_F(Folder, IsMadeWithItsPartsAndNeverOutside) {
   }
 }
 
-TEST_F(Folder, ARecordGivesTheTokensOfTheWorkerBefore) {
-  const std::string path = dir_ + "/record";
-  {
-    auto record = RunningRecord::open(path);
-    ASSERT_TRUE(record.has_value());
-    EXPECT_TRUE((*record)->clean_up().tokens.empty());
-    const Spawned nobody{.pid = 999'999'999, .start_ticks_min = 1, .start_ticks_max = 2};
-    const int first = (*record)->add(nobody, "1.1.1");
-    (*record)->remove(first);
-    EXPECT_GE((*record)->add(nobody, "2.1.1"), 0);
+// faults.md D1
+TEST_F(Folder, NothingThatAScriptPutsThereIsFollowedOrBlocks) {
+  const auto made = prepare_folder(dir_, "queue/q/1", nullptr);
+  ASSERT_TRUE(made.has_value());
+  const std::string log = made->job + "/stdio.log";
+  std::ofstream(dir_ + "/precious") << "keep";
+  const std::function<void()> tricks[] = {
+      [&] { fs::create_symlink(dir_ + "/precious", log); },
+      [&] { fs::create_hard_link(dir_ + "/precious", log); },
+      [&] { ASSERT_EQ(::mkfifo(log.c_str(), 0600), 0); },
+  };
+  for (const auto& trick : tricks) {
+    fs::remove(log);
+    trick();
+    const auto opened = open_log(*made, nullptr);
+    ASSERT_TRUE(opened.has_value()) << opened.error().message;
+    ASSERT_EQ(::write(opened->get(), "text", 4), 4);
+    EXPECT_EQ(::fcntl(opened->get(), F_GETFL) & O_NONBLOCK, 0);
+    EXPECT_TRUE(fs::is_regular_file(fs::symlink_status(log)));
+    EXPECT_EQ(fs::file_size(dir_ + "/precious"), 4U);
+    EXPECT_EQ(fs::file_size(log), 4U);
   }
+  // What cannot give way is the message's own fault.
+  fs::remove(log);
+  fs::create_directory(log);
+  const auto folder = open_log(*made, nullptr);
+  ASSERT_FALSE(folder.has_value());
+  EXPECT_EQ(folder.error().code, base::Code::bad_value);
+}
+
+// faults.md D1, relative
+TEST_F(Folder, AJobFolderThatIsALinkIsNotGoneInto) {
+  ASSERT_TRUE(prepare_folder(dir_, "queue/q/1", nullptr).has_value());
+  fs::create_directory(dir_ + "/elsewhere");
+  fs::remove(dir_ + "/queue/q/1/job");
+  fs::create_directory_symlink(dir_ + "/elsewhere", dir_ + "/queue/q/1/job");
+  const auto made = prepare_folder(dir_, "queue/q/1", nullptr);
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().code, base::Code::bad_value);
+}
+
+// faults.md B1
+TEST_F(Folder, OfAnotherUserCanBeEnteredByThatUser) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  ::chmod(dir_.c_str(), 0700);
+  const mode_t before = ::umask(0077);
+  const Credentials nobody{.uid = 65534, .gid = 65534, .groups = {}};
+  ASSERT_TRUE(let_in(dir_).has_value());
+  const auto made = prepare_folder(dir_, "queue/q/1", &nobody);
+  ::umask(before);
+  ASSERT_TRUE(made.has_value()) << made.error().message;
+  struct stat info {};
+  for (const char* part : {"", "/queue", "/queue/q", "/queue/q/1"}) {
+    ASSERT_EQ(::stat((dir_ + part).c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0711U) << part;
+  }
+  ASSERT_EQ(::stat(made->job.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700U) << "what it works on is nobody else's";
+  EXPECT_EQ(info.st_uid, 65534U);
+  const auto log = open_log(*made, &nobody);
+  ASSERT_TRUE(log.has_value());
+  ASSERT_EQ(::fstat(log->get(), &info), 0);
+  EXPECT_EQ(info.st_uid, 65534U);
+}
+
+// faults.md D5
+TEST_F(Folder, ARecordTellsWhoseWorkerDiedAndHowOften) {
+  const std::string path = dir_ + "/record";
+  const Spawned nobody{.pid = 999'999'999, .start_ticks_min = 1, .start_ticks_max = 2};
+  // Runs these messages, and dies.
+  const auto live_and_die = [&](const std::vector<std::string>& tokens) {
+    auto record = RunningRecord::open(path);
+    EXPECT_TRUE(record.has_value());
+    const RunningRecord::Leftovers left = (*record)->clean_up();
+    for (const std::string& token : tokens) {
+      const int slot = (*record)->begin(token);
+      EXPECT_GE(slot, 0);
+      // The last one is the end of its worker before that knows its process.
+      if (token != tokens.back()) (*record)->began(slot, nobody);
+    }
+    EXPECT_GE((*record)->add("9.1.1"), 0);
+    (*record)->remove((*record)->begin("8.1.1"));
+    return left;
+  };
+  EXPECT_TRUE(live_and_die({"1.1.1", "2.1.1"}).begun.empty());
+  auto left = live_and_die({"1.2.1", "2.2.1"});
+  ASSERT_EQ(left.begun.size(), 2U);
+  EXPECT_EQ(left.begun[0].deaths, 1);
+  EXPECT_EQ(left.not_begun, std::vector<std::string>{"9.1.1"});
+  left = live_and_die({"1.3.1"});
+  EXPECT_EQ(left.begun[1].deaths, 2);
   auto record = RunningRecord::open(path);
   ASSERT_TRUE(record.has_value());
-  EXPECT_EQ((*record)->clean_up().tokens, std::vector<std::string>{"2.1.1"});
-  EXPECT_TRUE((*record)->clean_up().tokens.empty());
+  left = (*record)->clean_up();
+  ASSERT_EQ(left.begun.size(), 1U);
+  EXPECT_EQ(left.begun[0].token, "1.3.1");
+  EXPECT_EQ(left.begun[0].deaths, 3) << "it was there each time";
+  EXPECT_TRUE((*record)->is_suspect(2)) << "it was there twice, and has not run since";
+  // One that is told to leave at once is not dead.
+  (*record)->began((*record)->begin("2.3.1"), nobody);
+  (*record)->leave();
+  left = (*record)->clean_up();
+  EXPECT_TRUE(left.begun.empty());
+  EXPECT_EQ(left.not_begun, std::vector<std::string>{"2.3.1"});
+  EXPECT_TRUE((*record)->is_suspect(2));
+  (*record)->clear(2);
+  EXPECT_FALSE((*record)->is_suspect(2));
+  EXPECT_FALSE((*record)->is_suspect(8));
 }
 
 TEST_F(Folder, WhatIsLeftOfADeadWorkersScriptsIsKilled) {
@@ -150,15 +245,20 @@ TEST_F(Folder, WhatIsLeftOfADeadWorkersScriptsIsKilled) {
     static_cast<void>((*record)->clean_up());
     // A process that carries the mark, as a script's would.
     const std::string mark = (*record)->mark() + "1";
+    int pipe[2];
+    ASSERT_EQ(::pipe(pipe), 0);
     left = ::fork();
     ASSERT_GE(left, 0);
     if (left == 0) {
-      const char* const argv[] = {"sleep", "1000", nullptr};
+      ::dup2(pipe[1], 3);
+      const char* const argv[] = {"sleep", "20", nullptr};
       const char* const envp[] = {mark.c_str(), nullptr};
       ::setsid();
       ::execve("/bin/sleep", const_cast<char* const*>(argv), const_cast<char* const*>(envp));
       ::_exit(127);
     }
+    ::close(pipe[0]);
+    ::close(pipe[1]);
     while (!has_environment(left, mark, true)) {
       ASSERT_EQ(::kill(left, 0), 0);
     }

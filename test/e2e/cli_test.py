@@ -224,7 +224,7 @@ def test_queues(server):
     checks.equal(ok(rq('queue', 'list', '--json'), 'json').json['queues'][0]['name'], 'mail',
                  'queue list --json')
     refused(rq('queue', 'show', 'nope'), 'not_found', 3, 'no such queue', 'nope')
-    ok(rq('queue', 'delete', 'mail'), 'queue delete')
+    ok(rq('queue', 'delete', 'mail', '--force'), 'queue delete')
     refused(rq('queue', 'delete', 'mail'), 'not_found', 3, 'deleted already', 'mail')
 
 
@@ -245,8 +245,22 @@ def test_put(server):
     a = put('hello')
     checks.that(re.fullmatch(r'\d{8}\.\d{4}\.\d{2}\.\d{3}\.\d+', a), f'the id: {a}')
     checks.equal(payload(a), b'hello', 'argument')
-    checks.equal(payload(put(input=b'from a pipe')), b'from a pipe', 'standard input')
     checks.equal(payload(put('-', input=b'dash')), b'dash', 'a dash')
+    checks.equal(payload(put('')), b'', 'an empty payload')
+    # faults.md C9: standard input belongs to the loop around us.
+    refused(rq('put', 'in', input=b'from a pipe'), 'bad_value', 2, 'no payload', '@FILE', '-')
+    ran = ok(rq('put', 'in', '--key', 'piped', input=b'not read'), 'a key and a pipe')
+    checks.that('payload is empty' in ran.err, f'it is said that the pipe was not read: {ran}')
+    loop = subprocess.run(['sh', '-c', f'while read -r k; do {RQ} put in --key "$k"; done'], env=rq.env,
+                          input=b'l1\nl2\nl3\nl4\n', capture_output=True)
+    checks.equal(len(loop.stdout.split()), 4, f'a loop that puts from a list: {loop}')
+    fifo = pathlib.Path(server.dir) / 'fifo'
+    os.mkfifo(fifo)
+    holder = os.open(fifo, os.O_RDWR)
+    never = subprocess.run([RQ, 'put', 'in', '--key', 'open fifo'], env=rq.env, stdin=holder,
+                           capture_output=True, timeout=60)
+    os.close(holder)
+    checks.equal(never.returncode, 0, f'an open pipe that says nothing: {never}')
     file = pathlib.Path(server.dir) / 'bytes'
     file.write_bytes(bytes(range(256)))
     checks.equal(payload(put(f'@{file}')), bytes(range(256)), '@file, every byte')
@@ -297,6 +311,18 @@ def test_put(server):
     refused(rq('put', 'in', '--ndjson', '-', input=b'{"payload":"a"}\n[1]\n'), 'bad_value', 2,
             'no object', 'line 2', '[1]')
     refused(rq('put', 'in', 'x', '--ndjson', many), 'bad_value', 2, 'two payloads', '--ndjson')
+    # faults.md C10: what holds for all is said once.
+    ran = rq('put', 'nowhere', '--ndjson', many)
+    checks.equal(ran.code, 3, f'a queue that is not there: {ran}')
+    checks.equal(ran.err.count('nowhere'), 2, f'said once, with the remedy: {ran.err[:500]}')
+    ok(rq('queue', 'down', 'in'), 'down')
+    ran = rq('put', 'in', '--ndjson', many)
+    checks.that(ran.code == 5 and len(ran.err.splitlines()) <= 2, f'a queue that is down: {ran}')
+    ok(rq('queue', 'resume', 'in'), 'up')
+    # Relative: what is wrong with each message is told of the first ones only.
+    ran = rq('put', 'in', '--ndjson', '-', input=b'{"priority":"x"}\n' * 500)
+    checks.that(ran.code == 2 and ran.out.endswith('500 refused\n'), f'all wrong: {ran.out}')
+    checks.that(len(ran.err.splitlines()) < 50, f'{len(ran.err.splitlines())} lines of errors')
 
 
 def test_list_and_act(server):
@@ -372,7 +398,7 @@ def test_list_and_act(server):
     ok(rq('move', '--queue', 'a', '--tag', 'odd', '--to', 'b', '-y'), 'bulk move')
     checks.equal(len(listed('b')), 5, 'bulk move')
     refused(rq('cancel'), 'bad_value', 2, 'neither ids nor filter', '--queue')
-    refused(rq('cancel', ids[5], '--queue', 'a'), 'bad_value', 2, 'both', 'both')
+    refused(rq('cancel', ids[5], '--queue', 'a'), 'bad_value', 2, 'both', 'more than one')
     refused(rq('cancel', ids[5], '--dry-run'), 'bad_value', 2, 'dry run of an id', '--dry-run')
     refused(rq('move', ids[5]), 'bad_value', 2, 'where to?', '--to')
     checks.equal(ask(rq, ['cancel', '--queue', 'b', '--tag', 'odd'], b'n\n'), 0, 'asked: no')
@@ -479,6 +505,33 @@ echo "done greeted $name" >&3
                  'tail -f --json')
     screen = terminal(rq, ['tail', 'key:w'], b'', b'')[1]
     checks.that(b'\x1b[31mred\x1b[0m' in screen, f'colours kept on a terminal: {screen}')
+    # faults.md C12: a log of any size.
+    large = script(server.dir, 'large.sh', 'seq 3000000; echo "done" >&3\n')
+    ok(rq('queue', 'create', 'large', '--script', large), 'large')
+    ok(rq('put', 'large', 'x', '--key', 'large', '--wait'), 'put large')
+    ran = ok(rq('tail', 'key:large'), 'tail of a large log')
+    checks.that(ran.out.splitlines()[-1] == '3000000' and len(ran.out.splitlines()) == 1000
+                and '--all' in ran.err, f'its last lines, and it is said: {ran.err}')
+    whole = ok(rq('tail', 'key:large', '--all'), 'tail --all').out
+    wanted = ''.join(f'{n}\n' for n in range(1, 3000001))
+    checks.that(len(whole) > 16 << 20 and whole.endswith(wanted), f'--all: {len(whole)} bytes')
+    at = len(whole) - 100
+    checks.equal(ok(rq('tail', 'key:large', '--from', at), 'tail --from').out, whole[at:], '--from')
+    ran = ok(rq('tail', '-f', 'key:large'), 'tail -f of a large log')
+    checks.equal(ran.out.splitlines(), wanted.splitlines()[-1000:], 'tail -f: its last lines')
+    ran = ok(rq('tail', '-f', 'key:large', '--from', at), 'tail -f --from')
+    checks.equal(ran.out, whole[at:], 'tail -f --from')
+    refused(rq('tail', 'key:large', '--all', '-n', '1'), 'bad_value', 2, 'two of them', '--lines')
+    # faults.md C23: what a terminal would act on is shown by its code.
+    nasty = 'a\u202etxt.exe \u009b2J \u2066'
+    ok(rq('put', 'good', nasty, '--key', 'nasty', '--param1', nasty, '--wait'), 'put nasty')
+    for words in (['tail', 'key:nasty'], ['show', 'key:nasty'], ['show', 'key:nasty', '--payload'],
+                  ['list', '--queue', 'good']):
+        screen = terminal(rq, words, b'', b'')[1].decode()
+        checks.that(not re.search('[\u0080-\u009f\u202a-\u202e\u2066-\u2069]', screen),
+                    f'{words}: {screen!r}')
+        checks.that(words[0] == 'list' or '\\u{202e}' in screen, f'{words}: {screen!r}')
+    checks.equal(ok(rq('show', 'key:nasty', '--payload'), 'into a pipe').out, nasty, 'byte for byte')
     refused(rq('tail', '424242'), 'not_found', 3, 'tail of none', '424242')
     refused(rq('tail', '-f', '424242'), 'not_found', 3, 'tail -f of none', '424242')
 
@@ -553,7 +606,7 @@ def test_run(server):
     id = ok(rq('run', '--', 'sh', '-c', 'exit 4'), 'run').out.strip()
     ended = rqtest.eventually(
         lambda: (m := rq('show', id, '--json').json)['state'] == 'err' and m, 'the end')
-    checks.equal(ended['progress'], 'exit code 4', 'the reason')
+    checks.that('exit 4' in ended['progress'], f'the reason: {ended["progress"]}')
     checks.equal(ended['param1'], "sh -c 'exit 4'", 'the command line, for people')
     started = time.monotonic()
     ran = rq('run', '--wait', '--timeout', '1s', '--', 'sh', '-c', 'sleep 300')
@@ -561,6 +614,36 @@ def test_run(server):
     ended = ok(rq('run', '--queue', 'other', '--json', '--wait', '--', 'true'), 'another queue').json
     checks.equal((ended['queue'], ended['state']), ('other', 'done'), '--queue')
     refused(rq('run'), 'bad_value', 2, 'no command', 'rq run --')
+    # faults.md C1: a command that exits badly is run again.
+    count = f'echo x >> {home}/count; test $(wc -l < {home}/count) = 3'
+    ok(rq('run', '--queue', 'again', '--wait', '--', 'true'), 'makes the queue')
+    ok(rq('queue', 'set', 'again', '--backoff', 'fixed:10ms'), 'a short backoff')
+    ran = ok(rq('run', '--queue', 'again', '--retries', '3', '--wait', '--', 'sh', '-c', count), 'C1')
+    checks.equal(pathlib.Path(home, 'count').read_text(), 'x\n' * 3, 'run until it is well')
+    id = ok(rq('run', '--queue', 'again', '--retries', '1', '--', 'false'), 'C1, false').out.strip()
+    ended = rqtest.eventually(
+        lambda: (m := rq('show', id, '--json').json)['state'] == 'err' and m, 'the end')
+    checks.equal((ended['attempts'], ended['failures']), (2, 2), 'tried twice')
+    # Relatives: a signal, and a program that is not there.
+    for command in (['sh', '-c', 'kill -9 $$'], ['/no/such/program']):
+        ended = rq('run', '--queue', 'again', '--retries', '1', '--json', '--wait', '--', *command).json
+        checks.equal(ended['failures'], 2, f'{command} is tried again')
+    # faults.md C7: options before the command are ours, known or not.
+    for word in ('--retires', '-x', '--at-night'):
+        refused(rq('run', word, '3', '--', 'true'), 'bad_value', 2, f'run {word}', word, 'rq run --help')
+    refused(rq('run', '--at', 'soon', '--', 'true'), 'bad_value', 2, '--at', 'soon')
+    id = ok(rq('run', '--at', '2099-01-01T00:00:00Z', '--', 'true'), 'run --at').out.strip()
+    checks.equal(rq('show', id, '--json').json['due'], '2099-01-01T00:00:00.000Z', 'run --at')
+    checks.equal(rq('run', '--wait', '--', '-not-there').code, 127, 'a command with a dash, behind --')
+    ran = ok(rq('run', '--wait', 'printf', '%s', '--wait'), 'options behind the command are its own')
+    checks.equal(ran.out, '--wait', 'options behind the command are its own')
+    # faults.md C9: standard input is carried when that is asked for, and else it is said.
+    ran = ok(rq('run', '--wait', '--stdin', '--', 'cat', input=b'\x00\xffa\n'), 'run --stdin')
+    checks.that(ran.err.find('--stdin') < 0, f'nothing to say: {ran}')
+    ran = ok(rq('run', '--wait', '--stdin', '--', 'wc', '-c', input=b'x' * 70000), 'much of it')
+    checks.equal(ran.out.strip(), '70000', 'all of it')
+    ran = ok(rq('run', '--wait', '--', 'wc', '-c', input=b'lost'), 'without --stdin')
+    checks.that(ran.out.strip() == '0' and '--stdin' in ran.err, f'it is said: {ran}')
     refused(rq('run', '--env', 'NOT_SET_HERE', '--', 'true'), 'bad_value', 2, 'a variable',
             'NOT_SET_HERE')
     ok(rq('queue', 'create', 'plain'), 'plain')

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """kill -9 under load: the server, the worker, or both, at random moments, again and again.
 
-    RQ_BIN=build/release/rq python3 test/e2e/crash.py [--rounds 50] [--kill server|worker|both]
-                                                      [--seed S] [--limit SECONDS] [--keep]
+    RQ_BIN=build/release/rq python3 test/e2e/crash.py [--rounds 50] [--seed S] [--limit SECONDS]
+                                        [--kill server|worker|both|clock|stop] [--keep]
 
-Without --kill a draw says each time who is killed. Clients put messages and work them off over HTTP,
+Without --kill a draw says each time who is killed. `clock` steps the wall clock of server and worker
+instead, by up to a day forwards and back; `stop` stops the server for longer than a lease. Clients put messages and work them off over HTTP,
 a script queue runs through the real worker. What every client saw is recorded; when the killing is
 over and all has drained, history.py judges it. A round takes about half a second; what has not come
 to its end within --limit seconds (60, and 3 for each round) has failed.
@@ -19,6 +20,7 @@ import random
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -37,6 +39,9 @@ DRAIN_S = 120       # so have messages that are not finished by then
 AGAIN = 0.2         # how often who is killed is killed again while it starts
 AGAIN_S = 0.1       # how long after its start at most
 LIMIT_S, LIMIT_ROUND_S = 60, 3
+STOP_S = (5.5, 7)   # above what the server takes for a pause of its own
+CLOCKS_S = (0, 90, -90, 3600, -3600, 86_400, -86_400)   # from the machine's
+CLOCK_AT_LAST_S = 90_000   # all that was put off has fallen due
 
 SCRIPT = """#!/bin/sh
 seq=${RQ_MSG_ID##*.}
@@ -124,6 +129,8 @@ class Daemon:
     def __init__(self, directory):
         self.directory, self.port = directory, free_port()
         self.binary = os.path.realpath(os.environ["RQ_BIN"])
+        self.env = dict(os.environ)
+        self.clock = None
         self.log = open(os.path.join(directory, "server.log"), "ab")
         self.server = None
         self.own_workers = []
@@ -133,7 +140,21 @@ class Daemon:
 
     def _run(self, verb, *more):
         return subprocess.Popen([self.binary, verb, "--dir", self.directory, *more],
-                                stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+                                stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                env=self.env)
+
+    def take_clock(self):
+        """The wall clock of server and worker can be stepped from now on."""
+        shim = os.path.join(os.path.dirname(self.binary), "test", "libstep_clock.so")
+        if not os.path.exists(shim):
+            raise SystemExit(f"crash: {shim} is missing (builds with sanitizers have none)")
+        self.clock = open(os.path.join(self.directory, "clock"), "w+b", buffering=0)
+        self.clock.write(bytes(8))
+        self.env |= {"LD_PRELOAD": shim, "RQ_CLOCK_STEP_FILE": self.clock.name}
+
+    def set_clock(self, to_s):
+        self.clock.seek(0)
+        self.clock.write(struct.pack("=q", to_s * 1_000_000_000))
 
     def start(self):
         self.spawn()
@@ -433,6 +454,12 @@ def undisturbed(daemon, top):
 def strike(daemon, victim, dice, kills):
     """Kills who is drawn, some of them again while they start; the server is up when it returns."""
     kills[victim] += 1
+    if victim == "clock":
+        return daemon.set_clock(dice.choice(CLOCKS_S))
+    if victim == "stop":
+        daemon.server.send_signal(signal.SIGSTOP)
+        time.sleep(dice.uniform(*STOP_S))
+        return daemon.server.send_signal(signal.SIGCONT)
     hit_server = lambda: daemon.kill_server() if victim != "worker" else None
     hit_worker = lambda: daemon.kill_workers() if victim != "server" else 0
     # Of both, either is the first.
@@ -463,6 +490,8 @@ def run(rounds, seed, top, kill=None):
     load = Load(daemon.port, seed)
     kills = collections.Counter()
     began = time.monotonic()
+    if kill == "clock":
+        daemon.take_clock()
     try:
         daemon.start()
         client = Client(daemon.port)
@@ -474,6 +503,8 @@ def run(rounds, seed, top, kill=None):
             strike(daemon, victim, dice, kills)
         killed_s = time.monotonic() - began
         load.stop_putting.set()
+        if kill == "clock":
+            daemon.set_clock(CLOCK_AT_LAST_S)
         client.close()
         queues = ["work", "scripts"]
         end = time.monotonic() + DRAIN_S
@@ -495,7 +526,7 @@ def run(rounds, seed, top, kill=None):
         with open(os.path.join(top, "go"), "a", encoding="ascii"):
             pass  # no script waits for ever
         daemon.stop()
-    print(f"rounds {rounds}, seed {seed}: killed {dict(kills)} in {killed_s:.1f} s, "
+    print(f"rounds {rounds}, seed {seed}: {dict(kills)} in {killed_s:.1f} s, "
           f"drained in {drained_s:.1f} s")
     print(f"  {len(events)} events, {len(finals)} messages, "
           f"{sum(f.attempts for f in finals)} attempts, "
@@ -512,7 +543,8 @@ def run(rounds, seed, top, kill=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--kill", choices=["server", "worker", "both"], help="only this one")
+    parser.add_argument("--kill", choices=["server", "worker", "both", "clock", "stop"],
+                        help="only this one")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--limit", type=int, metavar="SECONDS", help="for all of it")
     parser.add_argument("--keep", action="store_true", help="keep the directory")
@@ -521,7 +553,8 @@ def main():
     top = tempfile.mkdtemp(prefix="rq-crash-")
     wrong = ["it did not come to its end"]
     try:
-        limit = options.limit or LIMIT_S + LIMIT_ROUND_S * options.rounds
+        a_round_s = LIMIT_ROUND_S + (STOP_S[1] if options.kill == "stop" else 0)
+        limit = options.limit or int(LIMIT_S + a_round_s * options.rounds)
         signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"crash: not within {limit} s"))
         signal.alarm(limit)
         wrong = run(options.rounds, seed, top, options.kill)

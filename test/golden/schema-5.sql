@@ -14,7 +14,7 @@ CREATE TABLE queue (
   on_demand    INTEGER NOT NULL,
   script_error TEXT,
   settings     TEXT NOT NULL               -- JSON, as in the API
-, going INTEGER NOT NULL DEFAULT 0, crc INTEGER) STRICT;
+, going INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TABLE counter (                     -- kept by each batch
   queue     INTEGER PRIMARY KEY,
@@ -25,7 +25,7 @@ CREATE TABLE counter (                     -- kept by each batch
   puts      INTEGER NOT NULL, dones     INTEGER NOT NULL, errs      INTEGER NOT NULL,
   retries   INTEGER NOT NULL, losses    INTEGER NOT NULL, cancels   INTEGER NOT NULL,
   deletes   INTEGER NOT NULL
-, high INTEGER NOT NULL DEFAULT 0) STRICT;
+, high INTEGER NOT NULL DEFAULT 0, expired INTEGER NOT NULL DEFAULT 0, expired_errs INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TABLE detail (
   seq          INTEGER PRIMARY KEY,
@@ -50,7 +50,7 @@ CREATE TABLE detail (
   progress     TEXT,
   result       TEXT,
   folder       TEXT
-, crc INTEGER) STRICT;
+) STRICT;
 
 CREATE TABLE scheduled (                   -- messages that wait for their due time
   due   INTEGER NOT NULL,
@@ -121,7 +121,7 @@ CREATE TABLE "message" (
   detailed   INTEGER NOT NULL,             -- 1: it has a row in detail
   lease      INTEGER,                      -- overrides that of the queue
   payload    BLOB NOT NULL
-, crc INTEGER) STRICT;
+) STRICT;
 
 CREATE TABLE "ready" (                     -- messages in que, in the order of leasing: all of the
   queue     INTEGER NOT NULL,              -- numbers from first_seq to last_seq
@@ -146,15 +146,6 @@ CREATE TABLE timer (                       -- what is to be looked at, and when
   PRIMARY KEY (what, queue, seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE corrupt (                     -- damaged rows, set aside; nothing reads them again
-  id    INTEGER PRIMARY KEY,
-  at    INTEGER NOT NULL,
-  what  TEXT NOT NULL,                     -- the table it stood in
-  seq   INTEGER,                           -- the message that it was about
-  why   TEXT NOT NULL,
-  bytes TEXT                               -- its values, as SQL writes them
-) STRICT;
-
 CREATE UNIQUE INDEX detail_key ON detail (key) WHERE key IS NOT NULL;
 
 CREATE INDEX scheduled_queue ON scheduled (queue, due, seq);
@@ -173,4 +164,4 @@ SELECT strftime('%Y%m%d.%H%M.%S.', m.created / 1000, 'unixepoch') || printf('%03
   FROM message m JOIN queue q ON q.id = m.queue
   LEFT JOIN lease l ON l.seq = m.seq LEFT JOIN detail d ON d.seq = m.seq;
 
-INSERT INTO meta VALUES ('boot', 0), ('next_seq', 1), ('identity', 1), ('crc_from', 1);
+INSERT INTO meta VALUES ('boot', 0), ('next_seq', 1), ('identity', 1);

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "http/query.h"
 #include "http/server.h"
@@ -119,8 +120,8 @@ int main(int argc, char** argv) {
   net::Loop loop;
   FileSite site(argv[2]);
   http::Server server(loop, site, FileSite::kRoutes);
-  const auto listener = net::listen_unix(argv[1]);
-  if (!listener || !server.listen(*listener)) return 1;
+  auto listener = net::listen_unix(argv[1]);
+  if (!listener || !server.listen(std::move(*listener))) return 1;
   loop.start();
   char byte = 0;
   while (::read(STDIN_FILENO, &byte, 1) > 0) {

@@ -36,6 +36,7 @@ void ask_act(Exchange& x, core::Act&& act) {
 }
 
 void act_on(Exchange& x, const Request& request, core::Act&& act) {
+  act.host = x.door().base_url();
   auto target = parse_target(request.parameters[0]);
   if (!target) return x.refuse(target.error());
   if (target->key.empty() && !target->created) {

@@ -1,11 +1,16 @@
 #include "doors/api/api_door.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 
+#include "base/address.h"
+#include "base/utf8.h"
 #include "doors/api/routes.h"
 
 namespace rq::doors::api {
@@ -14,7 +19,7 @@ namespace {
 using base::Code;
 using base::fail;
 
-constexpr std::size_t kShownBytes = 256;  // of what the client sent, in an error
+constexpr std::chrono::seconds kSocketLookEvery{1};
 
 }  // namespace
 
@@ -25,35 +30,61 @@ ApiDoor::ApiDoor(pipeline::Desk& to, pipeline::Readers& readers, pipeline::Event
       events_(events),
       settings_(std::move(settings)),
       log_watch_(to.loop().io()),
+      bulk_jobs_(to, readers),
+      socket_(settings_.dir / "run" / "rq.sock"),
+      socket_timer_(to.loop().io()),
       started_(to.pipeline().clock().now()),
       server_(to.loop(), *this, http_routes()) {}
 
 ApiDoor::~ApiDoor() = default;
 
 base::Result<void> ApiDoor::listen() {
-  // The lock of the directory is ours, so a socket that is there is left over.
-  RQ_TRY_ASSIGN(here, net::listen_unix(settings_.dir / "run" / "rq.sock"));
-  RQ_TRY(server_.listen(here));
+  RQ_TRY(listen_to_socket());
+  look_after_socket();
   if (!settings_.address.empty()) RQ_TRY(listen_to_address());
   return {};
 }
 
-base::Result<void> ApiDoor::listen_to_address() {
-  RQ_TRY_ASSIGN(listener, net::listen_tcp("http", settings_.address));
-  RQ_TRY(server_.listen(listener));
-  bound_address_ = fmt::format("{}:{}", listener.host, listener.port);
-  // For whoever let the system pick the port.
-  std::ofstream{settings_.dir / "run" / "http.addr"} << bound_address_ << '\n';
-  for (const std::string& name :
-       {listener.host, std::string{"localhost"}, std::string{"127.0.0.1"}, std::string{"[::1]"}}) {
-    hosts_.push_back(fmt::format("{}:{}", name, listener.port));
-    if (listener.port == 80) hosts_.push_back(name);
-  }
+base::Result<void> ApiDoor::listen_to_socket() {
+  // The lock of the directory is ours, so a socket that is there is left over.
+  RQ_TRY_ASSIGN(here, net::listen_unix(socket_));
+  RQ_TRY(server_.listen(std::move(here)));
+  struct stat info {};
+  socket_inode_ = ::stat(socket_.c_str(), &info) == 0 ? info.st_ino : 0;
   return {};
 }
 
+// Somebody who cleans up may take the file of the socket away; without it nobody finds the server.
+void ApiDoor::look_after_socket() {
+  socket_timer_.expires_after(kSocketLookEvery);
+  socket_timer_.async_wait([this](const boost::system::error_code& stopped) {
+    if (stopped) return;
+    struct stat info {};
+    if (::stat(socket_.c_str(), &info) != 0 || info.st_ino != socket_inode_) {
+      const auto made = listen_to_socket();
+      if (made) {
+        spdlog::warn("{} was gone: it is made anew", socket_.string());
+      } else {
+        spdlog::error("{} is gone: {}", socket_.string(), made.error().message);
+      }
+    }
+    look_after_socket();
+  });
+}
+
+base::Result<void> ApiDoor::listen_to_address() {
+  RQ_TRY_ASSIGN(listener, net::listen_tcp("http", settings_.address));
+  bound_address_ = fmt::format("{}:{}", listener.host, listener.port);
+  // For whoever let the system pick the port.
+  std::ofstream{settings_.dir / "run" / "http.addr"} << bound_address_ << '\n';
+  hosts_ = {listener.host, "localhost", "127.0.0.1", "[::1]"};
+  return server_.listen(std::move(listener));
+}
+
 void ApiDoor::close_down(std::function<void()> done) {
-  ::unlink((settings_.dir / "run" / "rq.sock").c_str());
+  socket_timer_.cancel();
+  bulk_jobs_.cancel_all();
+  ::unlink(socket_.c_str());
   server_.close_down(std::move(done));
 }
 
@@ -67,25 +98,29 @@ std::optional<base::Error> ApiDoor::admit(const http::Head& head, const net::Cal
   }
   if (head.hosts > 0 && !host_allowed(head.host)) {
     return fail(Code::forbidden,
-                fmt::format("Host '{}' is not served here", head.host.substr(0, kShownBytes)),
-                fmt::format("use {} or localhost with that port", bound_address_));
+                fmt::format("Host '{}' is not served here", base::shown(head.host)),
+                fmt::format("use {}, or localhost with the port of your tunnel", bound_address_));
   }
   if (head.method == http::Method::get) return std::nullopt;
   // A page of another site may make a browser send requests here; they must change nothing.
   bool foreign = http::same_name(head.fields.find("Sec-Fetch-Site"), "cross-site");
   if (const std::string_view origin = head.fields.find("Origin"); !origin.empty()) {
     constexpr std::string_view kScheme = "http://";
-    foreign =
-        foreign || !origin.starts_with(kScheme) || !host_allowed(origin.substr(kScheme.size()));
+    foreign = foreign || !origin.starts_with(kScheme) ||
+              !http::same_name(origin.substr(kScheme.size()), head.host);
   }
   if (!foreign) return std::nullopt;
   return fail(Code::forbidden, "a page of another site may not change anything here",
               "send it from a page of this server, or from a program");
 }
 
+// A name of this machine, with any port: `ssh -L 9999:...` comes with its own. A page of another
+// site, whatever its name resolves to, comes with that name.
 bool ApiDoor::host_allowed(std::string_view host) const {
+  const std::string_view name =
+      base::parse_host_port(host) ? host.substr(0, host.rfind(':')) : host;
   return std::any_of(hosts_.begin(), hosts_.end(),
-                     [&](const std::string& allowed) { return http::same_name(host, allowed); });
+                     [&](const std::string& allowed) { return http::same_name(name, allowed); });
 }
 
 base::Result<http::Intake> ApiDoor::open(http::Exchange& exchange, const Request& request) {
@@ -127,6 +162,10 @@ void ApiDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
     }
   }
   server_.flush();
+}
+
+std::string ApiDoor::base_url() const {
+  return fmt::format("http://{}/", bound_address_.empty() ? "127.0.0.1:3333" : bound_address_);
 }
 
 // The client of a reserve went away before its answer came: nothing shall wait for the lease's end.

@@ -11,9 +11,13 @@
 #include <utility>
 #include <vector>
 
+#include <boost/asio/steady_timer.hpp>
+
 #include "base/result.h"
+#include "doors/api/bulk_jobs.h"
 #include "doors/api/exchange.h"
 #include "doors/api/json_reader.h"
+#include "doors/api/worker_notes.h"
 #include "files/log_watch.h"
 #include "http/server.h"
 #include "pipeline/desk.h"
@@ -39,6 +43,8 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   [[nodiscard]] base::Result<void> listen();
   // "127.0.0.1:3333" with the real port; empty without TCP.
   [[nodiscard]] const std::string& address() const { return bound_address_; }
+  // What full ids begin with: "http://127.0.0.1:3333/".
+  [[nodiscard]] std::string base_url() const;
 
   // Loop thread. No new connections and requests; calls `done` when all open ones are answered or
   // cut off (streams and waiting reserves are cut off).
@@ -56,10 +62,12 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   [[nodiscard]] pipeline::Clock& clock() { return desk().pipeline().clock(); }
   [[nodiscard]] JsonReader& json() { return json_; }
   [[nodiscard]] files::LogWatch& log_watch() { return log_watch_; }
+  [[nodiscard]] BulkJobs& bulk_jobs() { return bulk_jobs_; }
   [[nodiscard]] base::Instant started() const { return started_; }
   [[nodiscard]] core::Boot boot() const { return boot_; }
   void set_boot(core::Boot boot) { boot_ = boot; }
   [[nodiscard]] std::string& scratch() { return scratch_; }
+  [[nodiscard]] WorkerNotes& workers() { return workers_; }
 
   // Calls `then` with the exchange, when its client is still there.
   template <typename Then>
@@ -89,6 +97,8 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
 
   void give_back(const std::vector<core::Message>& messages);
   [[nodiscard]] base::Result<void> listen_to_address();
+  [[nodiscard]] base::Result<void> listen_to_socket();
+  void look_after_socket();
   [[nodiscard]] bool host_allowed(std::string_view host) const;
 
   pipeline::Readers& readers_;
@@ -96,11 +106,16 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   const ApiSettings settings_;
   JsonReader json_;
   files::LogWatch log_watch_;
+  BulkJobs bulk_jobs_;
+  const std::filesystem::path socket_;
+  std::uint64_t socket_inode_ = 0;
+  boost::asio::steady_timer socket_timer_;
   const base::Instant started_;
   core::Boot boot_ = 0;
   std::string bound_address_;
   std::vector<std::string> hosts_;
   std::string scratch_;
+  WorkerNotes workers_;
   http::Server server_;  // last: what its exchanges keep uses all of the above
 };
 

@@ -1,11 +1,13 @@
-// Acting on all messages that a filter finds: page by page, each page one command, so that a large
-// action never holds the engine for long. A dry run only counts and shows a sample.
+// Bulk actions: what they are about, and how far they are. bulk_jobs.cpp does them.
 #include <fmt/format.h>
+
+#include <charconv>
 
 #include "base/limits.h"
 #include "core/json_fields.h"
 #include "core/name.h"
 #include "doors/api/api_door.h"
+#include "doors/api/bulk_jobs.h"
 #include "doors/api/filter.h"
 #include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
@@ -17,42 +19,31 @@ namespace {
 
 using base::Code;
 using base::fail;
+using base::Millis;
 using base::Result;
+using core::Action;
 using core::Fields;
+using core::StateSet;
 
-struct Bulk : Extra {
-  core::Act act;
-  core::Page page;
-  bool dry_run = false;
-  std::int64_t limit = static_cast<std::int64_t>(base::kBulkActionMax);
-  std::int64_t matched = 0;
-  std::int64_t changed = 0;
-  std::int64_t refused = 0;
-  std::vector<std::string> sample;
-  std::vector<std::pair<std::string, base::Error>> errors;
-  // Of the page that the engine works on:
-  std::vector<std::string> ids;
-  bool last = false;
-};
-
-void next_page(Exchange& x);
-
-void finish_bulk(Exchange& x, const Bulk& bulk) {
-  std::string body;
-  JsonObject object(body);
-  object.number("matched", bulk.matched);
-  object.number("changed", bulk.changed);
-  object.number("refused", bulk.refused);
+void append_job(std::string& out, const BulkJob& job) {
+  JsonObject object(out);
+  object.number("job", static_cast<std::int64_t>(job.number));
+  object.text("action", name_of(job.order.act.action));
+  object.text("phase", name_of(job.phase));
+  object.number("matched", job.matched);
+  object.number("changed", job.changed);
+  object.number("refused", job.refused);
+  object.number("retention_removes", job.retention_removes);
   std::string& sample = object.key("sample");
   sample += '[';
-  for (const std::string& id : bulk.sample) {
+  for (const std::string& id : job.sample) {
     if (sample.back() != '[') sample += ',';
     append_json_string(sample, id);
   }
   sample += ']';
   std::string& errors = object.key("errors");
   errors += '[';
-  for (const auto& [id, error] : bulk.errors) {
+  for (const auto& [id, error] : job.errors) {
     if (errors.back() != '[') errors += ',';
     JsonObject entry(errors);
     entry.text("id", id);
@@ -60,65 +51,40 @@ void finish_bulk(Exchange& x, const Bulk& bulk) {
     entry.close();
   }
   errors += ']';
-  object.boolean("dry_run", bulk.dry_run);
+  object.boolean("dry_run", job.order.dry_run);
+  object.instant("started", job.started);
+  if (job.over()) {
+    object.instant("ended", job.ended);
+  } else {
+    object.null("ended");
+  }
+  if (job.error) {
+    append_error_object(object.key("error"), *job.error);
+  } else {
+    object.null("error");
+  }
   object.close();
-  x.reply_json(200, body);
 }
 
-void render_acted(Exchange& x, core::Reply& reply) {
-  auto& bulk = static_cast<Bulk&>(*x.extra());
-  const auto& items = std::get<core::ActDone>(reply).items;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    if (items[i]) {
-      ++bulk.changed;
-      continue;
-    }
-    ++bulk.refused;
-    if (bulk.errors.size() < base::kBulkSampleMax) {
-      bulk.errors.emplace_back(bulk.ids.at(i), items[i].error());
-    }
-  }
-  if (bulk.last) {
-    finish_bulk(x, bulk);
-  } else {
-    next_page(x);
-  }
-}
+// Who asks for a job: the one who began it is told of a failure that changed nothing as of a
+// request that failed.
+enum class Asker : std::uint8_t { beginner, other };
 
-void on_page(Exchange& x, const Result<core::Listed>& listed) {
-  if (!listed) return x.refuse(listed.error());
-  auto& bulk = static_cast<Bulk&>(*x.extra());
-  std::vector<core::Seq> seqs;
-  bulk.ids.clear();
-  for (const core::MessageRow& row : listed->rows) {
-    ++bulk.matched;
-    std::string id = format_id(row.message);
-    if (bulk.sample.size() < base::kBulkSampleMax) bulk.sample.push_back(id);
-    if (bulk.dry_run) continue;
-    bulk.ids.push_back(std::move(id));
-    seqs.push_back(row.message.seq);
-  }
-  bulk.last = !listed->cursor || bulk.matched >= bulk.limit;
-  if (listed->cursor) bulk.page.cursor = *listed->cursor;
-  if (!seqs.empty()) {
-    core::Act act = bulk.act;
-    act.messages = std::move(seqs);
-    return x.ask(std::move(act), render_acted);
-  }
-  if (bulk.last) {
-    finish_bulk(x, bulk);
-  } else {
-    next_page(x);
-  }
-}
-
-// Newest first: clones, which are newer than all there was, are not met again.
-void next_page(Exchange& x) {
-  auto& bulk = static_cast<Bulk&>(*x.extra());
-  bulk.page.limit = std::min<std::int64_t>(static_cast<std::int64_t>(base::kListPageMax),
-                                           bulk.limit - bulk.matched);
-  x.search([page = bulk.page](core::Reader& reader) { return reader.list(page); },
-           [](Exchange& later, Result<core::Listed> listed) { on_page(later, listed); });
+// Replies now, or when the job is over, at the latest after `longest`.
+void reply_job(Exchange& x, const BulkJob& job, std::optional<Millis> longest, Asker asker) {
+  const auto reply = [&door = x.door(), who = x.id(), asker](const BulkJob& then) {
+    // Rendered now: it may be forgotten before the reply is written.
+    std::string body;
+    append_job(body, then);
+    const int status = then.over() ? 200 : 202;
+    const bool failed = asker == Asker::beginner && then.changed == 0 && then.refused == 0;
+    door.post(who, [body, status, error = failed ? then.error : std::nullopt](Exchange& later) {
+      if (error) return later.refuse(*error);
+      later.reply_json(status, body);
+    });
+  };
+  if (job.over() || longest == Millis{0}) return reply(job);
+  x.door().bulk_jobs().wait(job.number, longest, reply);
 }
 
 void read_action(Fields& fields, core::Act& act) {
@@ -137,13 +103,78 @@ void read_action(Fields& fields, core::Act& act) {
     if (auto good = core::check_queue_name(act.queue); !good) {
       fields.refuse(std::move(good).error());
     }
-  } else if (action == core::Action::move) {
+  } else if (action == Action::move) {
     fields.refuse(fail(Code::bad_value, "there is no queue to move to", "give \"queue\":\"name\""));
   }
   if (!fields.integer("priority", act.priority, base::kPriorityMin, base::kPriorityMax) &&
-      action == core::Action::priority) {
+      action == Action::priority) {
     fields.refuse(fail(Code::bad_value, "there is no priority", "give \"priority\":5"));
   }
+}
+
+// What is meant when no state is named, and only what the action can be done to.
+Result<void> narrow(Action action, core::Filter& filter) {
+  const StateSet possible = core::states_of(action);
+  if (!filter.states.empty()) {
+    const StateSet common = filter.states.common(possible);
+    if (common.empty()) {
+      return fail(Code::bad_value,
+                  fmt::format("state: {} cannot be done to messages in {}", name_of(action),
+                              to_string(filter.states)),
+                  fmt::format("give one or more of {}", to_string(possible)));
+    }
+    filter.states = common;
+    return {};
+  }
+  // A mark or a key says which are meant.
+  filter.states = filter.mark || !filter.key.empty() ? possible : core::usual_states_of(action);
+  if (!filter.states.empty()) return {};
+  return fail(Code::bad_value, fmt::format("the filter of {} names no state", name_of(action)),
+              "say which messages shall go: \"state\":\"done\", or several with commas between");
+}
+
+Result<BulkOrder> order_from(const boost::json::object& body, std::optional<Millis>& wait) {
+  BulkOrder order;
+  Fields fields(body, "the bulk action");
+  read_action(fields, order.act);
+  bool all = false;
+  fields.boolean("all", all);
+  const auto* object = fields.object("filter");
+  if (object != nullptr) {
+    auto filter = filter_from_json(*object);
+    if (!filter) return filter.error();
+    order.filter = *std::move(filter);
+  }
+  fields.boolean("dry_run", order.dry_run);
+  fields.integer("limit", order.limit, 1, INT64_MAX);
+  fields.seconds("wait_s", wait, Millis{0}, base::kReserveWaitMax);
+  RQ_TRY(fields.finish());
+  const bool empty = object == nullptr || object->empty();
+  if (empty && !all) {
+    return fail(Code::bad_value, "the filter is empty: that would be every message of every queue",
+                "name a queue, a state, a tag ... in \"filter\":{…}, or say \"all\":true");
+  }
+  if (!empty && all) {
+    return fail(Code::bad_value, "there are both a filter and \"all\":true", "give one of them");
+  }
+  RQ_TRY(narrow(order.act.action, order.filter));
+  return order;
+}
+
+// The job that the address names; null: refused.
+const BulkJob* job_of(Exchange& x, const Request& request) {
+  const std::string& text = request.parameters[0];
+  std::uint64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  const BulkJob* job =
+      error == std::errc{} && stop == end ? x.door().bulk_jobs().find(number) : nullptr;
+  if (job == nullptr) {
+    x.refuse(fail(Code::not_found, fmt::format("there is no bulk action '{}'", text),
+                  "GET /v1/bulk lists those that are known; the server forgets them when it "
+                  "restarts, and old ones when many have come after them"));
+  }
+  return job;
 }
 
 }  // namespace
@@ -152,26 +183,42 @@ void bulk_action(Exchange& x, const Request& request) {
   if (!no_query(x, request)) return;
   auto body = x.json(request);
   if (!body) return x.refuse(body.error());
-  auto bulk = std::make_unique<Bulk>();
-  Fields fields(**body, "the bulk action");
-  read_action(fields, bulk->act);
-  if (const auto* object = fields.object("filter")) {
-    auto filter = filter_from_json(*object);
-    if (filter) {
-      bulk->page.filter = *std::move(filter);
-    } else {
-      fields.refuse(std::move(filter).error());
-    }
-  } else {
-    fields.refuse(fail(Code::bad_value, "there is no filter",
-                       "give \"filter\":{…}; an empty one means all messages"));
+  std::optional<Millis> wait;
+  auto order = order_from(**body, wait);
+  if (!order) return x.refuse(order.error());
+  const auto job = x.door().bulk_jobs().begin(*std::move(order));
+  if (!job) return x.refuse(job.error());
+  reply_job(x, **job, wait, Asker::beginner);
+}
+
+void list_bulk(Exchange& x, const Request& request) {
+  if (!no_query(x, request)) return;
+  std::string body = R"({"jobs":[)";
+  for (const BulkJob* job : x.door().bulk_jobs().all()) {
+    if (body.back() != '[') body += ',';
+    append_job(body, *job);
   }
-  fields.boolean("dry_run", bulk->dry_run);
-  fields.integer("limit", bulk->limit, 1, static_cast<std::int64_t>(base::kBulkActionMax));
-  if (auto good = fields.finish(); !good) return x.refuse(good.error());
-  bulk->page.payloads = false;
-  x.keep(std::move(bulk));
-  next_page(x);
+  body += "]}";
+  x.reply_json(200, body);
+}
+
+void show_bulk(Exchange& x, const Request& request) {
+  auto query = Query::parse(request.query);
+  if (!query) return x.refuse(query.error());
+  std::int64_t wait_s = 0;
+  query->integer("wait_s", wait_s, 0, std::chrono::seconds{base::kReserveWaitMax}.count());
+  if (auto good = query->finish(); !good) return x.refuse(good.error());
+  if (const BulkJob* job = job_of(x, request)) {
+    reply_job(x, *job, std::chrono::seconds{wait_s}, Asker::other);
+  }
+}
+
+void cancel_bulk(Exchange& x, const Request& request) {
+  if (!no_query(x, request)) return;
+  const BulkJob* job = job_of(x, request);
+  if (job == nullptr) return;
+  x.door().bulk_jobs().cancel(job->number);
+  reply_job(x, *job, std::nullopt, Asker::other);
 }
 
 }  // namespace rq::doors::api

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "base/utf8.h"
 #include "core/name.h"
 #include "doors/api/api_door.h"
 #include "doors/api/handlers.h"
@@ -24,7 +25,7 @@ using core::Notice;
 struct Wanted {
   std::string queue;
   core::Seq message = 0;
-  std::bitset<6> kinds;  // none set: all
+  std::bitset<Notice::kWhatCount> kinds;  // none set: all
 };
 
 class EventStream final : public Stream, public pipeline::EventListener {
@@ -68,11 +69,15 @@ void read_kinds(Query& query, Wanted& wanted) {
     const std::size_t end = std::min(rest.find(','), rest.size());
     const std::string_view name = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (const auto what = notice_of(name)) {
-      wanted.kinds.set(static_cast<std::size_t>(*what));
-    } else {
+    bool known = false;
+    for (std::size_t i = 0; i < wanted.kinds.size(); ++i) {
+      if (name_of(static_cast<Notice::What>(i)) != name) continue;
+      wanted.kinds.set(i);
+      known = true;
+    }
+    if (!known) {
       query.refuse(fail(Code::bad_value,
-                        fmt::format("kinds: '{}' is not allowed", name.substr(0, 64)),
+                        fmt::format("kinds: '{}' is not allowed", base::shown(name)),
                         "give a comma list of message, progress, stop, removed, queue, "
                         "queue_removed"));
     }
@@ -88,6 +93,7 @@ void start(Exchange& x, Wanted&& wanted) {
   JsonObject object(text);
   object.number("boot", x.door().boot());
   object.text("version", RQ_VERSION);
+  object.text("base_url", x.door().base_url());
   object.close();
   text += "\n\n";
   x.write(text);

@@ -22,7 +22,7 @@ using http::ExchangeId;
 using http::Extra;
 using http::Request;
 
-// Takes the engine's answer, which is no Error (but after ask_raw()).
+// Renders the engine's answer; gets an Error only after ask_raw().
 using Renderer = void (*)(Exchange&, core::Reply&);
 
 // What the door keeps of an exchange that has asked: who renders the answer, and what the handler

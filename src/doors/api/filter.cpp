@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/limits.h"
 #include "core/json_fields.h"
 #include "core/name.h"
@@ -22,11 +24,19 @@ void read(Source& source, core::Filter& out) {
   }
   std::string name;
   if (source.text("state", name, base::kNameBytesMax)) {
-    out.state = core::state_of(name);
-    if (!out.state) {
-      source.refuse(fail(Code::bad_value, fmt::format("state: '{}' is not allowed", name),
+    for (std::string_view rest = name; !rest.empty();) {
+      const std::string_view one = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(one.size() + 1, rest.size()));
+      if (const auto state = core::state_of(one)) {
+        out.states.add(*state);
+        continue;
+      }
+      source.refuse(fail(Code::bad_value, fmt::format("state: '{}' is not allowed", one),
                          "give prep, scheduled, throttled, depends, que, run, done, relayed, err "
-                         "or cancelled"));
+                         "or cancelled; several with commas between"));
+    }
+    if (name.empty()) {
+      source.refuse(fail(Code::bad_value, "state: '' is not allowed", "name one, or leave it out"));
     }
   }
   if (source.text("mark", name, base::kNameBytesMax)) {

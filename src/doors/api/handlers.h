@@ -19,6 +19,8 @@ void resume_queue(Exchange& x, const Request& request);
 void drain_queue(Exchange& x, const Request& request);
 void down_queue(Exchange& x, const Request& request);
 void set_script_error(Exchange& x, const Request& request);
+void hold_back(Exchange& x, const Request& request);
+void list_workers(Exchange& x, const Request& request);
 
 // put.cpp
 void put_messages(Exchange& x, const Request& request);
@@ -45,6 +47,9 @@ void set_priority(Exchange& x, const Request& request);
 
 // bulk.cpp
 void bulk_action(Exchange& x, const Request& request);
+void list_bulk(Exchange& x, const Request& request);
+void show_bulk(Exchange& x, const Request& request);
+void cancel_bulk(Exchange& x, const Request& request);
 
 // logs.cpp
 void show_log(Exchange& x, const Request& request);
@@ -53,6 +58,7 @@ void stream_log(Exchange& x, const Request& request);
 // work.cpp
 void reserve(Exchange& x, const Request& request);
 void heartbeat(Exchange& x, const Request& request);
+void keep_leases(Exchange& x, const Request& request);
 void progress(Exchange& x, const Request& request);
 void done(Exchange& x, const Request& request);
 void relayed(Exchange& x, const Request& request);

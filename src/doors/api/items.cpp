@@ -62,19 +62,8 @@ ItemSplitter::Cut ItemSplitter::next_element(std::string_view& piece) {
       place_ = Place::in;
       continue;
     }
-    if (in_string_) {
-      if (escaped_) {
-        escaped_ = false;
-      } else if (c == '\\') {
-        escaped_ = true;
-      } else if (c == '"') {
-        in_string_ = false;
-      }
-      continue;
-    }
-    if (c == '"') {
-      in_string_ = true;
-    } else if (c == '[' || c == '{') {
+    if (quotes_.next(c)) continue;
+    if (c == '[' || c == '{') {
       ++depth_;
     } else if (depth_ > 0 && (c == ']' || c == '}')) {
       --depth_;

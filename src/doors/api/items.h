@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/json_quotes.h"
 #include "base/result.h"
 #include "doors/api/json_reader.h"
 
@@ -73,8 +74,7 @@ class ItemSplitter {
   bool stopped_ = false;
   Place place_ = Place::before;
   bool first_ = true;
-  bool in_string_ = false;
-  bool escaped_ = false;
+  base::JsonQuotes quotes_;
   std::size_t depth_ = 0;  // inside the element
 };
 

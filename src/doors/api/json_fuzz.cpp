@@ -62,7 +62,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   const auto put = put_from_json(**object, "queue", text);
-  if (whole && put) RQ_CHECK(put->priority == whole->priority);
+  if (whole) {
+    RQ_CHECK(put.has_value());
+    RQ_CHECK(put->priority == whole->priority && put->max_count == whole->max_count);
+    RQ_CHECK(put->prep == whole->prep && put->due == whole->due && put->delay == whole->delay);
+    RQ_CHECK(put->message.detail_or_default().key == whole->message.detail_or_default().key);
+  }
   static_cast<void>(rq::core::merge_settings({}, **object));
   static_cast<void>(filter_from_json(**object));
   static_cast<void>(reserve_from_json(**object, rq::base::from_ms(0)));

@@ -7,7 +7,10 @@
 
 #include "base/base64.h"
 #include "base/limits.h"
+#include "base/names.h"
 #include "base/utf8.h"
+#include "core/command.h"
+#include "core/fingerprint.h"
 #include "core/json_fields.h"
 #include "core/settings_json.h"
 #include "doors/api/limits.h"
@@ -19,8 +22,9 @@ using core::Counters;
 using core::Message;
 using core::State;
 
-constexpr std::array<std::string_view, 6> kWhats{"message", "progress", "stop",
-                                                 "removed", "queue",    "queue_removed"};
+// Of events. To clients a put and a move to another queue are changes like any other.
+constexpr std::array<std::string_view, core::Notice::kWhatCount> kWhats{
+    "message", "message", "message", "progress", "stop", "removed", "queue", "queue_removed"};
 
 // Fields of which the empty value means that there is none.
 class Sparse {
@@ -83,8 +87,7 @@ void append_lease(std::string& out, const Message& message) {
   } else {
     object.instant("until", lease.until);
   }
-  constexpr std::array<std::string_view, 3> kStops{"none", "cancel", "kill"};
-  object.text("stop", kStops.at(static_cast<std::size_t>(lease.stop)));
+  object.text("stop", core::name_of(lease.stop));
   object.close();
 }
 
@@ -165,6 +168,7 @@ void append(std::string& out, const Message& m, std::string_view queue, Nulls nu
   sparse.seconds("lease_s", m.lease_length);
   // While it runs, the text of the running attempt is the one that counts.
   sparse.text("progress", m.lease && !m.lease->progress.empty() ? m.lease->progress : d.progress);
+  if (m.state == State::err) object.text("fingerprint", core::fingerprint(d.progress));
   if (!d.result.empty() && is_json(d.result)) {
     object.raw("result", d.result);
   } else {
@@ -219,11 +223,14 @@ void append_totals(std::string& out, const Counters& counters) {
   object.number("losses", counters.losses);
   object.number("cancels", counters.cancels);
   object.number("deletes", counters.deletes);
+  object.number("expired", counters.expired);
+  object.number("expired_errs", counters.expired_errs);
   object.close();
 }
 
-void append_queue(std::string& out, const core::QueueShown& shown) {
-  const core::Queue& queue = shown.queue;
+void append_queue(std::string& out, const core::QueueShown& shown,
+                  const std::optional<WorkerNotes::Hold>& hold) {
+  const core::Queue& queue = *shown.queue;
   JsonObject object(out);
   object.text("name", queue.name);
   object.text("admin", name_of(queue.admin));
@@ -241,6 +248,14 @@ void append_queue(std::string& out, const core::QueueShown& shown) {
   } else {
     object.text("script_error", queue.script_error);
   }
+  if (hold) {
+    JsonObject held(object.key("held_back"));
+    held.text("text", hold->text);
+    held.instant("until", hold->until);
+    held.close();
+  } else {
+    object.null("held_back");
+  }
   object.raw("settings", boost::json::serialize(core::to_json(queue.settings)));
   append_counts(object.key("counts"), queue.counters);
   append_totals(object.key("totals"), queue.counters);
@@ -256,6 +271,11 @@ void append_attempt(std::string& out, const core::Attempt& attempt) {
   object.instant("ended", attempt.ended);
   object.text("outcome", attempt.outcome);
   object.text("reason", attempt.reason);
+  if (const auto outcome = core::outcome_of(attempt.outcome); outcome == core::Outcome::err ||
+                                                              outcome == core::Outcome::failed ||
+                                                              outcome == core::Outcome::timed_out) {
+    object.text("fingerprint", core::fingerprint(attempt.reason));
+  }
   if (!attempt.post_mortem.empty() && is_json(attempt.post_mortem)) {
     object.raw("post_mortem", attempt.post_mortem);
   } else {
@@ -298,15 +318,6 @@ void append_notice(std::string& out, const core::Notice& notice) {
   object.close();
 }
 
-std::string_view name_of(core::Notice::What what) {
-  return kWhats.at(static_cast<std::size_t>(what));
-}
-
-std::optional<core::Notice::What> notice_of(std::string_view name) {
-  for (std::size_t i = 0; i < kWhats.size(); ++i) {
-    if (kWhats[i] == name) return static_cast<core::Notice::What>(i);
-  }
-  return std::nullopt;
-}
+std::string_view name_of(core::Notice::What what) { return base::name_in(kWhats, what); }
 
 }  // namespace rq::doors::api

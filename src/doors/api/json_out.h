@@ -8,6 +8,7 @@
 #include "base/json_writer.h"
 #include "core/command.h"
 #include "core/store.h"
+#include "doors/api/worker_notes.h"
 
 namespace rq::doors::api {
 
@@ -22,7 +23,9 @@ void append_message(std::string& out, const core::Message& message, std::string_
 // As it stands in a list: nulls are left out, the payload may be cut (payload_cut says so) or, with
 // `payload` false, be left out.
 void append_listed(std::string& out, const core::MessageRow& row, bool payload);
-void append_queue(std::string& out, const core::QueueShown& shown);
+// `hold`: why a worker starts nothing of it for now.
+void append_queue(std::string& out, const core::QueueShown& shown,
+                  const std::optional<WorkerNotes::Hold>& hold);
 void append_counts(std::string& out, const core::Counters& counters);
 void append_totals(std::string& out, const core::Counters& counters);
 void append_attempt(std::string& out, const core::Attempt& attempt);
@@ -35,6 +38,5 @@ void append_notice(std::string& out, const core::Notice& notice);
 [[nodiscard]] bool is_json(std::string_view text);
 
 [[nodiscard]] std::string_view name_of(core::Notice::What what);
-[[nodiscard]] std::optional<core::Notice::What> notice_of(std::string_view name);
 
 }  // namespace rq::doors::api

@@ -13,19 +13,7 @@ using base::fail;
 
 void ValueCounter::feed(std::string_view piece) {
   for (const char c : piece) {
-    if (in_text_) {
-      if (escaped_) {
-        escaped_ = false;
-      } else if (c == '\\') {
-        escaped_ = true;
-      } else if (c == '"') {
-        in_text_ = false;
-      }
-    } else if (c == '"') {
-      in_text_ = true;
-    } else if (c == ',' || c == '[' || c == '{') {
-      ++count_;
-    }
+    if (!quotes_.next(c) && (c == ',' || c == '[' || c == '{')) ++count_;
   }
 }
 

@@ -11,6 +11,7 @@
 #include <boost/json/stream_parser.hpp>
 #include <boost/json/value.hpp>
 
+#include "base/json_quotes.h"
 #include "base/result.h"
 #include "doors/api/json_reader.h"
 #include "doors/api/memory.h"
@@ -27,8 +28,7 @@ class ValueCounter {
 
  private:
   std::size_t count_ = 0;
-  bool in_text_ = false;
-  bool escaped_ = false;
+  base::JsonQuotes quotes_;
 };
 
 class JsonSink final : public http::BodySink {

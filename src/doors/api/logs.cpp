@@ -42,10 +42,10 @@ LogPart read_range(files::LogFile& file, std::string_view wanted) {
   const http::RangeAsked asked = http::parse_range(wanted, size);
   if (asked.kind != http::RangeAsked::Kind::part) {
     part.status = 416;
-    part.fields = fmt::format("Content-Range: bytes */{}\r\n", size);
+    part.fields = http::content_range_of_none(size);
     part.error =
         fail(Code::bad_value,
-             fmt::format("range '{}' does not fit a log of {} bytes", wanted.substr(0, 64), size),
+             fmt::format("range '{}' does not fit a log of {} bytes", base::shown(wanted), size),
              "give bytes=FIRST-LAST, bytes=FIRST- or bytes=-COUNT");
     return part;
   }
@@ -53,27 +53,37 @@ LogPart read_range(files::LogFile& file, std::string_view wanted) {
   part.range.offset = asked.range.first;
   part.range.bytes = std::min(asked.range.bytes(), kReplyBytesMax);
   part.range.file = file.take();
-  part.fields = fmt::format("Accept-Ranges: bytes\r\nContent-Range: bytes {}-{}/{}\r\n",
-                            part.range.offset, part.range.offset + part.range.bytes - 1, size);
+  const std::uint64_t last = part.range.offset + part.range.bytes - 1;
+  part.fields = "Accept-Ranges: bytes\r\n" +
+                http::content_range({.first = part.range.offset, .last = last}, size);
   return part;
 }
 
-Result<LogPart> read_part(files::LogFile& file, std::string_view range,
-                          std::optional<std::int64_t> tail) {
-  if (!range.empty()) return read_range(file, range);
+// What of a log is asked for; at most one of them.
+struct LogAsked {
+  std::string range;
+  std::optional<std::int64_t> tail;  // lines
+  std::optional<std::int64_t> from;  // byte
+};
+
+Result<LogPart> read_part(files::LogFile& file, const LogAsked& asked) {
+  if (!asked.range.empty()) return read_range(file, asked.range);
   LogPart part;
   part.fields = "Accept-Ranges: bytes\r\n";
   const auto size = static_cast<std::uint64_t>(file.size());
-  if (tail) {
-    RQ_TRY_ASSIGN(offset, file.tail_offset(*tail));
+  if (asked.tail) {
+    RQ_TRY_ASSIGN(offset, file.tail_offset(*asked.tail));
     part.range.offset = static_cast<std::uint64_t>(offset);
+  } else if (asked.from) {
+    part.range.offset = std::min(static_cast<std::uint64_t>(*asked.from), size);
   } else if (size > kReplyBytesMax) {
-    return fail(Code::too_large, fmt::format("the log has {} bytes", size),
-                fmt::format("ask for ?tail=LINES, or for ranges of up to {} bytes with a Range "
-                            "header",
-                            kReplyBytesMax));
+    return fail(
+        Code::too_large, fmt::format("the log has {} bytes", size),
+        fmt::format("ask for ?tail=LINES, or for pieces of up to {} bytes: ?from=BYTE, or a "
+                    "Range header",
+                    kReplyBytesMax));
   }
-  part.range.bytes = size - part.range.offset;
+  part.range.bytes = std::min(size - part.range.offset, kReplyBytesMax);
   part.range.file = file.take();
   return part;
 }
@@ -249,19 +259,25 @@ bool read_tail(Query& query, std::optional<std::int64_t>& tail) {
 void show_log(Exchange& x, const Request& request) {
   auto query = Query::parse(request.query);
   if (!query) return x.refuse(query.error());
-  std::optional<std::int64_t> tail;
-  if (read_tail(*query, tail) && !request.head.fields.find("Range").empty()) {
-    query->refuse(fail(Code::bad_value, "there is both tail and a Range", "give one of them"));
+  // A log has no tag, so what If-Range names is another version: all of it is sent.
+  const bool of_another = !request.head.fields.find("If-Range").empty();
+  LogAsked asked{.range = std::string(of_another ? "" : request.head.fields.find("Range"))};
+  std::int64_t from = 0;
+  if (query->integer("from", from, 0, INT64_MAX)) asked.from = from;
+  read_tail(*query, asked.tail);
+  if ((asked.tail ? 1 : 0) + (asked.from ? 1 : 0) + (asked.range.empty() ? 0 : 1) > 1) {
+    query->refuse(
+        fail(Code::bad_value, "of tail, from and a Range more than one is given", "give one"));
   }
   if (auto good = query->finish(); !good) return x.refuse(good.error());
   auto target = parse_target(request.parameters[0]);
   if (!target) return x.refuse(target.error());
   x.look_up(
-      [target = *target, tail, range = std::string(request.head.fields.find("Range")),
+      [target = *target, asked = std::move(asked),
        dir = x.door().settings().dir](core::Reader& reader) -> Result<LogPart> {
         RQ_TRY_ASSIGN(row, find_message(reader, target));
         files::LogFile file(dir, row.message.detail_or_default().folder);
-        return read_part(file, range, tail);
+        return read_part(file, asked);
       },
       [](Exchange& later, Result<LogPart> part) {
         if (!part) return later.refuse(part.error());

@@ -68,24 +68,35 @@ std::string count_text(std::int64_t count) {
   return count >= kAheadMax ? fmt::format("more than {}", kAheadMax) : fmt::to_string(count);
 }
 
+Reason why_closed(const core::Queue& queue, core::ClosedBy by) {
+  switch (by) {
+    case core::ClosedBy::deletion:
+      return {"deleted", fmt::format("queue '{}' is being deleted, and it with it", queue.name)};
+    case core::ClosedBy::pause:
+      return {"paused",
+              fmt::format("queue '{}' is paused{}; resume it: rq queue resume {}", queue.name,
+                          queue.paused_until == base::Instant{}
+                              ? std::string{}
+                              : " until " + base::to_iso8601(queue.paused_until),
+                          queue.name)};
+    case core::ClosedBy::down:
+      return {"down", fmt::format("queue '{}' is down; bring it up: rq queue resume {}", queue.name,
+                                  queue.name)};
+    case core::ClosedBy::script_error:
+      return {"script_error", fmt::format("the script of queue '{}' cannot run: {}", queue.name,
+                                          queue.script_error)};
+  }
+  return {};
+}
+
 // Of a message that is ready: what keeps it from being leased now.
-Reason why_ready(const Why& why, const core::QueueShown& shown) {
-  const core::Queue& queue = shown.queue;
-  if (queue.admin == core::Admin::pause) {
-    return {"paused",
-            fmt::format("queue '{}' is paused{}; resume it: rq queue resume {}", queue.name,
-                        queue.paused_until == base::Instant{}
-                            ? std::string{}
-                            : " until " + base::to_iso8601(queue.paused_until),
-                        queue.name)};
-  }
-  if (queue.admin == core::Admin::down) {
-    return {"down", fmt::format("queue '{}' is down; bring it up: rq queue resume {}", queue.name,
-                                queue.name)};
-  }
-  if (!queue.script_error.empty()) {
-    return {"script_error",
-            fmt::format("the script of queue '{}' cannot run: {}", queue.name, queue.script_error)};
+Reason why_ready(const Why& why, const core::QueueShown& shown,
+                 const std::optional<WorkerNotes::Hold>& hold) {
+  const core::Queue& queue = *shown.queue;
+  if (const auto closed = core::why_closed(queue)) return why_closed(queue, *closed);
+  if (hold) {
+    return {"held_back",
+            fmt::format("{}; the next start is at {}", hold->text, base::to_iso8601(hold->until))};
   }
   if (why.ahead > 0) {
     return {"behind",
@@ -109,7 +120,8 @@ Reason why_ready(const Why& why, const core::QueueShown& shown) {
   return {"next", "it is next; no worker has asked for it yet"};
 }
 
-Reason why_not(const Why& why, const core::QueueShown& shown) {
+Reason why_not(const Why& why, const core::QueueShown& shown,
+               const std::optional<WorkerNotes::Hold>& hold) {
   const core::Message& m = why.row.message;
   switch (m.state) {
     case State::prep:
@@ -121,7 +133,7 @@ Reason why_not(const Why& why, const core::QueueShown& shown) {
     case State::depends:
       return {"depends", "it waits for other messages"};
     case State::que:
-      return why_ready(why, shown);
+      return why_ready(why, shown, hold);
     case State::run:
       return {"running",
               fmt::format("it is running, attempt {} at worker '{}' since {}",
@@ -142,7 +154,8 @@ Reason why_not(const Why& why, const core::QueueShown& shown) {
 
 void render_why(Exchange& x, core::Reply& reply) {
   const auto& why = static_cast<const Why&>(*x.extra());
-  const Reason reason = why_not(why, std::get<core::QueueShown>(reply));
+  const auto hold = x.door().workers().hold_of(why.row.queue, x.door().clock().now());
+  const Reason reason = why_not(why, std::get<core::QueueShown>(reply), hold);
   std::string body;
   JsonObject object(body);
   object.text("id", format_id(why.row.message));

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "base/utf8.h"
 #include "doors/api/handlers.h"
 #include "doors/api/json_sink.h"
 #include "doors/api/limits.h"
@@ -13,8 +14,8 @@ base::Result<http::Intake> open_json(Exchange& x, const Request& request) {
   const std::string& type = request.head.media_type;
   if (!type.empty() && type != "application/json") {
     return base::fail(base::Code::unsupported,
-                      fmt::format("content type '{}' is not taken here", type.substr(0, 256)),
-                      "send application/json");
+                      fmt::format("content type '{}' is not taken here", base::shown(type)),
+                      "send JSON, and say so: -H 'content-type: application/json'");
   }
   http::Intake intake;
   if (!request.length || *request.length > kJsonAtOnceBytes) {

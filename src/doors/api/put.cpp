@@ -8,13 +8,14 @@
 #include "doors/api/api_door.h"
 #include "doors/api/handlers.h"
 #include "doors/api/items.h"
+#include "doors/api/items_reply.h"
 #include "doors/api/json_in.h"
 #include "doors/api/json_out.h"
 #include "doors/api/limits.h"
 #include "doors/api/memory.h"
 #include "doors/api/put_reader.h"
-
 #include "doors/api/query.h"
+
 namespace rq::doors::api {
 namespace {
 
@@ -23,6 +24,7 @@ using base::fail;
 using base::Result;
 constexpr std::string_view kNdjson = "application/x-ndjson";
 constexpr std::string_view kJson = "application/json";
+constexpr std::string_view kForm = "application/x-www-form-urlencoded";
 
 Result<core::Put> parse_put(JsonReader& json, std::string_view text, std::string_view queue) {
   RQ_TRY_ASSIGN(value, json.parse(text));
@@ -31,11 +33,6 @@ Result<core::Put> parse_put(JsonReader& json, std::string_view text, std::string
   }
   return put_from_json(value->get_object(), queue, text);
 }
-
-// What a put of many keeps: the items in their order, those refused at the door with their error.
-struct Gathered : Extra {
-  std::vector<std::optional<base::Error>> refusals;  // by item; none: it went to the engine
-};
 
 // What an item costs beside its text: the message that is made of it, or the error.
 constexpr std::size_t kItemBytes = sizeof(core::Put) + 512;
@@ -139,22 +136,7 @@ void render_one(Exchange& x, core::Reply& reply) {
 }
 
 void render_many(Exchange& x, core::Reply& reply) {
-  const auto& gathered = static_cast<const Gathered&>(*x.extra());
-  const auto& puts = std::get<core::PutManyDone>(reply).puts;
-  std::string body = R"({"items":[)";
-  std::size_t next = 0;
-  for (const auto& refusal : gathered.refusals) {
-    if (body.back() != '[') body += ',';
-    if (refusal) {
-      body += error_json(*refusal);
-    } else if (const auto& put = puts.at(next++); put) {
-      append_put_done(body, *put);
-    } else {
-      body += error_json(put.error());
-    }
-  }
-  body += "]}";
-  x.reply_json(200, body);
+  reply_items(x, std::get<core::PutManyDone>(reply).puts, append_put_done);
 }
 
 void put_gathered(Exchange& x, PutSink& sink, const std::string& queue) {
@@ -169,12 +151,28 @@ void put_gathered(Exchange& x, PutSink& sink, const std::string& queue) {
   }
   x.serve_alone();  // many items have a large reply
   auto gathered = std::make_unique<Gathered>();
+  gathered->many = true;
   gathered->refusals = std::move(sink.refusals);
   x.keep(std::move(gathered));
   x.ask(core::PutMany{.puts = std::move(sink.puts)}, render_many);
 }
 
+// What `curl -d '{…}'` sends when it is told nothing of the type: a form that is none. Taken as it
+// is, the text of the JSON would be the payload, and nobody would see it before a script fails.
+bool is_json_sent_as_form(JsonReader& json, const Request& request) {
+  if (request.head.media_type != kForm) return false;
+  const auto value = json.parse(request.body);
+  return value && ((*value)->is_object() || (*value)->is_array());
+}
+
 void put_raw(Exchange& x, const Request& request) {
+  if (is_json_sent_as_form(x.door().json(), request)) {
+    return x.refuse(fail(
+        Code::unsupported,
+        fmt::format("the body is JSON, and its content type says that it is a form ({})", kForm),
+        "curl says so by itself: add -H 'content-type: application/json'; to put the text as "
+        "it is: -H 'content-type: text/plain'"));
+  }
   auto query = Query::parse(request.query);
   if (!query) return x.refuse(query.error());
   auto put = put_from_query(*query, request.parameters[0], request.head.media_type, request.body);

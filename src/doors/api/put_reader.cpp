@@ -61,6 +61,7 @@ void PutReader::step(std::string_view& piece) {
     case Place::name:
       if (c == '"') {
         name_ = c;
+        quotes_.next(c);
         place_ = Place::in_name;
       } else if (c == '}' && first_) {
         place_ = Place::after;
@@ -82,17 +83,12 @@ void PutReader::step(std::string_view& piece) {
 
 void PutReader::step_name(std::string_view& piece) {
   for (std::size_t at = 0; at < piece.size(); ++at) {
-    const char c = piece[at];
-    if (escaped_) {
-      escaped_ = false;
-    } else if (c == '\\') {
-      escaped_ = true;
-    } else if (c == '"') {
-      name_ += piece.substr(0, at + 1);
-      piece.remove_prefix(at + 1);
-      place_ = Place::colon;
-      return;
-    }
+    quotes_.next(piece[at]);
+    if (quotes_.in_text()) continue;
+    name_ += piece.substr(0, at + 1);
+    piece.remove_prefix(at + 1);
+    place_ = Place::colon;
+    return;
   }
   name_ += std::exchange(piece, {});
   if (name_.size() > kPutRestBytesMax) refuse_syntax("the name of a field has no end");
@@ -124,17 +120,8 @@ void PutReader::begin_value(char first) {
 void PutReader::step_value(std::string_view& piece) {
   for (std::size_t at = 0; at < piece.size(); ++at) {
     const char c = piece[at];
-    if (in_text_) {
-      if (escaped_) {
-        escaped_ = false;
-      } else if (c == '\\') {
-        escaped_ = true;
-      } else if (c == '"') {
-        in_text_ = false;
-      }
-    } else if (c == '"') {
-      in_text_ = true;
-    } else if (c == '[' || c == '{') {
+    if (quotes_.next(c)) continue;
+    if (c == '[' || c == '{') {
       ++depth_;
     } else if (depth_ > 0 && (c == ']' || c == '}')) {
       --depth_;
@@ -215,9 +202,10 @@ base::Result<core::Put> PutReader::finish(JsonReader& json, std::string_view que
   if (error_) return *error_;
   rest_ += '}';
   RQ_TRY_ASSIGN(value, json.parse(rest_));
-  RQ_TRY_ASSIGN(put, put_from_json(value->get_object(), queue, rest_));
+  const boost::json::object& rest = value->get_object();
   // One that the other fields hold, with a name written in escapes, counts as well.
-  if (payloads_ > 0 && !put.message.payload.empty()) return two_payloads();
+  if (payloads_ > 0 && has_payload(rest)) return two_payloads();
+  RQ_TRY_ASSIGN(put, put_from_json(rest, queue, rest_));
   RQ_TRY(add_payload(put));
   return put;
 }

@@ -11,6 +11,7 @@
 
 #include <boost/json/stream_parser.hpp>
 
+#include "base/json_quotes.h"
 #include "base/result.h"
 #include "core/command.h"
 #include "doors/api/json_check.h"
@@ -49,8 +50,7 @@ class PutReader {
   Place place_ = Place::before;
   Goal goal_ = Goal::rest;
   std::size_t depth_ = 0;  // inside the value
-  bool in_text_ = false;
-  bool escaped_ = false;
+  base::JsonQuotes quotes_;
   bool first_ = true;  // no field has come yet
   int payloads_ = 0;
   std::string name_;  // of the field, as it came, with its quotes

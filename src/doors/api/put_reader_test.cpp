@@ -77,6 +77,15 @@ TEST(PutReader, RefusesWhatIsNoMessage) {
   }
 }
 
+TEST(PutReader, ASecondPayloadIsRefusedHoweverItsNameIsWritten) {
+  for (const char* other : {R"("payload")", R"("payload_base64")", R"("payl\u006fad")",
+                            R"("payload\u005fbase64")", R"("payload\u005fjson")"}) {
+    const std::string text = R"({"payload":"x",)" + std::string(other) + R"(:""})";
+    EXPECT_EQ(read(text, 65536).error().code, Code::bad_value) << text;
+  }
+  EXPECT_TRUE(read(R"({"payload":"x","payload\u005fbase64":null})", 65536));
+}
+
 TEST(PutReader, HoldsNoMoreThanAMessageMayHave) {  // faults.md D12
   const std::string most(base::kPayloadBytesMax, 'x');
   EXPECT_TRUE(read("{\"payload\":\"" + most + "\"}", 65536));

@@ -32,9 +32,13 @@ bool good_name(Exchange& x, const std::string& name) {
   return good.has_value();
 }
 
+void append_shown(Exchange& x, std::string& body, const core::QueueShown& shown) {
+  append_queue(body, shown, x.door().workers().hold_of(shown.queue->name, x.door().clock().now()));
+}
+
 void reply_queue(Exchange& x, const core::Reply& reply, int status) {
   std::string body;
-  append_queue(body, std::get<core::QueueShown>(reply));
+  append_shown(x, body, std::get<core::QueueShown>(reply));
   x.reply_json(status, body);
 }
 
@@ -45,7 +49,7 @@ void render_list(Exchange& x, core::Reply& reply) {
   std::string body = R"({"queues":[)";
   for (const core::QueueShown& shown : std::get<core::QueuesListed>(reply).queues) {
     if (body.back() != '[') body += ',';
-    append_queue(body, shown);
+    append_shown(x, body, shown);
   }
   body += "]}";
   x.reply_json(200, body);
@@ -62,7 +66,7 @@ void define(Exchange& x, core::Reply& reply) {
   }
   const auto* shown = std::get_if<core::QueueShown>(&reply);
   const core::QueueSettings before =
-      wish.patch && shown != nullptr ? shown->queue.settings : core::QueueSettings{};
+      wish.patch && shown != nullptr ? shown->queue->settings : core::QueueSettings{};
   auto settings = core::merge_settings(before, wish.changes);
   if (!settings) return x.refuse(settings.error());
   core::DefineQueue command;
@@ -70,7 +74,7 @@ void define(Exchange& x, core::Reply& reply) {
   command.settings = *std::move(settings);
   if (wish.patch) {
     command.mode = core::DefineQueue::Mode::change;
-    command.revision = shown->queue.revision;
+    command.revision = shown->queue->revision;
   } else {
     command.mode = wish.create ? core::DefineQueue::Mode::create : core::DefineQueue::Mode::replace;
   }
@@ -163,6 +167,24 @@ void set_script_error(Exchange& x, const Request& request) {
   }
   if (auto good = fields.finish(); !good) return x.refuse(good.error());
   x.ask(std::move(command), render_ok);
+}
+
+// A worker starts nothing of the queue for a while, and says why.
+void hold_back(Exchange& x, const Request& request) {
+  const std::string queue = request.parameters[0];
+  if (!good_name(x, queue) || !no_query(x, request)) return;
+  auto body = x.json(request);
+  if (!body) return x.refuse(body.error());
+  Fields fields(**body, "the body");
+  std::string text;
+  base::Millis length{0};
+  if (!fields.text("text", text, base::kTextBytesMax)) {
+    fields.refuse(base::fail(Code::bad_value, "there is no text", "say why, in \"text\""));
+  }
+  fields.seconds("for_s", length, base::Millis{0}, base::kDelayMax);
+  if (auto good = fields.finish(); !good) return x.refuse(good.error());
+  x.door().workers().hold(queue, {.text = text, .until = x.door().clock().now() + length});
+  x.reply_json(200, R"({"ok":true})");
 }
 
 }  // namespace rq::doors::api

@@ -40,6 +40,7 @@ constexpr std::array kRoutes{
     Route{{post,  "/v1/queues/{queue}/down",               kManage,  kJson, kAlone}, down_queue, open_json},
     Route{{post,  "/v1/queues/{queue}/script-error",       kWork,    kJson, kAlone}, set_script_error, open_json},
 
+    Route{{post,  "/v1/queues/{queue}/held-back",          kWork,    kJson, kAlone}, hold_back, open_json},
     Route{{post,  "/v1/queues/{queue}/messages",           kEnqueue, kPut,  kPiped}, put_messages, open_put},
     Route{{get,   "/v1/messages",                          kRead,    kNone, kAlone}, list_messages},
     Route{{get,   "/v1/messages/{id}",                     kRead,    kNone, kAlone}, show_message},
@@ -55,6 +56,9 @@ constexpr std::array kRoutes{
     Route{{post,  "/v1/messages/{id}/move",                kManage,  kJson, kPiped}, move_message, open_json},
     Route{{post,  "/v1/messages/{id}/priority",            kManage,  kJson, kPiped}, set_priority, open_json},
     Route{{post,  "/v1/messages/bulk",                     kManage,  kJson, kAlone}, bulk_action, open_json},
+    Route{{get,   "/v1/bulk",                              kRead,    kNone, kAlone}, list_bulk},
+    Route{{get,   "/v1/bulk/{job}",                        kRead,    kNone, kAlone}, show_bulk},
+    Route{{del,   "/v1/bulk/{job}",                        kManage,  kNone, kAlone}, cancel_bulk},
     Route{{get,   "/v1/messages/{id}/attempts",            kRead,    kNone, kAlone}, show_attempts},
     Route{{get,   "/v1/messages/{id}/log",                 kRead,    kNone, kAlone}, show_log},
     Route{{get,   "/v1/messages/{id}/log/stream",          kRead,    kNone, kAlone}, stream_log},
@@ -62,6 +66,8 @@ constexpr std::array kRoutes{
 
     Route{{post,  "/v1/reserve",                           kWork,    kJson, kAlone}, reserve, open_json},
     Route{{post,  "/v1/heartbeat",                         kWork,    kJson, kPiped}, heartbeat, open_json},
+    Route{{get,   "/v1/workers",                           kRead,    kNone, kAlone}, list_workers},
+    Route{{post,  "/v1/leases",                            kWork,    kJson, kAlone}, keep_leases, open_json},
     Route{{post,  "/v1/progress",                          kWork,    kJson, kPiped}, progress, open_json},
     Route{{post,  "/v1/done",                              kWork,    kJson, kPiped}, done, open_json},
     Route{{post,  "/v1/relayed",                           kWork,    kJson, kPiped}, relayed, open_json},

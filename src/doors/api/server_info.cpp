@@ -47,8 +47,8 @@ void render_stats(Exchange& x, core::Reply& reply) {
   object.seconds("uptime_s", door.clock().now() - door.started());
   object.text("version", RQ_VERSION);
   object.number("queues", stats.queues);
-  append_counts(object.key("messages"), stats.totals);
-  append_totals(object.key("totals"), stats.totals);
+  append_counts(object.key("messages"), *stats.totals);
+  append_totals(object.key("totals"), *stats.totals);
   {
     JsonObject engine(object.key("engine"));
     engine.number("commands", stats.commands);
@@ -67,13 +67,25 @@ void render_stats(Exchange& x, core::Reply& reply) {
   x.reply_json(200, body);
 }
 
-// Damaged rows are kept apart: everything else goes on, but somebody should look at them.
 void render_health(Exchange& x, core::Reply& reply) {
-  const std::int64_t set_aside = std::get<core::EngineStatsDone>(reply).set_aside;
+  if (std::get<core::EngineStatsDone>(reply).no_room) {
+    return x.refuse(fail(Code::busy, "the disk is full: puts are refused, all else is served",
+                         "make room on it, remove messages or shorten the retention of a queue"));
+  }
+  const base::Instant now = x.door().clock().now();
   std::string body;
   JsonObject object(body);
+  // Damaged rows are kept apart: everything else goes on, but somebody should look at them.
+  const std::int64_t set_aside = std::get<core::EngineStatsDone>(reply).set_aside;
   object.text("status", set_aside == 0 ? "ok" : "damaged");
   if (set_aside > 0) object.number("set_aside", set_aside);
+  std::string silent = "[";
+  for (const auto& [name, worker] : x.door().workers().workers(now)) {
+    if (now - worker.seen <= kSilentAfter) continue;
+    if (silent.size() > 1) silent += ',';
+    append_json_string(silent, name);
+  }
+  object.raw("silent_workers", silent + "]");
   object.close();
   x.reply_json(200, body);
 }
@@ -126,11 +138,14 @@ void advance_clock(Exchange& x, const Request& request) {
     return x.refuse(fail(Code::forbidden, "the clock of this server is not a manual one",
                          "start it with --manual-clock, for tests"));
   }
-  x.door().desk().pipeline().advance_clock(by, [&door = x.door(), who = x.id()](base::Instant now) {
+  const auto done = [&door = x.door(), who = x.id()](base::Instant now) {
     door.post(who, [now](Exchange& later) {
       later.reply_json(200, fmt::format(R"({{"now":"{}"}})", base::to_iso8601(now)));
     });
-  });
+  };
+  if (!x.door().desk().pipeline().advance_clock(by, done)) {
+    x.refuse(fail(Code::busy, "too many calls that advance the clock are waiting", "try again"));
+  }
 }
 
 }  // namespace rq::doors::api

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include "base/limits.h"
-#include "core/json_fields.h"
-
+#include "core/bounds.h"
 #include "doors/api/query.h"
+
 namespace rq::doors::api {
 namespace {
 

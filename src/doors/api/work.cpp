@@ -1,8 +1,11 @@
 // Working: reserve, keep alive, end.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include <boost/json/array.hpp>
 
@@ -10,9 +13,11 @@
 #include "core/json_fields.h"
 #include "doors/api/api_door.h"
 #include "doors/api/handlers.h"
+#include "doors/api/items_reply.h"
 #include "doors/api/json_in.h"
 #include "doors/api/json_out.h"
 #include "doors/api/raw_json.h"
+#include "doors/api/target.h"
 
 namespace rq::doors::api {
 namespace {
@@ -21,12 +26,7 @@ using base::Code;
 using base::fail;
 using base::Result;
 namespace json = boost::json;
-
-// Of a call with one item or many: those refused at the door keep their place in the answer.
-struct Gathered : Extra {
-  bool many = false;
-  std::vector<std::optional<base::Error>> refusals;
-};
+using core::Fields;
 
 void render_reserved(Exchange& x, core::Reply& reply) {
   const auto& reserved = std::get<core::Reserved>(reply);
@@ -104,38 +104,11 @@ bool read_items(Exchange& x, const Request& request, std::vector<Item>& items,
   return true;
 }
 
-// Answers item by item; `append` writes one good answer.
-template <typename Answer, typename Append>
-void reply_items(Exchange& x, const std::vector<Result<Answer>>& answers, const Append& append) {
-  const auto& gathered = static_cast<const Gathered&>(*x.extra());
-  if (!gathered.many) {
-    if (!answers.front()) return x.refuse(answers.front().error());
-    std::string body;
-    append(body, *answers.front());
-    return x.reply_json(200, body);
-  }
-  std::string body = R"({"items":[)";
-  std::size_t next = 0;
-  for (const auto& refusal : gathered.refusals) {
-    if (body.back() != '[') body += ',';
-    if (refusal) {
-      body += error_json(*refusal);
-    } else if (const auto& answer = answers.at(next++); answer) {
-      append(body, *answer);
-    } else {
-      body += error_json(answer.error());
-    }
-  }
-  body += "]}";
-  x.reply_json(200, body);
-}
-
 void render_heartbeat(Exchange& x, core::Reply& reply) {
   const auto append = [](std::string& body, const core::HeartbeatDone::Item& item) {
-    constexpr std::array<std::string_view, 3> kStops{"none", "cancel", "kill"};
     JsonObject object(body);
     object.instant("until", item.until);
-    object.text("stop", kStops.at(static_cast<std::size_t>(item.stop)));
+    object.text("stop", name_of(item.stop));
     object.close();
   };
   reply_items(x, std::get<core::HeartbeatDone>(reply).items, append);
@@ -181,12 +154,79 @@ void render_duplicate(Exchange& x, core::Reply& reply) {
   });
 }
 
+// --- What a worker has ---
+
+// Leases that one request gives back, at most; the worker repeats it when there were more.
+constexpr std::int64_t kReturnedMax = 1000;
+
+struct Held {
+  std::string worker;
+  std::string version;
+  bool ends = false;  // it goes
+  bool tells_tokens = false;
+  std::vector<core::Token> tokens;  // sorted
+};
+
+bool before(const core::Token& a, const core::Token& b) {
+  return std::tie(a.seq, a.attempt, a.boot) < std::tie(b.seq, b.attempt, b.boot);
+}
+
+Result<Held> held_from_json(const json::object& object) {
+  Held held;
+  Fields fields(object, "the body");
+  if (!fields.text("worker", held.worker, base::kNameBytesMax) || held.worker.empty()) {
+    fields.refuse(fail(Code::bad_value, "there is no worker", "give \"worker\":\"name\""));
+  }
+  fields.text("version", held.version, base::kNameBytesMax);
+  fields.boolean("ends", held.ends);
+  std::vector<std::string> tokens;
+  held.tells_tokens = fields.texts("tokens", tokens, base::kLeasesPerCallMax, base::kNameBytesMax);
+  RQ_TRY(fields.finish());
+  for (const std::string& text : tokens) {
+    RQ_TRY_ASSIGN(token, core::parse_token(text));
+    held.tokens.push_back(token);
+  }
+  std::sort(held.tokens.begin(), held.tokens.end(), before);
+  return held;
+}
+
+// The leases of that worker that it does not have.
+Result<std::vector<core::Token>> not_held(core::Reader& reader, const Held& held) {
+  std::vector<core::Token> out;
+  core::Page page;
+  page.filter.states.add(core::State::run);
+  page.limit = static_cast<std::int64_t>(base::kListPageMax);
+  page.payloads = false;
+  while (true) {
+    RQ_TRY_ASSIGN(listed, reader.list(page));
+    for (const core::MessageRow& row : listed.rows) {
+      const auto& lease = row.message.lease;
+      if (!lease || lease->worker != held.worker) continue;
+      const core::Token token{
+          .seq = row.message.seq, .attempt = lease->attempt, .boot = lease->boot};
+      if (std::binary_search(held.tokens.begin(), held.tokens.end(), token, before)) continue;
+      out.push_back(token);
+      if (std::ssize(out) == kReturnedMax) return out;
+    }
+    if (!listed.cursor) return out;
+    page.cursor = *listed.cursor;
+  }
+}
+
+void render_returned(Exchange& x, core::Reply& reply) {
+  const auto& items = std::get<core::FinishDone>(reply).items;
+  const auto returned =
+      std::count_if(items.begin(), items.end(), [](const auto& item) { return item.has_value(); });
+  x.reply_json(200, fmt::format(R"({{"returned":{},"more":{}}})", returned,
+                                std::ssize(items) == kReturnedMax));
+}
+
 }  // namespace
 
 void reserve(Exchange& x, const Request& request) {
   auto body = x.json(request);
   if (!body) return x.refuse(body.error());
-  auto command = reserve_from_json(**body, x.door().clock().now());
+  auto command = reserve_from_json(**body, x.door().clock().ahead());
   if (!command) return x.refuse(command.error());
   command->names = true;
   const bool waits = command->wait_until.has_value();
@@ -198,6 +238,52 @@ void reserve(Exchange& x, const Request& request) {
 }
 
 void heartbeat(Exchange& x, const Request& r) { ask_heartbeat(x, r, heartbeat_from_json); }
+// A worker says which leases it has. What was on its way to it when a connection or a server ended
+// never came to it, and goes back at once.
+void keep_leases(Exchange& x, const Request& request) {
+  auto body = x.json(request);
+  if (!body) return x.refuse(body.error());
+  auto held = held_from_json(**body);
+  if (!held) return x.refuse(held.error());
+  WorkerNotes& notes = x.door().workers();
+  if (held->ends) {
+    notes.gone(held->worker);
+  } else {
+    notes.seen(held->worker, {.version = held->version, .seen = x.door().clock().now()});
+  }
+  if (!held->tells_tokens) return x.reply_json(200, R"({"returned":0,"more":false})");
+  x.look_up([held = *std::move(held)](core::Reader& reader) { return not_held(reader, held); },
+            [](Exchange& later, Result<std::vector<core::Token>> tokens) {
+              if (!tokens) return later.refuse(tokens.error());
+              core::Finish finish;
+              for (const core::Token& token : *tokens) {
+                core::Finish::Item item;
+                item.token = token;
+                item.outcome = core::Outcome::release;
+                item.reason = "its worker does not have it";
+                finish.items.push_back(std::move(item));
+              }
+              later.ask(std::move(finish), render_returned);
+            });
+}
+
+void list_workers(Exchange& x, const Request& request) {
+  if (!no_query(x, request)) return;
+  const base::Instant now = x.door().clock().now();
+  std::string body = R"({"workers":[)";
+  for (const auto& [name, worker] : x.door().workers().workers(now)) {
+    if (body.back() != '[') body += ',';
+    JsonObject object(body);
+    object.text("name", name);
+    object.text("version", worker.version);
+    object.instant("seen", worker.seen);
+    object.boolean("silent", now - worker.seen > kSilentAfter);
+    object.close();
+  }
+  body += "]}";
+  x.reply_json(200, body);
+}
+
 void progress(Exchange& x, const Request& r) { ask_heartbeat(x, r, progress_from_json); }
 void done(Exchange& x, const Request& r) { ask_finish(x, r, done_from_json); }
 void relayed(Exchange& x, const Request& r) { ask_finish(x, r, relayed_from_json); }
@@ -219,7 +305,10 @@ void duplicate(Exchange& x, const Request& request) {
     return reply_items(x, static_cast<Duplicating&>(*x.extra()).answers,
                        [](std::string&, const core::PutDone&) {});
   }
-  for (core::Duplicate& command : commands) x.ask_raw(std::move(command), render_duplicate);
+  for (core::Duplicate& command : commands) {
+    command.host = x.door().base_url();
+    x.ask_raw(std::move(command), render_duplicate);
+  }
 }
 
 }  // namespace rq::doors::api

@@ -148,24 +148,24 @@ void Answers::on(std::uint64_t request, core::RunEarlyDone& reply) {
 void Answers::on(std::uint64_t request, core::Ok& /*reply*/) {
   Slot* slot = slots_.find(request);
   if (slot == nullptr) return;
-  slots_.reply_of(*slot).append(slot->verb == Verb::pause_tube ? kPaused : kKickedOne);
+  slots_.reply_of(*slot).append(kKickedOne);
   slots_.answered(*slot);
 }
 
 void Answers::on(std::uint64_t request, core::Peeked& reply) {
   Slot* slot = slots_.find(request);
   if (slot == nullptr) return;
-  if (!is_job(reply.message)) return fail(*slot, Code::not_found);
+  if (!is_job(*reply.message)) return fail(*slot, Code::not_found);
   if (slot->verb == Verb::stats_job) {
     slot->peeked = std::make_unique<core::Peeked>(std::move(reply));
-    const core::Message& message = slot->peeked->message;
+    const core::Message& message = *slot->peeked->message;
     if (message.lease || message.lease_length) {
       return job_stats(*slot, std::nullopt);
     }
     // Its time to run is the queue's.
     return submit_more(request, core::ShowQueue{slot->peeked->queue});
   }
-  const core::Message& message = reply.message;
+  const core::Message& message = *reply.message;
   slots_.saw_body(message.payload.size());
   append_found(slots_.reply_of(*slot), static_cast<std::uint64_t>(message.seq), message.payload);
   slots_.answered(*slot);
@@ -175,12 +175,9 @@ void Answers::on(std::uint64_t request, core::QueueShown& reply) {
   Slot* slot = slots_.find(request);
   if (slot == nullptr) return;
   if (slot->verb == Verb::stats_job) {
-    return job_stats(*slot, reply.queue.settings.lease);
+    return job_stats(*slot, reply.queue->settings.lease);
   }
-  if (slot->verb == Verb::pause_tube) {
-    slots_.reply_of(*slot).append(kPaused);
-    return slots_.answered(*slot);
-  }
+  if (slot->verb == Verb::pause_tube) return paused(*slot);
   const std::string tube = slot->text;
   append_ok(slots_.reply_of(*slot),
             stats_of_tube(tube, host_.tubes.find(tube), &reply, host_.now()));
@@ -221,6 +218,7 @@ void Answers::on(std::uint64_t request, base::Error& reply) {
       return slots_.answered(*first);
     }
     if (first->verb == Verb::pause_tube && known != nullptr && first->group == 0) {
+      if (first->delay_s == 0) return paused(*first);
       return make_and_pause(request, *first);
     }
   }
@@ -239,10 +237,17 @@ void Answers::make_and_pause(std::uint64_t request, Slot& slot) {
   core::DefineQueue define;
   define.queue = tube->queue;
   define.on_demand = true;
-  define.settings.keep_done.count = 0;
   submit_more(0, std::move(define));
-  const Millis lasts = std::max(delay_of(slot.delay_s), Millis{1});
-  submit_more(request, core::SetAdmin{tube->queue, core::Admin::pause, lasts});
+  submit_more(request, pause_of(tube->queue, slot.delay_s));
+}
+
+void Answers::paused(Slot& slot) {
+  if (Tube* known = host_.tubes.find(slot.text)) {
+    ++known->pauses;
+    known->paused_s = slot.delay_s;
+  }
+  slots_.reply_of(slot).append(kPaused);
+  slots_.answered(slot);
 }
 
 void Answers::fail(Slot& slot, Code code) {

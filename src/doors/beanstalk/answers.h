@@ -43,6 +43,7 @@ class Answers {
   void reserved_one(Slot& slot, const core::Message& message);
   void job_stats(Slot& slot, std::optional<base::Millis> queue_lease);
   void make_and_pause(std::uint64_t request, Slot& slot);
+  void paused(Slot& slot);
 
   [[nodiscard]] std::optional<base::Instant> deadline_soon();
   // What a request needs besides, after a first reply: not behind what came after it.

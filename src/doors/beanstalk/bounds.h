@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <string>
+#include <utility>
 
 #include "base/limits.h"
 #include "base/time.h"
+#include "core/command.h"
 
 namespace rq::doors::beanstalk {
 
@@ -18,6 +21,13 @@ inline base::Millis delay_of(std::uint32_t delay_s) {
 }
 inline base::Millis lease_of(std::uint32_t ttr_s) {
   return std::min<base::Millis>(std::chrono::seconds{ttr_s}, base::kLeaseMax);
+}
+// A pause of no time ends another one.
+inline core::SetAdmin pause_of(std::string queue, std::uint32_t delay_s) {
+  return {.queue = std::move(queue),
+          .admin = core::Admin::pause,
+          .lasts = std::min<base::Millis>(std::chrono::seconds{delay_s}, base::kLeaseMax),
+          .by_client = true};
 }
 inline std::int64_t priority_of(std::uint32_t priority) {
   return -static_cast<std::int64_t>(priority);

@@ -20,15 +20,6 @@ constexpr std::size_t kRoomMin = 64 * base::kKiB;
 constexpr std::size_t kBufferKept = 4 * base::kKiB;  // by a connection with nothing to do
 static_assert(kReadBytes > 2 * kRoomMin);
 
-// The server's clock may be slewed; what was read once is believed a thousandth less each second.
-constexpr std::int64_t kDriftPart = 1000;
-
-std::int64_t steady_ms() {
-  return std::chrono::duration_cast<base::Millis>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 std::string make_run_id() {
   // Tells two runs of a server apart, as beanstalkd's own does: 8 bytes in hex.
   const auto now = std::chrono::system_clock::now().time_since_epoch().count();
@@ -149,7 +140,7 @@ BeanstalkDoor::BeanstalkDoor(pipeline::Desk& to, DoorOptions options)
       run_id_(make_run_id()),
       clock_(to.pipeline().clock()),
       started_(clock_.now()) {
-  ahead_ms_ = base::to_ms(started_) - steady_ms();
+  scratch_.resize(kReadBytes);
 }
 
 // Links first: their sessions use the door.
@@ -158,8 +149,11 @@ BeanstalkDoor::~BeanstalkDoor() { links_.clear(); }
 base::Result<void> BeanstalkDoor::listen(const std::string& address) {
   RQ_TRY_ASSIGN(listener, net::listen_tcp("beanstalk", address));
   port_ = listener.port;
-  scratch_.resize(kReadBytes);
-  return links_.listen(listener);
+  return links_.listen(std::move(listener));
+}
+
+bool BeanstalkDoor::adopt(std::unique_ptr<net::Channel> channel) {
+  return links_.adopt(std::move(channel)) != nullptr;
 }
 
 std::unique_ptr<net::Link> BeanstalkDoor::make_link(net::Arrival&& arrival) {
@@ -174,26 +168,8 @@ void BeanstalkDoor::submit(const core::Ticket& ticket, core::Command&& command) 
   desk().submit(full, std::move(command));
 }
 
-// The server's clock is as old as the last batch; the machine's steady one carries it on.
-base::Instant BeanstalkDoor::now() const {
-  if (clock_.manual()) return clock_.now();
-  return base::from_ms(steady_ms() + ahead_ms_);
-}
-
-// After a batch. Its reading is from before its commit, so the largest of late is the truest.
-void BeanstalkDoor::read_clock() {
-  if (clock_.manual()) return;
-  const std::int64_t steady = steady_ms();
-  const std::int64_t ahead = base::to_ms(clock_.now()) - steady;
-  const std::int64_t drift = (steady - read_at_ms_) / kDriftPart;
-  if (ahead >= ahead_ms_ - drift || ahead_ms_ - ahead > pipeline::kStepMin.count()) {
-    ahead_ms_ = ahead;
-    read_at_ms_ = steady;
-  }
-}
-
 std::string BeanstalkDoor::stats(const core::EngineStatsDone& engine) const {
-  const auto up = std::chrono::floor<std::chrono::seconds>(now() - started_);
+  const auto up = std::chrono::floor<std::chrono::seconds>(clock_.live() - started_);
   return stats_of_server(engine, totals, tubes,
                          {.uptime_s = std::max<std::int64_t>(0, up.count()),
                           .body_bytes_max = options_.body_bytes_max,
@@ -204,7 +180,6 @@ std::string BeanstalkDoor::stats(const core::EngineStatsDone& engine) const {
 // --- Replies ---
 
 void BeanstalkDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
-  read_clock();
   for (core::Delivery& delivery : deliveries) {
     net::Link* link = links_.find(delivery.ticket.connection);
     if (link == nullptr) continue;

@@ -30,6 +30,9 @@ class BeanstalkDoor final : public pipeline::LoopDoor, private net::LinkMaker, p
   [[nodiscard]] base::Result<void> listen(const std::string& address);
   [[nodiscard]] std::uint16_t port() const { return port_; }
 
+  // Loop thread. Serves a connection that is there already. False: no room for it.
+  [[nodiscard]] bool adopt(std::unique_ptr<net::Channel> channel);
+
   // Any thread. From now on every put is answered DRAINING.
   void set_draining(bool draining) { draining_ = draining; }
   [[nodiscard]] std::int64_t connections() const { return totals.open; }
@@ -41,20 +44,18 @@ class BeanstalkDoor final : public pipeline::LoopDoor, private net::LinkMaker, p
 
   // Host:
   void submit(const core::Ticket& ticket, core::Command&& command) override;
-  [[nodiscard]] base::Instant now() const override;
+  [[nodiscard]] base::Instant now() const override { return clock_.live(); }
+  [[nodiscard]] base::Instant ahead() const override { return clock_.ahead(); }
   [[nodiscard]] bool draining() const override { return draining_; }
   [[nodiscard]] std::string stats(const core::EngineStatsDone& engine) const override;
 
   [[nodiscard]] std::unique_ptr<net::Link> make_link(net::Arrival&& arrival) override;
-  void read_clock();
 
   net::Links links_;
   const DoorOptions options_;
   const std::string run_id_;
   const pipeline::Clock& clock_;
   const base::Instant started_;
-  std::int64_t ahead_ms_ = 0;    // of the steady clock: the server's
-  std::int64_t read_at_ms_ = 0;  // of the steady clock
   std::atomic<bool> draining_ = false;
   std::uint16_t port_ = 0;
   std::string scratch_;  // one connection's piece at a time

@@ -25,6 +25,8 @@ class Host {
   virtual ~Host() = default;
   virtual void submit(const core::Ticket& ticket, core::Command&& command) = 0;
   [[nodiscard]] virtual base::Instant now() const = 0;
+  // From where a time to wait counts: not before the true time.
+  [[nodiscard]] virtual base::Instant ahead() const = 0;
   [[nodiscard]] virtual bool draining() const = 0;
   // The text of `stats`.
   [[nodiscard]] virtual std::string stats(const core::EngineStatsDone& engine) const = 0;

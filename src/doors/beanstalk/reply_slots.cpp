@@ -22,11 +22,17 @@ bool has_body(Verb verb) {
          verb == Verb::peek_delayed || verb == Verb::peek_buried;
 }
 
+bool looks_around(Verb verb) {
+  return verb == Verb::stats || verb == Verb::stats_tube || verb == Verb::list_tubes ||
+         verb == Verb::pause_tube;
+}
+
 ReplySlots::Slot& ReplySlots::add(Verb verb) {
   Slot& slot = slots_.emplace_back();
   slot.verb = verb;
   ++next_request_;
   if (has_body(verb)) ++bodies_;
+  if (looks_around(verb)) ++looking_;
   return slot;
 }
 
@@ -54,7 +60,7 @@ ReplySlots::Slot* ReplySlots::find(std::uint64_t request) {
 
 void ReplySlots::say(std::string_view line) {
   if (empty()) {
-    out_.append(line);
+    out().append(line);
     return;
   }
   Slot& slot = add(Verb::quit);
@@ -64,7 +70,7 @@ void ReplySlots::say(std::string_view line) {
 
 std::string& ReplySlots::reply_of(Slot& slot) {
   slot.text.clear();
-  return &slot == &slots_[head_] ? out_ : slot.text;
+  return &slot == &slots_[head_] ? out() : slot.text;
 }
 
 void ReplySlots::answered(Slot& slot) {
@@ -74,6 +80,7 @@ void ReplySlots::answered(Slot& slot) {
     if (slot.waits) --waiting_;
   }
   if (has_body(slot.verb)) --bodies_;
+  if (looks_around(slot.verb)) --looking_;
   put_bytes_ -= slot.bytes;
   if (&slot == &slots_[head_]) advance();
 }
@@ -84,7 +91,7 @@ void ReplySlots::saw_body(std::size_t bytes) {
 
 void ReplySlots::advance() {
   while (head_ < slots_.size() && slots_[head_].answered) {
-    out_.append(slots_[head_].text);
+    out().append(slots_[head_].text);
     ++head_;
   }
   if (head_ == slots_.size()) {
@@ -94,17 +101,6 @@ void ReplySlots::advance() {
   } else if (head_ >= kSlotsKept && head_ * 2 >= slots_.size()) {
     slots_.erase(slots_.begin(), slots_.begin() + static_cast<std::ptrdiff_t>(head_));
     head_ = 0;
-  }
-}
-
-void ReplySlots::out_sent(std::size_t bytes) {
-  sent_ += bytes;
-  if (sent_ == out_.size()) {
-    out_.clear();
-    sent_ = 0;
-  } else if (sent_ >= kOutBytesMax) {
-    out_.erase(0, sent_);
-    sent_ = 0;
   }
 }
 

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "core/command.h"
+#include "doors/beanstalk/limits.h"
+#include "net/out_buffer.h"
 #include "wire/beanstalk.h"
 
 namespace rq::doors::beanstalk {
@@ -16,6 +18,9 @@ namespace rq::doors::beanstalk {
 [[nodiscard]] bool is_reserve(wire::beanstalk::Verb verb);
 // Its reply carries a job.
 [[nodiscard]] bool has_body(wire::beanstalk::Verb verb);
+// Its reply tells what tubes and connections there are, or depends on it: nothing behind it is
+// read before it is answered.
+[[nodiscard]] bool looks_around(wire::beanstalk::Verb verb);
 
 class ReplySlots {
  public:
@@ -54,14 +59,15 @@ class ReplySlots {
   [[nodiscard]] std::uint32_t waiting() const { return waiting_; }      // reserves that may block
   [[nodiscard]] std::uint32_t reserving() const { return reserving_; }  // reserves
   [[nodiscard]] std::uint32_t bodies() const { return bodies_; }        // whose reply has a body
+  [[nodiscard]] std::uint32_t looking() const { return looking_; }      // that look around
   [[nodiscard]] std::uint64_t put_bytes() const { return put_bytes_; }
   // A body's size, of late the largest.
   [[nodiscard]] std::size_t body_seen() const { return body_seen_; }
 
   // Replies to be sent; the door takes from the front.
-  [[nodiscard]] std::string& out() { return out_; }
-  void out_sent(std::size_t bytes);
-  [[nodiscard]] std::string_view unsent() const { return std::string_view(out_).substr(sent_); }
+  [[nodiscard]] std::string& out() { return out_.bytes(); }
+  void out_sent(std::size_t bytes) { out_.sent(bytes); }
+  [[nodiscard]] std::string_view unsent() const { return out_.unsent(); }
 
  private:
   void advance();
@@ -72,10 +78,10 @@ class ReplySlots {
   std::uint32_t waiting_ = 0;
   std::uint32_t reserving_ = 0;
   std::uint32_t bodies_ = 0;
+  std::uint32_t looking_ = 0;
   std::size_t body_seen_ = 0;
   std::uint64_t put_bytes_ = 0;
-  std::string out_;
-  std::size_t sent_ = 0;
+  net::OutBuffer out_{kOutBytesMax};
 };
 
 }  // namespace rq::doors::beanstalk

@@ -80,6 +80,8 @@ std::size_t Session::feed(std::string_view in) {
       break;
     }
     if (step.kind == Parser::Step::Kind::complaint) {
+      ending_ = step.complaint == Complaint::other_protocol;
+      if (step.good_put) count_put(step.complaint == Complaint::expected_crlf);
       say(line_of(step.complaint));
     } else {
       if (must_wait(step.request)) {
@@ -96,6 +98,7 @@ std::size_t Session::feed(std::string_view in) {
 }
 
 bool Session::must_wait(const Request& request) {
+  if (slots_.looking() > 0) return true;
   if (has_body(request.verb)) {
     const std::size_t allowed =
         slots_.body_seen() == 0 ? kBodiesInFlightFirst
@@ -114,10 +117,11 @@ bool Session::must_wait(const Request& request) {
 }
 
 void Session::handle(const Request& request) {
+  if (request.verb == Verb::put) return put(request);
   ++host_.totals.commands[static_cast<std::size_t>(request.verb)];
   switch (request.verb) {
     case Verb::put:
-      return put(request);
+      return;
     case Verb::reserve:
     case Verb::reserve_with_timeout:
       return reserve(request);
@@ -161,11 +165,16 @@ void Session::handle(const Request& request) {
   }
 }
 
+// As beanstalkd counts: when the line of a put was good, whatever its body.
+void Session::count_put(bool body_taken) {
+  ++host_.totals.commands[static_cast<std::size_t>(Verb::put)];
+  if (!body_taken || is_producer_) return;
+  is_producer_ = true;
+  ++host_.totals.producers;
+}
+
 void Session::put(const Request& request) {
-  if (!is_producer_) {
-    is_producer_ = true;
-    ++host_.totals.producers;
-  }
+  count_put(true);
   if (host_.draining()) return say("DRAINING\r\n");
   core::Put& put = neighbours_.add_put();
   slots_.add_put(request.body.size());
@@ -185,7 +194,7 @@ void Session::reserve(const Request& request) {
   } else if (request.verb == Verb::reserve) {
     until = Instant::max();
   } else if (request.timeout_s > 0) {
-    until = host_.now() + seconds{request.timeout_s};
+    until = host_.ahead() + seconds{request.timeout_s};
   }
   neighbours_.add_reserve(until);
   slots_.add_reserve(request.verb, until.has_value());
@@ -195,7 +204,7 @@ void Session::reserve(const Request& request) {
 void Session::reserve_job(const Request& request) {
   const core::Seq seq = seq_of(request.id);
   if (seq == 0) return say(kNotFound);
-  becomes_worker();
+  may_hold_ = true;
   neighbours_.flush();
   slots_.add_reserve(Verb::reserve_job, false).token.seq = seq;
   core::Reserve command;
@@ -267,7 +276,7 @@ void Session::look(const Request& request) {
       command = core::RunEarlyOne{seq};
       break;
     case Verb::stats:
-      command = core::EngineStats{};
+      command = core::EngineStats{.names = true};
       break;
     case Verb::list_tubes:
       command = core::ListQueues{};
@@ -276,6 +285,7 @@ void Session::look(const Request& request) {
       auto queue = core::escaped_queue_name(request.tube);
       if (!queue) return say(line_of(Complaint::bad_format));
       tube = request.tube;
+      forget_unused(request.tube);
       command = core::ShowQueue{std::move(*queue)};
       break;
     }
@@ -291,21 +301,19 @@ void Session::look(const Request& request) {
 void Session::pause_tube(const Request& request) {
   auto queue = core::escaped_queue_name(request.tube);
   if (!queue) return say(line_of(Complaint::bad_format));
-  // A pause of no time still is one; it ends at once.
-  const Millis lasts = std::max(delay_of(request.delay_s), Millis{1});
-  if (Tube* known = host_.tubes.find(request.tube)) {
-    ++known->pauses;
-    known->paused_s = request.delay_s;
-  }
   neighbours_.flush();
+  forget_unused(request.tube);
   Slot& slot = slots_.add(Verb::pause_tube);
   slot.text = request.tube;
   slot.delay_s = request.delay_s;
-  submit(core::SetAdmin{std::move(*queue), core::Admin::pause, lasts});
+  submit(pause_of(std::move(*queue), request.delay_s));
 }
 
 void Session::use(std::string_view name) {
-  if (tubes_.use(name) == TubeSet::Change::refused) return say(line_of(Complaint::bad_format));
+  forget_unused(name);
+  if (tubes_.use(name, host_.now()) == TubeSet::Change::refused) {
+    return say(line_of(Complaint::bad_format));
+  }
   std::string line;
   append_using(line, tubes_.used().name);
   say(line);
@@ -313,7 +321,8 @@ void Session::use(std::string_view name) {
 
 void Session::watch(std::string_view name) {
   neighbours_.flush();  // reserves before it take from the tubes before it
-  switch (tubes_.watch(name)) {
+  forget_unused(name);
+  switch (tubes_.watch(name, host_.now())) {
     case TubeSet::Change::refused:
       return say(line_of(Complaint::bad_format));
     case TubeSet::Change::full:
@@ -322,6 +331,16 @@ void Session::watch(std::string_view name) {
     case TubeSet::Change::done:
       return say_watching();
   }
+}
+
+// A tube that nobody refers to and that holds nothing is not there, whatever is left of its queue.
+void Session::forget_unused(std::string_view name) {
+  if (host_.tubes.find(name) != nullptr) return;
+  auto queue = core::escaped_queue_name(name);
+  if (!queue) return;
+  neighbours_.flush();
+  host_.submit({0, connection_, 0, true},
+               core::DeleteQueue{.queue = std::move(*queue), .if_unused = true});
 }
 
 void Session::ignore(std::string_view name) {
@@ -350,6 +369,7 @@ void Session::say(std::string_view line) {
 }
 
 void Session::becomes_worker() {
+  may_hold_ = true;
   if (is_worker_) return;
   is_worker_ = true;
   ++host_.totals.workers;
@@ -366,7 +386,10 @@ void Session::tell(core::Command&& command) {
 // --- Replies ---
 
 void Session::deliver(core::Delivery& delivery) {
-  if (!gone_) answers_.deliver(delivery);
+  if (gone_) return;
+  answers_.deliver(delivery);
+  // Who asks for one job is a worker when he gets it.
+  if (!is_worker_ && reserved_.size() > 0) becomes_worker();
 }
 
 // --- The end ---
@@ -380,7 +403,7 @@ void Session::end_of_input() {
 void Session::disconnect() {
   if (gone_) return;
   gone_ = true;
-  if (is_worker_) tell(core::Disconnect{});
+  if (may_hold_) tell(core::Disconnect{});
 }
 
 }  // namespace rq::doors::beanstalk

@@ -62,6 +62,7 @@ class Session {
   [[nodiscard]] bool must_wait(const Request& request);
   void handle(const Request& request);
   void put(const Request& request);
+  void count_put(bool body_taken);
   void reserve(const Request& request);
   void reserve_job(const Request& request);
   void finish(const Request& request);
@@ -71,6 +72,7 @@ class Session {
   void use(std::string_view name);
   void watch(std::string_view name);
   void ignore(std::string_view name);
+  void forget_unused(std::string_view name);
   void list_watched();
 
   void say(std::string_view line);  // the reply of a request that needs no engine
@@ -91,6 +93,7 @@ class Session {
   bool input_ended_ = false;  // the client sends no more: nothing waits
   bool is_producer_ = false;
   bool is_worker_ = false;
+  bool may_hold_ = false;  // it has asked for jobs
 
   TubeSet tubes_;
   ReservedJobs reserved_;

@@ -22,9 +22,16 @@ using namespace std::string_literals;
 class Desk : public Host {
  public:
   void submit(const core::Ticket& ticket, core::Command&& command) override {
+    if (const auto* forget = std::get_if<core::DeleteQueue>(&command)) {
+      EXPECT_TRUE(forget->if_unused);
+      EXPECT_EQ(ticket.request, 0U);  // nobody waits for its answer
+      forgotten.push_back(forget->queue);
+      return;
+    }
     asked.push_back({ticket, std::move(command)});
   }
   [[nodiscard]] Instant now() const override { return time; }
+  [[nodiscard]] Instant ahead() const override { return time; }
   [[nodiscard]] bool draining() const override { return drains; }
   [[nodiscard]] std::string stats(const core::EngineStatsDone& /*engine*/) const override {
     return "---\n";
@@ -36,6 +43,7 @@ class Desk : public Host {
   }
 
   std::vector<core::Envelope> asked;
+  std::vector<std::string> forgotten;  // queues that shall go if they are unused
   Instant time{seconds{1'000'000}};
   bool drains = false;
 };
@@ -165,7 +173,7 @@ TEST_F(Sessions, TubesStayAsTheyAreBehindAReserveThatMayWait) {
 
 TEST_F(Sessions, ManyCommandsBehindAReserveThatMayWaitStayUnread) {
   std::string flood = "reserve\r\n";
-  for (std::size_t i = 0; i < kInFlightMax; ++i) flood += "stats\r\n";
+  for (std::size_t i = 0; i < kInFlightMax; ++i) flood += "kick 1\r\n";
   EXPECT_LT(session.feed(flood), flood.size());
   EXPECT_TRUE(session.blocked());
   EXPECT_LT(desk.asked.size(), kInFlightMax / 4);
@@ -293,6 +301,56 @@ TEST_F(Sessions, PausingATubeThatHasNoQueueYetMakesIt) {
   EXPECT_EQ(heard(), "NOT_FOUND\r\n");
 }
 
+// faults.md E6: as beanstalkd counts them.
+TEST_F(Sessions, APutThatIsRefusedIsCountedWhenItsNumbersCouldBeRead) {
+  send("put 0 0 1 1 x\r\nput 0 0 1 101\r\n" + std::string(101, 'x') + "\r\nput a 0 1 1\r\n");
+  EXPECT_EQ(desk.totals.commands[static_cast<std::size_t>(wire::beanstalk::Verb::put)], 2);
+  EXPECT_EQ(desk.totals.producers, 0);
+  send("put 0 0 1 1\r\nabc");
+  EXPECT_EQ(desk.totals.commands[static_cast<std::size_t>(wire::beanstalk::Verb::put)], 3);
+  EXPECT_EQ(desk.totals.producers, 1);
+}
+
+// faults.md E6, relative. What it may hold is given back all the same.
+TEST_F(Sessions, WhoGetsNoJobByItsNumberIsNoWorkerYet) {
+  send("reserve-job 7\r\n");
+  answer(0, core::Reserved{});
+  EXPECT_EQ(desk.totals.workers, 0);
+  send("reserve-job 8\r\n");
+  answer(1, reserved({8}));
+  EXPECT_EQ(desk.totals.workers, 1);
+  Session other{desk, 6, 100};
+  static_cast<void>(other.feed("reserve-job 9\r\n"));
+  other.disconnect();
+  EXPECT_TRUE(std::holds_alternative<core::Disconnect>(desk.asked.back().command));
+}
+
+// faults.md E3: what is refused is not counted.
+TEST_F(Sessions, ARefusedPauseIsNotShown) {
+  send("use t\r\npause-tube t 5\r\n");
+  answer(0, base::fail(base::Code::busy, ""));
+  EXPECT_EQ(heard(), "USING t\r\nOUT_OF_MEMORY\r\n");
+  EXPECT_EQ(desk.tubes.find("t")->pauses, 0);
+}
+
+// faults.md E4: what is left of a tube that nobody refers to is not taken for the tube.
+TEST_F(Sessions, ATubeThatIsMadeAgainBeginsAnew) {
+  send("use t\r\nuse t\r\nuse default\r\nwatch t\r\nuse t\r\nstats-tube u\r\n");
+  EXPECT_EQ(desk.forgotten, (std::vector<std::string>{"t", "t", "u"}));
+}
+
+// faults.md E1, relative: a look around tells what was when it was asked.
+TEST_F(Sessions, NothingIsReadBehindALookAround) {
+  for (const char* look :
+       {"list-tubes\r\n", "stats\r\n", "stats-tube default\r\n", "pause-tube default 0\r\n"}) {
+    const std::string both = look + "use later\r\n"s;
+    EXPECT_EQ(session.feed(both), std::string_view(look).size()) << look;
+    EXPECT_TRUE(session.blocked());
+    EXPECT_EQ(desk.tubes.find("later"), nullptr) << look;
+    answer(desk.asked.size() - 1, base::fail(base::Code::busy, ""));
+  }
+}
+
 TEST_F(Sessions, DrainingTakesNoJobs) {
   desk.drains = true;
   send("put 0 0 1 1\r\na\r\n");
@@ -303,14 +361,14 @@ TEST_F(Sessions, DrainingTakesNoJobs) {
 TEST_F(Sessions, FinishedMessagesAreNoJobs) {
   send("peek 1\r\npeek 2\r\n");
   core::Peeked done;
-  done.message.seq = 1;
-  done.message.state = core::State::done;
+  done.message->seq = 1;
+  done.message->state = core::State::done;
   answer(0, std::move(done));
   core::Peeked buried;
-  buried.message.seq = 2;
-  buried.message.state = core::State::err;
-  buried.message.mark = core::Mark::held;
-  buried.message.payload = "b";
+  buried.message->seq = 2;
+  buried.message->state = core::State::err;
+  buried.message->mark = core::Mark::held;
+  buried.message->payload = "b";
   answer(1, std::move(buried));
   EXPECT_EQ(heard(), "NOT_FOUND\r\nFOUND 2 1\r\nb\r\n");
 }
@@ -344,12 +402,12 @@ TEST_F(Sessions, AFullMailboxIsSaidToEachOfAGroup) {
 
 TEST_F(Sessions, AFloodIsHeldBackAtItsBound) {
   std::string flood;
-  for (std::size_t i = 0; i < kInFlightMax + 10; ++i) flood += "stats\r\n";
-  EXPECT_EQ(session.feed(flood), 7 * kInFlightMax);
+  for (std::size_t i = 0; i < kInFlightMax + 10; ++i) flood += "kick 1\r\n";
+  EXPECT_EQ(session.feed(flood), 8 * kInFlightMax);
   EXPECT_TRUE(session.blocked());
   EXPECT_EQ(desk.asked.size(), kInFlightMax);
-  answer(0, core::EngineStatsDone{});
-  EXPECT_EQ(session.feed(flood), 7U);
+  answer(0, core::RunEarlyDone{});
+  EXPECT_EQ(session.feed(flood), 8U);
 }
 
 TEST_F(Sessions, AClientThatDoesNotReadIsNotReadFrom) {

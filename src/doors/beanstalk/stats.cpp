@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -56,7 +57,7 @@ bool is_job(const core::Message& message) {
 
 std::string stats_of_job(const core::Peeked& peeked, std::optional<Millis> queue_lease,
                          Instant now) {
-  const core::Message& message = peeked.message;
+  const core::Message& message = *peeked.message;
   const bool running = message.lease != nullptr;
   const bool delayed_now = message.state == State::scheduled;
   const Millis lease = message.lease_length ? *message.lease_length
@@ -75,7 +76,7 @@ std::string stats_of_job(const core::Peeked& peeked, std::optional<Millis> queue
       .entry("state", state_word(message))
       .entry("pri", std::max<std::int64_t>(0, -message.priority))
       .entry("age", whole_seconds(now - message.created))
-      .entry("delay", delayed_now ? whole_seconds(message.due - message.created) : 0)
+      .entry("delay", whole_seconds(message.due - message.created))
       .entry("ttr", whole_seconds(lease))
       .entry("time-left", whole_seconds(left))
       .entry("file", 0)
@@ -90,13 +91,13 @@ std::string stats_of_job(const core::Peeked& peeked, std::optional<Millis> queue
 std::string stats_of_tube(const std::string& name, const Tube* tube, const core::QueueShown* queue,
                           Instant now) {
   const core::Counters none;
-  const core::Counters& counters = queue != nullptr ? queue->queue.counters : none;
+  const core::Counters& counters = queue != nullptr ? queue->queue->counters : none;
   std::int64_t pause_left = 0;
   std::int64_t pause = 0;
-  if (queue != nullptr && queue->queue.admin == core::Admin::pause &&
-      queue->queue.paused_until > now) {
+  if (queue != nullptr && queue->queue->admin == core::Admin::pause &&
+      queue->queue->paused_until > now) {
     // Rounded up: a tube with time left is still paused.
-    pause_left = whole_seconds(queue->queue.paused_until - now + Millis{999});
+    pause_left = whole_seconds(queue->queue->paused_until - now + Millis{999});
     pause = std::max(pause_left, tube != nullptr ? tube->paused_s : 0);
   }
   Yaml yaml;
@@ -118,17 +119,25 @@ std::string stats_of_tube(const std::string& name, const Tube* tube, const core:
 }
 
 std::string list_of_tubes(const core::QueuesListed& queues, const Tubes& tubes) {
-  std::vector<std::string> names{"default"};
+  // In the order in which they were made, `default` first.
+  struct Listed {
+    std::string name;
+    Instant made;
+    std::uint64_t number = 0;
+  };
+  std::vector<Listed> list;
+  tubes.each([&list](const Tube& tube) { list.push_back({tube.name, tube.made, tube.number}); });
   for (const core::QueueShown& shown : queues.queues) {
-    names.push_back(core::unescaped_queue_name(shown.queue.name));
+    std::string name = core::unescaped_queue_name(shown.queue->name);
+    if (shown.queue->empty_on_demand() || tubes.find(name) != nullptr) continue;
+    list.push_back(
+        {std::move(name), shown.queue->created, static_cast<std::uint64_t>(shown.queue->id)});
   }
-  tubes.each([&names](const Tube& tube) { names.push_back(tube.name); });
-  // beanstalkd's own goes first, the others by name.
-  std::sort(names.begin() + 1, names.end());
-  names.erase(std::unique(names.begin() + 1, names.end()), names.end());
-  names.erase(std::remove(names.begin() + 1, names.end(), "default"), names.end());
+  std::sort(list.begin(), list.end(), [](const Listed& a, const Listed& b) {
+    return std::tie(a.made, a.number) < std::tie(b.made, b.number);
+  });
   Yaml yaml;
-  for (const std::string& name : names) yaml.item(name);
+  for (const Listed& tube : list) yaml.item(tube.name);
   return std::string(yaml.text());
 }
 
@@ -141,10 +150,13 @@ std::string stats_of_server(const core::EngineStatsDone& engine, const Totals& t
   getrusage(RUSAGE_SELF, &usage);
   utsname machine{};
   uname(&machine);
-  std::int64_t unborn = 0;  // tubes that clients refer to and that may have no queue yet
-  tubes.each([&unborn](const Tube&) { ++unborn; });
+  std::int64_t known = 0;
+  tubes.each([&known](const Tube&) { ++known; });
+  for (const core::QueueName& name : engine.in_use) {
+    if (tubes.find(core::unescaped_queue_name(*name)) == nullptr) ++known;
+  }
 
-  const core::Counters& counters = engine.totals;
+  const core::Counters& counters = *engine.totals;
   Yaml yaml;
   yaml.entry("current-jobs-urgent", counters.high)
       .entry("current-jobs-ready", counters.in(State::que))
@@ -176,27 +188,28 @@ std::string stats_of_server(const core::EngineStatsDone& engine, const Totals& t
       .entry("job-timeouts", counters.losses)
       .entry("total-jobs", counters.puts)
       .entry("max-job-size", static_cast<std::int64_t>(process.body_bytes_max))
-      .entry("current-tubes", std::max(engine.queues, unborn))
+      .entry("current-tubes", known)
       .entry("current-connections", totals.open)
       .entry("current-producers", totals.producers)
       .entry("current-workers", totals.workers)
       .entry("current-waiting", engine.waiting_reserves)
       .entry("total-connections", totals.connections)
       .entry("pid", static_cast<std::int64_t>(getpid()))
-      .quoted("version", "rq " RQ_VERSION)
+      .quoted("version", "1.13")  // what it speaks: clients choose their commands by it
       .entry("rusage-utime", cpu_time(usage.ru_utime))
       .entry("rusage-stime", cpu_time(usage.ru_stime))
       .entry("uptime", process.uptime_s)
       .entry("binlog-oldest-index", 0)
       .entry("binlog-current-index", 0)
       .entry("binlog-records-migrated", 0)
-      .entry("binlog-records-written", engine.commands)
+      .entry("binlog-records-written", 0)
       .entry("binlog-max-size", 0)
       .entry("draining", process.draining ? "true" : "false")
       .entry("id", process.id)
       .quoted("hostname", machine.nodename)
       .quoted("os", machine.version)
-      .quoted("platform", machine.machine);
+      .quoted("platform", machine.machine)
+      .quoted("rq-version", RQ_VERSION);
   return std::string(yaml.text());
 }
 

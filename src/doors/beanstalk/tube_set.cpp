@@ -7,16 +7,9 @@
 #include "base/limits.h"
 
 namespace rq::doors::beanstalk {
-namespace {
 
-constexpr std::string_view kDefaultTube = "default";
-
-}  // namespace
-
-TubeSet::TubeSet(Tubes& tubes) : tubes_(tubes) {
-  auto tube = tubes_.get(kDefaultTube);
-  RQ_CHECK(tube.has_value());
-  used_ = *tube;
+TubeSet::TubeSet(Tubes& tubes) : tubes_(tubes), used_(tubes.find(kDefaultTube)) {
+  RQ_CHECK(used_ != nullptr);
   ++used_->users;
   ++used_->watchers;
   watched_.push_back(used_);
@@ -41,8 +34,8 @@ std::shared_ptr<const std::vector<core::ReserveQueue>> TubeSet::queues() {
   return queues_;
 }
 
-TubeSet::Change TubeSet::use(std::string_view name) {
-  auto tube = tubes_.get(name);
+TubeSet::Change TubeSet::use(std::string_view name, base::Instant now) {
+  auto tube = tubes_.get(name, now);
   if (!tube) return Change::refused;
   Tube* old = std::exchange(used_, *tube);
   ++used_->users;
@@ -51,8 +44,8 @@ TubeSet::Change TubeSet::use(std::string_view name) {
   return Change::done;
 }
 
-TubeSet::Change TubeSet::watch(std::string_view name) {
-  auto tube = tubes_.get(name);
+TubeSet::Change TubeSet::watch(std::string_view name, base::Instant now) {
+  auto tube = tubes_.get(name, now);
   if (!tube) return Change::refused;
   if (std::find(watched_.begin(), watched_.end(), *tube) != watched_.end()) return Change::none;
   if (watched_.size() == base::kReserveQueuesMax) {
@@ -71,7 +64,9 @@ TubeSet::Change TubeSet::ignore(std::string_view name) {
   if (at == watched_.end()) return Change::none;
   if (watched_.size() == 1) return Change::refused;
   Tube* tube = *at;
-  watched_.erase(at);
+  // The last one takes its place: so beanstalkd lists them.
+  *at = watched_.back();
+  watched_.pop_back();
   queues_.reset();
   --tube->watchers;
   tubes_.release(*tube);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/time.h"
 #include "core/command.h"
 #include "doors/beanstalk/tubes.h"
 
@@ -31,8 +32,8 @@ class TubeSet {
     refused,  // no name of a tube; the last one may not be ignored
     full,     // watches as many as it may
   };
-  Change use(std::string_view name);
-  Change watch(std::string_view name);
+  Change use(std::string_view name, base::Instant now);
+  Change watch(std::string_view name, base::Instant now);
   Change ignore(std::string_view name);
 
  private:

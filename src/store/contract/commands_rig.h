@@ -29,6 +29,7 @@ inline QueueSettings settings_of(Draw& draw) {
   s.backoff = {.kind = BackoffKind::fixed, .base = seconds{5}, .jitter_percent = 20};
   s.keep_done = {.age = seconds{60}, .count = draw.pick<std::int64_t>({0, 2, 100})};
   s.keep_err = {.age = seconds{90}, .count = draw.pick<std::int64_t>({0, 1, 100})};
+  s.keep_cancelled = {.age = seconds{80}, .count = draw.pick<std::int64_t>({0, 1, 100})};
   s.sync = draw.below(2) == 0 ? SyncClass::always : SyncClass::relaxed;
   s.messages_max = draw.pick<std::int64_t>({0, 0, 6});
   s.priority = draw.pick<std::int64_t>({0, 2});
@@ -141,13 +142,13 @@ class Commands {
     for (std::uint64_t i = 0; i < n; ++i) {
       Finish::Item item;
       item.token = some_token();
-      item.outcome = static_cast<Outcome>(draw_.below(9));
-      item.reason = some_text();
+      item.outcome = static_cast<Outcome>(draw_.below(10));
+      if (draw_.below(4) != 0) item.reason = some_text();
       if (draw_.below(4) == 0) item.result = "result";
       if (draw_.below(4) == 0) item.post_mortem = "{}";
       if (draw_.below(3) == 0) item.delay = seconds{6};
       if (draw_.below(4) == 0) item.priority = draw_.pick<std::int64_t>({-1, 1});
-      item.remove = draw_.below(8) == 0;
+      item.remove = item.outcome == Outcome::done && draw_.below(2) == 0;
       out.items.push_back(std::move(item));
     }
     return out;

@@ -153,6 +153,27 @@ TEST_P(KillTest, EndsInErrWithItsMark) {
   EXPECT_EQ(rig.attempts(zoo.run).at(0).outcome, "killed");
 }
 
+// faults.md C6
+TEST_P(KillTest, ItsReasonStaysWhateverTheScriptSaysAfterIt) {
+  Zoo zoo{GetParam()};
+  Rig& rig = zoo.rig;
+  ASSERT_TRUE(rig.act({.action = Action::kill, .messages = {zoo.run}, .reason = "by mistake"}));
+  ASSERT_TRUE(rig.heartbeat({.token = Rig::token_of(zoo.running), .progress = "cleaning up"}));
+  EXPECT_EQ(rig.show(zoo.run).lease->progress, "by mistake");
+  EXPECT_EQ(*rig.finish(zoo.running, Outcome::stopped, "stopped after 2.0 s"), State::err);
+  EXPECT_EQ(rig.show(zoo.run).details->progress, "by mistake - stopped after 2.0 s");
+  EXPECT_EQ(rig.attempts(zoo.run).at(0).reason, "by mistake - stopped after 2.0 s");
+}
+
+// faults.md C6, relative
+TEST_P(KillTest, ItsReasonStaysWhenItsWorkerDoesNotAnswer) {
+  Zoo zoo{GetParam()};
+  Rig& rig = zoo.rig;
+  ASSERT_TRUE(rig.act({.action = Action::kill, .messages = {zoo.run}, .reason = "by mistake"}));
+  rig.pass(std::chrono::hours{1});
+  EXPECT_EQ(rig.show(zoo.run).details->progress, "by mistake - its worker did not answer");
+}
+
 TEST_P(KillTest, AWorkerThatWasQuickerIsBelieved) {
   Zoo zoo{GetParam()};
   ASSERT_TRUE(zoo.rig.act(Action::kill, zoo.run));
@@ -293,27 +314,27 @@ TEST_P(PriorityTest, ReordersTheLine) {
 TEST_P(RunEarlyTest, TakesTheHeldFirstAndThenTheScheduled) {
   Rig rig{GetParam()};
   rig.define("q");
-  std::vector<core::Seq> buried;
+  std::vector<core::Seq> held;
   for (int i = 0; i < 3; ++i) {
-    buried.push_back(rig.put("q"));
+    held.push_back(rig.put("q"));
     ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::hold));
     rig.now += seconds{1};
   }
   core::Put p = Rig::put_of("q");
   p.delay = seconds{100};
   const auto delayed = rig.ask<core::PutDone>(std::move(p)).seq;
-  const auto kick = [&](std::int64_t bound) {
+  const auto run_early = [&](std::int64_t bound) {
     return rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "q", .bound = bound}).count;
   };
-  EXPECT_EQ(kick(2), 2);
-  EXPECT_EQ(rig.state(buried[0]), State::que) << "the one that was buried first";
-  EXPECT_EQ(rig.state(buried[1]), State::que);
-  EXPECT_EQ(rig.state(buried[2]), State::err);
-  EXPECT_EQ(kick(10), 1) << "delayed ones are count only when none is buried";
+  EXPECT_EQ(run_early(2), 2);
+  EXPECT_EQ(rig.state(held[0]), State::que) << "the one that was held first";
+  EXPECT_EQ(rig.state(held[1]), State::que);
+  EXPECT_EQ(rig.state(held[2]), State::err);
+  EXPECT_EQ(run_early(10), 1) << "scheduled ones count only when none is held";
   EXPECT_EQ(rig.state(delayed), State::scheduled);
-  EXPECT_EQ(kick(10), 1);
+  EXPECT_EQ(run_early(10), 1);
   EXPECT_EQ(rig.state(delayed), State::que);
-  EXPECT_EQ(kick(10), 0);
+  EXPECT_EQ(run_early(10), 0);
   EXPECT_EQ(rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "nowhere", .bound = 1}).count, 0);
   EXPECT_EQ(rig.counters("q").held, 0);
   rig.expect_sound();
@@ -335,12 +356,12 @@ TEST_P(RunEarlyTest, GoesOnOverSeveralBatchesAndTellsTheSum) {
   rig.run();
   EXPECT_FALSE(rig.answered(early));
   EXPECT_FALSE(rig.answered(behind)) << "its connection stays behind it";
-  EXPECT_EQ(rig.reply<core::QueueShown>(other).queue.counters.in(State::que), core::kStepMax);
+  EXPECT_EQ(rig.reply<core::QueueShown>(other).queue->counters.in(State::que), core::kStepMax);
   rig.run();
   EXPECT_FALSE(rig.answered(early));
   rig.pass(Millis{0});
   EXPECT_EQ(rig.reply<core::RunEarlyDone>(early).count, kMessages);
-  EXPECT_EQ(rig.reply<core::QueueShown>(behind).queue.counters.in(State::que), kMessages);
+  EXPECT_EQ(rig.reply<core::QueueShown>(behind).queue->counters.in(State::que), kMessages);
   EXPECT_EQ(rig.ask<core::RunEarlyDone>(core::RunEarly{.queue = "q", .bound = 5}).count, 0);
   rig.expect_sound();
 }
@@ -401,7 +422,7 @@ TEST_P(RunEarlyOneTest, OnlyWhatIsHeldOrScheduled) {
   EXPECT_EQ(rig.state(zoo.scheduled), State::que);
   EXPECT_EQ(rig.refused(core::RunEarlyOne{.seq = zoo.que}).code, Code::wrong_state);
   EXPECT_EQ(rig.refused(core::RunEarlyOne{.seq = zoo.err}).code, Code::wrong_state)
-      << "in err, but not buried";
+      << "in err, but not held";
   EXPECT_EQ(rig.refused(core::RunEarlyOne{.seq = 999}).code, Code::not_found);
 }
 
@@ -411,13 +432,13 @@ TEST_P(PeekTest, ShowsTheNextOfEachKindAndTakesNothing) {
   const auto peek = [&](core::PeekWhat what) {
     return rig.ask<core::Peeked>(core::Peek{.what = what, .queue = "q"});
   };
-  EXPECT_EQ(peek(core::PeekWhat::ready).message.seq, zoo.que);
+  EXPECT_EQ(peek(core::PeekWhat::ready).message->seq, zoo.que);
   EXPECT_EQ(peek(core::PeekWhat::ready).queue, "q");
-  EXPECT_EQ(peek(core::PeekWhat::scheduled).message.seq, zoo.scheduled);
+  EXPECT_EQ(peek(core::PeekWhat::scheduled).message->seq, zoo.scheduled);
   EXPECT_EQ(rig.refused(core::Peek{.what = core::PeekWhat::held, .queue = "q"}).code,
             Code::not_found);
   ASSERT_TRUE(rig.finish(zoo.running, Outcome::hold));
-  EXPECT_EQ(peek(core::PeekWhat::held).message.seq, zoo.run);
+  EXPECT_EQ(peek(core::PeekWhat::held).message->seq, zoo.run);
   EXPECT_EQ(rig.refused(core::Peek{.what = core::PeekWhat::ready, .queue = "nowhere"}).code,
             Code::not_found);
   EXPECT_EQ(rig.refused(core::Peek{.what = core::PeekWhat::message, .seq = 999}).code,
@@ -425,7 +446,7 @@ TEST_P(PeekTest, ShowsTheNextOfEachKindAndTakesNothing) {
   EXPECT_EQ(rig.state(zoo.que), State::que);
 }
 
-// What is in que with a priority above -1024: beanstalkd's high jobs, with one below 1024.
+// What is in que with a priority above kHighPriority.
 TEST_P(HighTest, FollowsStateAndPriority) {
   Rig rig{GetParam()};
   rig.define("q");
@@ -462,6 +483,51 @@ TEST_P(HighTest, FollowsStateAndPriority) {
   rig.crash();
   EXPECT_EQ(high(), 1) << "after a crash";
   rig.expect_sound();
+}
+
+// faults.md C2: a bulk action counts what it changes, so it must know what the engine does.
+TEST_P(ActTest, IsDoneToMessagesInTheStatesItSaysAndInNoOthers) {
+  for (int i = 0; i <= static_cast<int>(Action::priority); ++i) {
+    const auto action = static_cast<Action>(i);
+    Zoo zoo{GetParam()};
+    for (const core::Seq seq : {zoo.prep, zoo.scheduled, zoo.que, zoo.run, zoo.done, zoo.relayed,
+                                zoo.err, zoo.cancelled}) {
+      const State state = zoo.rig.state(seq);
+      const auto done = zoo.rig.act(action, seq, action == Action::move ? "other" : "");
+      EXPECT_EQ(done.has_value(), core::states_of(action).has(state))
+          << name_of(action) << " in " << name_of(state);
+      if (!done) {
+        EXPECT_EQ(done.error().code, Code::wrong_state);
+      }
+    }
+    EXPECT_EQ(core::usual_states_of(action).common(core::states_of(action)),
+              core::usual_states_of(action))
+        << name_of(action);
+  }
+}
+
+// faults.md A5: a run_now goes before all others of its priority, whatever its state and queue.
+TEST_P(RunNowTest, PutsToTheFrontInEveryState) {
+  for (const bool on_demand : {false, true}) {
+    for (const bool scheduled : {false, true}) {
+      Rig rig{GetParam()};
+      rig.ask<core::QueueShown>(core::DefineQueue{.queue = "q", .on_demand = on_demand});
+      const auto later = [&](Millis delay) {
+        core::Put p = Rig::put_of("q");
+        p.delay = delay;
+        return rig.ask<core::PutDone>(std::move(p)).seq;
+      };
+      const auto first = later(Millis{100});
+      rig.pass(seconds{1});
+      const auto second = rig.put("q");
+      const auto chosen = scheduled ? later(seconds{100}) : rig.put("q");
+      rig.pass(seconds{1});
+      ASSERT_TRUE(rig.act(Action::run_now, chosen));
+      EXPECT_EQ(rig.take_one("q").seq, chosen) << on_demand << scheduled;
+      EXPECT_EQ(rig.take_one("q").seq, first);
+      EXPECT_EQ(rig.take_one("q").seq, second);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, ActTest, testing::ValuesIn(all_stores()), factory_name);

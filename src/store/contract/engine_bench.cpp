@@ -58,7 +58,7 @@ class Rig {
     for (int i = 0; i < queues; ++i) {
       const std::string name = queue_name(i);
       core::DefineQueue define{.queue = name, .mode = core::DefineQueue::Mode::replace};
-      define.settings.keep_done.count = 0;
+      define.settings->keep_done.count = 0;
       add(std::move(define));
       watched.push_back({.queue = name});
     }

@@ -227,7 +227,7 @@ TEST_P(ReserveTest, AFolderIsNamedOnceAndKept) {
   EXPECT_TRUE(reader->waste({}, 10)->empty());
 }
 
-TEST_P(ReserveTest, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
+TEST_P(ReserveTest, OfOneMessageTakesItFromTheLineTheScheduleOrTheHeld) {
   Rig rig{GetParam()};
   rig.define("q");
   const auto only = [&](core::Seq seq) {
@@ -265,9 +265,9 @@ TEST_P(ReserveTest, OfOneMessageTakesItFromTheLineTheScheduleOrTheBuried) {
   rig.expect_sound();
 }
 
-// A buried message that is leased by its number was once still filed as finished, and retention
+// A held message that is leased by its number was once still filed as finished, and retention
 // took it away from its worker.
-TEST_P(ReserveTest, OfABuriedMessageTakesItOutOfRetention) {
+TEST_P(ReserveTest, OfAHeldMessageTakesItOutOfRetention) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) {
                s.keep_done.age = seconds{10};
@@ -557,7 +557,7 @@ TEST_P(FinishTest, ResendComesBackAfterItsDelayUntilMaxCount) {
   const Message m = rig.show(seq);
   EXPECT_EQ(m.count, 3);
   EXPECT_EQ(m.mark, Mark::exhausted);
-  EXPECT_EQ(m.details->progress, "HIT MAX RESEND COUNT - MOVING TO ERR");
+  EXPECT_EQ(m.details->progress, "resent 3 times, the most allowed");
 }
 
 TEST_P(FinishTest, ReleaseGivesItBackUntouchedWithAnotherPriority) {
@@ -575,7 +575,7 @@ TEST_P(FinishTest, ReleaseGivesItBackUntouchedWithAnotherPriority) {
             State::scheduled);
 }
 
-TEST_P(FinishTest, BuryIsErrUntilItIsKicked) {
+TEST_P(FinishTest, HoldIsErrUntilItIsRunEarly) {
   Rig rig{GetParam()};
   rig.define("q", settings([](auto& s) { s.keep_err.count = 0; }));
   const auto seq = rig.put("q");
@@ -642,7 +642,7 @@ TEST_P(DuplicateTest, CopiesWhatTheWorkIsAndNotWhatHappenedToIt) {
   EXPECT_EQ(copy.details->param2, "two");
   EXPECT_EQ(copy.details->tags, std::vector<std::string>{"t"});
   EXPECT_EQ(copy.details->key, "") << "a key is of one message";
-  EXPECT_EQ(copy.details->orig_id, core::format_id(m));
+  EXPECT_EQ(copy.details->orig_id, core::full_id({}, "q", m));
   EXPECT_EQ(copy.details->dest, "other");
   EXPECT_EQ(rig.refused(core::Duplicate{.token = Rig::token_of(m), .queue = "nowhere"}).code,
             Code::not_found);
@@ -728,13 +728,34 @@ TEST_P(ClockStepTest, LeasesWaitsAndPausesKeepTheirLength) {
     EXPECT_TRUE(rig.answered(behind));
     EXPECT_TRUE(rig.reply<Reserved>(two).messages.empty());
     rig.pass(seconds{9});
-    EXPECT_EQ(rig.queue("other").queue.admin, core::Admin::pause);
+    EXPECT_EQ(rig.queue("other").queue->admin, core::Admin::pause);
     rig.pass(seconds{1});
-    EXPECT_EQ(rig.queue("other").queue.admin, core::Admin::up);
+    EXPECT_EQ(rig.queue("other").queue->admin, core::Admin::up);
     rig.pass(seconds{20});
     EXPECT_EQ(rig.state(seq), State::que) << "60 seconds after it was leased";
     rig.expect_sound();
   }
+}
+
+// faults.md A1, relative.
+TEST_P(ClockStepTest, AServerThatWasStoppedGivesLeasesTheTimeBack) {
+  Rig rig{GetParam()};
+  rig.define("q", settings([](auto& s) { s.lease = seconds{60}; }));
+  rig.define("other");
+  const auto seq = rig.put("q");
+  const Message m = rig.take_one("q");
+  const auto waits = rig.submit(rig.waiting_reserve({{.queue = "q"}}, rig.now + seconds{30}), 6);
+  rig.ask<core::QueueShown>(
+      core::SetAdmin{.queue = "other", .admin = core::Admin::pause, .lasts = seconds{40}});
+  rig.now += seconds{600};
+  rig.stopped = seconds{600};
+  rig.run();
+  EXPECT_EQ(rig.state(seq), State::run);
+  EXPECT_EQ(rig.show(seq).lease->until, m.lease->until + seconds{600});
+  EXPECT_TRUE(rig.reply<Reserved>(waits).messages.empty()) << "its time was over";
+  EXPECT_EQ(rig.queue("other").queue->admin, core::Admin::up);
+  rig.pass(seconds{60});
+  EXPECT_EQ(rig.state(seq), State::que);
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, ReserveTest, testing::ValuesIn(all_stores()), factory_name);

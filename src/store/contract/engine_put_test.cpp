@@ -9,7 +9,6 @@ namespace {
 
 class PutTest : public EngineSuite {};
 class PutManyTest : public EngineSuite {};
-class NoticesTest : public EngineSuite {};
 class TimersTest : public EngineSuite {};
 class SyncClassTest : public EngineSuite {};
 
@@ -210,7 +209,8 @@ TEST_P(PutTest, RefusesWhatIsOutOfBoundsAndKeepsNothingOfIt) {
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().tags = {""}; }), Code::bad_value);
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().tags.assign(65, "t"); }), Code::too_many);
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().headers = {{"", "v"}}; }), Code::bad_value);
-  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().webhooks = {"ftp://x"}; }), Code::bad_value);
+  EXPECT_EQ(spoilt([](Put& p) { p.message.detail().webhooks = {"http://x"}; }),
+            Code::unsupported);  // faults.md C21
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().content_type = "a\nb"; }), Code::bad_value);
   EXPECT_EQ(spoilt([](Put& p) { p.message.detail().retries = -1; }), Code::bad_value);
   EXPECT_EQ(spoilt([](Put& p) { p.message.lease_length = Millis{1}; }), Code::bad_value);
@@ -327,33 +327,13 @@ TEST_P(PutManyTest, RefusesEachAlone) {
 
 TEST_P(PutTest, MakesAQueueOnDemandWithAnAllowedNameOnly) {
   Rig rig{GetParam()};
-  Put p = Rig::put_of("tube");
+  Put p = Rig::put_of("made");
   p.make_queue = true;
   rig.ask<PutDone>(std::move(p));
-  EXPECT_TRUE(rig.queue("tube").queue.on_demand);
+  EXPECT_TRUE(rig.queue("made").queue->on_demand);
   Put bad = Rig::put_of("../etc");
   bad.make_queue = true;
   EXPECT_EQ(rig.refused(std::move(bad)).code, Code::bad_name);
-}
-
-TEST_P(NoticesTest, TellOfEachMoveOnceItIsCommitted) {
-  Rig rig{GetParam()};
-  rig.define("q");
-  rig.notices.clear();
-  const auto seq = rig.put("q");
-  ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::done));
-  ASSERT_EQ(rig.notices.size(), 3U);
-  using What = core::Notice::What;
-  const struct {
-    State from, to;
-  } moves[] = {{State::que, State::que}, {State::que, State::run}, {State::run, State::done}};
-  for (std::size_t i = 0; i < 3; ++i) {
-    EXPECT_EQ(rig.notices[i].what, What::message);
-    EXPECT_EQ(rig.notices[i].seq, seq);
-    EXPECT_EQ(rig.notices[i].queue, "q");
-    EXPECT_EQ(rig.notices[i].from, moves[i].from);
-    EXPECT_EQ(rig.notices[i].to, moves[i].to);
-  }
 }
 
 TEST_P(TimersTest, AreBoundedInOneBatchAndStillAllHandled) {
@@ -409,7 +389,6 @@ TEST_P(SyncClassTest, ALeaseIsNotSyncedAndAPutIs) {
 
 INSTANTIATE_TEST_SUITE_P(Stores, PutTest, testing::ValuesIn(all_stores()), factory_name);
 INSTANTIATE_TEST_SUITE_P(Stores, PutManyTest, testing::ValuesIn(all_stores()), factory_name);
-INSTANTIATE_TEST_SUITE_P(Stores, NoticesTest, testing::ValuesIn(all_stores()), factory_name);
 INSTANTIATE_TEST_SUITE_P(Stores, TimersTest, testing::ValuesIn(all_stores()), factory_name);
 INSTANTIATE_TEST_SUITE_P(Stores, SyncClassTest, testing::ValuesIn(all_stores()), factory_name);
 

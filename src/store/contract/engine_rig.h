@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,7 +14,7 @@
 #include "base/check.h"
 #include "engine/engine.h"
 #include "engine/timers.h"
-#include "store/contract/home.h"
+#include "store/contract/home_rig.h"
 
 namespace rq::store::contract {
 
@@ -31,11 +32,14 @@ class EngineSuite : public testing::TestWithParam<Factory> {};
 
 class Rig {
  public:
-  explicit Rig(const Factory& factory) : home_(factory.make()) { open(); }
+  explicit Rig(const Factory& factory, std::size_t queues_max = engine::kQueuesMax)
+      : queues_max_(queues_max), home_(factory.make()) {
+    open();
+  }
 
   void open() {
     store_ = home_->make();
-    engine_ = std::make_unique<engine::Engine>(*store_);
+    engine_ = std::make_unique<engine::Engine>(*store_, queues_max_);
     const auto started = engine_->open();
     if (!started) {
       ADD_FAILURE() << started.error().message;
@@ -65,6 +69,7 @@ class Rig {
     core::Ticket ticket;
     ticket.connection = connection;
     ticket.request = request;
+    ticket.caller_uid = caller_uid;
     batch_.push_back({.ticket = ticket, .command = std::move(command)});
     return request;
   }
@@ -77,8 +82,13 @@ class Rig {
   void skip_requests(std::uint64_t n) { requests_ += n; }
   Committed try_run() {
     core::Outbox out;
-    const Committed ran = engine_->run(
-        batch_, {.now = now, .shift = std::exchange(shift, Millis{0}), .want_notices = true}, out);
+    const Committed ran = engine_->run(batch_,
+                                       {.now = now,
+                                        .shift = std::exchange(shift, Millis{0}),
+                                        .stopped = std::exchange(stopped, Millis{0}),
+                                        .want_notices = true,
+                                        .tick = tick},
+                                       out);
     batch_.clear();
     for (core::Delivery& delivery : out.deliveries) {
       served.push_back(delivery.ticket.request);
@@ -126,6 +136,22 @@ class Rig {
     const auto request = submit(std::move(command), connection);
     run();
     return reply<T>(request);
+  }
+  // The code of the first refusal, of the command or of its items.
+  std::optional<Code> code_of(Command command) {
+    const auto request = submit(std::move(command));
+    run();
+    const Reply& reply = replies_.at(request);
+    if (const auto* error = std::get_if<Error>(&reply)) return error->code;
+    const auto first = [](const auto& items) -> std::optional<Code> {
+      for (const auto& item : items) {
+        if (!item) return item.error().code;
+      }
+      return std::nullopt;
+    };
+    if (const auto* done = std::get_if<core::ActDone>(&reply)) return first(done->items);
+    if (const auto* done = std::get_if<core::FinishDone>(&reply)) return first(done->items);
+    return std::nullopt;
   }
   Error refused(Command command) { return ask<Error>(std::move(command)); }
 
@@ -185,8 +211,8 @@ class Rig {
     return std::move(done.items.front());
   }
   base::Result<State> finish(const core::Message& m, core::Outcome outcome,
-                             const std::string& reason = {}) {
-    return finish({.token = token_of(m), .outcome = outcome, .reason = reason});
+                             std::optional<std::string> reason = {}) {
+    return finish({.token = token_of(m), .outcome = outcome, .reason = std::move(reason)});
   }
   base::Result<core::ActDone::Item> act(core::Act command) {
     auto done = ask<core::ActDone>(std::move(command));
@@ -205,7 +231,8 @@ class Rig {
     return std::move(done.items.front());
   }
   core::Message show(core::Seq seq) {
-    return ask<core::Peeked>(core::Peek{.what = core::PeekWhat::message, .seq = seq}).message;
+    return std::move(
+        *ask<core::Peeked>(core::Peek{.what = core::PeekWhat::message, .seq = seq}).message);
   }
   State state(core::Seq seq) { return show(seq).state; }
   [[nodiscard]] bool exists(core::Seq seq) {
@@ -216,7 +243,7 @@ class Rig {
   core::QueueShown queue(const std::string& name) {
     return ask<core::QueueShown>(core::ShowQueue{.queue = name});
   }
-  core::Counters counters(const std::string& name) { return queue(name).queue.counters; }
+  core::Counters counters(const std::string& name) { return queue(name).queue->counters; }
   std::vector<core::Attempt> attempts(core::Seq seq) {
     auto out = home_->reader()->attempts(seq);
     RQ_CHECK(out.has_value());
@@ -232,11 +259,15 @@ class Rig {
   [[nodiscard]] Store& store() { return *store_; }
 
   base::Instant now = base::from_ms(1'700'000'000'000);
-  Millis shift{};  // a step of the clock, told with the next batch
+  Millis shift{};                // a step of the clock, told with the next batch
+  Millis stopped{};              // likewise
+  Millis tick{0};                // of the clock: Moment::tick
+  std::int64_t caller_uid = -1;  // of what is submitted
   std::vector<core::Notice> notices;
   std::vector<std::uint64_t> served;  // requests, in the order of their answers
 
  private:
+  const std::size_t queues_max_;
   std::unique_ptr<Home> home_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<engine::Engine> engine_;

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "store/contract/home.h"
+#include "store/contract/home_rig.h"
 #include "store/memory/memory_reader.h"
 #include "store/memory/memory_store.h"
 

@@ -29,13 +29,9 @@ void Model::take_up(const Envelope& envelope) {
 
 Result<PutDone> Model::put_one(const Put& put) {
   Queue* queue = find_queue(put.queue);
-  if (queue == nullptr) {
-    if (!put.make_queue) return fail(Code::not_found, "");
-    queue = &make_queue(put.queue, true, {});
-  }
-  if (queue->admin == Admin::drain || queue->admin == Admin::down) {
-    return fail(Code::queue_down, "");
-  }
+  if (queue == nullptr && !put.make_queue) return fail(Code::not_found, "");
+  if (queue != nullptr) RQ_TRY(takes(*queue));
+  if (choices_.no_room) return fail(Code::disk_full, "");
   const std::string& key = put.message.detail_or_default().key;
   for (const auto& [seq, first] : stored_.messages) {
     const Details& a = first.detail_or_default();
@@ -44,14 +40,15 @@ Result<PutDone> Model::put_one(const Put& put) {
     const auto content = [](const Details& d) {
       return std::tie(d.param1, d.param2, d.param3, d.param4, d.content_type, d.headers);
     };
-    if (first.queue != queue->id || first.payload != put.message.payload ||
+    if (queue == nullptr || first.queue != queue->id || first.payload != put.message.payload ||
         content(a) != content(b)) {
       return fail(Code::exists, "");
     }
     return PutDone{.seq = seq, .created = first.created, .state = first.state, .repeated = true};
   }
+  if (queue == nullptr) queue = &make_queue(put.queue, true, {});
   if (queue->settings.messages_max > 0 &&
-      shown(*queue).queue.counters.unfinished() >= queue->settings.messages_max) {
+      shown(*queue).queue->counters.unfinished() >= queue->settings.messages_max) {
     return fail(Code::queue_full, "");
   }
   RQ_CHECK(!choices_.numbers.empty());
@@ -93,17 +90,19 @@ void Model::decide(const Duplicate& duplicate) {
           .max_count = from.max_count,
           .delay = duplicate.delay};
   put.message.payload = from.payload;
+  Details& to = put.message.detail();
+  const std::string orig_id = from.detail_or_default().orig_id;
   if (from.details) {
-    Details& to = put.message.detail();
     to = *from.details;
     to.dest = duplicate.queue;
-    if (to.orig_id.empty()) to.orig_id = format_id(from);
-    to.key = to.cloned_from = to.dup_of = to.progress = to.result = to.folder = {};
+    to.cloned_from = to.dup_of = to.progress = to.result = to.folder = {};
     to.force_remote = false;
     to.retries = {};
     to.backoff = {};
     to.timeout = {};
   }
+  to.key = duplicate.key;
+  to.orig_id = orig_id.empty() ? full_id(duplicate.host, queue_of(from).name, from) : orig_id;
   decide(put);
 }
 
@@ -114,11 +113,13 @@ void Model::decide(const Reserve& reserve) {
   if (reserve.limit < 1) return answer(fail(Code::bad_value, ""));
   std::vector<std::string> queues;
   for (const ReserveQueue& wanted : *reserve.queues) {
-    Queue* queue = find_queue(wanted.queue);
-    if (queue == nullptr) {
-      if (!reserve.make_queue) return answer(fail(Code::not_found, ""));
-      queue = &make_queue(wanted.queue, true, {});
+    if (!reserve.make_queue && find_queue(wanted.queue) == nullptr) {
+      return answer(fail(Code::not_found, ""));
     }
+  }
+  for (const ReserveQueue& wanted : *reserve.queues) {
+    Queue* queue = find_queue(wanted.queue);
+    if (queue == nullptr) queue = &make_queue(wanted.queue, true, {});
     if (std::find(queues.begin(), queues.end(), wanted.queue) != queues.end()) continue;
     use(*queue);
     queues.push_back(wanted.queue);
@@ -135,11 +136,15 @@ void Model::reserve_one(const Reserve& reserve) {
   const auto found = need(*reserve.only);
   if (!found) return answer(found.error());
   Message& message = **found;
+  if (const auto good = works(queue_of(message)); !good) return answer(good.error());
   const bool held = message.state == State::err && message.mark == Mark::held;
   if (message.state != State::que && message.state != State::scheduled && !held) {
     return answer(fail(Code::wrong_state, ""));
   }
-  if (held) message.finished = Instant{};
+  if (held) {
+    message.finished = Instant{};
+    ++queue_of(message).counters.retries;
+  }
   answer(ticket_.request, text_of_reserved({lease(message, ticket_, reserve)}));
 }
 
@@ -182,7 +187,7 @@ Result<HeartbeatDone::Item> Model::heartbeat_one(const Heartbeat::Item& item) {
   if (const auto held = leases_.find(item.token.seq); held != leases_.end()) {
     held->second.until = lease.until;
   }
-  if (item.progress) lease.progress = *item.progress;
+  if (item.progress && lease.stop == StopRequest::none) lease.progress = *item.progress;
   return HeartbeatDone::Item{.until = lease.until, .stop = lease.stop};
 }
 
@@ -207,11 +212,13 @@ State Model::end_as(Message& message, const Finish::Item& item) {
       return send_back(message, item.delay);
     case Outcome::resend:
       if (++message.count < message.max_count) return send_back(message, item.delay);
-      message.detail().progress = "HIT MAX RESEND COUNT - MOVING TO ERR";
+      message.detail().progress =
+          "resent " + std::to_string(message.count) + " times, the most allowed";
       return finish_as(message, Event::err, Mark::exhausted);
     case Outcome::failed:
     case Outcome::timed_out:
       break;
+    case Outcome::lost:
     case Outcome::stopped:
       return stop_attempt(message);
   }
@@ -237,11 +244,14 @@ Result<State> Model::finish_one(const Finish::Item& item) {
     erase(message);
     return State::done;
   }
+  if (item.outcome == Outcome::lost) {
+    return lose(message, item.reason);
+  }
   if (item.outcome == Outcome::stopped) {
     const StopRequest stop = message.lease->stop;
     if (stop == StopRequest::none) return fail(Code::wrong_state, "");
-    end_attempt(message, stop == StopRequest::kill ? "killed" : "cancelled", item.reason,
-                item.post_mortem);
+    end_attempt(message, stop == StopRequest::kill ? "killed" : "cancelled",
+                after_stop(*message.lease, item.reason.value_or("")), item.post_mortem);
     return stop_attempt(message);
   }
   if (item.result) message.detail().result = *item.result;
@@ -270,23 +280,28 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
   switch (act.action) {
     case Action::commit:
       if (state != State::prep) return wrong;
+      RQ_TRY(works(queue_of(message)));
       message.state = message.due > now_ ? State::scheduled : State::que;
       break;
     case Action::retry:
       if (!finished) return wrong;
+      RQ_TRY(takes(queue_of(message)));
       restart(message);
       break;
     case Action::requeue:
       if (!finished && state != State::run) return wrong;
+      RQ_TRY(finished ? takes(queue_of(message)) : works(queue_of(message)));
       if (finished) {
         restart(message);
       } else {
-        end_attempt(message, "requeued", act.reason, {});
+        end_attempt(message, "requeued",
+                    act.reason.empty() ? std::nullopt : std::optional{act.reason}, {});
         static_cast<void>(send_back(message, Millis{0}));
       }
       break;
     case Action::run_now:
       if (state != State::scheduled && state != State::que) return wrong;
+      RQ_TRY(works(queue_of(message)));
       message.due = std::min(message.due, now_);
       message.order = -base::to_ms(now_);
       message.state = State::que;
@@ -319,7 +334,9 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
       Details& details = m.detail();
       details.key = details.progress = details.result = details.folder = details.dup_of = {};
       details.cloned_from = format_id(message);
-      if (details.orig_id.empty()) details.orig_id = format_id(message);
+      if (details.orig_id.empty()) {
+        details.orig_id = full_id(act.host, queue_of(message).name, message);
+      }
       const auto done = put_one(put);
       if (!done) return done.error();
       return ActDone::Item{.seq = done->seq, .created = done->created, .state = done->state};
@@ -328,7 +345,7 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
       if (state == State::run) return wrong;
       Queue* to = find_queue(act.queue);
       if (to == nullptr) return fail(Code::not_found, "");
-      if (to->admin == Admin::drain || to->admin == Admin::down) return fail(Code::queue_down, "");
+      RQ_TRY(takes(*to));
       if (to->id == message.queue) break;
       use(queue_of(message));
       use(*to);
@@ -358,6 +375,8 @@ void Model::decide(const Act& act) {
 void Model::decide(const RunEarly& early) {
   const bool held = !in_order(early.queue, true).empty();
   RunEarlyDone done;
+  const Queue* queue = find_queue(early.queue);
+  if (queue != nullptr && !works(*queue)) return answer(ticket_.request, text_of(Reply{done}));
   for (const Seq seq : in_order(early.queue, held)) {
     if (done.count == early.bound) break;
     make_ready(stored_.messages.at(seq));
@@ -373,6 +392,7 @@ void Model::decide(const RunEarlyOne& early) {
   if (message.mark != Mark::held && message.state != State::scheduled) {
     return answer(fail(Code::wrong_state, ""));
   }
+  if (const auto good = works(queue_of(message)); !good) return answer(good.error());
   make_ready(message);
   answer(ticket_.request, text_of(Reply{Ok{}}));
 }
@@ -420,17 +440,16 @@ void Model::decide(const DefineQueue& define) {
   Queue* queue = find_queue(define.queue);
   if (queue == nullptr) {
     if (define.mode == DefineQueue::Mode::change) return answer(fail(Code::not_found, ""));
-    queue = &make_queue(define.queue, define.on_demand, define.settings);
-  } else {
+    queue = &make_queue(define.queue, define.on_demand, *define.settings);
+  } else if (!define.on_demand) {
     if (define.revision && *define.revision != queue->revision) {
       return answer(fail(Code::wrong_state, ""));
     }
-    const bool same = queue->settings == define.settings;
+    const bool same = queue->settings == *define.settings;
     if (define.mode == DefineQueue::Mode::create && !same) return answer(fail(Code::exists, ""));
-    const bool kept = queue->on_demand && !define.on_demand;
-    if (!same || kept) {
-      queue->settings = define.settings;
-      if (kept) {
+    if (!same || queue->on_demand) {
+      queue->settings = *define.settings;
+      if (queue->on_demand) {
         queue->on_demand = false;
         stored_.idle.erase(define.queue);
       }
@@ -455,8 +474,8 @@ void Model::decide(const SetAdmin& set) {
 void Model::decide(const DeleteQueue& remove) {
   Queue* queue = find_queue(remove.queue);
   if (queue == nullptr) return answer(fail(Code::not_found, ""));
-  const Counters counters = shown(*queue).queue.counters;
-  if (counters.in(State::run) > 0 || (counters.unfinished() > 0 && !remove.force)) {
+  const Counters counters = shown(*queue).queue->counters;
+  if (counters.in(State::run) > 0 || (counters.all() > 0 && !remove.force)) {
     return answer(fail(Code::wrong_state, ""));
   }
   std::vector<Seq> seqs;

@@ -18,27 +18,30 @@ namespace {
 // The engine's own (engine/ledger.h); told again, as a model should.
 constexpr std::chrono::minutes kIdle{10};
 
+const Retention& retention_of(const QueueSettings& settings, State state) {
+  if (state == State::err) return settings.keep_err;
+  return state == State::cancelled ? settings.keep_cancelled : settings.keep_done;
+}
+
 }  // namespace
 
 // --- Steps ---
 
-Replies Model::pass(Instant now, Millis shift, const Choices& choices) {
+Replies Model::pass(Instant now, const Jump& jump, const Choices& choices) {
   choices_ = choices;
   replies_.clear();
   now_ = now;
-  if (shift != Millis{0}) {
-    for (Waiting& waiting : waiting_) {
-      if (waiting.reserve.wait_until && *waiting.reserve.wait_until != Instant::max()) {
-        *waiting.reserve.wait_until += shift;
-      }
+  for (Waiting& waiting : waiting_) {
+    if (waiting.reserve.wait_until && *waiting.reserve.wait_until != Instant::max()) {
+      *waiting.reserve.wait_until += jump.shift;
     }
-    for (auto& [seq, lease] : leases_) lease.until += shift;
-    for (auto& [seq, message] : stored_.messages) {
-      if (message.lease) message.lease->until += shift;
-    }
-    for (auto& [name, queue] : stored_.queues) {
-      if (queue.paused_until != Instant{}) queue.paused_until += shift;
-    }
+  }
+  for (auto& [seq, lease] : leases_) lease.until += jump.shift + jump.stopped;
+  for (auto& [seq, message] : stored_.messages) {
+    if (message.lease) message.lease->until += jump.shift + jump.stopped;
+  }
+  for (auto& [name, queue] : stored_.queues) {
+    if (queue.paused_until != Instant{}) queue.paused_until += jump.shift;
   }
   run_due();
   serve();
@@ -89,29 +92,28 @@ void Model::run_due() {
       ended.emplace_back(message.lease->until, seq);
     }
   }
-  for (const auto& [until, seq] : ended) lose(stored_.messages.at(seq));
+  for (const auto& [until, seq] : ended) static_cast<void>(lose(stored_.messages.at(seq)));
   for (auto& [seq, message] : stored_.messages) {
     if (message.state == State::scheduled && message.due <= now_) message.state = State::que;
   }
 }
 
-void Model::lose(Message& message) {
+State Model::lose(Message& message, std::optional<std::string> reason) {
   Queue& queue = queue_of(message);
   if (message.lease->stop != StopRequest::none) {
     const bool kill = message.lease->stop == StopRequest::kill;
-    end_attempt(message, kill ? "killed" : "cancelled", "its worker did not answer", {});
-    static_cast<void>(stop_attempt(message));
-    return;
+    end_attempt(message, kill ? "killed" : "cancelled",
+                after_stop(*message.lease, reason.value_or("its worker did not answer")), {});
+    return stop_attempt(message);
   }
   ++queue.counters.losses;
   ++message.losses;
-  end_attempt(message, "lost", {}, {});
+  end_attempt(message, "lost", std::move(reason), {});
   if (queue.settings.losses > 0 && message.losses >= queue.settings.losses) {
     message.detail().progress = fmt::format("lease lost {} times in a row", message.losses);
-    static_cast<void>(finish_as(message, Event::err, Mark::lost));
-  } else {
-    static_cast<void>(send_back(message, Millis{0}));
+    return finish_as(message, Event::err, Mark::lost);
   }
+  return send_back(message, Millis{0});
 }
 
 // What is ready goes to those who wait: whoever came first, while there is something.
@@ -178,11 +180,10 @@ void Model::fire_timers() {
       queue.paused_until = Instant{};
       changed(queue);
     }
-    keep(queue, false);
-    keep(queue, true);
+    for (const State kind : {State::done, State::err, State::cancelled}) keep(queue, kind);
     const auto idle = stored_.idle.find(name);
     if (idle == stored_.idle.end() || idle->second > now_) continue;
-    const Counters counters = shown(queue).queue.counters;
+    const Counters counters = shown(queue).queue->counters;
     const bool empty = std::all_of(counters.in_state.begin(), counters.in_state.end(),
                                    [](std::int64_t n) { return n == 0; });
     if (!empty || shown(queue).waiting_reserves > 0) use(queue);
@@ -193,20 +194,21 @@ void Model::fire_timers() {
 }
 
 // Retention: what is too old or too many goes, the oldest first.
-void Model::keep(Queue& queue, bool err) {
-  const Retention& keep = err ? queue.settings.keep_err : queue.settings.keep_done;
+void Model::keep(Queue& queue, State kind) {
+  const Retention& keep = retention_of(queue.settings, kind);
   std::vector<std::pair<Instant, Seq>> kept;
   for (const auto& [seq, message] : stored_.messages) {
     if (message.queue != queue.id || !is_finished(message.state) || message.mark == Mark::held) {
       continue;
     }
-    if ((message.state == State::err) == err) kept.emplace_back(message.finished, seq);
+    const State state = message.state == State::relayed ? State::done : message.state;
+    if (state == kind) kept.emplace_back(message.finished, seq);
   }
   std::sort(kept.begin(), kept.end());
   auto left = static_cast<std::int64_t>(kept.size());
   for (const auto& [finished, seq] : kept) {
     if (left <= keep.count && finished + keep.age > now_) break;
-    erase(stored_.messages.at(seq));
+    expire(stored_.messages.at(seq));
     --left;
   }
 }
@@ -263,6 +265,13 @@ Queue& Model::make_queue(const std::string& name, bool on_demand, const QueueSet
   return stored_.queues[name] = queue;
 }
 
+void Model::expire(Message& message) {
+  Counters& counters = queue_of(message).counters;
+  ++counters.expired;
+  if (message.state == State::err) ++counters.expired_errs;
+  erase(message);
+}
+
 void Model::erase(Message& message) {
   Queue& queue = queue_of(message);
   ++queue.counters.deletes;
@@ -292,13 +301,23 @@ bool Model::is_open(const Queue& queue) {
   return (queue.admin == Admin::up || queue.admin == Admin::drain) && queue.script_error.empty();
 }
 
+// What brings work in, and what moves on what is there.
+Result<void> Model::takes(const Queue& queue) {
+  if (queue.admin != Admin::drain && queue.admin != Admin::down) return {};
+  return fail(Code::queue_down, "");
+}
+
+Result<void> Model::works(const Queue& queue) {
+  return queue.admin != Admin::down ? Result<void>{} : fail(Code::queue_down, "");
+}
+
 QueueShown Model::shown(const Queue& queue) const {
   QueueShown out{.queue = queue};
   for (const auto& [seq, message] : stored_.messages) {
     if (message.queue != queue.id) continue;
-    ++out.queue.counters.in(message.state);
-    if (message.mark == Mark::held) ++out.queue.counters.held;
-    if (message.state == State::que && message.priority > kHighPriority) ++out.queue.counters.high;
+    ++out.queue->counters.in(message.state);
+    if (message.mark == Mark::held) ++out.queue->counters.held;
+    if (message.state == State::que && message.priority > kHighPriority) ++out.queue->counters.high;
   }
   for (const Waiting& waiting : waiting_) {
     out.waiting_reserves += std::count(waiting.queues.begin(), waiting.queues.end(), queue.name);
@@ -374,7 +393,7 @@ std::string Model::lease(Message& message, const Ticket& ticket, const Reserve& 
   message.state = State::run;
   message.mark = Mark::none;
   if (reserve.folder && message.detail_or_default().folder.empty()) {
-    message.detail().folder = fmt::format("queue/{}/{}", queue.name, format_id(message));
+    message.detail().folder = folder_of(queue, message);
   }
   return text_of(message, queue.name);
 }
@@ -392,13 +411,18 @@ bool Model::wait(const Ticket& ticket, Reserve reserve, std::vector<std::string>
   return true;
 }
 
-void Model::end_attempt(Message& message, std::string_view outcome, std::string reason,
-                        std::string post_mortem) {
+std::string Model::after_stop(const core::Lease& lease, std::string text) {
+  if (text.empty()) return lease.progress;
+  return text.ends_with(lease.progress) ? text : lease.progress + " - " + text;
+}
+
+void Model::end_attempt(Message& message, std::string_view outcome,
+                        std::optional<std::string> reason, std::string post_mortem) {
   core::Lease& lease = *message.lease;
   leases_.erase(message.seq);
   orphans_.erase(message.seq);
   ++message.attempts;
-  const std::string text = reason.empty() ? lease.progress : std::move(reason);
+  const std::string text = reason ? *reason : lease.progress;
   if (!queue_of(message).on_demand) {
     stored_.attempts[message.seq].push_back({.seq = message.seq,
                                              .number = lease.attempt,
@@ -408,7 +432,7 @@ void Model::end_attempt(Message& message, std::string_view outcome, std::string 
                                              .outcome = std::string{outcome},
                                              .reason = text,
                                              .post_mortem = std::move(post_mortem)});
-    if (!text.empty()) message.detail().progress = text;
+    if (reason || !text.empty()) message.detail().progress = text;
   }
 }
 
@@ -422,8 +446,7 @@ State Model::finish_as(Message& message, Event event, Mark mark) {
   message.lease.reset();
   message.finished = now_;
   const State state = message.state;
-  const Retention& keep = state == State::err ? queue.settings.keep_err : queue.settings.keep_done;
-  if (mark != Mark::held && keep.count == 0) erase(message);
+  if (mark != Mark::held && retention_of(queue.settings, state).count == 0) expire(message);
   return state;
 }
 
@@ -463,7 +486,7 @@ void Model::restart(Message& message) {
 
 void Model::make_ready(Message& message) {
   if (message.state == State::err) return restart(message);
-  message.due = now_;
+  if (!queue_of(message).on_demand) message.due = now_;
   line_up(message);
   message.state = State::que;
 }

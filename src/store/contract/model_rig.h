@@ -39,6 +39,7 @@ struct Choices {
   Boot boot = 0;
   std::deque<Seq> numbers;                      // of new messages, in their order
   std::map<std::uint64_t, std::int64_t> taken;  // messages that a reserve was given at once
+  bool no_room = false;                         // the disk is full
 };
 
 class Model {
@@ -51,7 +52,12 @@ class Model {
   };
 
   // Time passes: what is due is done until nothing is.
-  [[nodiscard]] Replies pass(Instant now, Millis shift, const Choices& choices);
+  // What happened to the clock since the last one: it was stepped, the server was stopped.
+  struct Jump {
+    Millis shift{};
+    Millis stopped{};
+  };
+  [[nodiscard]] Replies pass(Instant now, const Jump& jump, const Choices& choices);
   // One command, and what follows of it at once.
   [[nodiscard]] Replies run(const Envelope& envelope, const Choices& choices);
   // The server was ended and started: what was in its memory is gone.
@@ -90,8 +96,8 @@ class Model {
   void end_waits();
   void try_released();
   void fire_timers();
-  void keep(Queue& queue, bool err);
-  void lose(Message& message);
+  void keep(Queue& queue, State kind);
+  State lose(Message& message, std::optional<std::string> reason = {});
 
   // --- Commands ---
   void take_up(const Envelope& envelope);
@@ -134,8 +140,11 @@ class Model {
   void use(const Queue& queue) { used_[queue.name] = now_; }
   void changed(Queue& queue) { ++queue.revision; }
   void erase(Message& message);
+  void expire(Message& message);  // by retention
   void remove_queue(const std::string& name);
   [[nodiscard]] static bool is_open(const Queue& queue);
+  [[nodiscard]] static base::Result<void> takes(const Queue& queue);
+  [[nodiscard]] static base::Result<void> works(const Queue& queue);
   [[nodiscard]] QueueShown shown(const Queue& queue) const;
   // Ready messages that the reserve may have, best first.
   [[nodiscard]] std::vector<Seq> best(const Reserve& reserve) const;
@@ -143,8 +152,9 @@ class Model {
   bool give(Ticket& ticket, Reserve& reserve);
   std::string lease(Message& message, const Ticket& ticket, const Reserve& reserve);
   bool wait(const Ticket& ticket, Reserve reserve, std::vector<std::string> queues);
-  void end_attempt(Message& message, std::string_view outcome, std::string reason,
+  void end_attempt(Message& message, std::string_view outcome, std::optional<std::string> reason,
                    std::string post_mortem);
+  [[nodiscard]] static std::string after_stop(const core::Lease& lease, std::string text);
   State finish_as(Message& message, Event event, Mark mark);
   State send_back(Message& message, Millis delay);
   State stop_attempt(Message& message);

@@ -16,7 +16,7 @@
 
 #include "engine/engine.h"
 #include "store/contract/commands_rig.h"
-#include "store/contract/home.h"
+#include "store/contract/home_rig.h"
 #include "store/contract/memory_rig.h"
 #include "store/contract/model_rig.h"
 #include "store/contract/seeds_rig.h"
@@ -48,13 +48,19 @@ std::string difference(const std::string& model, const std::string& engine) {
 
 class LockStep {
  public:
-  LockStep(std::unique_ptr<Home> home, std::uint64_t seed, bool scarce)
-      : home_(std::move(home)), draw_(seed), scarce_(scarce), commands_(draw_, scarce) {
+  // `no_room`: read by the home's stores.
+  LockStep(std::unique_ptr<Home> home, std::uint64_t seed, bool scarce,
+           std::shared_ptr<bool> no_room = std::make_shared<bool>())
+      : home_(std::move(home)),
+        draw_(seed),
+        scarce_(scarce),
+        no_room_(std::move(no_room)),
+        commands_(draw_, scarce) {
     start();
   }
 
   void play() {
-    compare(collect({}), Millis{0}, nullptr);
+    compare(collect({}), {}, nullptr);
     for (const std::string name : {"a", "b", "c"}) {
       run({.ticket = {.request = --setup_},
            .command = DefineQueue{.queue = name, .settings = settings_of(draw_)}});
@@ -62,6 +68,7 @@ class LockStep {
     for (int i = 0; i < kSteps && !testing::Test::HasFailure(); ++i) {
       if (draw_.below(5) < 2) pass();
       if (draw_.below(40) == 0) restart();
+      if (no_room_.use_count() > 1) *no_room_ = draw_.below(*no_room_ ? 4 : 30) == 0;
       Envelope envelope = commands_.next(now_, view());
       trace_.push_back(fmt::format("{}: {}", base::to_ms(now_), text_of(envelope)));
       run(envelope);
@@ -98,7 +105,7 @@ class LockStep {
     model_.restart();
     each_.clear();
     clones_.clear();
-    compare(collect({}), Millis{0}, nullptr);
+    compare(collect({}), {}, nullptr);
   }
 
   void pass() {
@@ -107,10 +114,12 @@ class LockStep {
     const Millis shift = draw_.below(8) == 0
                              ? draw_.pick<Millis>({seconds{-3600}, seconds{3600}, Millis{-1}})
                              : Millis{0};
+    const Model::Jump jump{.shift = shift,
+                           .stopped = by >= seconds{20} && draw_.one_in(4) ? by : Millis{0}};
     now_ += by + shift;
-    trace_.push_back(fmt::format("{} ms, the clock is stepped by {}", by.count(), shift.count()));
-    shift_ = shift;
-    compare(collect({}), shift, nullptr);
+    trace_.push_back(fmt::format("{} ms, the clock is stepped by {}{}", by.count(), shift.count(),
+                                 jump.stopped > Millis{0} ? ", the server was stopped" : ""));
+    compare(collect({}, jump), jump, nullptr);
   }
 
   void run(const Envelope& envelope) {
@@ -122,18 +131,19 @@ class LockStep {
     }
     std::vector<Envelope> batch;
     batch.push_back(copy_of(envelope));
-    compare(collect(std::move(batch)), Millis{0}, &envelope);
+    compare(collect(std::move(batch)), {}, &envelope);
   }
 
   // Batches till the engine is at rest: all replies, in their order.
-  std::vector<Delivery> collect(std::vector<Envelope> batch) {
+  std::vector<Delivery> collect(std::vector<Envelope> batch, const Model::Jump& jump = {}) {
     std::vector<Delivery> out;
     for (int i = 0;; ++i) {
       Outbox outbox;
+      const auto [shift, stopped] = i == 0 ? jump : Model::Jump{};
       const Committed done =
-          engine_->run(batch, {.now = now_, .shift = std::exchange(shift_, Millis{0})}, outbox);
+          engine_->run(batch, {.now = now_, .shift = shift, .stopped = stopped}, outbox);
       batch.clear();
-      EXPECT_EQ(done.what, Committed::What::yes);
+      EXPECT_EQ(done.what, Committed::What::yes) << done.why.message;
       for (Delivery& delivery : outbox.deliveries) out.push_back(std::move(delivery));
       if (engine_->next_wake() > now_) return out;
       if (i == 2000) {
@@ -192,8 +202,9 @@ class LockStep {
     EXPECT_TRUE(made) << "request " << request << " was answered twice";
   }
 
-  void compare(const std::vector<Delivery>& deliveries, Millis shift, const Envelope* envelope) {
-    Choices choices{.boot = store_->boot()};
+  void compare(const std::vector<Delivery>& deliveries, const Model::Jump& jump,
+               const Envelope* envelope) {
+    Choices choices{.boot = store_->boot(), .no_room = *no_room_};
     Replies got;
     for (const Delivery& delivery : deliveries) {
       note_numbers(delivery, choices);
@@ -204,7 +215,7 @@ class LockStep {
       }
     }
     const Replies expected =
-        envelope != nullptr ? model_.run(*envelope, choices) : model_.pass(now_, shift, choices);
+        envelope != nullptr ? model_.run(*envelope, choices) : model_.pass(now_, jump, choices);
     for (const auto& [request, text] : got) bytes_ += fmt::format("{} {}\n", request, text);
     if (got == expected) return;
     for (const std::string& line : trace_) std::cerr << line << "\n";
@@ -256,9 +267,9 @@ class LockStep {
   Model model_;
   Draw draw_;
   const bool scarce_;
+  const std::shared_ptr<bool> no_room_;
   Commands commands_;
   Instant now_ = base::from_ms(1'700'000'000'000);
-  Millis shift_{};
   Seq last_seq_ = 0;
   std::uint64_t setup_ = UINT64_MAX;            // requests of the first queues
   std::map<std::uint64_t, std::int64_t> each_;  // requests, and for how many they stand
@@ -276,12 +287,15 @@ memory::Options options_of(std::uint64_t seed) {
 class ModelGames : public testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(ModelGames, TheEngineDoesWhatThePlainModelDoes) {
-  for_each_seed(1000,
-                [](std::uint64_t seed) {
-                  const memory::Options options = options_of(seed);
-                  LockStep(std::make_unique<MemoryHome>(options), seed, options.short_lists).play();
-                },
-                {GetParam(), kShares});
+  for_each_seed(
+      1000,
+      [](std::uint64_t seed) {
+        memory::Options options = options_of(seed);
+        const auto no_room = std::make_shared<bool>();
+        options.no_room = [no_room] { return *no_room; };
+        LockStep(std::make_unique<MemoryHome>(options), seed, options.short_lists, no_room).play();
+      },
+      {GetParam(), kShares});
 }
 INSTANTIATE_TEST_SUITE_P(Shares, ModelGames, testing::Range(std::uint64_t{0}, kShares));
 

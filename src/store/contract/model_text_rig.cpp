@@ -14,12 +14,14 @@ namespace rq::store::contract {
 
 namespace {
 
-constexpr std::array<std::string_view, std::variant_size_v<Command>> kCommandNames{
-    "put",          "put many",     "reserve",          "disconnect",
-    "stop waiting", "heartbeat",    "finish",           "duplicate",
-    "act",          "run early",    "run one early",    "peek",
-    "show queue",   "list queues",  "engine stats",     "define queue",
-    "set admin",    "delete queue", "set script error", "forget waste"};
+// "PutMany"
+template <typename Type>
+std::string_view type_name(const Type& /*value*/) {
+  std::string_view text = __PRETTY_FUNCTION__;  // ends with "... Type = rq::core::PutMany; ...]"
+  text = text.substr(text.find("Type = ") + 7);
+  text = text.substr(0, text.find_first_of(";]"));
+  return text.substr(text.rfind(':') + 1);
+}
 
 Put copy_of_put(const Put& put) {
   return {.queue = put.queue,
@@ -60,9 +62,9 @@ std::string text_of_all(const Reserved& reserved) {
 std::string text_of_counters(const Counters& c) {
   return fmt::format(
       "{} held={} high={} puts={} dones={} errs={} retries={} losses={} cancels={} "
-      "deletes={}",
+      "deletes={} expired={}/{}",
       fmt::join(c.in_state, ","), c.held, c.high, c.puts, c.dones, c.errs, c.retries, c.losses,
-      c.cancels, c.deletes);
+      c.cancels, c.deletes, c.expired, c.expired_errs);
 }
 
 struct TextOfReply {
@@ -90,7 +92,7 @@ struct TextOfReply {
     return fmt::format("early {}", done.count);
   }
   std::string operator()(const Peeked& peeked) const {
-    return "peeked " + contract::text_of(peeked.message, peeked.queue);
+    return "peeked " + contract::text_of(*peeked.message, peeked.queue);
   }
   std::string operator()(const QueueShown& shown) const { return contract::text_of(shown); }
   std::string operator()(const QueuesListed& listed) const {
@@ -117,7 +119,7 @@ std::string text_of(const Message& message, std::string_view queue) {
 }
 
 std::string text_of(const QueueShown& shown) {
-  const Queue& q = shown.queue;
+  const Queue& q = *shown.queue;
   return fmt::format(
       "queue {} {} until={} rev={} created={} on_demand={} going={} error={} "
       "settings={} {} waiting={}",
@@ -141,7 +143,8 @@ std::string text_of(const Reply& reply) { return std::visit(TextOfReply{}, reply
 std::string text_of(const Envelope& envelope) {
   std::string out = fmt::format(
       "request {} of connection {}{}: {}", envelope.ticket.request, envelope.ticket.connection,
-      envelope.ticket.in_turn ? " in turn" : "", kCommandNames.at(envelope.command.index()));
+      envelope.ticket.in_turn ? " in turn" : "",
+      std::visit([](const auto& command) { return type_name(command); }, envelope.command));
   if (const auto* reserve = std::get_if<Reserve>(&envelope.command)) {
     for (const ReserveQueue& wanted : *reserve->queues) {
       out += fmt::format(" {}/{}", wanted.queue, wanted.limit);

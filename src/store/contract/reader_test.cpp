@@ -55,15 +55,15 @@ TEST_P(StoreReaders, ListByEachFilter) {
   EXPECT_EQ(matching({}), (V{plain, tagged, err, running, later, elsewhere, prep, done}));
   EXPECT_EQ(matching({.queue = "q"}), (V{plain, tagged, err, running, later, prep, done}));
   EXPECT_EQ(matching({.queue = "other"}), V{elsewhere});
-  EXPECT_EQ(matching({.state = State::que}), (V{plain, tagged, elsewhere}));
-  EXPECT_EQ(matching({.queue = "q", .state = State::que}), (V{plain, tagged}));
-  EXPECT_EQ(matching({.queue = "q", .state = State::run}), V{running});
-  EXPECT_EQ(matching({.queue = "q", .state = State::scheduled}), V{later});
-  EXPECT_EQ(matching({.queue = "q", .state = State::prep}), V{prep});
-  EXPECT_EQ(matching({.queue = "q", .state = State::err}), V{err});
-  EXPECT_EQ(matching({.queue = "q", .state = State::done}), V{done});
-  EXPECT_EQ(matching({.queue = "q", .state = State::cancelled}), V{});
-  EXPECT_EQ(matching({.state = State::run}), V{running});
+  EXPECT_EQ(matching({.states = {State::que}}), (V{plain, tagged, elsewhere}));
+  EXPECT_EQ(matching({.queue = "q", .states = {State::que}}), (V{plain, tagged}));
+  EXPECT_EQ(matching({.queue = "q", .states = {State::run}}), V{running});
+  EXPECT_EQ(matching({.queue = "q", .states = {State::scheduled}}), V{later});
+  EXPECT_EQ(matching({.queue = "q", .states = {State::prep}}), V{prep});
+  EXPECT_EQ(matching({.queue = "q", .states = {State::err}}), V{err});
+  EXPECT_EQ(matching({.queue = "q", .states = {State::done}}), V{done});
+  EXPECT_EQ(matching({.queue = "q", .states = {State::cancelled}}), V{});
+  EXPECT_EQ(matching({.states = {State::run}}), V{running});
   EXPECT_EQ(matching({.mark = Mark::failed}), V{err});
   EXPECT_EQ(matching({.queue = "other", .mark = Mark::none}), V{elsewhere});
   EXPECT_EQ(matching({.tag = "red"}), V{tagged});
@@ -119,7 +119,7 @@ TEST_P(StoreReaders, PagesFollowEachOtherBothWays) {
       std::vector<Seq> seen;
       Page page{.limit = 10, .newest_first = newest_first};
       page.filter.queue = "q";
-      if (by_state) page.filter.state = State::que;
+      if (by_state) page.filter.states = {State::que};
       for (int pages = 0; pages < 5; ++pages) {
         auto listed = reader->list(page);
         ASSERT_TRUE(listed);
@@ -133,6 +133,58 @@ TEST_P(StoreReaders, PagesFollowEachOtherBothWays) {
       EXPECT_EQ(seen, expected);
     }
   }
+}
+
+// faults.md C11: a search for an action finds each message once, in the order of the numbers.
+TEST_P(StoreReaders, ASearchFindsEachOfASetThatGrowsMeanwhileOnce) {
+  std::vector<Seq> tagged, others;
+  const auto with = [&](State state, bool tag) {
+    Message m = message(queue);
+    m.state = state;
+    if (tag) m.detail().tags = {"t"};
+    (tag ? tagged : others).push_back(store->insert(std::move(m)).message.seq);
+  };
+  batch([&] {
+    for (int i = 0; i < 12; ++i) {
+      with(State::que, true);
+      with(State::prep, false);
+    }
+    count(queue, State::que, 12);
+    count(queue, State::prep, 12);
+  });
+  const auto search = [&](core::Filter filter, bool grows) {
+    std::vector<Seq> seen;
+    core::Search next{.filter = std::move(filter), .limit = 5};
+    for (int pages = 0; pages < 10; ++pages) {
+      const auto page = reader->find(next);
+      EXPECT_TRUE(page);
+      for (const core::Found& found : page->found) {
+        EXPECT_EQ(found.queue, queue);
+        seen.push_back(found.seq);
+      }
+      if (!page->after) return seen;
+      next.after = *page->after;
+      next.until = page->until;
+      if (grows) {
+        batch([&] { put(); });
+      }
+    }
+    ADD_FAILURE() << "it never ends";
+    return seen;
+  };
+  EXPECT_EQ(search({.tag = "t"}, false), tagged);
+  EXPECT_EQ(search({.tag = "other"}, false), V{});
+  EXPECT_EQ(search({.queue = "q", .states = {State::prep}}, false), others);
+  EXPECT_EQ(search({.states = {State::prep}, .tag = "t"}, false), V{});
+  EXPECT_EQ(search({.states = {State::prep, State::que}, .tag = "t"}, false), tagged);
+  EXPECT_EQ(search({.states = {State::prep}}, true), others);
+  std::vector<Seq> all = tagged;
+  all.insert(all.end(), others.begin(), others.end());
+  std::sort(all.begin(), all.end());
+  std::vector<Seq> seen = search({}, true);
+  seen.resize(std::min(seen.size(), all.size()));
+  EXPECT_EQ(seen, all);
+  EXPECT_EQ(reader->find({.filter = {.queue = "nowhere"}}).error().code, base::Code::not_found);
 }
 
 TEST_P(StoreReaders, APageThatEndsWithTheListHasNoCursor) {

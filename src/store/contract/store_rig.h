@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "store/contract/home.h"
+#include "store/contract/home_rig.h"
 
 namespace rq::store::contract {
 

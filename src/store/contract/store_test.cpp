@@ -580,6 +580,8 @@ TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   q.counters.cancels = 26;
   q.counters.deletes = 27;
   q.counters.high = 28;
+  q.counters.expired = 29;
+  q.counters.expired_errs = 30;
   q.going = true;
   batch([&] {
     store->changed(q);

@@ -1,7 +1,7 @@
 // The stores that the suites of this folder run on.
 #include <gtest/gtest.h>
 
-#include "store/contract/home.h"
+#include "store/contract/home_rig.h"
 #include "store/contract/memory_rig.h"
 #include "store/sqlite/open.h"
 #include "store/sqlite/sqlite_rig.h"

@@ -112,6 +112,98 @@ class Promises {
   std::set<TokenKey> tokens_, ended_;
 };
 
+// What happened as the notices tell it: each move is legal, and together they give what is stored.
+class Lives {
+ public:
+  // What is known of a batch that was not told is what it left.
+  void read(const Content& content) {
+    states_.clear();
+    for (const auto& [seq, message] : content.messages) states_[seq] = message->state;
+  }
+  void fold(const std::vector<Notice>& notices, const Content& content) {
+    for (const Notice& notice : notices) fold(notice);
+    for (const auto& [seq, message] : content.messages) {
+      const auto known = states_.find(seq);
+      ASSERT_NE(known, states_.end()) << "nobody told that message " << seq << " was put";
+      EXPECT_EQ(known->second, message->state) << seq;
+    }
+    EXPECT_EQ(states_.size(), content.messages.size()) << "one is gone, and nobody told so";
+  }
+
+ private:
+  void fold(const Notice& notice) {
+    using What = Notice::What;
+    if (notice.seq == 0) return;
+    if (notice.what == What::put) {
+      EXPECT_TRUE(states_.emplace(notice.seq, notice.to).second) << notice.seq;
+      return;
+    }
+    const auto known = states_.find(notice.seq);
+    ASSERT_NE(known, states_.end()) << notice.seq;
+    EXPECT_EQ(known->second, notice.from) << notice.seq;
+    if (notice.what == What::message) {
+      ASSERT_TRUE(notice.event) << notice.seq;
+      EXPECT_EQ(next(notice.from, *notice.event), notice.to) << notice.seq;
+      known->second = notice.to;
+    } else if (notice.what == What::removed) {
+      states_.erase(known);
+    }
+  }
+
+  std::map<Seq, State> states_;
+};
+
+// The lines as they were before a batch. What stood in one before it and stands there after it, and
+// was not touched, was ready all the time: it is no better than what a reserve was given meanwhile.
+class Lines {
+ public:
+  explicit Lines(const Content& content) {
+    for (const auto& [seq, message] : content.messages) {
+      if (message->state == State::que) ready_[seq] = {message->queue, line_key(*message)};
+    }
+  }
+  // After the batch: what nobody touched.
+  void keep(const std::vector<Notice>& notices, const Content& content) {
+    std::set<std::string> changed;
+    for (const Notice& notice : notices) {
+      ready_.erase(notice.seq);
+      if (notice.what == Notice::What::queue || notice.what == Notice::What::queue_removed) {
+        changed.insert(notice.queue);
+      }
+    }
+    std::erase_if(ready_, [&](const auto& one) {
+      const auto message = content.messages.find(one.first);
+      if (message == content.messages.end()) return true;
+      const auto queue = content.queues.find(one.second.queue);
+      return queue == content.queues.end() || changed.contains(queue->second.name) ||
+             line_key(*message->second) != one.second.key;
+    });
+  }
+  void check(const Reserve& reserve, const Reserved& got, const Content& content) const {
+    if (got.messages.empty() || reserve.only) return;
+    const LineKey worst = line_key(got.messages.back());
+    for (const auto& [seq, one] : ready_) {
+      const Queue& queue = content.queues.at(one.queue);
+      // A queue that is named twice counts as the first of them says.
+      const auto asked = std::find_if(reserve.queues->begin(), reserve.queues->end(),
+                                      [&](const ReserveQueue& q) { return q.queue == queue.name; });
+      if (asked == reserve.queues->end() || asked->limit > 0 || !is_open(queue)) continue;
+      EXPECT_GE(one.key, worst) << "message " << seq << " is better than what a reserve got";
+    }
+  }
+  static bool is_open(const Queue& queue) {
+    return (queue.admin == Admin::up || queue.admin == Admin::drain) &&
+           queue.script_error.empty() && !queue.going;
+  }
+
+ private:
+  struct One {
+    QueueId queue = 0;
+    LineKey key;
+  };
+  std::map<Seq, One> ready_;
+};
+
 struct Server {
   std::uint64_t id = 0;
   bool dead = false;     // deposed, or the power was lost
@@ -154,7 +246,8 @@ class World {
     settings.losses = 5;
     settings.backoff = {.kind = BackoffKind::fixed, .base = seconds{5}};
     settings.sync = name == "b" ? SyncClass::relaxed : SyncClass::always;
-    settings.keep_done.age = settings.keep_err.age = std::chrono::hours{24 * 3650};
+    settings.keep_done.age = settings.keep_err.age = settings.keep_cancelled.age =
+        std::chrono::hours{24 * 3650};
     std::vector<Envelope> out;
     out.push_back({.ticket = {.connection = 99, .request = ++own_requests_},
                    .command = DefineQueue{
@@ -205,6 +298,7 @@ class World {
     trace_.push_back(fmt::format("the power is lost, with {} commits", lost));
     disk_->lose_power(lost);
     promises_.power_lost(content());
+    lives_.read(content());
     for (auto& server : servers_) server->dead = true;
     check();
   }
@@ -233,9 +327,10 @@ class World {
       if (auto* changed = std::get_if<DefineQueue>(&envelope.command)) {
         // Retention would remove what nobody asked to remove.
         changed->settings = {};
-        changed->settings.sync = changed->queue == "b" ? SyncClass::relaxed : SyncClass::always;
-        changed->settings.keep_done.age = std::chrono::hours{24 * 3650};
-        changed->settings.lease = seconds{static_cast<int>(10 + draw_.below(10))};
+        changed->settings->sync = changed->queue == "b" ? SyncClass::relaxed : SyncClass::always;
+        changed->settings->keep_done.age = changed->settings->keep_cancelled.age =
+            std::chrono::hours{24 * 3650};
+        changed->settings->lease = seconds{static_cast<int>(10 + draw_.below(10))};
       }
       out.push_back(std::move(envelope));
     }
@@ -274,6 +369,7 @@ class World {
       server.asked[envelope.ticket.request] = {copy_of(envelope), n, std::move(removes)};
     }
     Outbox outbox;
+    Lines lines(content());
     server.running = true;
     server.calls = 0;
     const Committed done = server.engine->run(
@@ -281,23 +377,26 @@ class World {
         outbox);
     server.running = false;
     EXPECT_LE(server.calls, server.store->rounds_max() + 1) << "calls of the port";
-    settle(server, done, outbox);
+    lines.keep(outbox.notices, content());
+    settle(server, done, outbox, lines);
     check();
   }
 
-  void settle(Server& server, const Committed& done, const Outbox& outbox) {
+  void settle(Server& server, const Committed& done, const Outbox& outbox, const Lines& lines) {
     const bool yes = done.what == Committed::What::yes;
     if (yes) {
       EXPECT_TRUE(disk_->is_newest(server.store->boot())) << "a deposed engine has committed";
       if (disk_->unsynced() == 0) promises_.synced();
+      lives_.fold(outbox.notices, content());
     } else {
+      lives_.read(content());
       trace_.push_back(fmt::format("server {}: {}", server.id, done.why.message));
       EXPECT_TRUE(outbox.notices.empty());
     }
     for (const Delivery& delivery : outbox.deliveries) {
       bytes_ +=
           fmt::format("{} {} {}\n", server.id, delivery.ticket.request, text_of(delivery.reply));
-      answered(server, delivery, yes);
+      answered(server, delivery, yes, lines);
     }
     std::erase_if(server.asked, [](const auto& one) { return one.second.left == 0; });
     for (; deleted_ > 0; --deleted_) promises_.deleted();
@@ -314,7 +413,7 @@ class World {
     }
   }
 
-  void answered(Server& server, const Delivery& delivery, bool yes) {
+  void answered(Server& server, const Delivery& delivery, bool yes, const Lines& lines) {
     auto at = server.asked.upper_bound(delivery.ticket.request);
     if (at == server.asked.begin()) {
       if (delivery.ticket.connection != 99) {
@@ -336,10 +435,12 @@ class World {
       asked.left = part && each(asked.envelope) ? asked.left - std::ssize(reserved->messages) : 0;
       EXPECT_GE(asked.left, 0);
     }
-    const bool refused =
-        error != nullptr && (!base::is_fault(*error) || error->code == base::Code::disk_full);
+    const bool refused = error != nullptr && !base::is_fault(*error);
     if (refused) promises_.refused(asked.removes);
     if (std::holds_alternative<DeleteQueue>(asked.envelope.command)) ++deleted_;
+    if (reserved != nullptr) {
+      lines.check(std::get<Reserve>(asked.envelope.command), *reserved, content());
+    }
     note(asked.envelope, delivery.reply);
   }
 
@@ -376,7 +477,7 @@ class World {
           reserved->messages.begin(), reserved->messages.end(),
           [](const Message& a, const Message& b) { return line_key(a) < line_key(b); }));
     } else if (const auto* peeked = std::get_if<Peeked>(&reply)) {
-      Promises::looked_at(peeked->message, content());
+      Promises::looked_at(*peeked->message, content());
     } else if (const auto* finished = std::get_if<FinishDone>(&reply)) {
       const auto& items = std::get<Finish>(envelope.command).items;
       for (std::size_t i = 0; i < items.size(); ++i) {
@@ -398,11 +499,6 @@ class World {
   }
 
   // --- The end: no faults any more ---
-
-  [[nodiscard]] bool open(const Queue& queue) const {
-    return (queue.admin == Admin::up || queue.admin == Admin::drain) &&
-           queue.script_error.empty() && !queue.going;
-  }
 
   void rest(std::unique_ptr<Server>& server) {
     for (int i = 0; i < 5000 && !failed(); ++i) {
@@ -427,7 +523,7 @@ class World {
       waits.insert(ticket.connection);
       for (const ReserveQueue& wanted : *reserve->queues) {
         for (const auto& [id, queue] : content().queues) {
-          if (queue.name != wanted.queue || !open(queue)) continue;
+          if (queue.name != wanted.queue || !Lines::is_open(queue)) continue;
           EXPECT_TRUE(content().empty(id, Place::line))
               << "a message is ready, and this waits: " << text_of(asked.envelope);
         }
@@ -502,6 +598,7 @@ class World {
   std::shared_ptr<Disk> disk_ = std::make_shared<Disk>();
   std::vector<std::unique_ptr<Server>> servers_;
   Promises promises_;
+  Lives lives_;
   bool faults_ = true;
   bool nested_ = false;
   bool told_ = false;

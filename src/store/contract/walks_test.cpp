@@ -121,7 +121,9 @@ TEST_F(WalksTest, AReserveThatWaitsAndThenAPut) {
     std::vector<std::uint64_t> waiting;
     for (int i = 0; i < n; ++i)
       waiting.push_back(rig.submit(rig.waiting_reserve({{.queue = "q"}})));
+    asked();
     rig.run();
+    EXPECT_EQ(asked(), (Requests{1, 1})) << n << " that wait";
     for (int i = 0; i < n; ++i) rig.submit(Rig::put_of("q"));
     asked();
     rig.run();
@@ -202,7 +204,7 @@ TEST_F(WalksTest, AConnectionThatEndsWithItsLeases) {
   EXPECT_EQ(rig.counters("q").in(State::que), 50);
 }
 
-TEST_F(WalksTest, AnActOnAMessageThatThisBatchPutsByKey) {
+TEST_F(WalksTest, AnActOnAMessageThatThisBatchIsAskedToPutAgain) {
   core::Put put = Rig::put_of("q");
   put.message.detail().key = "k";
   const core::Seq seq = rig.ask<core::PutDone>(std::move(put)).seq;
@@ -214,6 +216,19 @@ TEST_F(WalksTest, AnActOnAMessageThatThisBatchPutsByKey) {
   rig.run();
   EXPECT_EQ(asked(), (Requests{1, 1}));
   EXPECT_TRUE(rig.reply<core::PutDone>(repeated).repeated);
+  EXPECT_TRUE(rig.reply<core::ActDone>(acted).items.at(0));
+}
+
+TEST_F(WalksTest, AnActOnAMessageThatThisBatchPuts) {
+  const core::Seq before = rig.ask<core::PutDone>(Rig::put_of("q")).seq;
+  core::Put put = Rig::put_of("q");
+  put.message.detail().key = "k";
+  const auto done = rig.submit(std::move(put));
+  const auto acted = rig.submit(core::Act{.action = Action::cancel, .messages = {before + 1}});
+  asked();
+  rig.run();
+  EXPECT_EQ(asked(), (Requests{1, 1}));
+  EXPECT_EQ(rig.reply<core::PutDone>(done).seq, before + 1);
   EXPECT_TRUE(rig.reply<core::ActDone>(acted).items.at(0));
 }
 

@@ -46,9 +46,9 @@ std::string text_of(const Lease& lease) {
 std::string text_of(const Counters& c) {
   return fmt::format(
       "{} held={} high={} puts={} dones={} errs={} retries={} losses={} cancels={} "
-      "deletes={}",
+      "deletes={} expired={}/{}",
       fmt::join(c.in_state, ","), c.held, c.high, c.puts, c.dones, c.errs, c.retries, c.losses,
-      c.cancels, c.deletes);
+      c.cancels, c.deletes, c.expired, c.expired_errs);
 }
 
 std::string text_of(const Queue& q) {

@@ -59,8 +59,8 @@ struct Content {
 };
 
 // The places that Place::any stands for.
-inline constexpr Place kAnyPlace[] = {Place::line, Place::scheduled, Place::kept,
-                                      Place::err,  Place::held,      Place::parked};
+inline constexpr Place kAnyPlace[] = {Place::line,      Place::scheduled, Place::kept,  Place::err,
+                                      Place::cancelled, Place::held,      Place::parked};
 
 [[nodiscard]] std::string text_of(const Message& message);
 

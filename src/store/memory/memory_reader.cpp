@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "base/text.h"
 
 namespace rq::store::memory {
 
@@ -14,7 +15,7 @@ namespace {
 std::string folded(std::string_view text) {
   std::string out{text};
   for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    c = base::lower(c);
   }
   return out;
 }
@@ -30,7 +31,7 @@ bool has_text(const Message& m, const std::string& text) {
 bool matches(const Message& m, const Filter& filter, std::optional<QueueId> queue) {
   const Details& d = m.detail_or_default();
   if (queue && m.queue != *queue) return false;
-  if (filter.state && m.state != *filter.state) return false;
+  if (!filter.states.empty() && !filter.states.has(m.state)) return false;
   if (filter.mark && m.mark != *filter.mark) return false;
   if (!filter.tag.empty() && std::find(d.tags.begin(), d.tags.end(), filter.tag) == d.tags.end()) {
     return false;
@@ -63,14 +64,7 @@ class MemoryReader final : public Reader {
   }
 
   Result<Listed> list(const Page& page) override {
-    std::optional<QueueId> queue;
-    if (!page.filter.queue.empty()) {
-      queue = id_of(page.filter.queue);
-      if (!queue) {
-        return base::fail(base::Code::not_found,
-                          fmt::format("there is no queue '{}'", page.filter.queue));
-      }
-    }
+    RQ_TRY_ASSIGN(queue, queue_of(page.filter));
     const auto& all = content().messages;
     Listed out;
     if (page.newest_first) {
@@ -78,6 +72,23 @@ class MemoryReader final : public Reader {
       walk(std::make_reverse_iterator(from), all.rend(), page, queue, out);
     } else {
       walk(all.upper_bound(page.cursor), all.end(), page, queue, out);
+    }
+    return out;
+  }
+
+  Result<FoundPage> find(const Search& search) override {
+    RQ_TRY_ASSIGN(queue, queue_of(search.filter));
+    const auto& all = content().messages;
+    FoundPage out{.until = search.until};
+    if (out.until == 0 && !all.empty()) out.until = all.rbegin()->first;
+    for (auto at = all.upper_bound(search.after); at != all.end() && at->first <= out.until; ++at) {
+      const Message& m = *at->second;
+      if (!matches(m, search.filter, queue)) continue;
+      if (std::ssize(out.found) == search.limit) {
+        out.after = out.found.back().seq;
+        break;
+      }
+      out.found.push_back({.seq = m.seq, .created = m.created, .queue = m.queue, .state = m.state});
     }
     return out;
   }
@@ -117,6 +128,13 @@ class MemoryReader final : public Reader {
   [[nodiscard]] MessageRow row_of(const Message& message) const {
     return {.message = message.copy(), .queue = content().queues.at(message.queue).name};
   }
+  // Of the filter, if it names one.
+  [[nodiscard]] Result<std::optional<QueueId>> queue_of(const Filter& filter) const {
+    if (filter.queue.empty()) return std::optional<QueueId>{};
+    const auto queue = id_of(filter.queue);
+    if (queue) return queue;
+    return base::fail(base::Code::not_found, fmt::format("there is no queue '{}'", filter.queue));
+  }
   [[nodiscard]] std::optional<QueueId> id_of(std::string_view name) const {
     for (const auto& [id, queue] : content().queues) {
       if (queue.name == name) return id;
@@ -141,8 +159,8 @@ class MemoryReader final : public Reader {
       }
       MessageRow& row = out.rows.emplace_back(row_of(message));
       row.payload_bytes = std::ssize(message.payload);
-      row.message.payload.resize(page.payloads ? std::min(message.payload.size(), kListPayloadBytes)
-                                               : 0);
+      const std::int64_t shown = page.payloads ? std::min(row.payload_bytes, kListPayloadBytes) : 0;
+      row.message.payload.resize(static_cast<std::size_t>(shown));
     }
   }
 

@@ -6,9 +6,6 @@
 
 namespace rq::store::memory {
 
-// Bytes of a payload that a list carries.
-inline constexpr std::size_t kListPayloadBytes = 1024;
-
 [[nodiscard]] std::unique_ptr<Reader> make_reader(std::shared_ptr<const Disk> disk);
 
 }  // namespace rq::store::memory

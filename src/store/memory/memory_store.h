@@ -32,6 +32,7 @@ struct Options {
   std::function<void()> turn;
   std::function<bool()> load_fails;
   std::function<Fault()> commit_fails;
+  std::function<bool()> no_room;
 };
 // Rounds, lists, blocks and gaps as the seed says.
 [[nodiscard]] Options drawn_from(std::uint64_t seed);
@@ -79,7 +80,9 @@ class MemoryStore : public Store {
   void forget_waste(const std::vector<std::string>& folders) override;
 
   [[nodiscard]] Instant next_deadline() const override;
-  [[nodiscard]] bool wants_maintenance() const override { return false; }
+  [[nodiscard]] Condition condition() const override {
+    return {.no_room = options_.no_room && options_.no_room()};
+  }
   void maintain() override {}
 
  private:

@@ -29,7 +29,8 @@ constexpr const char* kIsFiled =
     "WHEN m.rest_state IN ('prep', 'throttled', 'depends') THEN EXISTS (SELECT 1 FROM parked p "
     "WHERE p.queue = m.queue AND p.seq = m.seq) "
     "ELSE EXISTS (SELECT 1 FROM finished f WHERE f.queue = m.queue AND f.kind = CASE WHEN "
-    "m.rest_state <> 'err' THEN 'kept' WHEN m.mark = 'held' THEN 'held' ELSE 'err' END AND f.at = "
+    "m.rest_state = 'cancelled' THEN 'cancelled' WHEN m.rest_state <> 'err' THEN 'kept' WHEN "
+    "m.mark = 'held' THEN 'held' ELSE 'err' END AND f.at = "
     "m.finished AND f.seq = m.seq) END";
 
 // The places but the line. Each query gives, after the key of the last row, the next rows: four
@@ -55,7 +56,8 @@ constexpr std::array<PlaceQuery, 4> kPlaces{{
      {kLeast, "", kLeast, kLeast},
      "SELECT f.queue, f.kind, f.at, f.seq, f.seq, EXISTS (SELECT 1 FROM message m WHERE m.seq = "
      "f.seq AND m.queue = f.queue AND m.finished = f.at AND f.kind = CASE WHEN m.rest_state IN "
-     "('done', 'relayed', 'cancelled') THEN 'kept' WHEN m.rest_state <> 'err' THEN '' WHEN m.mark "
+     "('done', 'relayed') THEN 'kept' WHEN m.rest_state = 'cancelled' THEN 'cancelled' WHEN "
+     "m.rest_state <> 'err' THEN '' WHEN m.mark "
      "= 'held' THEN 'held' ELSE 'err' END) FROM finished f WHERE (f.queue, f.kind, f.at, f.seq) > "
      "(CAST(?1 AS INTEGER), ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)) ORDER BY f.queue, "
      "f.kind, f.at, f.seq LIMIT ?5"},

@@ -64,11 +64,13 @@ Result<std::vector<Filed>> Damage::places_of(Seq seq, bool all) {
       {Place::kept, "kept", kFinished},
       {Place::err, "err", kFinished},
       {Place::held, "held", kFinished},
+      {Place::cancelled, "cancelled", kFinished},
       {Place::parked, "", "SELECT queue, 0, 0 FROM parked WHERE seq = ?1"},
       {Place::scheduled, "", "SELECT queue, 0, due FROM scheduled WHERE seq = ?1"},
       {Place::kept, "kept", kAllFinished},
       {Place::err, "err", kAllFinished},
       {Place::held, "held", kAllFinished},
+      {Place::cancelled, "cancelled", kAllFinished},
   };
   for (const Look& look : looks) {
     if (!all && !out.empty()) break;
@@ -96,7 +98,9 @@ Result<State> Damage::state_in(const Filed& place, Seq seq) {
     case Place::lease:
       return State::run;
     case Place::kept:
-      return one_of({State::done, State::relayed, State::cancelled});
+      return one_of({State::done, State::relayed});
+    case Place::cancelled:
+      return State::cancelled;
     case Place::err:
     case Place::held:
       return State::err;
@@ -174,6 +178,7 @@ Result<void> Damage::wipe(Seq seq, const std::vector<Filed>& places) {
       case Place::kept:
       case Place::err:
       case Place::held:
+      case Place::cancelled:
         RQ_TRY(run(fmt::format("DELETE FROM finished WHERE queue = {} AND kind = '{}' AND at = {} "
                                "AND seq = ?1",
                                place.queue, kind_of(place.place), place.time),

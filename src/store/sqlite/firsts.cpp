@@ -16,6 +16,8 @@ std::string_view kind_of(Place place) {
       return "kept";
     case Place::err:
       return "err";
+    case Place::cancelled:
+      return "cancelled";
     case Place::held:
       return "held";
     case Place::line:

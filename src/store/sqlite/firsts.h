@@ -24,7 +24,7 @@ class Firsts {
   // REQUIRES: scheduled, kept, err, held or parked.
   [[nodiscard]] base::Result<std::optional<Seq>> first(QueueId queue, Place place,
                                                        const std::vector<Held*>& dirty);
-  // The first one is not what the table says: it counts no more. REQUIRES: first() told one.
+  // Skips the first message: its row does not agree with the table. REQUIRES: first() told one.
   void pass_over(QueueId queue, Place place);
   // The batch has moved a record.
   void moved(const Filed& from, const Filed& to, Seq seq);

@@ -6,8 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <fstream>
+
+#include "base/fd.h"
 
 namespace rq::store::sqlite {
 
@@ -19,7 +20,8 @@ namespace {
 
 base::Error cannot(std::string_view what, const std::filesystem::path& file) {
   const Code code = errno == ENOSPC ? Code::disk_full : Code::internal;
-  return fail(code, fmt::format("cannot {} {}: {}", what, file.string(), ::strerror(errno)),
+  return fail(code,
+              fmt::format("cannot {} {}: {}", what, file.string(), base::text_of_errno(errno)),
               "see that the disk is well and that the folder belongs to rq");
 }
 
@@ -99,19 +101,17 @@ Result<void> Identity::write(const Remembered& written) const {
   std::string text = fmt::format("{} {}\n", written.identity, written.boot);
   for (const auto& [table, root] : written.roots) text += fmt::format("{} {}\n", table, root);
   const std::string fresh = beside_.string() + ".new";
-  const int file = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (file < 0) return cannot("write", fresh);
-  const bool ok = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                  ::fdatasync(file) == 0;
-  const int why = errno;
-  ::close(file);
-  errno = why;
-  if (!ok || ::rename(fresh.c_str(), beside_.c_str()) != 0) return cannot("write", beside_);
-  const int folder = ::open(beside_.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return cannot("sync", beside_.parent_path());
-  const bool synced = ::fsync(folder) == 0;
-  ::close(folder);
-  return synced ? Result<void>{} : cannot("sync", beside_.parent_path());
+  const base::Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file.is_open()) return cannot("write", fresh);
+  const auto bytes = static_cast<ssize_t>(text.size());
+  if (::write(file.get(), text.data(), text.size()) != bytes || ::fdatasync(file.get()) != 0 ||
+      ::rename(fresh.c_str(), beside_.c_str()) != 0)
+    return cannot("write", beside_);
+  const base::Fd folder(::open(beside_.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.is_open() || ::fsync(folder.get()) != 0) {
+    return cannot("sync", beside_.parent_path());
+  }
+  return {};
 }
 
 }  // namespace rq::store::sqlite

@@ -30,8 +30,8 @@ class Lines {
   void used(QueueId queue) { used_ = queue; }
 
   [[nodiscard]] LineWindows& windows() { return windows_; }
-  // After a commit: has the next part of the line that the batch has used read, if it will soon be
-  // wanted. `quiet`: not now.
+  // After a commit: starts reading the next part of the line that the batch took from, when its
+  // front runs low. `quiet`: starts nothing.
   void end_batch(bool quiet);
   void clear();
   // Nobody reads after it.

@@ -21,8 +21,8 @@ class Log {
   // Most of that on a thread of its own.
   [[nodiscard]] base::Result<void> open_beside(const std::filesystem::path& file);
 
-  // What has been committed since is not on disk.
   void committed() { unsynced_ = true; }
+  // Something is committed and not synced yet.
   [[nodiscard]] bool unsynced() const { return unsynced_; }
   [[nodiscard]] base::Result<void> sync();
   // A fault may have been one of a sync: renew() before anything else.

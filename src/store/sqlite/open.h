@@ -10,19 +10,21 @@
 
 namespace rq::store::sqlite {
 
+inline constexpr std::int64_t kWalBytes = 64LL * 1024 * 1024;
+inline constexpr std::int64_t kCacheBytes = 48LL * 1024 * 1024;
+
 struct Options {
-  // The write-ahead log is copied into the database when it has grown to this, bytes.
-  std::int64_t wal_bytes = 32LL * 1024 * 1024;
-  // Most of that on a thread of its own, from three quarters of it on; and another one reads the
-  // lines ahead.
+  // The log is copied into the database from this size on.
+  std::int64_t wal_bytes = kWalBytes;
+  // A thread copies from three quarters of that on, and another reads lines ahead.
   bool threads = false;
-  // Of the front of each line so many keys are in memory; so many messages are read at once when
-  // one is wanted; and so many by that thread.
-  std::size_t line_max = 4096;
-  std::size_t line_read = 512;
-  std::size_t line_ahead = 2048;
-  // Of the page cache of the writing connection, bytes.
-  std::int64_t cache_bytes = 48LL * 1024 * 1024;
+  std::size_t line_max = 4096;    // keys kept of the front of each line
+  std::size_t line_read = 512;    // messages read at once by the engine
+  std::size_t line_ahead = 2048;  // messages read at once by the thread that reads ahead
+  // Room on the disk that is kept for what frees room; 0: none.
+  std::int64_t room_bytes = 0;
+  // Page cache of the writing connection.
+  std::int64_t cache_bytes = kCacheBytes;
 };
 
 // Store::open() opens or creates the file, and migrates an older schema. One process at a time.

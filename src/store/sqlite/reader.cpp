@@ -165,172 +165,63 @@ Result<bool> SqliteReader::check_piece(std::vector<core::Finding>& found) {
 
 // --- Lists ---
 
-namespace {
-
-// A condition with the values that its question marks stand for.
-class Conditions {
- public:
-  void add(const std::string& sql) {
-    if (!sql_.empty()) sql_ += " AND ";
-    sql_ += sql;
-  }
-  // `{0}` in `sql` stands for the value.
-  void add(std::string_view sql, std::int64_t value) {
-    numbers_.emplace_back(++count_, value);
-    add(numbered(sql));
-  }
-  void add(std::string_view sql, std::string value) {
-    texts_.emplace_back(++count_, std::move(value));
-    add(numbered(sql));
-  }
-  [[nodiscard]] std::string where() const { return sql_.empty() ? "1" : sql_; }
-  void bind(Statement& statement) const {
-    for (const auto& [at, value] : numbers_) statement.bind(at, value);
-    for (const auto& [at, value] : texts_) statement.bind(at, std::string_view{value});
-  }
-
- private:
-  [[nodiscard]] std::string numbered(std::string_view sql) const {
-    return fmt::format(fmt::runtime(sql), fmt::format("?{}", count_));
-  }
-
-  std::string sql_;
-  std::vector<std::pair<int, std::int64_t>> numbers_;
-  std::vector<std::pair<int, std::string>> texts_;
-  int count_ = 0;
-};
-
-// "%text%" for LIKE ... ESCAPE '\'.
-std::string like_pattern(std::string_view text) {
-  std::string out = "%";
-  for (const char c : text) {
-    if (c == '%' || c == '_' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "%";
+Result<std::optional<QueueId>> SqliteReader::queue_of(const Filter& filter) {
+  if (filter.queue.empty()) return std::optional<QueueId>{};
+  RQ_TRY_ASSIGN(queue, queue_id(filter.queue));
+  if (queue) return queue;
+  return base::fail(base::Code::not_found, fmt::format("there is no queue '{}'", filter.queue),
+                    "see: rq queue list");
 }
 
-void add_state(Conditions& where, State state) {
-  if (state == State::run) {
-    where.add("l.seq IS NOT NULL");
-  } else if (state == State::que) {
-    where.add("m.rest_state = 'que' AND l.seq IS NULL");
-  } else {
-    where.add("m.rest_state = {0}", std::string{name_of(state)});
+// Small sets are found through their own index. Others are walked by number, through all messages
+// or those of a tag, at most `scan_max` rows of them.
+Result<SqliteReader::Walk> SqliteReader::walk(const Filter& filter, Range range,
+                                              std::int64_t scan_max) {
+  RQ_TRY_ASSIGN(queue, queue_of(filter));
+  Walk out{.where = conditions_of(filter, queue)};
+  const bool tagged = !filter.tag.empty();
+  if (tagged) {
+    out.from = "tag t CROSS JOIN message m ON m.seq = t.seq";
+    out.number = "t.seq";
+    out.where.add("t.tag = {0}", filter.tag);
   }
-}
-
-Conditions conditions_of(const Filter& filter, std::optional<QueueId> queue) {
-  Conditions where;
-  if (queue) where.add("m.queue = {0}", *queue);
-  if (filter.state) add_state(where, *filter.state);
-  if (filter.mark) {
-    if (*filter.mark == core::Mark::none) {
-      where.add("m.mark IS NULL");
-    } else {
-      where.add("m.mark = {0}", std::string{name_of(*filter.mark)});
+  bool few = !filter.key.empty() || takes_all(filter);
+  if (!few && queue && !filter.states.empty() && !tagged) {
+    std::int64_t count = 0;
+    for (int i = 0; i < core::kStateCount; ++i) {
+      const auto state = static_cast<State>(i);
+      if (!filter.states.has(state)) continue;
+      RQ_TRY_ASSIGN(n, count_in(*queue, state));
+      count += n;
     }
+    few = count <= kSortedStateMax;
+    if (few) out.where.add("m.seq IN (" + numbers_in(filter.states, *queue) + ")");
   }
-  if (!filter.tag.empty()) {
-    where.add("m.seq IN (SELECT seq FROM tag WHERE tag = {0})", filter.tag);
-  }
-  if (!filter.key.empty()) {
-    where.add("m.seq = (SELECT seq FROM detail WHERE key = {0})", filter.key);
-  }
-  if (filter.after) where.add("m.created >= {0}", base::to_ms(*filter.after));
-  if (filter.before) where.add("m.created < {0}", base::to_ms(*filter.before));
-  if (!filter.text.empty()) {
-    where.add(
-        "(CAST(m.payload AS TEXT) || char(10) || coalesce(d.param1, '') || char(10) || "
-        "coalesce(d.param2, '') || char(10) || coalesce(d.param3, '') || char(10) || "
-        "coalesce(d.param4, '') || char(10) || coalesce(d.progress, '') || char(10) || "
-        "coalesce(d.result, '') || char(10) || coalesce(d.src, '') || char(10) || "
-        "coalesce(d.dest, '')) LIKE {0} ESCAPE '\\'",
-        like_pattern(filter.text));
-  }
-  return where;
-}
-
-// The table that holds all messages of a queue in this state, and nothing else; empty: none does.
-std::string source_of(State state) {
-  switch (state) {
-    case State::que:
-      return "SELECT w.seq FROM ready r CROSS JOIN message w ON w.seq BETWEEN r.first_seq AND "
-             "r.last_seq WHERE r.queue = {0}";
-    case State::scheduled:
-      return "SELECT seq FROM scheduled WHERE queue = {0}";
-    case State::run:
-      return "SELECT seq FROM lease WHERE queue = {0}";
-    case State::err:
-      return "SELECT seq FROM finished WHERE queue = {0} AND kind IN ('err', 'held')";
-    case State::done:
-    case State::relayed:
-    case State::cancelled:
-      return "SELECT seq FROM finished WHERE queue = {0} AND kind = 'kept'";
-    case State::prep:
-    case State::throttled:
-    case State::depends:
-      return "SELECT seq FROM parked WHERE queue = {0}";
-  }
-  return {};
-}
-
-}  // namespace
-
-Result<Listed> SqliteReader::list(const Page& page) {
-  Listed out;
-  const Filter& filter = page.filter;
-  std::optional<QueueId> queue;
-  if (!filter.queue.empty()) {
-    RQ_TRY_ASSIGN(id, queue_id(filter.queue));
-    if (!id) {
-      return base::fail(base::Code::not_found, fmt::format("there is no queue '{}'", filter.queue),
-                        "see: rq queue list");
-    }
-    queue = id;
-  }
-  Conditions where = conditions_of(filter, queue);
-  if (page.cursor > 0) {
-    if (page.newest_first) {
-      where.add("m.seq < {0}", page.cursor);
-    } else {
-      where.add("m.seq > {0}", page.cursor);
-    }
-  }
-
-  // Small sets are found through their own index; otherwise the rows are walked in their order, at
-  // most kListScanMax of them.
-  bool walked = filter.key.empty() && filter.tag.empty();
-  if (queue && filter.state && walked) {
-    RQ_TRY_ASSIGN(count, count_in(*queue, *filter.state));
-    const std::string source = source_of(*filter.state);
-    if (!source.empty() && count <= kSortedStateMax) {
-      where.add("m.seq IN (" + fmt::format(fmt::runtime(source), *queue) + ")");
-      walked = false;
-    }
-  }
-  std::optional<Seq> scan_end;
-  if (walked) {
-    // The row where the walk must stop.
+  if (!few) {
     Statement last;
-    RQ_TRY(last.prepare(
-        db_.handle(),
-        page.newest_first ? "SELECT seq FROM message WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 "
-                            "OFFSET ?2"
-                          : "SELECT seq FROM message WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2",
-        false));
-    const Seq from = page.cursor > 0 ? page.cursor : (page.newest_first ? INT64_MAX : 0);
-    last.bind(1, from).bind(2, static_cast<std::int64_t>(base::kListScanMax));
+    const std::string sql = fmt::format(
+        "SELECT seq FROM {} WHERE seq > ?1 AND seq < ?2 {} ORDER BY seq {} LIMIT 1 OFFSET ?3",
+        tagged ? "tag" : "message", tagged ? "AND tag = ?4" : "",
+        range.newest_first ? "DESC" : "ASC");
+    RQ_TRY(last.prepare(db_.handle(), sql.c_str(), false));
+    last.bind(1, range.above).bind(2, range.below).bind(3, scan_max);
+    if (tagged) last.bind(4, std::string_view{filter.tag});
     RQ_TRY_ASSIGN(more, last.step());
     if (more) {
-      scan_end = last.integer(0);
-      if (page.newest_first) {
-        where.add("m.seq > {0}", *scan_end);
-      } else {
-        where.add("m.seq < {0}", *scan_end);
-      }
+      out.stop = last.integer(0);
+      (range.newest_first ? range.above : range.below) = *out.stop;
     }
   }
+  out.where.add(out.number + " > {0}", range.above);
+  out.where.add(out.number + " < {0}", range.below);
+  return out;
+}
+
+Result<Listed> SqliteReader::list(const Page& page) {
+  Range range{.newest_first = page.newest_first};
+  if (page.cursor > 0) (page.newest_first ? range.below : range.above) = page.cursor;
+  RQ_TRY_ASSIGN(rows, walk(page.filter, range, static_cast<std::int64_t>(base::kListScanMax)));
+  Listed out;
 
   // What is cut cannot be held against its checksum.
   std::string columns = kMessageColumns;
@@ -344,12 +235,13 @@ Result<Listed> SqliteReader::list(const Page& page) {
                   page.payloads ? fmt::format("substr(m.payload, 1, {})", kListPayloadBytes)
                                 : std::string{"x''"});
   const std::string sql = fmt::format(
-      "SELECT {}, q.name, length(m.payload) FROM message m JOIN queue q ON q.id = m.queue {} WHERE "
-      "{} ORDER BY m.seq {} LIMIT {}",
-      columns, kMessageJoins, where.where(), page.newest_first ? "DESC" : "ASC", page.limit + 1);
+      "SELECT {}, q.name, length(m.payload) FROM {} CROSS JOIN queue q ON q.id = m.queue {} WHERE "
+      "{} ORDER BY {} {} LIMIT {}",
+      columns, rows.from, kMessageJoins, rows.where.where(), rows.number,
+      page.newest_first ? "DESC" : "ASC", page.limit + 1);
   Statement query;
   RQ_TRY(query.prepare(db_.handle(), sql.c_str(), false));
-  where.bind(query);
+  rows.where.bind(query);
   for (;;) {
     RQ_TRY_ASSIGN(found, query.step());
     if (!found) break;
@@ -363,10 +255,43 @@ Result<Listed> SqliteReader::list(const Page& page) {
                         .queue = std::string{query.text(kMessageColumnCount)},
                         .payload_bytes = query.integer(kMessageColumnCount + 1)});
   }
-  if (scan_end) {
+  if (rows.stop) {
     out.cut = true;
-    out.cursor = page.newest_first ? *scan_end + 1 : *scan_end - 1;
+    out.cursor = page.newest_first ? *rows.stop + 1 : *rows.stop - 1;
   }
+  return out;
+}
+
+Result<core::FoundPage> SqliteReader::find(const core::Search& search) {
+  core::FoundPage out{.until = search.until};
+  if (out.until == 0) {
+    RQ_TRY_ASSIGN(newest, db_.one("SELECT max(seq) FROM message"));
+    out.until = newest.value_or(0);
+  }
+  RQ_TRY_ASSIGN(rows,
+                walk(search.filter, {.above = search.after, .below = out.until + 1}, kFindScanMax));
+  const std::string sql = fmt::format(
+      "SELECT {0}, m.created, m.queue, CASE WHEN l.seq IS NULL THEN m.rest_state ELSE 'run' END "
+      "FROM {1} {2} WHERE {3} ORDER BY {0} LIMIT {4}",
+      rows.number, rows.from, kMessageJoins, rows.where.where(), search.limit + 1);
+  Statement query;
+  RQ_TRY(query.prepare(db_.handle(), sql.c_str(), false));
+  rows.where.bind(query);
+  for (;;) {
+    RQ_TRY_ASSIGN(found, query.step());
+    if (!found) break;
+    if (std::ssize(out.found) == search.limit) {
+      out.after = out.found.back().seq;
+      return out;
+    }
+    const auto state = core::state_of(query.text(3));
+    if (!state) continue;  // a damaged row: nothing can be done to it
+    out.found.push_back({.seq = query.integer(0),
+                         .created = query.instant(1),
+                         .queue = query.integer(2),
+                         .state = *state});
+  }
+  if (rows.stop) out.after = *rows.stop - 1;
   return out;
 }
 

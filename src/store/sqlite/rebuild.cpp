@@ -143,7 +143,7 @@ Result<void> Rebuild::run(RawFile& raw) {
   }
   RQ_TRY(counter_.prepare(db_.handle(),
                           "INSERT OR IGNORE INTO counter VALUES "
-                          "(?1,0,0,0,0,0,0,0,0,0,0,0,?2,?3,?4,?5,?6,?7,?8,0)"));
+                          "(?1,0,0,0,0,0,0,0,0,0,0,0,?2,?3,?4,?5,?6,?7,?8,0,?9,?10)"));
   RQ_TRY(waste_.prepare(db_.handle(), "INSERT OR IGNORE INTO waste VALUES (?1)"));
   RQ_TRY(
       note_.prepare(db_.handle(),
@@ -243,9 +243,9 @@ Result<void> Rebuild::read_tables(RawFile& raw) {
   }
   raw.walk("counter", [&](RawRow&& row) {
     counter_.bind(1, row.rowid);
-    for (int i = 0; i < 7; ++i) {
-      counter_.bind(i + 2,
-                    std::max<std::int64_t>(number(row, static_cast<std::size_t>(i) + 12), 0));
+    int at = 2;
+    for (const std::size_t column : {12U, 13U, 14U, 15U, 16U, 17U, 18U, 20U, 21U}) {
+      counter_.bind(at++, std::max<std::int64_t>(number(row, column), 0));
     }
     if (ok) ok = counter_.run();
   });
@@ -304,8 +304,9 @@ Result<void> Rebuild::set_meta() {
 }
 
 Result<void> Rebuild::check_queues() {
-  RQ_TRY(db_.exec(
-      "INSERT OR IGNORE INTO counter SELECT id,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0 FROM queue"));
+  RQ_TRY(
+      db_.exec("INSERT OR IGNORE INTO counter SELECT id,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0 "
+               "FROM queue"));
   struct Bad {
     core::QueueId id;
     std::string name;
@@ -375,7 +376,7 @@ Result<void> Rebuild::mend_queue(core::QueueId id, const std::string& name,
   bind_queue(insert, queue, settings);
   RQ_TRY(insert.bind(11, id).run());
   RQ_TRY(db_.exec(fmt::format("INSERT OR IGNORE INTO counter VALUES "
-                              "({},0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0)",
+                              "({},0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0)",
                               id)
                       .c_str()));
   return note("queue", std::nullopt, fmt::format("queue '{}': {}", queue.name, why), nullptr);
@@ -443,7 +444,8 @@ INSERT INTO ready SELECT queue, rank, ord, max(seq), min(seq)
 INSERT INTO scheduled SELECT due, seq, queue FROM temp.resting WHERE rest_state = 'scheduled';
 INSERT INTO parked SELECT queue, seq FROM temp.resting
  WHERE rest_state IN ('prep', 'throttled', 'depends');
-INSERT INTO finished SELECT queue, CASE WHEN rest_state <> 'err' THEN 'kept'
+INSERT INTO finished SELECT queue, CASE WHEN rest_state = 'cancelled' THEN 'cancelled'
+  WHEN rest_state <> 'err' THEN 'kept'
   WHEN mark = 'held' THEN 'held' ELSE 'err' END, coalesce(finished, 0), seq FROM temp.resting
  WHERE rest_state IN ('done', 'relayed', 'cancelled', 'err');
 UPDATE counter SET
@@ -475,7 +477,8 @@ UPDATE counter SET
   held = (SELECT coalesce(sum(n), 0) FROM temp.counted t
            WHERE t.queue = counter.queue AND rest_state = 'err' AND mark = 'held');
 DELETE FROM counter WHERE queue NOT IN (SELECT id FROM queue);
-INSERT INTO timer SELECT 'keep_done', queue, 0, 0 FROM counter WHERE done + relayed + cancelled > 0;
+INSERT INTO timer SELECT 'keep_done', queue, 0, 0 FROM counter WHERE done + relayed > 0;
+INSERT INTO timer SELECT 'keep_cancelled', queue, 0, 0 FROM counter WHERE cancelled > 0;
 INSERT INTO timer SELECT 'keep_err', queue, 0, 0 FROM counter WHERE err > held;
 INSERT INTO timer SELECT 'resume', id, 0, paused_until FROM queue WHERE paused_until IS NOT NULL;
 INSERT INTO timer SELECT 'idle', id, 0, 0 FROM queue WHERE on_demand;

@@ -515,7 +515,7 @@ Result<core::Queue> read_queue(const Statement& row) {
   for (std::int64_t& n : q.counters.in_state) n = row.integer(column++);
   core::Counters& c = q.counters;
   for (std::int64_t* n : {&c.held, &c.puts, &c.dones, &c.errs, &c.retries, &c.losses, &c.cancels,
-                          &c.deletes, &c.high}) {
+                          &c.deletes, &c.high, &c.expired, &c.expired_errs}) {
     *n = row.integer(column++);
   }
   return q;

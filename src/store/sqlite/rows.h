@@ -72,7 +72,7 @@ inline constexpr const char* kQueueColumns =
     "q.settings, q.going, q.crc, c.prep, c.scheduled, c.throttled, c.depends, c.que, c.run, "
     "c.done, "
     "c.relayed, c.err, c.cancelled, c.held, c.puts, c.dones, c.errs, c.retries, c.losses, "
-    "c.cancels, c.deletes, c.high";
+    "c.cancels, c.deletes, c.high, c.expired, c.expired_errs";
 // A row of queue: nine values from 1, then its checksum. `settings` must live as long as the bind.
 void bind_queue(Statement& statement, const core::Queue& queue, const std::string& settings);
 [[nodiscard]] base::Result<core::Queue> read_queue(const Statement& row);

@@ -281,9 +281,23 @@ SELECT strftime('%Y%m%d.%H%M.%S.', m.created / 1000, 'unixepoch') || printf('%03
   LEFT JOIN lease l ON l.seq = m.seq LEFT JOIN detail d ON d.seq = m.seq;
 )sql";
 
+// Cancelled messages have a retention of their own, what retention removes is counted, and no
+// number of failures makes older ones go unless a queue asks for it: 100,000 was the default, so
+// nobody did.
+constexpr const char* kVersion5 = R"sql(
+UPDATE finished SET kind = 'cancelled'
+ WHERE kind = 'kept'
+   AND (SELECT rest_state FROM message m WHERE m.seq = finished.seq) = 'cancelled';
+INSERT INTO timer SELECT 'keep_cancelled', queue, 0, 0 FROM counter WHERE cancelled > 0;
+ALTER TABLE counter ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counter ADD COLUMN expired_errs INTEGER NOT NULL DEFAULT 0;
+UPDATE queue SET settings = json_set(settings, '$.keep_err.count', NULL)
+ WHERE settings ->> '$.keep_err.count' = 100000;
+)sql";
+
 // Checksums, and a place for what turns out to be damaged. Rows that are there keep NULL until they
 // are written again, so that a large store is brought forward at once.
-constexpr const char* kVersion5 = R"sql(
+constexpr const char* kVersion6 = R"sql(
 ALTER TABLE message ADD COLUMN crc INTEGER;
 ALTER TABLE detail ADD COLUMN crc INTEGER;
 ALTER TABLE queue ADD COLUMN crc INTEGER;
@@ -300,8 +314,8 @@ CREATE TABLE corrupt (                     -- damaged rows, set aside; nothing r
 ) STRICT;
 )sql";
 
-constexpr std::array<const char*, 5> kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,
-                                                 kVersion5};
+constexpr std::array<const char*, 6> kMigrations{kVersion1, kVersion2, kVersion3,
+                                                 kVersion4, kVersion5, kVersion6};
 
 }  // namespace
 

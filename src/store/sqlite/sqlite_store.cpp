@@ -66,6 +66,7 @@ Result<void> SqliteStore::mend_pages() {
 }
 
 Result<void> SqliteStore::open_file() {
+  room_.look(true);  // opening writes, too
   RQ_TRY(finish_rebuild(file_));
   RQ_TRY(identity_.check_file());
   RQ_TRY_ASSIGN(remembered, identity_.read());
@@ -300,6 +301,7 @@ Committed SqliteStore::commit(Sync sync) {
   auto done = write_and_commit(sync, in_commit);
   if (!done) {
     const bool full = done.error().code == Code::disk_full;
+    if (full) room_.used_up();
     // SQLite syncs the head of a new log by itself, so any fault but a full disk may be of a sync.
     if (!full) log_.doubt();
     const bool nothing = in_transaction_ && (full || !in_commit);
@@ -312,7 +314,7 @@ Committed SqliteStore::commit(Sync sync) {
     return held.now.in(Place::line) && lines_.windows().covers(held.now.queue, held.key_now());
   });
   forget_batch();
-  lines_.end_batch(wants_maintenance());
+  lines_.end_batch(log_.wants_copying());
   return {.synced = *done};
 }
 
@@ -341,7 +343,8 @@ void SqliteStore::abort() {
 }
 
 void SqliteStore::maintain() {
-  if (!wants_maintenance()) return;
+  room_.look();
+  if (!log_.wants_copying()) return;
   stop_reading();  // only what is behind every reader's place can be copied
   log_.copy([this] { lines_.wait_for_reader(); });
 }
@@ -421,8 +424,8 @@ Result<Record*> SqliteStore::first(QueueId queue, Place place) {
       RQ_TRY_ASSIGN(record, take(queue));
       if (record != nullptr) return record;
     }
-    for (const Place one :
-         {Place::scheduled, Place::kept, Place::err, Place::held, Place::parked}) {
+    for (const Place one : {Place::scheduled, Place::kept, Place::err, Place::cancelled,
+                            Place::held, Place::parked}) {
       RQ_TRY_ASSIGN(record, first(queue, one));
       if (record != nullptr) return record;
     }

@@ -24,6 +24,7 @@
 #include "store/sqlite/log.h"
 #include "store/sqlite/open.h"
 #include "store/sqlite/records.h"
+#include "store/sqlite/room.h"
 #include "store/sqlite/timer_rows.h"
 #include "store/sqlite/writer.h"
 #include "store/sqlite/writer_vfs.h"
@@ -33,7 +34,10 @@ namespace rq::store::sqlite {
 class SqliteStore final : public Store {
  public:
   SqliteStore(std::filesystem::path file, const Options& options)
-      : file_(std::move(file)), options_(options), identity_(file_) {}
+      : file_(std::move(file)),
+        options_(options),
+        identity_(file_),
+        room_(file_, options.room_bytes) {}
   ~SqliteStore() override;
 
   [[nodiscard]] Result<void> open() override;
@@ -77,7 +81,9 @@ class SqliteStore final : public Store {
   [[nodiscard]] std::int64_t set_aside_count() const override { return set_aside_count_; }
 
   [[nodiscard]] Instant next_deadline() const override;
-  [[nodiscard]] bool wants_maintenance() const override { return log_.wants_copying(); }
+  [[nodiscard]] Condition condition() const override {
+    return {.wants_maintenance = log_.wants_copying(), .no_room = room_.none()};
+  }
   void maintain() override;
 
  private:
@@ -105,6 +111,7 @@ class SqliteStore final : public Store {
   const std::filesystem::path file_;
   const Options options_;
   Identity identity_;
+  Room room_;
   Boot boot_ = 0;
   Boot first_boot_ = 0;  // of this object: older ones belong to an earlier start of the server
   Boot boots_end_ = 0;   // boots are set aside up to here

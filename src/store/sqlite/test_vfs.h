@@ -28,7 +28,6 @@ class TestVfs {
   // Only the nth sync fails.
   void fail_sync_at(int nth);
   [[nodiscard]] bool has_failed() const { return failures_ > 0; }
-  [[nodiscard]] int operations() const { return operations_; }  // since the last fail_at
   [[nodiscard]] int syncs() const { return syncs_; }
   // No shared memory: a file system on which a write-ahead log cannot work.
   void forbid_shared_memory() { shared_memory_ = false; }

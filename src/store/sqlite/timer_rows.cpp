@@ -7,8 +7,8 @@ namespace rq::store::sqlite {
 using base::Result;
 
 namespace {
-constexpr std::array<std::string_view, 5> kNames{"keep_done", "keep_err", "resume", "idle",
-                                                 "going"};
+constexpr std::array<std::string_view, 6> kNames{"keep_done", "keep_err", "keep_cancelled",
+                                                 "resume",    "idle",     "going"};
 }  // namespace
 
 std::string_view name_of(Timer::What what) { return kNames.at(static_cast<std::size_t>(what)); }

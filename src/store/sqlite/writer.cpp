@@ -88,7 +88,7 @@ Result<void> Writer::prepare(Db& db) {
       {delete_queue_, "DELETE FROM queue WHERE id = ?1"},
       {replace_counter_,
        "INSERT OR REPLACE INTO counter VALUES "
-       "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)"},
+       "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)"},
       {delete_counter_, "DELETE FROM counter WHERE queue = ?1"},
       {set_block_end_, "UPDATE meta SET value = ?1 WHERE key = 'next_seq'"},
   };
@@ -391,7 +391,8 @@ Result<void> Writer::write_counters(QueueId queue, const Counters& counters) {
   for (const std::int64_t n : counters.in_state) replace.bind(at++, n);
   for (const std::int64_t n :
        {counters.held, counters.puts, counters.dones, counters.errs, counters.retries,
-        counters.losses, counters.cancels, counters.deletes, counters.high}) {
+        counters.losses, counters.cancels, counters.deletes, counters.high, counters.expired,
+        counters.expired_errs}) {
     replace.bind(at++, n);
   }
   return replace.run();

@@ -1,0 +1,35 @@
+#include "cli/input.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "base/limits.h"
+
+namespace rq::cli {
+
+bool input_is_given() {
+  struct stat info {};
+  if (::fstat(STDIN_FILENO, &info) != 0) return false;
+  return S_ISFIFO(info.st_mode) ||
+         (S_ISREG(info.st_mode) && info.st_size > ::lseek(STDIN_FILENO, 0, SEEK_CUR));
+}
+
+base::Result<std::string> read_all(std::istream& from, const std::string& name) {
+  std::string bytes;
+  std::array<char, 64 * base::kKiB> buffer{};
+  while (from.read(buffer.data(), buffer.size()) || from.gcount() > 0) {
+    bytes.append(buffer.data(), static_cast<std::size_t>(from.gcount()));
+    if (bytes.size() > base::kPayloadBytesMax) {
+      return base::fail(
+          base::Code::too_large,
+          fmt::format("{}: more than {} MiB", name, base::kPayloadBytesMax / base::kMiB),
+          "put the name of the file instead of its content");
+    }
+  }
+  return bytes;
+}
+
+}  // namespace rq::cli

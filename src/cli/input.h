@@ -1,0 +1,17 @@
+#pragma once
+// What is given to a verb to read.
+#include <istream>
+#include <string>
+
+#include "base/result.h"
+
+namespace rq::cli {
+
+// Somebody pipes or redirects something into standard input. Nothing is read of it: it may belong
+// to the loop around us.
+[[nodiscard]] bool input_is_given();
+
+// All of it; too_large when it is more than a payload may be. `name` is for the error.
+[[nodiscard]] base::Result<std::string> read_all(std::istream& from, const std::string& name);
+
+}  // namespace rq::cli

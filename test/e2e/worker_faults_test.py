@@ -1,0 +1,394 @@
+"""Faults that were seen with queue scripts, each with the smallest input for it (faults.md, B and D)."""
+# ctest-timeout: 600
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import rqtest
+from rqtest import eventually
+from workers import Worker, alive, attempts, finished, get, log_of, put
+
+checks = rqtest.Checks()
+
+
+def queue(server, name, text, head='#!/bin/bash\n', **settings):
+    """A queue whose script has that text."""
+    script = server.dir / 'scripts' / name
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(head + text)
+    script.chmod(0o755)
+    reply = server.put(f'/v1/queues/{name}', {'script': name, **settings})
+    assert reply.status in (200, 201), reply
+
+
+def script_error(server, name):
+    return server.get(f'/v1/queues/{name}').json['script_error'] or ''
+
+
+def words(server):
+    """faults.md B4, B6, B8."""
+    queue(server, 'tee', 'exec 3> >(exec cat >&3); echo "done fine" >&3\n', num_workers=2)
+    ids = [put(server, 'tee') for _ in range(20)]
+    checks.equal({(finished(server, m)['state'], get(server, m)['progress']) for m in ids},
+                 {('done', 'fine')}, 'B4: a word through another process counts')
+
+    queue(server, 'texts', 'echo run half >&3; until [ -e "$RQ_PARAM1" ]; do sleep .02; done; '
+                           'echo done >&3\n')
+    flag = server.dir / 'texts'
+    message = put(server, 'texts', param1=str(flag))
+    eventually(lambda: get(server, message)['progress'] == 'half', 'the first text is shown')
+    flag.touch()
+    checks.equal(finished(server, message)['progress'], None, 'B6: a done without a text clears it')
+
+    queue(server, 'last', 'echo "done nearly" >&3; until [ -e "$RQ_PARAM1" ]; do sleep .02; done\n')
+    flag = server.dir / 'last'
+    message = put(server, 'last', param1=str(flag))
+    eventually(lambda: get(server, message)['progress'] == 'nearly',
+               'B6: the text of a done shows at once')
+    checks.equal(get(server, message)['state'], 'run', 'while it runs')
+    flag.touch()
+    finished(server, message)
+
+    assert server.put('/v1/queues/copies', {}).status == 201
+    queue(server, 'many', 'for i in {1..3000}; do echo "dup 0-X-copies" >&3; done\n'
+                          'for i in {1..3000}; do read -r -u 4 word id; [ $word = ok ] || exit 1; done\n'
+                          'echo "done $i" >&3\n')
+    checks.equal(finished(server, put(server, 'many'))['progress'], '3000',
+                 'B8: all answers arrive')
+    checks.equal(server.get('/v1/queues/copies').json['counts']['que'], 3000, 'of all copies')
+
+
+def what_runs(server):
+    """faults.md B5, B12."""
+    queue(server, 'plain', 'echo "done by $0" >&3\n', head='')
+    checks.equal(finished(server, put(server, 'plain'))['progress'],
+                 f'by {server.dir}/scripts/plain', 'B12: a script without #! is run by the shell')
+
+    for version in ('v1', 'v2'):
+        (server.dir / 'scripts' / version).mkdir()
+    one = server.dir / 'scripts' / 'v1' / 'job.sh'
+    one.write_text('#!/bin/sh\necho "done $0 $RQ_REALSCRIPT" >&3\n')
+    one.chmod(0o755)
+    os.link(one, server.dir / 'scripts' / 'v2' / 'job.sh')
+    current = server.dir / 'scripts' / 'current'
+    current.symlink_to('v1')
+    assert server.put('/v1/queues/linked', {'script': 'scripts/current/job.sh'}).status == 201
+    seen = []
+    for version in ('v1', 'v2'):
+        following = server.dir / 'scripts' / 'next'
+        following.symlink_to(version)
+        following.rename(current)
+        seen.append(finished(server, put(server, 'linked'))['progress'])
+    checks.equal(seen, [' '.join([f'{server.dir}/scripts/{version}/job.sh'] * 2)
+                        for version in ('v1', 'v2')], 'B5: a link is followed anew each time')
+
+
+def other_users(server):
+    """faults.md B1: the directory is as a server makes it, and the worker is root."""
+    if os.geteuid() != 0:
+        print('(not root: the tests of `user` are left out)')
+        return
+    queue(server, 'nobody', 'echo payload: "$(cat)"; pwd; cat "$RQ_REALSCRIPT" >copy && id -un >&2\n'
+                            'echo "done $(id -un) $(stat -c %U .)" >&3\n', user='nobody')
+    message = put(server, 'nobody', payload='x')
+    found = finished(server, message)
+    checks.equal((found['state'], found['progress']), ('done', 'nobody nobody'),
+                 f'B1: a script of another user runs: {log_of(server, message)}')
+    checks.that('payload: x' in log_of(server, message), 'and reads its payload')
+    checks.equal(oct((server.dir / 'queue').stat().st_mode & 0o777), '0o711',
+                 'what it has to get through can be entered, not listed')
+
+    secret = server.dir / 'scripts' / 'secret'
+    queue(server, 'secret', 'echo done >&3\n', user='nobody')
+    checks.equal(finished(server, put(server, 'secret'))['state'], 'done', 'another one runs')
+    secret.chmod(0o700)
+    message = put(server, 'secret')
+    eventually(lambda: 'cannot be read and executed by user' in script_error(server, 'secret'),
+               'B1: what lies in the settings is an error of the queue')
+    checks.equal((get(server, message)['state'], get(server, message)['failures']), ('que', 0),
+                 'and no message is spent on it')
+    secret.chmod(0o755)
+    checks.equal(finished(server, message)['state'], 'done', 'it goes on when that is mended')
+
+    server.dir.chmod(0o700)
+    queue(server, 'late', 'echo done >&3\n', user='nobody')
+    checks.equal(finished(server, put(server, 'late'))['state'], 'done',
+                 'a directory that was closed again is opened by the next such queue')
+
+
+def limits(server):
+    """faults.md B13, B19, D16."""
+    queue(server, 'files', 'echo done >&3\n', limits={'open_files': 2_000_000_000})
+    message = put(server, 'files')
+    eventually(lambda: 'limits of the queue cannot be set' in script_error(server, 'files'),
+               'B19: limits that the machine does not give are told')
+    since = server.get('/v1/queues/files').json['revision']
+    mark = server.dir / 'mended'
+    queue(server, 'other', f'sleep 1; touch {mark}; echo done >&3\n')
+    finished(server, put(server, 'other'))  # two looks at the first one later
+    checks.equal(server.get('/v1/queues/files').json['revision'], since, 'B19: once')
+    assert server.patch('/v1/queues/files', {'limits': {'open_files': 64}}).status == 200
+    checks.equal(finished(server, message)['state'], 'done', 'until the setting is another')
+
+    shared = ('import mmap, os, signal\n'
+              'block = mmap.mmap(-1, 100 << 20)\n'
+              'for at in range(0, len(block), 4096): block[at] = 1\n'
+              'children = []\n'
+              'for _ in range(5):\n'
+              '    child = os.fork()\n'
+              '    if child == 0:\n'
+              '        sum(block[at] for at in range(0, len(block), 4096))\n'
+              '        signal.pause()\n'
+              '    children.append(child)\n'
+              'import time; time.sleep(1.2)\n'
+              'for child in children: os.kill(child, 9); os.wait()\n'
+              "os.write(3, b'done shared\\n')\n")
+    queue(server, 'shared', shared, head='#!/usr/bin/env python3\n',
+          limits={'memory_bytes': 300 << 20})
+    found = finished(server, put(server, 'shared'))
+    checks.equal((found['state'], found['progress']), ('done', 'shared'),
+                 'B13: what processes share counts once')
+
+    queue(server, 'forks', 'for i in {1..60}; do sleep 1000 & done; wait\n',
+          limits={'processes': 10})
+    found = finished(server, put(server, 'forks'))
+    checks.equal(found['state'], 'err', 'D16: more processes than allowed end it')
+    checks.that(found['progress'].startswith('too many processes: killed with '),
+                f'and say so: {found["progress"]}')
+
+
+def hostile(server):
+    """faults.md D1."""
+    queue(server, 'fifo', 'echo hi; rm stdio.log; mkfifo stdio.log; echo "done $RQ_ATTEMPT" >&3\n'
+                          '[ $RQ_ATTEMPT = 2 ]\n', retries=1, backoff={'base_s': 0.01})
+    found = finished(server, put(server, 'fifo'))
+    checks.equal((found['state'], found['progress']), ('done', '2'),
+                 f'D1: a pipe in the place of the log blocks nobody: {found}')
+
+
+def reasons_of_stops(server):
+    """faults.md C6."""
+    queue(server, 'stopped', 'echo run here >&3; sleep 1000\n')
+    for verb, state in (('kill', 'err'), ('cancel', 'cancelled')):
+        message = put(server, 'stopped')
+        eventually(lambda: get(server, message)['progress'] == 'here', 'it runs')
+        assert server.post(f'/v1/messages/{message}/{verb}', {'reason': 'by mistake'}).status == 200
+        found = finished(server, message)
+        checks.equal(found['state'], state, f'{verb} ends it')
+        checks.that(found['progress'].startswith('by mistake - stopped after'),
+                    f'C6: the reason is kept: {found["progress"]}')
+
+
+def run_times_out(server):
+    """faults.md C16."""
+    run = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'run', '--wait', '--timeout', '0.3s',
+                          '--', 'sh', '-c', 'echo out; sleep 1000'], text=True, capture_output=True,
+                         timeout=60)
+    checks.equal((run.returncode, run.stdout), (124, 'out\n'), f'C16: a time-out has its own code: {run}')
+    checks.that('timed out after 0.' in run.stderr, 'and is said')
+
+
+def names(server):
+    """faults.md D4."""
+    script = server.dir / 'scripts' / 'named'
+    for text in ('one', 'two'):
+        script.write_text(f'#!/bin/sh\necho "done {text}" >&3\n')
+        script.chmod(0o755)
+        reply = server.put('/v1/queues/a%252Fb', {'script': 'named', 'env_vars': {'V': text}})
+        assert reply.status in (200, 201), reply
+        reply = server.post('/v1/queues/a%252Fb/messages', {})
+        checks.equal(finished(server, reply.json['id'])['progress'], text,
+                     'D4: a queue with an escaped name runs the script that it has')
+    name = '%252F' * 150
+    assert server.put(f'/v1/queues/{name}', {'script': 'named'}).status == 201
+    reply = server.post(f'/v1/queues/{name}/messages', {})
+    checks.equal(finished(server, reply.json['id'])['progress'], 'two',
+                 'D4: a name that is too long for a folder gets one')
+
+
+def storms(server):
+    """faults.md B18."""
+    queue(server, 'storm', 'echo no disk; exit 3\n')
+    ids = [put(server, 'storm') for _ in range(12)]
+
+    def held():
+        return server.get('/v1/queues/storm').json['held_back']
+    found = eventually(held, 'B18: a queue that is held back says so')
+    checks.that('quick failures in a row, the last: exit 3: no disk' in found['text'],
+                f'and why: {found}')
+    checks.that(found['until'].endswith('Z'), f'and until when: {found}')
+    last = ids[-1]
+
+    def why():
+        reply = server.get(f'/v1/messages/{last}/why').json
+        return reply if reply['reason'] == 'held_back' else None
+    checks.that('the next start is at' in eventually(why, 'why says so too')['text'], 'with the time')
+    doctor = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'doctor'], text=True,
+                            capture_output=True, timeout=60).stdout
+    checks.that('quick failures in a row' in doctor, f'and doctor: {doctor}')
+    assert server.delete('/v1/queues/storm?force=1').status in (200, 409)
+
+
+def silence():
+    """faults.md D17."""
+    with rqtest.Server(manual_clock=True, worker=False) as server:
+        with Worker(server) as worker:
+            def workers():
+                return server.get('/v1/workers').json['workers']
+            eventually(workers, 'D17: a worker is known')
+            checks.equal([(w['name'], w['silent']) for w in workers()], [('local', False)],
+                         'and not silent')
+            worker.process.send_signal(signal.SIGSTOP)
+            server.advance(40)
+            checks.equal([w['silent'] for w in workers()], [True], 'D17: a stopped one is silent')
+            checks.equal(server.get('/v1/health').json['silent_workers'], ['local'],
+                         'health names it')
+            doctor = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'doctor'], text=True,
+                                    capture_output=True, timeout=60).stdout
+            checks.that('it has said nothing since' in doctor, f'and doctor: {doctor}')
+            worker.process.send_signal(signal.SIGCONT)
+            worker.terminate()
+            worker.process.wait(30)
+            checks.equal(workers(), [], 'one that ends is not missed')
+
+
+def chains(server):
+    """faults.md B10, C14."""
+    queue(server, 'first', 'echo "dup 0-X-second" >&3; read -r -u 4 answer; echo done >&3\n')
+    queue(server, 'second', 'echo "done $RQ_ORIG_MSG_ID" >&3\n')
+    message = put(server, 'first')
+    full = f'http://127.0.0.1:{server.port}/q/first/{message}'
+    finished(server, message)
+    copy = server.get('/v1/messages?queue=second').json['messages'][0]
+    checks.equal(finished(server, copy['id'])['progress'], full,
+                 'B10: a copy knows the full id of the first message')
+    checks.equal(get(server, copy['id'])['orig_id'], full, 'and so does the API')
+    reply = server.post(f'/v1/messages/{copy["id"]}/clone', {'queue': 'second'})
+    checks.equal(finished(server, reply.json['id'])['progress'], full, 'and a clone of the copy')
+    reply = server.post(f'/v1/messages/{message}/clone', {'queue': 'second'})
+    checks.equal(finished(server, reply.json['id'])['progress'], full, 'and a clone of the first')
+
+
+def restarts(server):
+    """faults.md B9, B11."""
+    assert server.put('/v1/queues/kept', {}).status == 201
+    flag = server.dir / 'down'
+    queue(server, 'asks', f'echo run ready >&3; until [ -e {flag} ]; do sleep .02; done\n'
+                          'echo "dup 0-X-kept" >&3; read -r -u 4 word id; echo "done $word" >&3\n')
+    message = put(server, 'asks')
+    eventually(lambda: get(server, message)['progress'] == 'ready', 'it runs')
+    server.kill()
+    flag.touch()
+    time.sleep(0.3)  # no event tells that the script has asked: nobody is there to ask
+    server.start()
+    checks.equal(finished(server, message)['progress'], 'ok', 'B9: a dup is told to the next server')
+    checks.equal(server.get('/v1/queues/kept').json['counts']['que'], 1, 'once')
+
+    queue(server, 'shortly', 'echo done >&3\n', num_workers=8, lease_s=600)
+    for _ in range(8):
+        ids = [put(server, 'shortly') for _ in range(40)]
+        server.kill()
+        server.start()
+        states = [finished(server, m)['state'] for m in ids]
+        checks.equal(set(states), {'done'}, 'B11: nothing waits for the end of a long lease')
+
+
+def poison(server):
+    """faults.md D5: a script that kills its worker, and one that has nothing to do with it."""
+    queue(server, 'killer', 'kill -9 $PPID; sleep 1000\n')
+    queue(server, 'bystander', 'echo run here >&3; sleep 3; echo done >&3\n')
+    killer, bystander = put(server, 'killer'), put(server, 'bystander')
+    workers = 0
+    while get(server, killer)['state'] != 'err' and workers < 12:
+        with Worker(server) as one:
+            workers += 1
+            eventually(lambda: one.process.poll() is not None or get(server, killer)['state'] == 'err',
+                       'the worker dies, or the killer is held back')
+    found = get(server, killer)
+    checks.equal((found['state'], found['mark']), ('err', 'held'), f'D5: it is held back: {found}')
+    checks.that('died 3 times while this message ran' in found['progress'],
+                f'and says why: {found["progress"]}')
+    outcomes = [a['outcome'] for a in attempts(server, killer)]
+    checks.equal((outcomes.count('lost'), outcomes[-1]), (2, 'hold'),
+                 'each death before that counts as a loss')
+    with Worker(server):
+        found = finished(server, bystander)
+        checks.equal(found['state'], 'done',
+                     f'D5: the bystander finishes: {found}, {attempts(server, bystander)}')
+
+
+def stopped_together():
+    """faults.md B2: server, worker and script hear TERM at once."""
+    unit = (rqtest.ROOT / 'tools' / 'rq.service').read_text()
+    checks.that('KillMode=process\n' in unit, 'B2: the unit file tells only the server')
+    with rqtest.Server(manual_clock=False, worker=True) as server:
+        # The first ends by the signal, the second as a shell tells it, the third in its own way.
+        for name, text in (('signal', 'exec sleep 1000'), ('shell', 'sleep 1000; exit $?'),
+                           ('trap', 'trap "exit 1" TERM; sleep 1000 & wait')):
+            queue(server, name, f'echo run here $$ >&3; {text}\n', retries=0)
+        ids = [put(server, name) for name in ('signal', 'shell', 'trap')]
+        eventually(lambda: all((get(server, m)['progress'] or '').startswith('here') for m in ids),
+                   'they run')
+        scripts = [int(get(server, m)['progress'].split()[1]) for m in ids]
+        worker = server.worker_pid()
+        for pid in scripts:
+            os.killpg(pid, signal.SIGTERM)
+        os.kill(worker, signal.SIGTERM)
+        server.process.terminate()
+        server.process.wait(30)
+        eventually(lambda: not alive(worker), 'the worker ends')
+        server.args.append('--no-worker')
+        server.start()
+        with Worker(server):
+            eventually(lambda: all(get(server, m)['state'] == 'run' and
+                                   get(server, m)['attempts'] == 1 for m in ids),
+                       'B2: they run again, at once')
+            for message in ids:
+                found = get(server, message)
+                checks.equal((found['failures'], found['losses']), (0, 0), 'B2: uncounted')
+                server.post(f'/v1/messages/{message}/kill')
+                finished(server, message)
+
+
+def handed_over():
+    """faults.md B3: a worker that outlives its server has the old program and environment."""
+    with rqtest.Server(manual_clock=False, worker=True, env={'COLOUR': 'red'}) as server:
+        flag = server.dir / 'flag'
+        queue(server, 'slow', f'echo run here >&3; until [ -e {flag} ]; do sleep .02; done\n'
+                              'echo "done $COLOUR" >&3\n', env_allow=['COLOUR'])
+        message = put(server, 'slow')
+        eventually(lambda: get(server, message)['progress'] == 'here', 'it runs')
+        old = server.worker_pid()
+        server.kill()
+        server.env['COLOUR'] = 'blue'
+        server.start()
+        eventually(lambda: server.get('/v1/workers').json['workers'], 'the worker is back')
+        checks.equal(server.worker_pid(), old, 'B3: a worker goes on while its script runs')
+        flag.touch()
+        found = finished(server, message)
+        checks.equal((found['state'], found['progress'], found['attempts']), ('done', 'red', 1),
+                     'the script is not touched')
+        eventually(lambda: not alive(old), 'B3: when it is idle, it makes way')
+        checks.equal(finished(server, put(server, 'slow'))['progress'], 'blue',
+                     'for one with the new environment')
+
+
+def main():
+    with rqtest.Server(manual_clock=False, worker=False) as server:
+        with Worker(server):
+            for part in (words, what_runs, other_users, limits, hostile, reasons_of_stops,
+                         run_times_out, names,
+                         storms, chains, restarts):
+                part(server)
+                print(f'{part.__name__}: done', flush=True)
+        poison(server)
+    silence()
+    stopped_together()
+    handed_over()
+    return checks.report()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What the tests of workers share: a worker on the directory of a server, queues with the scripts of
+test/e2e/scripts, and what became of their messages."""
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import rqtest
+from rqtest import eventually
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent / 'scripts'
+
+
+class Worker:
+    """`rq worker` on the directory of a server."""
+
+    def __init__(self, server, *args, env=None):
+        self.log_path = server.dir / 'worker.log'
+        with open(self.log_path, 'ab') as log:
+            self.process = subprocess.Popen(
+                [rqtest.RQ_BIN, 'worker', '--dir', str(server.dir), *args],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})})
+
+    def log(self):
+        return self.log_path.read_text(errors='replace')
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self):
+        self.process.terminate()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        if kind is not None:
+            sys.stderr.write('--- log of the worker ---\n' + self.log())
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def queue(server, name, script, **settings):
+    reply = server.put(f'/v1/queues/{name}', {'script': str(SCRIPTS / script), **settings})
+    assert reply.status in (200, 201), reply
+
+
+def put(server, name, **message):
+    reply = server.post(f'/v1/queues/{name}/messages', message)
+    assert reply.status == 201, reply
+    return reply.json['id']
+
+
+def get(server, message):
+    return server.get(f'/v1/messages/{message}').json
+
+
+def finished(server, message):
+    """The message when it has ended."""
+    def look():
+        found = get(server, message)
+        return found if found['state'] in ('done', 'relayed', 'err', 'cancelled') else None
+    return eventually(look, f'message {message} ends')
+
+
+def in_state(server, message, state):
+    return eventually(lambda: get(server, message)['state'] == state, f'{message} is {state}')
+
+
+def log_of(server, message):
+    return server.get(f'/v1/messages/{message}/log').body.decode(errors='replace')
+
+
+def attempts(server, message):
+    return server.get(f'/v1/messages/{message}/attempts').json['attempts']
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
