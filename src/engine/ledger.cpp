@@ -337,16 +337,6 @@ void Ledger::tally(Entry& entry, const Message& message, std::int64_t by) {
   counted_.push_back(entry.queue.id);
 }
 
-void Ledger::set_aside(const SetAside& gone) {
-  Entry* entry = find(gone.queue);
-  if (entry == nullptr) return;
-  Message counted;
-  counted.state = gone.state;
-  counted.mark = gone.held ? Mark::held : Mark::none;
-  counted.priority = gone.high ? kHighPriority + 1 : kHighPriority;
-  tally(*entry, counted, -1);
-}
-
 void Ledger::note(Notice::What what, const Message& message, State from, std::string_view text) {
   if (!batch_.want_notices) return;
   Notice& notice = batch_.notices.emplace_back();
@@ -398,7 +388,16 @@ void Ledger::forget_offers() {
   batch_.offered.clear();
 }
 
-void Ledger::save_counters() {
+void Ledger::save_counters(const std::vector<SetAside>& gone) {
+  for (const SetAside& one : gone) {
+    Entry* entry = find(one.queue);
+    if (entry == nullptr) continue;
+    Message counted;
+    counted.state = one.state;
+    counted.mark = one.held ? Mark::held : Mark::none;
+    counted.priority = one.high ? kHighPriority + 1 : kHighPriority;
+    tally(*entry, counted, -1);
+  }
   for (const QueueId id : counted_) {
     Entry* entry = find(id);
     if (entry == nullptr) continue;

@@ -105,8 +105,6 @@ class Ledger {
   void advance(Record& record, Event event, Mark mark = Mark::none, std::string_view outcome = {});
   void move(Record& record, Entry& to);
   void remove(Record& record, Removal why = Removal::asked);
-  // The store has set it aside: it counts no more.
-  void set_aside(const SetAside& gone);
   // It has just finished: its retention begins, or it goes.
   void keep_or_remove(Record& record);
   void set_priority(Record& record, std::int64_t priority);
@@ -120,7 +118,8 @@ class Ledger {
   void sync_disk() { batch_.sync = Sync::disk; }
   void offer(Entry& entry);  // something is ready in it, and may start
   void forget_offers();
-  void save_counters();
+  // `gone`: what the store has set aside counts no more.
+  void save_counters(const std::vector<SetAside>& gone);
   // Ready messages before the first change of this batch.
   [[nodiscard]] std::int64_t ready_before(const Entry& entry) const;
   void arm(Entry& entry, Timer::What what, Instant at);
