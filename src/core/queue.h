@@ -172,6 +172,7 @@ struct SetAside {
   bool high = false;
   std::string why;
 };
+
 // Why nothing in the queue starts.
 enum class ClosedBy : std::uint8_t { pause, down, script_error, deletion };
 // Nothing: it gives what is ready.
