@@ -25,6 +25,7 @@ class EndlessReader final : public core::Reader {
     while (!stop_()) std::this_thread::yield();
     return base::fail(base::Code::timed_out, "stopped");
   }
+  base::Result<core::FoundPage> find(const core::Search&) override { return core::FoundPage{}; }
   base::Result<std::int64_t> ahead_of(const core::MessageRow&, std::int64_t) override { return 0; }
   base::Result<std::optional<base::Instant>> oldest_ready(core::QueueId) override {
     return std::optional<base::Instant>{};

@@ -99,10 +99,9 @@ steady_clock::duration StoreWatch::look() {
   if (!*more) {
     spdlog::info("the whole store has been checked: {} findings", std::exchange(reported_, 0));
     // Whether it is mended now is looked at once more, and once more after a rebuild.
-    const bool found = std::exchange(found_, false);
+    passes_ = std::exchange(found_, false) ? passes_ + 1 : 0;
     rebuilt_ = false;
-    passes_ = found ? passes_ + 1 : 0;
-    if (found && passes_ < kPassesAtOnce) return kLookForFile;
+    if (passes_ > 0 && passes_ < kPassesAtOnce) return kLookForFile;
     passes_ = 0;
     return kBetweenPasses;
   }
