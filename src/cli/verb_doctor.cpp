@@ -6,12 +6,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
+#include <memory>
 
 #include "base/fd.h"
 #include "base/limits.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "server/undeleted.h"
+#include "store/sqlite/open.h"
 
 namespace rq::cli {
 using base::Code;
@@ -34,13 +38,18 @@ struct Check {
 
 class Doctor {
  public:
-  explicit Doctor(Context& context) : context_(context) {}
+  // `quick`: without reading the whole store.
+  Doctor(Context& context, bool quick) : context_(context), quick_(quick) {}
 
   Result<int> run() {
     RQ_TRY_ASSIGN(where, context_.address());
     const bool local = !where.address.socket_path.empty() && context_.server.empty();
     dir_ = context_.directory();
-    if (local) look_at_directory();
+    if (local) {
+      look_at_directory();
+      look_at_store();
+      look_at_folders();
+    }
     const bool there = look_at_server();
     if (local && there) look_at_worker();
     report();
@@ -89,6 +98,49 @@ class Doctor {
     }
   }
 
+  // Every page and every row; beside a running server, which goes on meanwhile.
+  void look_at_store() {
+    const std::filesystem::path file = std::filesystem::path(dir_) / "db" / "rq.db";
+    if (::access(file.c_str(), R_OK) != 0) return;
+    if (quick_) {
+      add("store", Finding::ok, "not read (--quick)");
+    } else if (const auto found = store::sqlite::check_store(file); !found) {
+      add("store", Finding::warning, fmt::format("cannot be checked: {}", found.error().message),
+          found.error().remedy);
+    } else if (found->empty()) {
+      add("store", Finding::ok, "every row was read; its tables agree");
+    } else {
+      for (const std::string& text : *found) add("store", Finding::bad, text);
+      checks_.back().remedy =
+          "a running server mends or sets aside single messages by itself; for the rest restart "
+          "it: "
+          "it rebuilds a store that it finds damaged (or: touch " +
+          store::sqlite::rebuild_mark(file).string() + " before)";
+    }
+    const auto aside = store::sqlite::set_aside_in(file);
+    if (!aside || aside->empty()) return;
+    for (const std::string& row : *aside) add("set aside", Finding::warning, row);
+    checks_.back().remedy = fmt::format(
+        "damaged rows are kept in table corrupt of {}, with their values. When you have seen them: "
+        "stop the server, and sqlite3 {} 'DELETE FROM corrupt'",
+        file.string(), file.string());
+  }
+
+  // Folders of messages that are gone, which cannot be deleted.
+  void look_at_folders() {
+    std::ifstream file(dir_ + std::string{server::kUndeletedFile});
+    std::string line;
+    bool any = false;
+    while (std::getline(file, line)) {
+      add("folder", Finding::warning, line);
+      any = true;
+    }
+    if (any) {
+      checks_.back().remedy =
+          "delete them by hand; the server tries again, more and more rarely, and at each start";
+    }
+  }
+
   void look_at_disk() {
     struct statvfs disk {};
     if (::statvfs(dir_.c_str(), &disk) != 0) return;
@@ -124,7 +176,9 @@ class Doctor {
     if (auto health = (*client)->get("/v1/health"); !health) {
       add("health", Finding::bad, health.error().message, health.error().remedy);
     } else {
-      add("health", Finding::ok, text_at(*health, "status"));
+      const std::string status = text_at(*health, "status");
+      add("health", status == "ok" ? Finding::ok : Finding::warning, status,
+          status == "ok" ? "" : "see what was set aside, above");
     }
     if (auto stats = (*client)->get("/v1/stats")) {
       const double wal = number_at(*stats, "wal_bytes").value_or(0);
@@ -242,14 +296,17 @@ class Doctor {
   }
 
   Context& context_;
+  const bool quick_;
   std::string dir_;
   std::vector<Check> checks_;
 };
 
 }  // namespace
 
-Action declare_doctor(CLI::App&, Context& context) {
-  return [&context]() -> Result<int> { return Doctor(context).run(); };
+Action declare_doctor(CLI::App& app, Context& context) {
+  auto quick = std::make_shared<bool>(false);
+  app.add_flag("--quick", *quick, "Leave out the check of the whole store");
+  return [&context, quick]() -> Result<int> { return Doctor(context, *quick).run(); };
 }
 
 }  // namespace rq::cli

@@ -255,6 +255,7 @@ struct EngineStatsDone {
   Seq last_seq = 0;
   bool no_room = false;           // the disk is full: puts are refused
   std::vector<QueueName> in_use;  // all but those made on demand that hold nothing
+  std::int64_t set_aside = 0;     // damaged rows that the store keeps apart
 };
 
 // --- Queues ---
@@ -290,11 +291,18 @@ struct SetScriptError {
 struct ForgetWaste {  // these folders of removed messages are gone from the disk
   std::vector<std::string> folders;
 };
+// Messages that look damaged: the store looks again, mends them or sets them aside. `pages`: it
+// cannot be read at some place. The batch then fails, and the store is mended as it is opened
+// again.
+struct Examine {
+  std::vector<Seq> messages;
+  bool pages = false;
+};
 
 using Command =
     std::variant<Put, PutMany, Reserve, Disconnect, StopWaiting, Heartbeat, Finish, Duplicate, Act,
                  RunEarly, RunEarlyOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue,
-                 SetAdmin, DeleteQueue, SetScriptError, ForgetWaste>;
+                 SetAdmin, DeleteQueue, SetScriptError, ForgetWaste, Examine>;
 
 // RunEarly, DeleteQueue and the end of a connection change at most so many messages in a batch and
 // go on in the next. A command that lists its messages is done in one.
@@ -356,6 +364,7 @@ struct Outbox {
   std::vector<Delivery> deliveries;
   std::vector<Notice> notices;
   bool waste = false;  // messages that had a folder are gone
+  std::vector<SetAside> set_aside;
 };
 
 }  // namespace rq::core

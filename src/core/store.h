@@ -14,6 +14,7 @@
 // Errors: faults only; that something is not there is an answer. After a fault nothing may be
 // called but open().
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -132,163 +133,195 @@ struct Committed {
   bool synced = false;  // all that was ever committed is on disk now
 };
 
-struct Condition {
-  bool wants_maintenance = false;
-  bool no_room = false;  // the disk is full, or nearly so: what is left is for what frees room
-};
+// The part of the port that is about damage. What a look finds damaged is none: the store sets it
+// aside, with why and its bytes, and everything else goes on. A store whose rows cannot be damaged
+// one by one has nothing to do.
+inline constexpr Seq kAllMessages = 0;
+class Mending {
+  struct Condition {
+    bool wants_maintenance = false;
+    bool no_room = false;  // the disk is full, or nearly so: what is left is for what frees room
+  };
 
-class Store {
- public:
-  Store() = default;
-  Store(const Store&) = delete;
-  Store& operator=(const Store&) = delete;
-  virtual ~Store() = default;
+  class Store {
+   public:
+    Mending() = default;
+    Mending(const Mending&) = delete;
+    Mending& operator=(const Mending&) = delete;
+    virtual ~Mending() = default;
 
-  // First of all, and after a fault. Forgets the batch and all that it knew, takes a new boot,
-  // becomes the only writer.
-  [[nodiscard]] virtual Result<void> open() = 0;
-  // In every token and every commit from now on; never used twice.
-  [[nodiscard]] virtual Boot boot() const = 0;
-  // Looks may go beyond what was loaded, as the store is in the process: the engine need not list.
-  [[nodiscard]] virtual bool late() const = 0;
-  // Loads of one batch, at most.
-  [[nodiscard]] virtual int rounds_max() const = 0;
-  // After open(), outside a batch: all of them, with their counters.
-  [[nodiscard]] virtual Result<std::vector<Queue>> queues() = 0;
+    // In a batch: looks whether all that it has of the message agrees; what does not is mended from
+    // what is sound, or set aside. kAllMessages: a fault, and the next open() mends what it can.
+    [[nodiscard]] virtual Result<void> examine(Seq /*seq*/) { return {}; }
+    // Messages set aside in this batch, since the last call.
+    [[nodiscard]] virtual std::vector<SetAside> take_set_aside() { return {}; }
+    // Rows that were ever set aside and are kept for whoever looks into it.
+    [[nodiscard]] virtual std::int64_t set_aside_count() const { return 0; }
+  };
 
-  // --- The batch ---
-  // One request. The first begins the batch, others add to it.
-  [[nodiscard]] virtual Result<void> load(const Needs& needs) = 0;
-  // On anything but yes the batch is forgotten as by abort(), and open() must be called next.
-  [[nodiscard]] virtual Committed commit(Sync sync) = 0;
-  // Forgets the batch; open() must be called next.
-  virtual void abort() = 0;
+  class Store : public Mending {
+   public:
+    // First of all, and after a fault. Forgets the batch and all that it knew, takes a new boot,
+    // becomes the only writer.
+    [[nodiscard]] virtual Result<void> open() = 0;
+    // In every token and every commit from now on; never used twice.
+    [[nodiscard]] virtual Boot boot() const = 0;
+    // Looks may go beyond what was loaded, as the store is in the process: the engine need not
+    // list.
+    [[nodiscard]] virtual bool late() const = 0;
+    // Loads of one batch, at most.
+    [[nodiscard]] virtual int rounds_max() const = 0;
+    // After open(), outside a batch: all of them, with their counters.
+    [[nodiscard]] virtual Result<std::vector<Queue>> queues() = 0;
 
-  // --- Looks. REQUIRES: asked for in this batch, or made by it, or late(). ---
-  // Null when there is none.
-  [[nodiscard]] virtual Result<Record*> find(Seq seq) = 0;
-  [[nodiscard]] virtual Result<Record*> find_key(std::string_view client_key) = 0;
-  // The best of the line that was loaded, or made ready by this batch.
-  [[nodiscard]] virtual Result<std::optional<LineKey>> peek(QueueId queue) = 0;
-  // The one that peek told; null when its row turns out to be damaged: peek again. REQUIRES: it
-  // told one.
-  [[nodiscard]] virtual Result<Record*> take(QueueId queue) = 0;
-  // The line is known up to here; kBehindAll: all of it, and always in a late store.
-  [[nodiscard]] virtual LineKey known(QueueId queue) const = 0;
-  // The first of those that were loaded or have come there in this batch. Null when they are used
-  // up, or when one that is not loaded may stand before them; then more() says that the place has
-  // others.
-  [[nodiscard]] virtual Result<Record*> first(QueueId queue, Place place) = 0;
-  [[nodiscard]] virtual Result<bool> more(QueueId queue, Place place) = 0;
-  // Of those that `due` asked for, one after the other; null when they are used up. The caller
-  // moves each one on before it asks for the next.
-  // A lease is over when its end has come, or when it ends with its connection and is of a boot
-  // before the first one of this object.
-  [[nodiscard]] virtual Result<Record*> next_ended() = 0;
-  [[nodiscard]] virtual Result<Record*> next_due() = 0;
-  [[nodiscard]] virtual std::vector<Timer> due_timers() = 0;  // by time; they stay until disarmed
+    // --- The batch ---
+    // One request. The first begins the batch, others add to it.
+    [[nodiscard]] virtual Result<void> load(const Needs& needs) = 0;
+    // On anything but yes the batch is forgotten as by abort(), and open() must be called next.
+    [[nodiscard]] virtual Committed commit(Sync sync) = 0;
+    // Forgets the batch; open() must be called next.
+    virtual void abort() = 0;
 
-  // --- Changes. They stay in memory; commit() writes them. ---
-  // Grows; gaps are allowed. Numbers are set aside in blocks, and a block is synced before one of
-  // its numbers is told.
-  [[nodiscard]] virtual Seq next_number() = 0;
-  // REQUIRES: message.seq from next_number() of this batch.
-  virtual Record& insert(Message&& message) = 0;
-  // The engine has changed record.message. Key and number never change.
-  virtual void changed(Record& record, Change change) = 0;
-  // Attempts and tags go with it; its folder is noted as waste.
-  virtual void erase(Record& record) = 0;
-  virtual QueueId insert(const Queue& queue) = 0;  // gives it its id
-  virtual void changed(const Queue& queue) = 0;    // all but the counters
-  virtual void counted(const Queue& queue) = 0;    // its counters
-  virtual void erase(const Queue& queue) = 0;      // REQUIRES: no messages in it
-  virtual void append(Attempt&& attempt) = 0;
-  virtual void arm(const Timer& timer) = 0;  // instead of the one before, if there is one
-  virtual void disarm(const Timer& timer) = 0;
-  // These folders are gone from the disk.
-  virtual void forget_waste(const std::vector<std::string>& folders) = 0;
+    // --- Looks. REQUIRES: asked for in this batch, or made by it, or late(). ---
+    // Null when there is none.
+    [[nodiscard]] virtual Result<Record*> find(Seq seq) = 0;
+    [[nodiscard]] virtual Result<Record*> find_key(std::string_view client_key) = 0;
+    // The best of the line that was loaded, or made ready by this batch.
+    [[nodiscard]] virtual Result<std::optional<LineKey>> peek(QueueId queue) = 0;
+    // The one that peek told; null when its row turns out to be damaged: peek again. REQUIRES: it
+    // told one.
+    [[nodiscard]] virtual Result<Record*> take(QueueId queue) = 0;
+    // The line is known up to here; kBehindAll: all of it, and always in a late store.
+    [[nodiscard]] virtual LineKey known(QueueId queue) const = 0;
+    // The first of those that were loaded or have come there in this batch. Null when they are used
+    // up, or when one that is not loaded may stand before them; then more() says that the place has
+    // others.
+    [[nodiscard]] virtual Result<Record*> first(QueueId queue, Place place) = 0;
+    [[nodiscard]] virtual Result<bool> more(QueueId queue, Place place) = 0;
+    // Of those that `due` asked for, one after the other; null when they are used up. The caller
+    // moves each one on before it asks for the next.
+    // A lease is over when its end has come, or when it ends with its connection and is of a boot
+    // before the first one of this object.
+    [[nodiscard]] virtual Result<Record*> next_ended() = 0;
+    [[nodiscard]] virtual Result<Record*> next_due() = 0;
+    [[nodiscard]] virtual std::vector<Timer> due_timers() = 0;  // by time; they stay until disarmed
 
-  // When a batch has something to do though nobody asks; never later than the truth.
-  // Instant::max(): never.
-  [[nodiscard]] virtual Instant next_deadline() const = 0;
-  [[nodiscard]] virtual Condition condition() const = 0;
-  // Between batches, when the replies have left: what the store has to do for itself, if it has.
-  virtual void maintain() = 0;
-};
+    // --- Changes. They stay in memory; commit() writes them. ---
+    // Grows; gaps are allowed. Numbers are set aside in blocks, and a block is synced before one of
+    // its numbers is told.
+    [[nodiscard]] virtual Seq next_number() = 0;
+    // REQUIRES: message.seq from next_number() of this batch.
+    virtual Record& insert(Message&& message) = 0;
+    // The engine has changed record.message. Key and number never change.
+    virtual void changed(Record& record, Change change) = 0;
+    // Attempts and tags go with it; its folder is noted as waste.
+    virtual void erase(Record& record) = 0;
+    virtual QueueId insert(const Queue& queue) = 0;  // gives it its id
+    virtual void changed(const Queue& queue) = 0;    // all but the counters
+    virtual void counted(const Queue& queue) = 0;    // its counters
+    virtual void erase(const Queue& queue) = 0;      // REQUIRES: no messages in it
+    virtual void append(Attempt&& attempt) = 0;
+    virtual void arm(const Timer& timer) = 0;  // instead of the one before, if there is one
+    virtual void disarm(const Timer& timer) = 0;
+    // These folders are gone from the disk.
+    virtual void forget_waste(const std::vector<std::string>& folders) = 0;
 
-// --- Reading, beside the engine ---
-// Looks things up in what is committed. Each reader thread has its own; it never blocks the store.
-struct MessageRow {
-  Message message;  // with its lease
-  std::string queue;
-  // In a list, the payload may be cut: this is its full length. -1: the payload is whole.
-  std::int64_t payload_bytes = -1;
-};
+    // When a batch has something to do though nobody asks; never later than the truth.
+    // Instant::max(): never.
+    [[nodiscard]] virtual Instant next_deadline() const = 0;
+    [[nodiscard]] virtual Condition condition() const = 0;
+    // Between batches, when the replies have left: what the store has to do for itself, if it has.
+    virtual void maintain() = 0;
+  };
 
-struct Filter {
-  std::string queue;  // empty: all
-  StateSet states;    // empty: all
-  std::optional<Mark> mark;
-  std::string tag;
-  std::string key;
-  std::string text;                      // in payload, params, progress, result; case folds
-  std::optional<Instant> after, before;  // creation time: after <= created < before
-};
-// Bytes of each payload that a list loads.
-inline constexpr std::int64_t kListPayloadBytes = 1024;
+  // --- Reading, beside the engine ---
+  // Looks things up in what is committed. Each reader thread has its own; it never blocks the
+  // store.
+  struct MessageRow {
+    Message message;  // with its lease
+    std::string queue;
+    // In a list, the payload may be cut: this is its full length. -1: the payload is whole.
+    std::int64_t payload_bytes = -1;
+  };
 
-struct Page {
-  Filter filter;
-  Seq cursor = 0;  // 0: from the start
-  std::int64_t limit = 100;
-  bool newest_first = true;
-  bool payloads = true;  // load them (the start of each)
-};
-struct Listed {
-  std::vector<MessageRow> rows;
-  std::optional<Seq> cursor;  // for the next page; absent at the end
-  bool cut = false;           // a scan bound was reached: the page may be short
-};
+  struct Filter {
+    std::string queue;  // empty: all
+    StateSet states;    // empty: all
+    std::optional<Mark> mark;
+    std::string tag;
+    std::string key;
+    std::string text;                      // in payload, params, progress, result; case folds
+    std::optional<Instant> after, before;  // creation time: after <= created < before
+  };
+  // Bytes of each payload that a list loads.
+  inline constexpr std::int64_t kListPayloadBytes = 1024;
 
-// For whoever acts on many: numbers and states, by number, the smallest first.
-struct Search {
-  Filter filter;
-  Seq after = 0;  // above this number
-  Seq until = 0;  // up to this one; 0: to the newest there is
-  std::int64_t limit = 1000;
-};
-struct Found {
-  Seq seq = 0;
-  Instant created{};
-  QueueId queue = 0;
-  State state = State::que;
-};
-struct FoundPage {
-  std::vector<Found> found;
-  Seq until = 0;             // for the next page
-  std::optional<Seq> after;  // likewise; absent at the end. Before it, a page may be short
-};
+  struct Page {
+    Filter filter;
+    Seq cursor = 0;  // 0: from the start
+    std::int64_t limit = 100;
+    bool newest_first = true;
+    bool payloads = true;  // load them (the start of each)
+  };
+  struct Listed {
+    std::vector<MessageRow> rows;
+    std::optional<Seq> cursor;  // for the next page; absent at the end
+    bool cut = false;           // a scan bound was reached: the page may be short
+  };
 
-class Reader {
- public:
-  virtual ~Reader() = default;
-  [[nodiscard]] virtual Result<std::optional<MessageRow>> message(Seq seq) = 0;
-  [[nodiscard]] virtual Result<std::optional<MessageRow>> message_by_key(std::string_view key) = 0;
-  [[nodiscard]] virtual Result<std::vector<Attempt>> attempts(Seq seq) = 0;
-  [[nodiscard]] virtual Result<Listed> list(const Page& page) = 0;
-  [[nodiscard]] virtual Result<FoundPage> find(const Search& search) = 0;
-  // How many messages of the queue would be leased before this one; counts to `bound`.
-  [[nodiscard]] virtual Result<std::int64_t> ahead_of(const MessageRow& row,
-                                                      std::int64_t bound) = 0;
-  // Creation time of the ready message that has waited longest.
-  [[nodiscard]] virtual Result<std::optional<Instant>> oldest_ready(QueueId queue) = 0;
-  // Folders of messages that are gone, relative to the server's directory. To be deleted from the
-  // disk, and then told to the engine (ForgetWaste).
-  [[nodiscard]] virtual Result<std::vector<std::string>> waste(std::int64_t limit) = 0;
-};
+  // What a check has found.
+  struct Finding {
+    Seq seq = 0;  // of the message to be examined; 0: about more than one message
+    std::string text;
+    bool page = false;  // a part of the store cannot be read
+    // For whoever acts on many: numbers and states, by number, the smallest first.
+    struct Search {
+      Filter filter;
+      Seq after = 0;  // above this number
+      Seq until = 0;  // up to this one; 0: to the newest there is
+      std::int64_t limit = 1000;
+    };
+    struct Found {
+      Seq seq = 0;
+      Instant created{};
+      QueueId queue = 0;
+      State state = State::que;
+    };
+    struct FoundPage {
+      std::vector<Found> found;
+      Seq until = 0;             // for the next page
+      std::optional<Seq> after;  // likewise; absent at the end. Before it, a page may be short
+    };
 
-}  // namespace rq::core
+    class Reader {
+     public:
+      virtual ~Reader() = default;
+      // From now on a look-up ends, with timed_out, soon after stop() has come true. It is asked on
+      // the thread of the look-up, again and again while that runs.
+      virtual void stop_when(std::function<bool()> /*stop*/) {}
+      // The next piece of a check of everything. False: that was the last one; the next call begins
+      // anew.
+      [[nodiscard]] virtual Result<bool> check(std::vector<Finding>& /*found*/) { return false; }
+      [[nodiscard]] virtual Result<std::optional<MessageRow>> message(Seq seq) = 0;
+      [[nodiscard]] virtual Result<std::optional<MessageRow>> message_by_key(
+          std::string_view key) = 0;
+      [[nodiscard]] virtual Result<std::vector<Attempt>> attempts(Seq seq) = 0;
+      [[nodiscard]] virtual Result<Listed> list(const Page& page) = 0;
+      [[nodiscard]] virtual Result<FoundPage> find(const Search& search) = 0;
+      // How many messages of the queue would be leased before this one; counts to `bound`.
+      [[nodiscard]] virtual Result<std::int64_t> ahead_of(const MessageRow& row,
+                                                          std::int64_t bound) = 0;
+      // Creation time of the ready message that has waited longest.
+      [[nodiscard]] virtual Result<std::optional<Instant>> oldest_ready(QueueId queue) = 0;
+      // Folders of messages that are gone, relative to the server's directory: the first ones
+      // behind `after`, by name. To be deleted from the disk, and then told to the engine
+      // (ForgetWaste).
+      [[nodiscard]] virtual Result<std::vector<std::string>> waste(std::string_view after,
+                                                                   std::int64_t limit) = 0;
+    };
 
-namespace rq::store {
-using namespace core;  // whoever keeps the port speaks of the words of core
-}
+  }  // namespace rq::core
+
+  namespace rq::store {
+    using namespace core;  // whoever keeps the port speaks of the words of core
+  }

@@ -51,6 +51,7 @@ Committed Engine::run(std::span<Envelope> batch, const Moment& moment, Outbox& o
   out.deliveries = std::exchange(desk_.batch.replies, std::move(out.deliveries));
   out.notices = std::exchange(desk_.batch.notices, std::move(out.notices));
   out.waste = std::exchange(desk_.batch.waste, false);
+  out.set_aside = std::exchange(desk_.batch.set_aside, {});
   return committed;
 }
 
@@ -86,6 +87,7 @@ void Engine::begin(const Moment& moment) {
   batch.replies.clear();
   batch.notices.clear();
   batch.waste = false;
+  batch.set_aside.clear();
   batch.wanted = {};
   batch.caller_uid = -1;  // of what falls due
   desk_.turns.begin_batch();
@@ -220,7 +222,8 @@ Result<void> Engine::fire_timers() {
 }
 
 Committed Engine::commit() {
-  desk_.ledger.save_counters();
+  desk_.batch.set_aside = store_.take_set_aside();
+  desk_.ledger.save_counters(desk_.batch.set_aside);
   Committed committed = store_.commit(desk_.batch.sync);
   if (committed.what == Committed::What::yes) shift_ = lease_shift_ = Millis{0};
   if (committed.synced) ++desk_.syncs;
@@ -266,6 +269,7 @@ void Engine::fail(std::span<Envelope> batch, const Error& why) {
   desk_.batch.replies = std::move(failed);
   desk_.batch.notices.clear();
   desk_.batch.waste = false;
+  desk_.batch.set_aside.clear();
 }
 
 // Commands without a reply, which no client would repeat: the next batch does them.

@@ -388,7 +388,16 @@ void Ledger::forget_offers() {
   batch_.offered.clear();
 }
 
-void Ledger::save_counters() {
+void Ledger::save_counters(const std::vector<SetAside>& gone) {
+  for (const SetAside& one : gone) {
+    Entry* entry = find(one.queue);
+    if (entry == nullptr) continue;
+    Message counted;
+    counted.state = one.state;
+    counted.mark = one.held ? Mark::held : Mark::none;
+    counted.priority = one.high ? kHighPriority + 1 : kHighPriority;
+    tally(*entry, counted, -1);
+  }
   for (const QueueId id : counted_) {
     Entry* entry = find(id);
     if (entry == nullptr) continue;

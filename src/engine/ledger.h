@@ -43,6 +43,7 @@ struct Batch {
   std::vector<Delivery> replies;
   std::vector<Notice> notices;
   bool waste = false;
+  std::vector<SetAside> set_aside;
   std::vector<QueueId> offered;  // something has become ready in them
   Needs wanted;                  // of the next round
   std::int64_t caller_uid = -1;  // of the command that runs
@@ -117,7 +118,8 @@ class Ledger {
   void sync_disk() { batch_.sync = Sync::disk; }
   void offer(Entry& entry);  // something is ready in it, and may start
   void forget_offers();
-  void save_counters();
+  // `gone`: what the store has set aside counts no more.
+  void save_counters(const std::vector<SetAside>& gone);
   // Ready messages before the first change of this batch.
   [[nodiscard]] std::int64_t ready_before(const Entry& entry) const;
   void arm(Entry& entry, Timer::What what, Instant at);

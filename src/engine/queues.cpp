@@ -264,6 +264,7 @@ Result<Step> decide(Desk& desk, EngineStats& stats) {
   done.syncs = desk.syncs;
   done.waiting_reserves = desk.waiters.size();
   done.last_seq = desk.last_seq;
+  done.set_aside = desk.store.set_aside_count();
   done.no_room = desk.batch.no_room;
   if (stats.names) {
     for (const auto& [id, entry] : desk.ledger.all()) {
@@ -276,6 +277,15 @@ Result<Step> decide(Desk& desk, EngineStats& stats) {
 
 Result<Step> decide(Desk& desk, ForgetWaste& forget) {
   desk.store.forget_waste(forget.folders);
+  desk.answer(Ok{});
+  return Step::done;
+}
+
+void needs(Desk& /*desk*/, const Examine& /*examine*/, Needs& /*out*/) {}
+
+Result<Step> decide(Desk& desk, Examine& examine) {
+  if (examine.pages) RQ_TRY(desk.store.examine(kAllMessages));
+  for (const Seq seq : examine.messages) RQ_TRY(desk.store.examine(seq));
   desk.answer(Ok{});
   return Step::done;
 }

@@ -16,6 +16,8 @@ void needs(Desk& desk, const SetScriptError& set, Needs& out);
 [[nodiscard]] base::Result<Step> decide(Desk& desk, ListQueues& list);
 [[nodiscard]] base::Result<Step> decide(Desk& desk, EngineStats& stats);
 [[nodiscard]] base::Result<Step> decide(Desk& desk, ForgetWaste& forget);
+void needs(Desk& desk, const Examine& examine, Needs& out);
+[[nodiscard]] base::Result<Step> decide(Desk& desk, Examine& examine);
 
 // --- For the timers ---
 void resume(Desk& desk, Entry& entry);

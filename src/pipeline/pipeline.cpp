@@ -222,6 +222,10 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
     outbox.notices.clear();
   }
   if (outbox.waste && waste) waste();
+  for (const core::SetAside& gone : outbox.set_aside) {
+    spdlog::error("message {} was set aside, see table corrupt of the store: {}", gone.seq,
+                  gone.why);
+  }
   if (ran.what != core::Committed::What::yes) {
     spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.why.message);
     broken = true;

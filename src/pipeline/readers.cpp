@@ -1,5 +1,8 @@
 #include "pipeline/readers.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -7,27 +10,50 @@
 namespace rq::pipeline {
 
 namespace {
-constexpr std::size_t kReaderQueueMax = 10'000;  // look-ups that wait for a reader thread
+// Look-ups that wait for a reader thread. Of searches fewer: each may take seconds.
+constexpr std::size_t kReaderQueueMax = 10'000;
+constexpr std::size_t kSearchQueueMax = 100;
+constexpr int kSearchNice = 10;
 }  // namespace
 
-Readers::Place::Place(std::unique_ptr<core::Reader> view)
-    : reader(std::move(view)), mailbox(kReaderQueueMax) {}
+Readers::Place::Place(std::unique_ptr<core::Reader> view, Kind what, const std::atomic<bool>& stops)
+    : reader(std::move(view)),
+      kind(what),
+      stopping(stops),
+      mailbox(what == Kind::search ? kSearchQueueMax : kReaderQueueMax) {
+  reader->stop_when([this] { return is_over(); });
+}
+
+bool Readers::Place::is_over() const {
+  return stopping.load(std::memory_order_relaxed) || (wanted != nullptr && wanted->given_up());
+}
 
 void Readers::Place::serve() {
-  std::vector<Lookup> lookups;
+  if (kind == Kind::search) {
+    // Of this thread alone; a failure does no harm.
+    static_cast<void>(setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kSearchNice));
+  }
+  std::vector<Job> jobs;
   const std::optional<std::chrono::steady_clock::time_point> forever;
-  while (mailbox.drain_until(lookups, forever)) {
-    for (Lookup& lookup : lookups) {
-      lookup(*reader);
+  while (mailbox.drain_until(jobs, forever)) {
+    for (Job& job : jobs) {
+      wanted = job.wanted.get();
+      if (!is_over()) job.lookup(*reader);
+      wanted = nullptr;
       busy.fetch_sub(1, std::memory_order_relaxed);
     }
-    lookups.clear();
+    jobs.clear();
   }
 }
 
-Readers::Readers(std::vector<std::unique_ptr<core::Reader>> readers) {
-  for (auto& reader : readers) {
-    places_.push_back(std::make_unique<Place>(std::move(reader)));
+Readers::Readers(Views quick, Views search) : searches_apart_(!search.empty()) {
+  add(std::move(quick), Kind::quick);
+  add(std::move(search), Kind::search);
+}
+
+void Readers::add(Views views, Kind kind) {
+  for (auto& view : views) {
+    places_.push_back(std::make_unique<Place>(std::move(view), kind, stopping_));
     Place& place = *places_.back();
     place.thread = std::thread([&place] { place.serve(); });
   }
@@ -35,9 +61,10 @@ Readers::Readers(std::vector<std::unique_ptr<core::Reader>> readers) {
 
 Readers::~Readers() { stop(); }
 
-bool Readers::post(Lookup lookup) {
+bool Readers::post(Lookup lookup, Kind kind, std::shared_ptr<const Wanted> wanted) {
   Place* best = nullptr;
   for (const auto& place : places_) {
+    if (searches_apart_ && place->kind != kind) continue;
     if (best == nullptr ||
         place->busy.load(std::memory_order_relaxed) < best->busy.load(std::memory_order_relaxed)) {
       best = place.get();
@@ -45,12 +72,13 @@ bool Readers::post(Lookup lookup) {
   }
   if (best == nullptr) return false;
   best->busy.fetch_add(1, std::memory_order_relaxed);
-  if (best->mailbox.post(std::move(lookup))) return true;
+  if (best->mailbox.post({std::move(lookup), std::move(wanted)})) return true;
   best->busy.fetch_sub(1, std::memory_order_relaxed);
   return false;
 }
 
 void Readers::stop() {
+  stopping_.store(true, std::memory_order_relaxed);
   for (const auto& place : places_) place->mailbox.close();
   for (const auto& place : places_) {
     if (place->thread.joinable()) place->thread.join();

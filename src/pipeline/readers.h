@@ -1,5 +1,7 @@
 #pragma once
 // Reader threads: each owns a read-only view of the store and runs look-ups beside the engine.
+// Searches, which may read the whole store, have threads of their own, of a lower priority, so that
+// nobody else waits for them.
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -11,32 +13,59 @@
 
 namespace rq::pipeline {
 
+// While somebody waits for the answer of a look-up. Any thread.
+class Wanted {
+ public:
+  void give_up() { given_up_.store(true, std::memory_order_relaxed); }
+  [[nodiscard]] bool given_up() const { return given_up_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> given_up_{false};
+};
+
 class Readers {
  public:
   using Lookup = std::function<void(core::Reader&)>;
-  // One thread for each reader.
-  explicit Readers(std::vector<std::unique_ptr<core::Reader>> readers);
+  using Views = std::vector<std::unique_ptr<core::Reader>>;
+  enum class Kind : std::uint8_t { quick, search };
+  // One thread for each reader. Without readers for searches the others run them.
+  explicit Readers(Views quick, Views search = {});
   ~Readers();
   Readers(const Readers&) = delete;
   Readers& operator=(const Readers&) = delete;
 
-  // Any thread. Runs `lookup` on some reader thread; false when too many wait (answer busy).
-  [[nodiscard]] bool post(Lookup lookup);
+  // Any thread. Runs `lookup` on some reader thread; false when too many wait (answer busy). When
+  // `wanted` is given up, it ends early, or is left out.
+  [[nodiscard]] bool post(Lookup lookup, Kind kind = Kind::quick,
+                          std::shared_ptr<const Wanted> wanted = nullptr);
+  // What runs ends early, and the rest is left out.
   void stop();
 
  private:
+  struct Job {
+    Lookup lookup;
+    std::shared_ptr<const Wanted> wanted;  // may be null
+  };
   // A reader with its mailbox and thread. A mailbox has one reader, so each has its own, and a
   // look-up goes where the fewest wait.
   struct Place {
-    explicit Place(std::unique_ptr<core::Reader> view);
+    Place(std::unique_ptr<core::Reader> view, Kind what, const std::atomic<bool>& stops);
     void serve();
+    [[nodiscard]] bool is_over() const;
 
     std::unique_ptr<core::Reader> reader;
-    base::Mailbox<Lookup> mailbox;
+    const Kind kind;
+    const std::atomic<bool>& stopping;
+    base::Mailbox<Job> mailbox;
+    const Wanted* wanted = nullptr;  // of the job that runs
     std::atomic<int> busy{0};
     std::thread thread;
   };
+  void add(Views views, Kind kind);
+
+  std::atomic<bool> stopping_{false};
   std::vector<std::unique_ptr<Place>> places_;
+  bool searches_apart_ = false;
 };
 
 }  // namespace rq::pipeline

@@ -24,6 +24,7 @@
 #include "pipeline/readers.h"
 #include "server/janitor.h"
 #include "server/log.h"
+#include "server/store_watch.h"
 #include "server/worker_keeper.h"
 #include "store/sqlite/open.h"
 
@@ -36,6 +37,7 @@ using base::Result;
 namespace fs = std::filesystem;
 
 constexpr int kReaderThreads = 2;
+constexpr int kSearchThreads = 1;  // what is left of the machine belongs to others
 // The log of the store begins anew in the file it has; beyond that a removal needs a few pages.
 constexpr std::int64_t kRoomBytes = 16LL * 1024 * 1024;
 // Open connections are given this long to get their last replies when the server ends.
@@ -77,6 +79,15 @@ void raise_open_files() {
   static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
 }
 
+Result<pipeline::Readers::Views> open_readers(const fs::path& file, int count) {
+  pipeline::Readers::Views views;
+  for (int i = 0; i < count; ++i) {
+    RQ_TRY_ASSIGN(reader, store::sqlite::open_reader(file));
+    views.push_back(std::move(reader));
+  }
+  return views;
+}
+
 // What comes to sigwait() alone; threads inherit the mask.
 sigset_t heard_signals() {
   sigset_t heard;
@@ -115,19 +126,24 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
                                                                .cache_bytes = config.cache_bytes}),
                               clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());
-  std::vector<std::unique_ptr<core::Reader>> views;
-  for (int i = 0; i < kReaderThreads; ++i) {
-    RQ_TRY_ASSIGN(reader, store::sqlite::open_reader(file));
-    views.push_back(std::move(reader));
+  if (const auto aside = store::sqlite::set_aside_in(file); aside && !aside->empty()) {
+    spdlog::warn(
+        "damaged rows of the store have been set aside: {}; the last one: {}; see: rq doctor",
+        aside->size(), aside->front());
   }
+  RQ_TRY_ASSIGN(quick, open_readers(file, kReaderThreads));
+  RQ_TRY_ASSIGN(search, open_readers(file, kSearchThreads));
   RQ_TRY_ASSIGN(janitor_view, store::sqlite::open_reader(file));
-  pipeline::Readers readers(std::move(views));
+  RQ_TRY_ASSIGN(watch_view, store::sqlite::open_reader(file));
+  pipeline::Readers readers(std::move(quick), std::move(search));
   net::Loop loop;
   pipeline::Desk desk(loop, pipeline);
   pipeline::EventHub events(loop);
   pipeline.add_sink(events);
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
-  pipeline.on_failure([] { ::kill(::getpid(), SIGTERM); });
+  const auto end = [] { ::kill(::getpid(), SIGTERM); };
+  StoreWatch watch(pipeline, std::move(watch_view), file, end);
+  pipeline.on_failure(end);
   pipeline.on_waste([&janitor] { janitor.wake(); });
   doors::api::ApiDoor http(desk, readers, events, {.dir = config.dir, .address = config.http});
   http.set_boot(boot);
@@ -141,6 +157,7 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   RQ_TRY(http.listen());
   pipeline.start();
   janitor.start();
+  watch.start();
   WorkerKeeper keeper(loop.io(), config.dir);
   if (config.worker) boost::asio::post(loop.io(), [&keeper] { keeper.start(); });
   loop.start();
@@ -170,11 +187,13 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
     http.close_down([closed] { closed->set_value(); });
   });
   static_cast<void>(closed->get_future().wait_for(kCloseDown));
+  watch.stop();
   janitor.stop();
   pipeline.stop();  // what was taken in is committed
   readers.stop();
   loop.stop();
-  return pipeline.failed() ? base::row_of(Code::unknown_outcome).exit_code : 0;
+  return pipeline.failed() || watch.store_is_gone() ? base::row_of(Code::unknown_outcome).exit_code
+                                                    : 0;
 }
 
 }  // namespace
@@ -189,7 +208,13 @@ Result<int> run_server(const ServerOptions& options) {
   raise_open_files();
   RQ_TRY(make_folders(config.dir));
   RQ_TRY_ASSIGN(lock, lock_directory(config.dir));
-  return serve(options, config, log);
+  auto served = serve(options, config, log);
+  // The store turned out to be damaged while it was opened: it is rebuilt now.
+  if (!served && fs::exists(store::sqlite::rebuild_mark(config.dir / "db" / "rq.db"))) {
+    spdlog::error("{}", served.error().message);
+    served = serve(options, config, log);
+  }
+  return served;
 }
 
 }  // namespace rq::server

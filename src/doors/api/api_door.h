@@ -120,13 +120,22 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
 };
 
 template <typename Look, typename Then>
-bool Exchange::look_up(Look look, Then then) {
-  const ExchangeId who = id();
-  return post_lookup([&door = door_, who, look, then](core::Reader& reader) mutable {
+pipeline::Readers::Lookup Exchange::lookup_of(Look look, Then then) {
+  return [&door = door_, who = id(), look, then](core::Reader& reader) mutable {
     door.post(who, [then, result = look(reader)](Exchange& exchange) mutable {
       then(exchange, std::move(result));
     });
-  });
+  };
+}
+
+template <typename Look, typename Then>
+bool Exchange::look_up(Look look, Then then) {
+  return post_lookup(lookup_of(look, then));
+}
+
+template <typename Look, typename Then>
+bool Exchange::search(Look look, Then then) {
+  return post_lookup(lookup_of(look, then), pipeline::Readers::Kind::search);
 }
 
 }  // namespace rq::doors::api

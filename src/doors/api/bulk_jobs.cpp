@@ -143,11 +143,13 @@ void BulkJobs::look(Work& work) {
   const std::int64_t met = work.phase == Phase::counting ? work.matched : work.met;
   const std::int64_t step = work.phase == Phase::counting ? kBulkCountStep : core::kStepMax;
   work.search.limit = std::min(step, work.order.limit - met);
-  const bool posted = readers_.post([this, &io = desk().loop().io(), number = work.number,
-                                     search = work.search](core::Reader& reader) {
-    boost::asio::post(
-        io, [this, number, page = reader.find(search)]() mutable { on_found(number, page); });
-  });
+  const bool posted = readers_.post(
+      [this, &io = desk().loop().io(), number = work.number,
+       search = work.search](core::Reader& reader) {
+        boost::asio::post(
+            io, [this, number, page = reader.find(search)]() mutable { on_found(number, page); });
+      },
+      pipeline::Readers::Kind::search);
   if (!posted) {
     fail(work, base::fail(Code::busy, "too many look-ups are waiting",
                           "repeat the action in a moment: it does the rest"));

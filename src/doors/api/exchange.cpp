@@ -26,8 +26,9 @@ std::string error_json(const base::Error& error) {
   return out;
 }
 
-// The client of a reserve that waits has gone: the engine forgets it.
+// The client has gone: its search ends, and the engine forgets its reserve.
 Asked::~Asked() {
+  if (search) search->give_up();
   if (!waits) return;
   door.desk().submit({.door = door.door_number(), .connection = connection, .request = 0},
                      core::Disconnect{});
@@ -44,6 +45,11 @@ Asked& Exchange::asked() const {
 base::Result<const boost::json::object*> Exchange::json(const Request& request) const {
   if (request.sink != nullptr) return static_cast<JsonSink*>(request.sink)->object();
   return door_.json().parse_object(request.body);
+}
+
+std::string_view Exchange::json_text(const Request& request) {
+  if (request.sink != nullptr) return static_cast<const JsonSink*>(request.sink)->text();
+  return request.body;
 }
 
 void Exchange::ask(core::Command&& command, Renderer render) {
@@ -74,8 +80,14 @@ void Exchange::submit(core::Command&& command) {
   door_.desk().submit(ticket, std::move(command));
 }
 
-bool Exchange::post_lookup(pipeline::Readers::Lookup lookup) {
-  if (door_.readers().post(std::move(lookup))) return true;
+bool Exchange::post_lookup(pipeline::Readers::Lookup lookup, pipeline::Readers::Kind kind) {
+  std::shared_ptr<pipeline::Wanted> wanted;
+  if (kind == pipeline::Readers::Kind::search) {
+    watch_peer();
+    wanted = std::make_shared<pipeline::Wanted>();
+    asked().search = wanted;
+  }
+  if (door_.readers().post(std::move(lookup), kind, std::move(wanted))) return true;
   const base::Error error = base::fail(base::Code::busy, "too many look-ups are waiting",
                                        "repeat the request in a moment");
   // A stream that cannot go on ends as a stream: its head is long gone.

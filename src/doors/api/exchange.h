@@ -37,8 +37,9 @@ struct Asked final : Extra {
   ApiDoor& door;
   const std::uint64_t connection;
   Renderer render = nullptr;
-  bool raw = false;    // errors go to `render` too
-  bool waits = false;  // a reserve that may wait in the engine
+  bool raw = false;                          // errors go to `render` too
+  bool waits = false;                        // a reserve that may wait in the engine
+  std::shared_ptr<pipeline::Wanted> search;  // it ends when nobody waits for it
   std::unique_ptr<Extra> kept;
 };
 
@@ -54,6 +55,8 @@ class Exchange : public http::Exchange {
   void reply_json(int status, std::string_view body) { reply(status, "application/json", body); }
   // The body as one JSON object; an empty body counts as {}. Valid during the handler.
   [[nodiscard]] base::Result<const boost::json::object*> json(const Request& request) const;
+  // What that was parsed from.
+  [[nodiscard]] static std::string_view json_text(const Request& request);
 
   // --- Asking ---
   // The engine; its answer goes to `render`, an error straight to the client.
@@ -68,10 +71,17 @@ class Exchange : public http::Exchange {
   // the exchange has been ended; what it kept is gone.
   template <typename Look, typename Then>
   bool look_up(Look look, Then then);
+  // As look_up(), for what may read much of the store: the quick ones do not wait for it, and it
+  // ends when the client goes.
+  template <typename Look, typename Then>
+  bool search(Look look, Then then);
 
  private:
   [[nodiscard]] Asked& asked() const;
-  bool post_lookup(pipeline::Readers::Lookup lookup);
+  template <typename Look, typename Then>
+  pipeline::Readers::Lookup lookup_of(Look look, Then then);
+  bool post_lookup(pipeline::Readers::Lookup lookup,
+                   pipeline::Readers::Kind kind = pipeline::Readers::Kind::quick);
   void submit(core::Command&& command);
 
   ApiDoor& door_;

@@ -61,7 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     RQ_CHECK(!whole.has_value());
     return 0;
   }
-  const auto put = put_from_json(**object, "queue");
+  const auto put = put_from_json(**object, "queue", text);
   if (whole) {
     RQ_CHECK(put.has_value());
     RQ_CHECK(put->priority == whole->priority && put->max_count == whole->max_count);

@@ -13,6 +13,7 @@
 #include "base/utf8.h"
 #include "core/json_fields.h"
 #include "core/name.h"
+#include "doors/api/raw_json.h"
 
 namespace rq::doors::api {
 namespace {
@@ -114,7 +115,7 @@ Result<void> one_payload(int& seen) {
 
 Result<void> read_payload(PutField field, const json::value& value, core::Message& message) {
   if (field == PutField::payload_json) {
-    message.payload = json::serialize(value);
+    // put_from_json() takes it from the text.
     core::Details& details = message.detail();
     if (details.content_type.empty()) details.content_type = "application/json";
     return {};
@@ -339,234 +340,245 @@ Result<core::ReserveQueue> reserve_queue(const json::value& value) {
 
 }  // namespace
 
-bool has_payload(const json::object& object) {
-  return std::any_of(object.begin(), object.end(), [](const auto& field) {
-    const std::string_view name{field.key().data(), field.key().size()};
-    if (name == kPutFields[static_cast<std::size_t>(PutField::payload_json)]) return true;
-    return (name == kPutFields[static_cast<std::size_t>(PutField::payload)] ||
-            name == kPutFields[static_cast<std::size_t>(PutField::payload_base64)]) &&
-           !field.value().is_null();
-  });
-}
-
-base::Error two_payloads() {
-  return fail(Code::bad_value, "the message has more than one payload",
-              "give one of payload, payload_base64, payload_json");
-}
-
-base::Error bad_base64() {
-  return fail(Code::bad_value, "payload_base64 is not base64",
-              "use the letters A-Z a-z 0-9 + / with = at the end, and no line breaks");
-}
-
-Result<core::Put> put_from_json(const json::object& object, std::string_view queue) {
-  core::Put put;
-  put.queue.assign(queue);
-  int payloads = 0;
-  for (const auto& field : object) {
-    const std::string_view name{field.key().data(), field.key().size()};
-    const auto* at = std::find(kPutFields.begin(), kPutFields.end(), name);
-    if (at == kPutFields.end()) return unknown_put_field(name);
-    const auto which = static_cast<PutField>(at - kPutFields.begin());
-    // null counts as absent, except in payload_json, where it is a value.
-    if (field.value().is_null() && which != PutField::payload_json) continue;
-    RQ_TRY(read_put_field(which, field.value(), put, payloads));
+Result<void> carry_result(core::Finish::Item& item, std::string_view text) {
+  if (!item.result) return {};
+  const auto raw = raw_member(text, "result");
+  if (!raw || raw->starts_with('"')) return {};
+  RQ_TRY(core::check_text("result", *raw, base::kResultBytesMax));
+  item.result = *raw;
+  return {};
+  bool has_payload(const json::object& object) {
+    return std::any_of(object.begin(), object.end(), [](const auto& field) {
+      const std::string_view name{field.key().data(), field.key().size()};
+      if (name == kPutFields[static_cast<std::size_t>(PutField::payload_json)]) return true;
+      return (name == kPutFields[static_cast<std::size_t>(PutField::payload)] ||
+              name == kPutFields[static_cast<std::size_t>(PutField::payload_base64)]) &&
+             !field.value().is_null();
+    });
   }
-  if (put.delay && put.due) {
-    return fail(Code::bad_value, "the message has both delay_s and due", "give one of them");
-  }
-  return put;
-}
 
-Result<core::Put> put_from_query(const http::Query& query, std::string_view queue,
-                                 std::string_view media_type, std::string_view bytes) {
-  using enum PutField;
-  json::object object;
-  for (const auto& [name, text] : query.all()) {
-    const auto* at = std::find(kPutFields.begin(), kPutFields.end(), name);
-    const auto which = static_cast<PutField>(at - kPutFields.begin());
-    if (at == kPutFields.end() || which <= payload_json) return unknown_put_field(name);
-    switch (which) {
-      case priority:
-      case delay_s:
-      case count:
-      case max_count:
-      case retries:
-      case timeout_s:
-      case lease_s:
-      case due:
-      case backoff:
-      case headers:
-      case force_remote:
-      case prep: {
-        boost::system::error_code error;
-        json::value value = json::parse(text, error);
-        // A due time may be text as well; anything else that is no JSON is refused by its reader.
-        object[name] = error ? json::value(text) : std::move(value);
-        if ((which == force_remote || which == prep) && (text == "1" || text == "0")) {
-          object[name] = text == "1";
-        }
-        break;
+  base::Error two_payloads() {
+    return fail(Code::bad_value, "the message has more than one payload",
+                "give one of payload, payload_base64, payload_json");
+  }
+
+  base::Error bad_base64() {
+    return fail(Code::bad_value, "payload_base64 is not base64",
+                "use the letters A-Z a-z 0-9 + / with = at the end, and no line breaks");
+  }
+
+  Result<core::Put> put_from_json(const json::object& object, std::string_view queue,
+                                  std::string_view text) {
+    core::Put put;
+    put.queue.assign(queue);
+    int payloads = 0;
+    for (const auto& field : object) {
+      const std::string_view name{field.key().data(), field.key().size()};
+      const auto* at = std::find(kPutFields.begin(), kPutFields.end(), name);
+      if (at == kPutFields.end()) return unknown_put_field(name);
+      const auto which = static_cast<PutField>(at - kPutFields.begin());
+      // null counts as absent, except in payload_json, where it is a value.
+      if (field.value().is_null() && which != PutField::payload_json) continue;
+      RQ_TRY(read_put_field(which, field.value(), put, payloads));
+      if (which == PutField::payload_json) {
+        put.message.payload = raw_member(text, name).value_or("null");
       }
-      case tags:
-      case webhooks: {
-        json::array list;
-        std::string_view rest = text;
-        while (!rest.empty()) {
-          const std::size_t end = std::min(rest.find(','), rest.size());
-          list.emplace_back(rest.substr(0, end));
-          rest.remove_prefix(std::min(end + 1, rest.size()));
-        }
-        object[name] = std::move(list);
-        break;
-      }
-      default:
-        object[name] = text;
-        break;
     }
-  }
-  RQ_TRY_ASSIGN(put, put_from_json(object, queue));
-  put.message.payload.assign(bytes);
-  if (!media_type.empty() && put.message.detail_or_default().content_type.empty()) {
-    RQ_TRY(core::check_text("content_type", media_type, base::kContentTypeBytesMax));
-    put.message.detail().content_type.assign(media_type);
-  }
-  return put;
-}
-
-Result<core::Reserve> reserve_from_json(const json::object& object, base::Instant now) {
-  core::Reserve reserve;
-  Fields fields(object, "the reserve");
-  auto queues = std::make_shared<std::vector<core::ReserveQueue>>();
-  const json::array* list = fields.array("queues");
-  if (list == nullptr || list->empty()) {
-    fields.refuse(
-        fail(Code::bad_value, "the reserve names no queues", "give \"queues\":[\"name\", …]"));
-  } else if (list->size() > base::kReserveQueuesMax) {
-    fields.refuse(fail(Code::too_many, fmt::format("queues has {} entries", list->size()),
-                       fmt::format("at most {} are allowed", base::kReserveQueuesMax)));
-  } else {
-    for (const json::value& value : *list) {
-      auto queue = reserve_queue(value);
-      if (!queue) {
-        fields.refuse(std::move(queue).error());
-        break;
-      }
-      queues->push_back(*std::move(queue));
+    if (put.delay && put.due) {
+      return fail(Code::bad_value, "the message has both delay_s and due", "give one of them");
     }
+    return put;
   }
-  reserve.queues = std::move(queues);
-  fields.integer("limit", reserve.limit, 1, static_cast<std::int64_t>(base::kReserveMessagesMax));
-  Millis wait{0};
-  if (fields.seconds("wait_s", wait, Millis{0}, base::kReserveWaitMax) && wait > Millis{0}) {
-    reserve.wait_until = now + wait;
+
+  Result<core::Put> put_from_query(const http::Query& query, std::string_view queue,
+                                   std::string_view media_type, std::string_view bytes) {
+    using enum PutField;
+    json::object object;
+    for (const auto& [name, text] : query.all()) {
+      const auto* at = std::find(kPutFields.begin(), kPutFields.end(), name);
+      const auto which = static_cast<PutField>(at - kPutFields.begin());
+      if (at == kPutFields.end() || which <= payload_json) return unknown_put_field(name);
+      switch (which) {
+        case priority:
+        case delay_s:
+        case count:
+        case max_count:
+        case retries:
+        case timeout_s:
+        case lease_s:
+        case due:
+        case backoff:
+        case headers:
+        case force_remote:
+        case prep: {
+          boost::system::error_code error;
+          json::value value = json::parse(text, error);
+          // A due time may be text as well; anything else that is no JSON is refused by its reader.
+          object[name] = error ? json::value(text) : std::move(value);
+          if ((which == force_remote || which == prep) && (text == "1" || text == "0")) {
+            object[name] = text == "1";
+          }
+          break;
+        }
+        case tags:
+        case webhooks: {
+          json::array list;
+          std::string_view rest = text;
+          while (!rest.empty()) {
+            const std::size_t end = std::min(rest.find(','), rest.size());
+            list.emplace_back(rest.substr(0, end));
+            rest.remove_prefix(std::min(end + 1, rest.size()));
+          }
+          object[name] = std::move(list);
+          break;
+        }
+        default:
+          object[name] = text;
+          break;
+      }
+    }
+    RQ_TRY_ASSIGN(put, put_from_json(object, queue, {}));
+    put.message.payload.assign(bytes);
+    if (!media_type.empty() && put.message.detail_or_default().content_type.empty()) {
+      RQ_TRY(core::check_text("content_type", media_type, base::kContentTypeBytesMax));
+      put.message.detail().content_type.assign(media_type);
+    }
+    return put;
   }
-  if (fields.text("worker", reserve.worker, base::kTextBytesMax)) {
-    if (auto good = core::check_worker_name(reserve.worker); !good) {
+
+  Result<core::Reserve> reserve_from_json(const json::object& object, base::Instant now) {
+    core::Reserve reserve;
+    Fields fields(object, "the reserve");
+    auto queues = std::make_shared<std::vector<core::ReserveQueue>>();
+    const json::array* list = fields.array("queues");
+    if (list == nullptr || list->empty()) {
+      fields.refuse(
+          fail(Code::bad_value, "the reserve names no queues", "give \"queues\":[\"name\", …]"));
+    } else if (list->size() > base::kReserveQueuesMax) {
+      fields.refuse(fail(Code::too_many, fmt::format("queues has {} entries", list->size()),
+                         fmt::format("at most {} are allowed", base::kReserveQueuesMax)));
+    } else {
+      for (const json::value& value : *list) {
+        auto queue = reserve_queue(value);
+        if (!queue) {
+          fields.refuse(std::move(queue).error());
+          break;
+        }
+        queues->push_back(*std::move(queue));
+      }
+    }
+    reserve.queues = std::move(queues);
+    fields.integer("limit", reserve.limit, 1, static_cast<std::int64_t>(base::kReserveMessagesMax));
+    Millis wait{0};
+    if (fields.seconds("wait_s", wait, Millis{0}, base::kReserveWaitMax) && wait > Millis{0}) {
+      reserve.wait_until = now + wait;
+    }
+    if (fields.text("worker", reserve.worker, base::kTextBytesMax)) {
+      if (auto good = core::check_worker_name(reserve.worker); !good) {
+        fields.refuse(std::move(good).error());
+      }
+    }
+    fields.seconds("lease_s", reserve.lease, base::kLeaseMin, base::kLeaseMax);
+    fields.boolean("folder", reserve.folder);
+    RQ_TRY(fields.finish());
+    return reserve;
+  }
+
+  Result<core::Heartbeat::Item> heartbeat_from_json(const json::object& object) {
+    core::Heartbeat::Item item;
+    Fields fields(object, "the item");
+    read_token(fields, item.token);
+    std::string text;
+    if (fields.text("progress", text, base::kTextBytesMax)) item.progress = std::move(text);
+    fields.seconds("lease_s", item.lease, base::kLeaseMin, base::kLeaseMax);
+    RQ_TRY(fields.finish());
+    return item;
+  }
+
+  Result<core::Heartbeat::Item> progress_from_json(const json::object& object) {
+    core::Heartbeat::Item item;
+    item.extend = false;
+    Fields fields(object, "the item");
+    read_token(fields, item.token);
+    std::string text;
+    if (fields.text("progress", text, base::kTextBytesMax)) {
+      item.progress = std::move(text);
+    } else {
+      fields.refuse(fail(Code::bad_value, "there is no progress", "give \"progress\":\"text\""));
+    }
+    RQ_TRY(fields.finish());
+    return item;
+  }
+
+  Result<core::Finish::Item> done_from_json(const json::object& object) {
+    return success(object, core::Outcome::done);
+  }
+
+  Result<core::Finish::Item> relayed_from_json(const json::object& object) {
+    return success(object, core::Outcome::relayed);
+  }
+
+  Result<core::Finish::Item> err_from_json(const json::object& object) {
+    Fields fields(object, "the item");
+    core::Finish::Item item;
+    read_end(fields, item);
+    bool retry = true;
+    fields.boolean("retry", retry);
+    item.outcome = retry ? core::Outcome::failed : core::Outcome::err;
+    return finished(fields, std::move(item));
+  }
+
+  Result<core::Finish::Item> resend_from_json(const json::object& object) {
+    Fields fields(object, "the item");
+    core::Finish::Item item;
+    item.outcome = core::Outcome::resend;
+    read_end(fields, item);
+    read_delay(fields, item.delay);
+    return finished(fields, std::move(item));
+  }
+
+  Result<core::Finish::Item> release_from_json(const json::object& object) {
+    Fields fields(object, "the item");
+    core::Finish::Item item;
+    item.outcome = core::Outcome::release;
+    read_token(fields, item.token);
+    read_delay(fields, item.delay);
+    read_priority(fields, item.priority);
+    return finished(fields, std::move(item));
+  }
+
+  Result<core::Finish::Item> finish_from_json(const json::object& object) {
+    Fields fields(object, "the item");
+    core::Finish::Item item;
+    read_end(fields, item);
+    read_result(fields, item.result);
+    read_delay(fields, item.delay);
+    read_priority(fields, item.priority);
+    std::string outcome;
+    fields.text("outcome", outcome, base::kNameBytesMax);
+    if (const auto known = core::outcome_of(outcome)) {
+      item.outcome = *known;
+    } else {
+      fields.refuse(fail(Code::bad_value, fmt::format("outcome: '{}' is not allowed", outcome),
+                         "give done, relayed, err, failed, timed_out, resend, release, hold, "
+                         "stopped or lost"));
+    }
+    return finished(fields, std::move(item));
+  }
+
+  Result<core::Duplicate> duplicate_from_json(const json::object& object) {
+    core::Duplicate out;
+    Fields fields(object, "the item");
+    read_token(fields, out.token);
+    if (!fields.text("queue", out.queue, base::kTextBytesMax)) {
+      fields.refuse(fail(Code::bad_value, "there is no queue", "give \"queue\":\"name\""));
+    } else if (auto good = core::check_queue_name(out.queue); !good) {
       fields.refuse(std::move(good).error());
     }
+    read_delay(fields, out.delay);
+    fields.text("key", out.key, base::kTextBytesMax);
+    RQ_TRY(fields.finish());
+    return out;
   }
-  fields.seconds("lease_s", reserve.lease, base::kLeaseMin, base::kLeaseMax);
-  fields.boolean("folder", reserve.folder);
-  RQ_TRY(fields.finish());
-  return reserve;
-}
-
-Result<core::Heartbeat::Item> heartbeat_from_json(const json::object& object) {
-  core::Heartbeat::Item item;
-  Fields fields(object, "the item");
-  read_token(fields, item.token);
-  std::string text;
-  if (fields.text("progress", text, base::kTextBytesMax)) item.progress = std::move(text);
-  fields.seconds("lease_s", item.lease, base::kLeaseMin, base::kLeaseMax);
-  RQ_TRY(fields.finish());
-  return item;
-}
-
-Result<core::Heartbeat::Item> progress_from_json(const json::object& object) {
-  core::Heartbeat::Item item;
-  item.extend = false;
-  Fields fields(object, "the item");
-  read_token(fields, item.token);
-  std::string text;
-  if (fields.text("progress", text, base::kTextBytesMax)) {
-    item.progress = std::move(text);
-  } else {
-    fields.refuse(fail(Code::bad_value, "there is no progress", "give \"progress\":\"text\""));
-  }
-  RQ_TRY(fields.finish());
-  return item;
-}
-
-Result<core::Finish::Item> done_from_json(const json::object& object) {
-  return success(object, core::Outcome::done);
-}
-
-Result<core::Finish::Item> relayed_from_json(const json::object& object) {
-  return success(object, core::Outcome::relayed);
-}
-
-Result<core::Finish::Item> err_from_json(const json::object& object) {
-  Fields fields(object, "the item");
-  core::Finish::Item item;
-  read_end(fields, item);
-  bool retry = true;
-  fields.boolean("retry", retry);
-  item.outcome = retry ? core::Outcome::failed : core::Outcome::err;
-  return finished(fields, std::move(item));
-}
-
-Result<core::Finish::Item> resend_from_json(const json::object& object) {
-  Fields fields(object, "the item");
-  core::Finish::Item item;
-  item.outcome = core::Outcome::resend;
-  read_end(fields, item);
-  read_delay(fields, item.delay);
-  return finished(fields, std::move(item));
-}
-
-Result<core::Finish::Item> release_from_json(const json::object& object) {
-  Fields fields(object, "the item");
-  core::Finish::Item item;
-  item.outcome = core::Outcome::release;
-  read_token(fields, item.token);
-  read_delay(fields, item.delay);
-  read_priority(fields, item.priority);
-  return finished(fields, std::move(item));
-}
-
-Result<core::Finish::Item> finish_from_json(const json::object& object) {
-  Fields fields(object, "the item");
-  core::Finish::Item item;
-  read_end(fields, item);
-  read_result(fields, item.result);
-  read_delay(fields, item.delay);
-  read_priority(fields, item.priority);
-  std::string outcome;
-  fields.text("outcome", outcome, base::kNameBytesMax);
-  if (const auto known = core::outcome_of(outcome)) {
-    item.outcome = *known;
-  } else {
-    fields.refuse(fail(Code::bad_value, fmt::format("outcome: '{}' is not allowed", outcome),
-                       "give done, relayed, err, failed, timed_out, resend, release, hold, "
-                       "stopped or lost"));
-  }
-  return finished(fields, std::move(item));
-}
-
-Result<core::Duplicate> duplicate_from_json(const json::object& object) {
-  core::Duplicate out;
-  Fields fields(object, "the item");
-  read_token(fields, out.token);
-  if (!fields.text("queue", out.queue, base::kTextBytesMax)) {
-    fields.refuse(fail(Code::bad_value, "there is no queue", "give \"queue\":\"name\""));
-  } else if (auto good = core::check_queue_name(out.queue); !good) {
-    fields.refuse(std::move(good).error());
-  }
-  read_delay(fields, out.delay);
-  fields.text("key", out.key, base::kTextBytesMax);
-  RQ_TRY(fields.finish());
-  return out;
-}
 
 }  // namespace rq::doors::api

@@ -5,6 +5,7 @@
 #include <boost/json/parse.hpp>
 
 #include "doors/api/json_reader.h"
+#include "doors/api/put_reader.h"
 #include "doors/api/query.h"
 
 namespace rq::doors::api {
@@ -14,14 +15,18 @@ using base::Code;
 
 boost::json::object parsed(std::string_view text) { return boost::json::parse(text).as_object(); }
 
+base::Result<core::Put> put_of(std::string_view text, std::string_view queue = "q") {
+  return put_from_json(parsed(text), queue, text);
+}
+
 TEST(PutFromJson, ReadsEveryField) {
-  const auto put = put_from_json(
-      parsed(R"({"payload":"p","key":"k","dest":"d","src":"s","orig_id":"o","param1":"1",
+  const auto put = put_of(
+      R"({"payload":"p","key":"k","dest":"d","src":"s","orig_id":"o","param1":"1",
                  "param2":"2","param3":"3","param4":"4","content_type":"text/plain","priority":-7,
                  "delay_s":1.5,"count":1,"max_count":2,"retries":3,
                  "backoff":{"kind":"fixed","base_s":1},"timeout_s":4,"lease_s":5,
                  "tags":["a","b","a"],"headers":{"x":"y","a":"b"},"webhooks":["http://h/"],
-                 "force_remote":true,"prep":true})"),
+                 "force_remote":true,"prep":true})",
       "mail");
   ASSERT_TRUE(put) << put.error().message;
   const core::Details& d = put->message.detail_or_default();
@@ -43,27 +48,60 @@ TEST(PutFromJson, ReadsEveryField) {
 }
 
 TEST(PutFromJson, APlainPutHasNoDetails) {
-  const auto put = put_from_json(parsed(R"({"payload":"p","key":null})"), "q");
+  const auto put = put_of(R"({"payload":"p","key":null})");
   ASSERT_TRUE(put);
   EXPECT_EQ(put->message.details, nullptr);
 }
 
 TEST(PutFromJson, PayloadComesInThreeForms) {
-  EXPECT_EQ(put_from_json(parsed(R"({"payload_base64":"/wA="})"), "q")->message.payload,
-            std::string("\xFF\0", 2));
-  const auto json = put_from_json(parsed(R"({"payload_json":{"a":[1,null]}})"), "q");
+  EXPECT_EQ(put_of(R"({"payload_base64":"/wA="})")->message.payload, std::string("\xFF\0", 2));
+  const auto json = put_of(R"({"payload_json":{"a":[1,null]}})");
   EXPECT_EQ(json->message.payload, R"({"a":[1,null]})");
   EXPECT_EQ(json->message.detail_or_default().content_type, "application/json");
-  EXPECT_EQ(put_from_json(parsed(R"({"payload":"a","payload_json":1})"), "q").error().code,
-            Code::bad_value);
+  EXPECT_EQ(put_of(R"({"payload":"a","payload_json":1})").error().code, Code::bad_value);
+}
+
+// faults.md D8
+TEST(PutFromJson, CarriesJsonAsItCame) {
+  for (const std::string_view value :
+       {R"([1e400,123456789012345678901234567890,19.99])",
+        R"({ "b" : 1.0,"a":-0e+00, "b":"\u0041" })", "19.900", "null", R"("a\/b")", "[]"}) {
+    const std::string text = std::string{R"({"key":"k", "payload_json" : )"}.append(value) + " }";
+    const auto put = put_of(text);
+    ASSERT_TRUE(put) << put.error().message;
+    EXPECT_EQ(put->message.payload, value);
+    PutReader reader;
+    reader.feed(text);
+    JsonReader json;
+    const auto large = reader.finish(json, "q");
+    ASSERT_TRUE(large);
+    EXPECT_EQ(large->message.payload, value);
+  }
+  EXPECT_EQ(put_of(R"({"payload\u005fjson":1e400})")->message.payload, "1e400");
+}
+
+// faults.md D8, relative
+TEST(FinishFromJson, CarriesAResultAsItCame) {
+  const auto result_of = [](const std::string& value) {
+    const std::string text = R"({"token":"1.1.1","outcome":"done","result":)" + value + "}";
+    auto item = finish_from_json(parsed(text));
+    EXPECT_TRUE(item) << item.error().message;
+    EXPECT_TRUE(carry_result(*item, text));
+    return item->result;
+  };
+  EXPECT_EQ(result_of("[1e400, 19.99]"), "[1e400, 19.99]");
+  EXPECT_EQ(result_of(R"({"n":123456789012345678901234567890})"),
+            R"({"n":123456789012345678901234567890})");
+  EXPECT_EQ(result_of(R"("a\u0041")"), "aA") << "a text is carried as text";
+  EXPECT_EQ(result_of("null"), std::nullopt);
 }
 
 TEST(PutFromJson, RefusalsNameTheField) {
-  const auto unknown = put_from_json(parsed(R"({"paylaod":"p"})"), "q");
+  const auto unknown = put_of(R"({"paylaod":"p"})");
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code, Code::unknown_field);
   EXPECT_NE(unknown.error().message.find("'paylaod'"), std::string::npos);
-  const auto wrong = put_from_json(parsed(R"({"priority":"high"})"), "q");
+  const auto wrong = put_of(R"({"priority":"high"})");
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().message, "priority: \"high\" is not a whole number");
 }

@@ -30,16 +30,18 @@ void JsonSink::write(std::string_view piece) {
   if (values_.count() > kJsonValuesMax) {
     error_ = fail(Code::too_many, "the JSON of the body has too many values",
                   fmt::format("at most {} are allowed", kJsonValuesMax));
-  } else if (auto good = memory_.cover(2 * (bytes_ + piece.size())); !good) {
-    // Its text, and the tree that is made of it.
+  } else if (auto good = memory_.cover(3 * (text_.size() + piece.size())); !good) {
+    // Its text, what the parser keeps of it, and the tree that is made of it.
     error_ = std::move(good).error();
   } else {
     boost::system::error_code error;
     const std::size_t used = parser_.write(piece.data(), piece.size(), error);
-    if (error) error_ = json_error(error, bytes_ + used);
-    bytes_ += piece.size();
+    if (error) error_ = json_error(error, text_.size() + used);
+    text_ += piece;
   }
-  if (error_) parser_.reset();
+  if (!error_) return;
+  parser_.reset();
+  std::string().swap(text_);
 }
 
 base::Result<const boost::json::object*> JsonSink::object() {
@@ -47,7 +49,7 @@ base::Result<const boost::json::object*> JsonSink::object() {
   if (!value_) {
     boost::system::error_code error;
     parser_.finish(error);
-    if (error) return json_error(error, bytes_);
+    if (error) return json_error(error, text_.size());
     value_.emplace(parser_.release());
   }
   if (!value_->is_object()) return core::wrong_kind("the body", *value_, "a JSON object");

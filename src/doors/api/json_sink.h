@@ -4,6 +4,7 @@
 // Thread: loop.
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include <boost/json/object.hpp>
@@ -36,6 +37,8 @@ class JsonSink final : public http::BodySink {
   Next take(std::string_view piece) override;
   // At the end of the body; valid as long as the sink is.
   [[nodiscard]] base::Result<const boost::json::object*> object();
+  // The whole body, after that.
+  [[nodiscard]] std::string_view text() const { return text_; }
 
  private:
   void write(std::string_view piece);
@@ -44,7 +47,7 @@ class JsonSink final : public http::BodySink {
   ByteOrderMark mark_;
   MemoryShare memory_;
   ValueCounter values_;
-  std::size_t bytes_ = 0;
+  std::string text_;
   std::optional<base::Error> error_;
   std::optional<boost::json::value> value_;
 };

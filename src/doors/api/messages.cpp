@@ -190,10 +190,11 @@ void list_messages(Exchange& x, const Request& request) {
   }
   query->flag("payloads", page.payloads);
   if (auto good = query->finish(); !good) return x.refuse(good.error());
-  x.look_up([page](core::Reader& reader) { return reader.list(page); },
-            [payloads = page.payloads](Exchange& later, Result<core::Listed> listed) {
-              reply_list(later, listed, payloads);
-            });
+  const auto list = [page](core::Reader& reader) { return reader.list(page); };
+  const auto reply = [payloads = page.payloads](Exchange& later, Result<core::Listed> listed) {
+    reply_list(later, listed, payloads);
+  };
+  page.filter.text.empty() ? x.look_up(list, reply) : x.search(list, reply);
 }
 
 void show_message(Exchange& x, const Request& request) {

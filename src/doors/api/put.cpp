@@ -31,7 +31,7 @@ Result<core::Put> parse_put(JsonReader& json, std::string_view text, std::string
   if (!value->is_object()) {
     return fail(Code::bad_value, "the message is not a JSON object", "send {\"payload\":\"…\"}");
   }
-  return put_from_json(value->get_object(), queue);
+  return put_from_json(value->get_object(), queue, text);
 }
 
 // What an item costs beside its text: the message that is made of it, or the error.

@@ -205,7 +205,7 @@ base::Result<core::Put> PutReader::finish(JsonReader& json, std::string_view que
   const boost::json::object& rest = value->get_object();
   // One that the other fields hold, with a name written in escapes, counts as well.
   if (payloads_ > 0 && has_payload(rest)) return two_payloads();
-  RQ_TRY_ASSIGN(put, put_from_json(rest, queue));
+  RQ_TRY_ASSIGN(put, put_from_json(rest, queue, rest_));
   RQ_TRY(add_payload(put));
   return put;
 }

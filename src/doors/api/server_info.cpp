@@ -75,7 +75,10 @@ void render_health(Exchange& x, core::Reply& reply) {
   const base::Instant now = x.door().clock().now();
   std::string body;
   JsonObject object(body);
-  object.text("status", "ok");
+  // Damaged rows are kept apart: everything else goes on, but somebody should look at them.
+  const std::int64_t set_aside = std::get<core::EngineStatsDone>(reply).set_aside;
+  object.text("status", set_aside == 0 ? "ok" : "damaged");
+  if (set_aside > 0) object.number("set_aside", set_aside);
   std::string silent = "[";
   for (const auto& [name, worker] : x.door().workers().workers(now)) {
     if (now - worker.seen <= kSilentAfter) continue;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include <boost/json/array.hpp>
@@ -15,6 +16,7 @@
 #include "doors/api/items_reply.h"
 #include "doors/api/json_in.h"
 #include "doors/api/json_out.h"
+#include "doors/api/raw_json.h"
 #include "doors/api/target.h"
 
 namespace rq::doors::api {
@@ -38,6 +40,15 @@ void render_reserved(Exchange& x, core::Reply& reply) {
   x.reply_json(200, body);
 }
 
+// JSON that an item carries is taken from the text of the item as it stands there.
+template <typename Item>
+Result<Item> carried(Result<Item> item, std::string_view text) {
+  if constexpr (std::is_same_v<Item, core::Finish::Item>) {
+    if (item) RQ_TRY(carry_result(*item, text));
+  }
+  return item;
+}
+
 // Reads {"items":[…]} or one item, and gives how many there are; 0 when it has been refused.
 template <typename Item>
 bool read_items(Exchange& x, const Request& request, std::vector<Item>& items,
@@ -51,7 +62,7 @@ bool read_items(Exchange& x, const Request& request, std::vector<Item>& items,
   auto gathered = std::make_unique<Gathered>();
   const json::value* list = object.if_contains("items");
   if (list == nullptr) {
-    auto item = read(object);
+    auto item = carried(read(object), Exchange::json_text(request));
     if (!item) {
       x.refuse(item.error());
       return false;
@@ -76,9 +87,11 @@ bool read_items(Exchange& x, const Request& request, std::vector<Item>& items,
     x.refuse(*error);
     return false;
   }
-  for (const json::value& value : list->get_array()) {
+  const auto texts = raw_elements(raw_member(Exchange::json_text(request), "items").value_or("[]"));
+  for (std::size_t i = 0; i < list->get_array().size(); ++i) {
+    const json::value& value = list->get_array()[i];
     Result<Item> item = value.is_object()
-                            ? read(value.get_object())
+                            ? carried(read(value.get_object()), texts.at(i))
                             : Result<Item>{core::wrong_kind("items", value, "a list of objects")};
     if (item) {
       items.push_back(*std::move(item));

@@ -220,11 +220,11 @@ TEST_P(ReserveTest, AFolderIsNamedOnceAndKept) {
   ASSERT_TRUE(rig.finish(m, Outcome::done));
   ASSERT_TRUE(rig.act(Action::remove, seq));
   auto reader = rig.home().reader();
-  auto waste = reader->waste(10);
+  auto waste = reader->waste({}, 10);
   ASSERT_TRUE(waste);
   EXPECT_EQ(*waste, std::vector<std::string>{m.details->folder});
   rig.ask<core::Ok>(core::ForgetWaste{.folders = *waste});
-  EXPECT_TRUE(reader->waste(10)->empty());
+  EXPECT_TRUE(reader->waste({}, 10)->empty());
 }
 
 TEST_P(ReserveTest, OfOneMessageTakesItFromTheLineTheScheduleOrTheHeld) {

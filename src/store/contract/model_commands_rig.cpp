@@ -498,5 +498,6 @@ void Model::decide(const SetScriptError& set) {
 }
 
 void Model::decide(const ForgetWaste& /*forget*/) { answer(ticket_.request, text_of(Reply{Ok{}})); }
+void Model::decide(const Examine& /*examine*/) { answer(ticket_.request, text_of(Reply{Ok{}})); }
 
 }  // namespace rq::store::contract

@@ -121,6 +121,7 @@ class Model {
   void decide(const DeleteQueue& remove);
   void decide(const SetScriptError& set);
   void decide(const ForgetWaste& forget);
+  void decide(const Examine& examine);
 
   base::Result<PutDone> put_one(const Put& put);
   base::Result<HeartbeatDone::Item> heartbeat_one(const Heartbeat::Item& item);

@@ -543,13 +543,13 @@ TEST_P(StoreContract, AFolderIsWasteOnceItsMessageIsGone) {
     put();
   });
   auto reader = home->reader();
-  EXPECT_TRUE(reader->waste(10)->empty());
+  EXPECT_TRUE(reader->waste({}, 10)->empty());
   batch([&] { store->erase(need(seq)); });
   crash();
   reader = home->reader();
-  EXPECT_EQ(*reader->waste(10), std::vector<std::string>{"queue/q/1"});
+  EXPECT_EQ(*reader->waste({}, 10), std::vector<std::string>{"queue/q/1"});
   batch([&] { store->forget_waste({"queue/q/1", "never/was"}); });
-  EXPECT_TRUE(reader->waste(10)->empty());
+  EXPECT_TRUE(reader->waste({}, 10)->empty());
 }
 
 // --- Queues ---

@@ -113,11 +113,12 @@ class MemoryReader final : public Reader {
     return oldest;
   }
 
-  Result<std::vector<std::string>> waste(std::int64_t limit) override {
+  Result<std::vector<std::string>> waste(std::string_view after, std::int64_t limit) override {
     std::vector<std::string> out;
-    for (const std::string& folder : content().waste) {
+    const auto& all = content().waste;
+    for (auto at = all.upper_bound(std::string{after}); at != all.end(); ++at) {
       if (std::ssize(out) == limit) break;
-      out.push_back(folder);
+      out.push_back(*at);
     }
     return out;
   }

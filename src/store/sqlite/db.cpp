@@ -16,6 +16,9 @@ base::Error fault(sqlite3* db, int code, std::string_view doing) {
     return base::fail(Code::disk_full, fmt::format("no room on the disk while {}", doing),
                       "free some space; nothing was changed");
   }
+  if (primary == SQLITE_INTERRUPT) {
+    return base::fail(Code::timed_out, "the look-up was stopped", "ask again");
+  }
   return base::fail(Code::unknown_outcome,
                     fmt::format("the store failed while {}: {} ({})", doing, words, code),
                     "repeat the request; see the server's log");
@@ -80,6 +83,11 @@ Result<std::optional<std::int64_t>> Db::one(const char* sql) {
   RQ_TRY_ASSIGN(row, statement.step());
   if (!row) return std::optional<std::int64_t>{};
   return std::optional<std::int64_t>{statement.integer(0)};
+}
+
+bool is_damage(const Db& db) {
+  const int code = sqlite3_errcode(db.handle()) & 0xff;
+  return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
 }
 
 }  // namespace rq::store::sqlite

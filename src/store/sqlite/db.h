@@ -99,4 +99,7 @@ class Db {
   sqlite3* handle_ = nullptr;
 };
 
+// The last call on this connection has found that the file is damaged.
+[[nodiscard]] bool is_damage(const Db& db);
+
 }  // namespace rq::store::sqlite

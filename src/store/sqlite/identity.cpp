@@ -50,8 +50,17 @@ Result<void> Identity::check(std::int64_t identity, core::Boot boot) {
   return {};
 }
 
-Result<void> Identity::remember(core::Boot boot) const {
-  return write({.any = true, .identity = identity_, .boot = boot});
+Result<void> Identity::remember(core::Boot boot, Db& db) const {
+  Remembered now{.any = true, .identity = identity_, .boot = boot};
+  Statement tables;
+  RQ_TRY(tables.prepare(
+      db.handle(), "SELECT name, rootpage FROM sqlite_schema WHERE type = 'table' AND rootpage > 0",
+      false));
+  for (;;) {
+    RQ_TRY_ASSIGN(found, tables.step());
+    if (!found) return write(now);
+    now.roots.emplace(tables.text(0), static_cast<std::uint32_t>(tables.integer(1)));
+  }
 }
 
 Result<void> Identity::check_still_there() const {
@@ -73,18 +82,24 @@ base::Error Identity::not_the_one(const char* what) const {
                   beside_.string()));
 }
 
-Result<Identity::Written> Identity::read() const {
+Result<Remembered> Identity::read() const {
   std::ifstream in{beside_};
-  if (!in) return Written{};
-  Written written{.any = true};
-  if (in >> written.identity >> written.boot) return written;
+  if (!in) return Remembered{};
+  Remembered written{.any = true};
+  if (in >> written.identity >> written.boot) {
+    std::string table;
+    std::uint32_t root = 0;
+    while (in >> table >> root) written.roots[table] = root;
+    return written;
+  }
   return fail(Code::internal, fmt::format("{} is damaged", beside_.string()),
               "delete it, if the store beside it is the right one");
 }
 
 // Whole or not at all: beside it, synced, renamed.
-Result<void> Identity::write(const Written& written) const {
-  const std::string text = fmt::format("{} {}\n", written.identity, written.boot);
+Result<void> Identity::write(const Remembered& written) const {
+  std::string text = fmt::format("{} {}\n", written.identity, written.boot);
+  for (const auto& [table, root] : written.roots) text += fmt::format("{} {}\n", table, root);
   const std::string fresh = beside_.string() + ".new";
   const base::Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!file.is_open()) return cannot("write", fresh);

@@ -1,17 +1,30 @@
 #pragma once
 // Who a store is. Its identity stands in table meta and in a small file beside it, with the boot
-// under which it was last opened: a database that was emptied, replaced or set back is noticed, and
-// not taken for a new store. The file's name is that of the database with `.identity`.
+// under which it was last opened, and where its tables begin: a database that was emptied, replaced
+// or set back is noticed, and not taken for a new store. The file's name is that of the database
+// with `.identity`.
 // Thread: engine.
 #include <sys/types.h>
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
 
 #include "base/result.h"
 #include "core/message.h"
+#include "store/sqlite/db.h"
 
 namespace rq::store::sqlite {
+
+// What the file beside a store remembers of it.
+struct Remembered {
+  bool any = false;
+  std::int64_t identity = 0;
+  core::Boot boot = 0;
+  std::map<std::string, std::uint32_t, std::less<>> roots;  // the first page of each table
+};
 
 class Identity {
  public:
@@ -23,19 +36,15 @@ class Identity {
   // Refuses when the file beside it knows better.
   [[nodiscard]] base::Result<void> check(std::int64_t identity, core::Boot boot);
   // The boot under which it is open now: the file beside it is written anew.
-  [[nodiscard]] base::Result<void> remember(core::Boot boot) const;
+  [[nodiscard]] base::Result<void> remember(core::Boot boot, Db& db) const;
   // Whether the database is still where it was. A fault when it is not: what is committed then
   // would be in no file.
   [[nodiscard]] base::Result<void> check_still_there() const;
 
+  [[nodiscard]] base::Result<Remembered> read() const;
+
  private:
-  struct Written {
-    bool any = false;
-    std::int64_t identity = 0;
-    core::Boot boot = 0;
-  };
-  [[nodiscard]] base::Result<Written> read() const;
-  [[nodiscard]] base::Result<void> write(const Written& written) const;
+  [[nodiscard]] base::Result<void> write(const Remembered& written) const;
   [[nodiscard]] base::Error not_the_one(const char* what) const;
 
   std::filesystem::path file_;

@@ -7,6 +7,8 @@
 namespace rq::store::sqlite {
 
 base::Result<void> LineQuery::prepare(Db& db) {
+  RQ_TRY_ASSIGN(from, read_crc_from(db));
+  crc_from_ = from;
   const std::string rows = fmt::format(
       "SELECT {} FROM ready r CROSS JOIN message m ON m.seq BETWEEN "
       "max(r.first_seq, iif(r.rank = ?2 AND r.ord = ?3, ?4 + 1, 0)) AND r.last_seq "
@@ -26,10 +28,10 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
   rows_.bind(1, part.queue).bind(2, part.after.rank).bind(3, part.after.order);
   rows_.bind(4, part.after.seq).bind(5, static_cast<std::int64_t>(part.rows));
   const auto read_row = [this]() -> base::Result<core::Message> {
-    if (!is_detailed(rows_)) return read_plain_message(rows_);
+    if (!is_detailed(rows_)) return read_plain_message(rows_, crc_from_);
     RQ_TRY_ASSIGN(found, whole_.bind(1, seq_of(rows_)).step());
     RQ_CHECK(found);
-    auto message = read_message(whole_);
+    auto message = read_message(whole_, crc_from_);
     whole_.reset();
     return message;
   };
@@ -41,8 +43,12 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
     }
     auto message = read_row();
     if (!message) {
-      rows_.reset();
-      return std::move(message).error();
+      if (message.error().code != base::Code::internal) {
+        rows_.reset();
+        return std::move(message).error();
+      }
+      out.damaged.push_back(seq_of(rows_));
+      continue;
     }
     bytes += message->payload.size();
     out.messages.push_back(std::move(*message));

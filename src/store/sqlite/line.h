@@ -18,7 +18,8 @@ struct LinePart {
 };
 struct LineRows {
   std::vector<core::Message> messages;
-  bool complete = false;  // the line ends here
+  std::vector<core::Seq> damaged;  // left out: their rows cannot be read
+  bool complete = false;           // the line ends here
 };
 
 // The statements on one connection, which sees what that connection sees. Thread: the connection's.
@@ -29,6 +30,7 @@ class LineQuery {
 
  private:
   Statement rows_, whole_;
+  core::Seq crc_from_ = 0;
 };
 
 // Reads what is committed, on a thread and a connection of its own. The message table of a long

@@ -35,6 +35,7 @@ Result<void> Lines::read_on(QueueId queue) {
   auto& window = windows_.of(queue);
   const LineKey after = window.loaded ? window.bound : kBeforeAll;
   RQ_TRY_ASSIGN(rows, rows_behind(queue, after));
+  damaged_.insert(damaged_.end(), rows.damaged.begin(), rows.damaged.end());
   window.loaded = true;
   window.complete = rows.complete;
   window.bound = rows.messages.empty() ? after : std::max(after, line_key(rows.messages.back()));
@@ -99,6 +100,7 @@ void Lines::clear() {
   windows_.clear();
   part_.reset();
   used_.reset();
+  damaged_.clear();
 }
 
 void Lines::wait_for_reader() {

@@ -21,6 +21,17 @@ std::string schema_of(const fs::path& file) {
   return out;
 }
 
+// A store as version 4 made it, with these rows.
+void make_version_4(const fs::path& file, const std::string& rows) {
+  std::ifstream in{"test/golden/schema-4.sql"};
+  std::stringstream sql;
+  sql << in.rdbuf() << rows << "PRAGMA user_version = 4;";
+  Db db;
+  ASSERT_TRUE(db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  const auto made = db.exec(sql.str().c_str());
+  ASSERT_TRUE(made) << made.error().message;
+}
+
 TEST(Migration, AnEmptyFileBecomesAStoreOfTheNewestVersion) {
   TempDir dir;
   const fs::path file = dir.path() / "rq.db";
@@ -95,34 +106,66 @@ TEST(Migration, OfALineKeepsItsOrder) {
   EXPECT_EQ(*findings, std::vector<std::string>{});
 }
 
+// A store of any size is brought forward at once: its rows get their checksum when they are written
+// again. faults.md D3
+TEST(Migration, OldRowsAreReadWithoutAChecksum) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  make_version_4(file,
+                 "INSERT INTO queue (id, name, admin, revision, created, on_demand, settings)"
+                 " VALUES (1, 'a', 'up', 1, 1, 0, '{}');"
+                 "INSERT INTO message SELECT value, 1, 'que', NULL, 0, 1, NULL, 0, NULL, 0, 0, 0,"
+                 " 1, 1, value = 1, NULL, x'70' FROM json_each('[1,2,3]');"
+                 "INSERT INTO detail (seq, param1, force_remote) VALUES (1, 'one', 0);"
+                 "INSERT INTO ready VALUES (1, 0, 0, 3, 1);"
+                 "INSERT INTO counter VALUES (1,0,0,0,0,3,0,0,0,0,0,0,3,0,0,0,0,0,0,3);"
+                 "UPDATE meta SET value = 4 WHERE key = 'next_seq';");
+  {
+    auto store = open_store(file);
+    ASSERT_TRUE(store) << store.error().message;
+    engine::Engine engine(**store);
+    ASSERT_TRUE(engine.open());
+    core::Outbox out;
+    std::vector<core::Envelope> batch;
+    batch.push_back({.ticket = {}, .command = Rig::put_of("a")});
+    batch.push_back(
+        {.ticket = {}, .command = core::Act{.action = core::Action::cancel, .messages = {1}}});
+    ASSERT_EQ(engine.run(batch, {.now = base::from_ms(5)}, out).what, Committed::What::yes);
+  }
+  EXPECT_EQ(rows_of(file, "SELECT seq, crc IS NULL FROM message"),
+            (std::vector<std::string>{"1|0", "2|1", "3|1", "4|0"}));
+  EXPECT_EQ(rows_of(file, "SELECT param1, crc IS NULL FROM detail"),
+            std::vector<std::string>{"one|0"});
+  const auto findings = check_store(file);
+  ASSERT_TRUE(findings);
+  EXPECT_EQ(*findings, std::vector<std::string>{});
+  // A new row without one is damaged.
+  rows_of(file, "UPDATE message SET crc = NULL WHERE seq = 4");
+  EXPECT_EQ(check_store(file)->size(), 1U);
+}
+
 // faults.md A8, A9: version 5 tells cancelled ones apart and forgets a bound nobody asked for.
 TEST(Migration, GivesCancelledMessagesTheirOwnKind) {
   TempDir dir;
   const fs::path file = dir.path() / "rq.db";
-  {
-    std::ifstream in{"test/golden/schema-4.sql"};
-    std::stringstream sql;
-    sql << in.rdbuf()
-        << "INSERT INTO queue VALUES (1, 'a', 'up', NULL, 1, 1, 0, NULL, "
-           "'{\"keep_err\":{\"age_s\":9,\"count\":100000}}', 0),"
-           " (2, 'b', 'up', NULL, 1, 1, 0, NULL, '{\"keep_err\":{\"age_s\":9,\"count\":7}}', 0);"
-           "INSERT INTO message SELECT value, 1, CASE value WHEN 2 THEN 'cancelled' ELSE 'done' "
-           "END,"
-           " NULL, 0, 1, NULL, NULL, 5, 0, 0, 0, 1, 1, 0, NULL, x'78' FROM"
-           " (SELECT 1 AS value UNION ALL SELECT 2 UNION ALL SELECT 3);"
-           "INSERT INTO finished SELECT queue, 'kept', finished, seq FROM message;"
-           "INSERT INTO counter VALUES (1,0,0,0,0,0,0,2,0,0,1,0,3,2,0,0,0,1,0,0);"
-           "UPDATE meta SET value = 10 WHERE key = 'next_seq'; PRAGMA user_version = 4;";
-    Db db;
-    ASSERT_TRUE(db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
-    const auto made = db.exec(sql.str().c_str());
-    ASSERT_TRUE(made) << made.error().message;
-  }
+  make_version_4(
+      file,
+      "INSERT INTO queue VALUES (1, 'a', 'up', NULL, 1, 1, 0, NULL, "
+      "'{\"keep_err\":{\"age_s\":9,\"count\":100000}}', 0),"
+      " (2, 'b', 'up', NULL, 1, 1, 0, NULL, '{\"keep_err\":{\"age_s\":9,\"count\":7}}', 0);"
+      "INSERT INTO message SELECT value, 1, CASE value WHEN 2 THEN 'cancelled' ELSE 'done' "
+      "END,"
+      " NULL, 0, 1, NULL, NULL, 5, 0, 0, 0, 1, 1, 0, NULL, x'78' FROM"
+      " (SELECT 1 AS value UNION ALL SELECT 2 UNION ALL SELECT 3);"
+      "INSERT INTO finished SELECT queue, 'kept', finished, seq FROM message;"
+      "INSERT INTO counter VALUES (1,0,0,0,0,0,0,2,0,0,1,0,3,2,0,0,0,1,0,0),"
+      " (2,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0);"
+      "UPDATE meta SET value = 10 WHERE key = 'next_seq';");
   ASSERT_TRUE(open_store(file));
   EXPECT_EQ(rows_of(file, "SELECT kind, seq FROM finished"),
             (std::vector<std::string>{"cancelled|2", "kept|1", "kept|3"}));
   EXPECT_EQ(rows_of(file, "SELECT expired, expired_errs FROM counter"),
-            (std::vector<std::string>{"0|0"}));
+            (std::vector<std::string>{"0|0", "0|0"}));
   EXPECT_EQ(rows_of(file, "SELECT what FROM timer"), (std::vector<std::string>{"keep_cancelled"}));
   EXPECT_EQ(rows_of(file, "SELECT coalesce(settings ->> '$.keep_err.count', 'any') FROM queue"),
             (std::vector<std::string>{"any", "7"}));

@@ -12,11 +12,19 @@ namespace rq::store::sqlite {
 
 using core::State;
 
+namespace {
+constexpr int kStepsUnasked = 1000;  // of SQLite's machine: far below a millisecond
+// The pages of a larger store are left to rq doctor, bytes.
+constexpr std::int64_t kPagesBesideMax = 1LL << 30U;
+}  // namespace
+
 Result<void> SqliteReader::open(const std::filesystem::path& file) {
   RQ_TRY(db_.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
   RQ_TRY(db_.exec("PRAGMA query_only = 1"));
   RQ_TRY(db_.exec("PRAGMA cache_size = -8192"));
+  RQ_TRY_ASSIGN(from, read_crc_from(db_));
+  crc_from_ = from;
   const std::string select =
       fmt::format("SELECT {}, q.name FROM message m JOIN queue q ON q.id = m.queue {} ",
                   kMessageColumns, kMessageJoins);
@@ -42,16 +50,18 @@ Result<void> SqliteReader::open(const std::filesystem::path& file) {
                          "first_seq FROM ready WHERE queue = ?1 AND rank = line.rank ORDER BY "
                          "ord, last_seq LIMIT 1)) FROM line WHERE line.rank IS NOT NULL)"));
   RQ_TRY(queue_id_.prepare(db_.handle(), "SELECT id FROM queue WHERE name = ?1"));
-  return waste_.prepare(db_.handle(), "SELECT folder FROM waste LIMIT ?1");
+  return waste_.prepare(db_.handle(),
+                        "SELECT folder FROM waste WHERE folder > ?1 ORDER BY folder LIMIT ?2");
 }
 
 Result<std::optional<MessageRow>> SqliteReader::one(Statement& query) {
   RQ_TRY_ASSIGN(found, query.step());
   if (!found) return std::optional<MessageRow>{};
-  auto message = read_message(query);
+  const Seq seq = seq_of(query);
+  auto message = read_message(query, crc_from_);
   std::string queue{query.text(kMessageColumnCount)};
   query.reset();
-  if (!message) return std::move(message).error();
+  if (!message) return of_message(seq, std::move(message).error());
   return std::optional<MessageRow>{
       MessageRow{.message = std::move(*message), .queue = std::move(queue)}};
 }
@@ -91,9 +101,9 @@ Result<std::optional<Instant>> SqliteReader::oldest_ready(QueueId queue) {
   return std::optional<Instant>{created};
 }
 
-Result<std::vector<std::string>> SqliteReader::waste(std::int64_t limit) {
+Result<std::vector<std::string>> SqliteReader::waste(std::string_view after, std::int64_t limit) {
   std::vector<std::string> out;
-  waste_.bind(1, limit);
+  waste_.bind(1, after).bind(2, limit);
   for (;;) {
     RQ_TRY_ASSIGN(found, waste_.step());
     if (!found) return out;
@@ -117,6 +127,40 @@ Result<std::int64_t> SqliteReader::count_in(QueueId queue, State state) {
       false));
   RQ_TRY_ASSIGN(found, count.bind(1, queue).step());
   return found ? count.integer(0) : 0;
+}
+
+void SqliteReader::stop_when(std::function<bool()> stop) {
+  stop_ = std::move(stop);
+  sqlite3_progress_handler(
+      db_.handle(), kStepsUnasked,
+      [](void* reader) { return static_cast<SqliteReader*>(reader)->stop_() ? 1 : 0; }, this);
+}
+
+// A piece sees one state of the store. The pages come last: they cannot be read in pieces, and of a
+// large store not at all beside others.
+Result<bool> SqliteReader::check(std::vector<core::Finding>& found) {
+  auto more = check_piece(found);
+  if (!more && is_damage(db_)) {
+    found.push_back({0, more.error().message, true});
+    more = false;
+  }
+  static_cast<void>(db_.exec("COMMIT"));
+  if (!more || !*more) check_.reset();
+  return more;
+}
+
+Result<bool> SqliteReader::check_piece(std::vector<core::Finding>& found) {
+  RQ_TRY(db_.exec("BEGIN"));
+  if (!check_) {
+    check_ = std::make_unique<Check>();
+    RQ_TRY(check_->prepare(db_));
+  }
+  RQ_TRY_ASSIGN(more, check_->step(found));
+  if (more) return true;
+  RQ_TRY_ASSIGN(bytes, db_.one("SELECT page_count * page_size FROM pragma_page_count(), "
+                               "pragma_page_size()"));
+  if (bytes.value_or(0) <= kPagesBesideMax) RQ_TRY(check_->pages(found));
+  return false;
 }
 
 // --- Lists ---
@@ -179,7 +223,13 @@ Result<Listed> SqliteReader::list(const Page& page) {
   RQ_TRY_ASSIGN(rows, walk(page.filter, range, static_cast<std::int64_t>(base::kListScanMax)));
   Listed out;
 
+  // What is cut cannot be held against its checksum.
   std::string columns = kMessageColumns;
+  const auto crc = columns.find("m.crc");
+  columns.replace(crc, std::string_view{"m.crc"}.size(),
+                  page.payloads
+                      ? fmt::format("iif(length(m.payload) <= {}, m.crc, NULL)", kListPayloadBytes)
+                      : std::string{"NULL"});
   const auto payload = columns.find("m.payload");
   columns.replace(payload, std::string_view{"m.payload"}.size(),
                   page.payloads ? fmt::format("substr(m.payload, 1, {})", kListPayloadBytes)
@@ -199,8 +249,9 @@ Result<Listed> SqliteReader::list(const Page& page) {
       out.cursor = out.rows.back().message.seq;
       return out;
     }
-    RQ_TRY_ASSIGN(message, read_message(query));
-    out.rows.push_back({.message = std::move(message),
+    auto message = read_message(query, INT64_MAX);
+    if (!message) continue;  // damaged: it will be set aside, and is not shown
+    out.rows.push_back({.message = std::move(*message),
                         .queue = std::string{query.text(kMessageColumnCount)},
                         .payload_bytes = query.integer(kMessageColumnCount + 1)});
   }

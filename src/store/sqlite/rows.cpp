@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <boost/json.hpp>
+#include <cstring>
 
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "core/json_fields.h"
 #include "core/settings_json.h"
 
@@ -24,7 +28,7 @@ base::Error damaged(std::string_view what, std::string_view value) {
                     "run rq doctor, and restore a backup if it finds damage");
 }
 
-// Columns of kMessageColumns; those up to kPayload are kPlainColumns.
+// Columns of kMessageColumns; those up to kCrc are kPlainColumns.
 enum : int {
   kSeq,
   kQueue,
@@ -43,6 +47,7 @@ enum : int {
   kDetailed,
   kLeaseLength,
   kPayload,
+  kCrc,
   kLeaseSeq,
   kUntil,
   kAttempt,
@@ -74,9 +79,75 @@ enum : int {
   kProgress,
   kResult,
   kFolder,
+  kDetailCrc,
   kEnd
 };
 static_assert(kEnd == kMessageColumnCount);
+
+// The checksum of a row: over the values that its columns mean, in their order.
+class RowCrc {
+ public:
+  RowCrc& add(std::string_view text) {
+    // With its length: bytes that move from one column to the next are noticed.
+    add(static_cast<std::int64_t>(text.size()));
+    crc_ = base::crc32c(crc_, text);
+    return *this;
+  }
+  RowCrc& add(std::int64_t value) {
+    crc_ = base::crc32c(crc_, {reinterpret_cast<const char*>(&value), sizeof value});
+    return *this;
+  }
+  [[nodiscard]] std::int64_t value() const { return crc_; }
+
+ private:
+  std::uint32_t crc_ = 0;
+};
+
+// Two small numbers as one.
+std::int64_t both(std::int32_t a, std::int32_t b) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(static_cast<std::uint32_t>(a))
+                                       << 32U |
+                                   static_cast<std::uint32_t>(b));
+}
+
+// A name in the form that the tables have it: its first bytes tell it from all others.
+std::int64_t word_of(std::string_view name) {
+  std::int64_t word = 0;
+  std::memcpy(&word, name.data(), std::min(name.size(), sizeof word));
+  return word;
+}
+
+// `state`: the one to rest in. Every put pays for this: few words, and one run over them.
+std::int64_t crc_of(const Message& m, State state, bool detailed) {
+  const std::array<std::int64_t, 14> words{m.seq,
+                                           m.queue,
+                                           base::to_ms(m.created),
+                                           base::to_ms(m.due),
+                                           m.order,
+                                           base::to_ms(m.finished),
+                                           m.priority,
+                                           m.lease_length ? m.lease_length->count() : -1,
+                                           word_of(name_of(state)),
+                                           word_of(name_of(m.mark)),
+                                           both(detailed ? 1 : 0, m.attempts),
+                                           both(m.failures, m.losses),
+                                           both(m.count, m.max_count),
+                                           static_cast<std::int64_t>(m.payload.size())};
+  const std::uint32_t head =
+      base::crc32c(0, {reinterpret_cast<const char*>(words.data()), sizeof words});
+  return base::crc32c(head, m.payload);
+}
+
+base::Error no_crc(std::string_view table) {
+  return base::fail(Code::internal, fmt::format("its row of table {} has lost its checksum", table),
+                    "see: rq doctor");
+}
+
+base::Error wrong_crc(std::string_view table) {
+  return base::fail(Code::internal,
+                    fmt::format("its row of table {} is damaged: the checksum does not fit", table),
+                    "see: rq doctor");
+}
 
 std::string to_json(const std::vector<std::string>& list) {
   json::array array;
@@ -121,7 +192,22 @@ Result<void> read_pairs(std::string_view text, core::TextPairs& out) {
   return {};
 }
 
-Result<void> read_details(const Statement& row, Details& d) {
+Result<void> check_details(const Statement& row, core::Seq crc_from) {
+  if (row.is_null(kForceRemote)) {
+    return base::fail(Code::internal, "its row of table detail is gone", "see: rq doctor");
+  }
+  if (row.is_null(kDetailCrc)) {
+    if (row.integer(kSeq) >= crc_from) return no_crc("detail");
+    return {};
+  }
+  RowCrc crc;
+  crc.add(row.integer(kSeq));
+  for (int column = kKey; column < kDetailCrc; ++column) crc.add(row.text(column));
+  return crc.value() == row.integer(kDetailCrc) ? Result<void>{} : wrong_crc("detail");
+}
+
+Result<void> read_details(const Statement& row, core::Seq crc_from, Details& d) {
+  RQ_TRY(check_details(row, crc_from));
   d.key = row.text(kKey);
   d.dest = row.text(kDest);
   d.src = row.text(kSrc);
@@ -171,9 +257,9 @@ std::int32_t small(const Statement& row, int column) {
 }
 
 // The state to rest in: a running message goes back to the line when its lease is gone.
-std::string_view rest_state(const Message& m) {
-  return name_of(m.state == State::run ? State::que : m.state);
-}
+State state_to_rest(const Message& m) { return m.state == State::run ? State::que : m.state; }
+std::string_view rest_state(const Message& m) { return name_of(state_to_rest(m)); }
+std::int64_t crc_of(const Message& m) { return crc_of(m, state_to_rest(m), m.details != nullptr); }
 
 // Text that lives until the statement ends.
 void give(sqlite3_context* out, std::string_view text) {
@@ -185,7 +271,7 @@ void give(sqlite3_context* out, std::string_view text) {
 core::Seq seq_of(const Statement& row) { return row.integer(kSeq); }
 bool is_detailed(const Statement& row) { return row.integer(kDetailed) != 0; }
 
-Result<Message> read_plain_message(const Statement& row) {
+Result<Message> read_plain_message(const Statement& row, core::Seq crc_from) {
   Message m;
   m.seq = row.integer(kSeq);
   m.queue = row.integer(kQueue);
@@ -209,12 +295,22 @@ Result<Message> read_plain_message(const Statement& row) {
   m.max_count = small(row, kMaxCount);
   m.payload = row.text(kPayload);
   if (!row.is_null(kLeaseLength)) m.lease_length = base::Millis{row.integer(kLeaseLength)};
+  if (row.is_null(kCrc)) {
+    if (m.seq >= crc_from) return no_crc("message");
+  } else if (row.integer(kCrc) != crc_of(m, m.state, is_detailed(row))) {
+    return wrong_crc("message");
+  }
   return m;
 }
 
-Result<Message> read_message(const Statement& row) {
-  RQ_TRY_ASSIGN(m, read_plain_message(row));
-  if (is_detailed(row)) RQ_TRY(read_details(row, m.detail()));
+Result<core::Seq> read_crc_from(Db& db) {
+  RQ_TRY_ASSIGN(from, db.one("SELECT value FROM meta WHERE key = 'crc_from'"));
+  return from.value_or(0);
+}
+
+Result<Message> read_message(const Statement& row, core::Seq crc_from) {
+  RQ_TRY_ASSIGN(m, read_plain_message(row, crc_from));
+  if (is_detailed(row)) RQ_TRY(read_details(row, crc_from, m.detail()));
   if (!row.is_null(kLeaseSeq)) {
     m.state = State::run;
     m.lease = std::make_unique<core::Lease>();
@@ -265,6 +361,8 @@ void message_column(sqlite3_context* out, const void* row, int column) {
     case 16:
       return sqlite3_result_blob(out, m.payload.data(), static_cast<int>(m.payload.size()),
                                  SQLITE_STATIC);
+    case 17:
+      return sqlite3_result_int64(out, crc_of(m));
     default:
       RQ_CHECK(false);
   }
@@ -313,7 +411,7 @@ void bind_update(Statement& update, const Message& m) {
   update.bind(7, m.attempts).bind(8, m.failures).bind(9, m.losses).bind(10, m.count);
   update.bind(11, m.max_count).bind(12, m.details ? 1 : 0);
   m.order == base::to_ms(m.due) ? update.bind_null(13) : update.bind(13, m.order);
-  update.bind(14, m.seq);
+  update.bind(14, crc_of(m)).bind(15, m.seq);
 }
 
 void bind_detail(Statement& insert, core::Seq seq, const Details& d, DetailTexts& texts) {
@@ -322,22 +420,67 @@ void bind_detail(Statement& insert, core::Seq seq, const Details& d, DetailTexts
   texts.webhooks = d.webhooks.empty() ? std::string{} : to_json(d.webhooks);
   texts.backoff = d.backoff ? json::serialize(core::to_json(*d.backoff)) : std::string{};
   insert.bind(1, seq);
+  RowCrc crc;
+  crc.add(seq);
   int at = 2;
-  for (const std::string* text : {&d.key, &d.dest, &d.src, &d.orig_id, &d.cloned_from, &d.dup_of,
-                                  &d.param1, &d.param2, &d.param3, &d.param4, &d.content_type}) {
-    insert.bind_text_or_null(at++, *text);
+  // Numbers count as their text, as the reading side sees them.
+  const auto number = [&](std::optional<std::int64_t> value) {
+    crc.add(value ? std::to_string(*value) : std::string{});
+    value ? insert.bind(at++, *value) : insert.bind_null(at++);
+  };
+  const auto text = [&](std::string_view value) {
+    crc.add(value);
+    insert.bind_text_or_null(at++, value);
+  };
+  for (const std::string* one : {&d.key, &d.dest, &d.src, &d.orig_id, &d.cloned_from, &d.dup_of,
+                                 &d.param1, &d.param2, &d.param3, &d.param4, &d.content_type}) {
+    text(*one);
   }
-  insert.bind(at++, d.force_remote ? 1 : 0);
-  insert.bind_text_or_null(at++, texts.tags);
-  insert.bind_text_or_null(at++, texts.headers);
-  insert.bind_text_or_null(at++, texts.webhooks);
-  d.retries ? insert.bind(at, *d.retries) : insert.bind_null(at);
-  insert.bind_text_or_null(++at, texts.backoff);
-  ++at;
-  d.timeout ? insert.bind(at, d.timeout->count()) : insert.bind_null(at);
-  insert.bind_text_or_null(++at, d.progress);
-  insert.bind_text_or_null(++at, d.result);
-  insert.bind_text_or_null(++at, d.folder);
+  number(d.force_remote ? 1 : 0);
+  for (const std::string* one : {&texts.tags, &texts.headers, &texts.webhooks}) text(*one);
+  number(d.retries);
+  text(texts.backoff);
+  number(d.timeout ? std::optional{d.timeout->count()} : std::nullopt);
+  for (const std::string* one : {&d.progress, &d.result, &d.folder}) text(*one);
+  insert.bind(at, crc.value());
+}
+
+namespace {
+
+std::int64_t crc_of(const core::Queue& q, std::string_view settings) {
+  return RowCrc{}
+      .add(q.id)
+      .add(q.name)
+      .add(name_of(q.admin))
+      .add(base::to_ms(q.paused_until))
+      .add(q.revision)
+      .add(base::to_ms(q.created))
+      .add(q.on_demand ? 1 : 0)
+      .add(q.script_error)
+      .add(settings)
+      .add(q.going ? 1 : 0)
+      .value();
+}
+
+base::Error of_queue(const core::Queue& queue, base::Error error) {
+  error.message = fmt::format("queue '{}': {}", queue.name, error.message);
+  return error;
+}
+
+}  // namespace
+
+void bind_queue(Statement& statement, const core::Queue& queue, const std::string& settings) {
+  statement.bind(1, queue.name).bind(2, core::name_of(queue.admin));
+  queue.paused_until == core::Instant{} ? statement.bind_null(3)
+                                        : statement.bind(3, base::to_ms(queue.paused_until));
+  statement.bind(4, queue.revision).bind(5, base::to_ms(queue.created));
+  statement.bind(6, queue.on_demand ? 1 : 0).bind_text_or_null(7, queue.script_error);
+  statement.bind(8, settings).bind(9, queue.going ? 1 : 0).bind(10, crc_of(queue, settings));
+}
+
+base::Error of_message(core::Seq seq, base::Error error) {
+  error.message = fmt::format("message {}: {}", seq, error.message);
+  return error;
 }
 
 Result<core::Queue> read_queue(const Statement& row) {
@@ -352,14 +495,23 @@ Result<core::Queue> read_queue(const Statement& row) {
   q.created = row.instant(5);
   q.on_demand = row.integer(6) != 0;
   q.script_error = row.text(7);
-  boost::system::error_code error;
-  const std::string_view text = row.text(8);
-  const json::value settings = json::parse(json::string_view{text.data(), text.size()}, error);
-  if (error || !settings.is_object()) return damaged("the settings", text);
-  RQ_TRY_ASSIGN(merged, core::merge_settings(core::QueueSettings{}, settings.get_object()));
-  q.settings = std::move(merged);
   q.going = row.integer(9) != 0;
-  int column = 10;
+  const std::string_view text = row.text(8);
+  const bool has_crc = !row.is_null(10);
+  if (has_crc && row.integer(10) != crc_of(q, text)) return of_queue(q, wrong_crc("queue"));
+  boost::system::error_code error;
+  const json::value settings = json::parse(json::string_view{text.data(), text.size()}, error);
+  if (error || !settings.is_object()) return of_queue(q, damaged("the settings", text));
+  auto merged = core::merge_settings(core::QueueSettings{}, settings.get_object());
+  if (!merged) {
+    // With a checksum that fits they are those of another rq, which are nothing to be mended.
+    return of_queue(q, has_crc ? std::move(merged).error() : damaged("the settings", text));
+  }
+  q.settings = std::move(*merged);
+  if (row.is_null(11)) {
+    return of_queue(q, base::fail(Code::internal, "it has lost its counters", "see: rq doctor"));
+  }
+  int column = 11;
   for (std::int64_t& n : q.counters.in_state) n = row.integer(column++);
   core::Counters& c = q.counters;
   for (std::int64_t* n : {&c.held, &c.puts, &c.dones, &c.errs, &c.retries, &c.losses, &c.cancels,

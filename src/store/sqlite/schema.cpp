@@ -295,8 +295,27 @@ UPDATE queue SET settings = json_set(settings, '$.keep_err.count', NULL)
  WHERE settings ->> '$.keep_err.count' = 100000;
 )sql";
 
-constexpr std::array<const char*, 5> kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,
-                                                 kVersion5};
+// Checksums, and a place for what turns out to be damaged. Rows that are there keep NULL until they
+// are written again, so that a large store is brought forward at once.
+constexpr const char* kVersion6 = R"sql(
+ALTER TABLE message ADD COLUMN crc INTEGER;
+ALTER TABLE detail ADD COLUMN crc INTEGER;
+ALTER TABLE queue ADD COLUMN crc INTEGER;
+-- Messages from this number on have a crc.
+INSERT INTO meta SELECT 'crc_from', value FROM meta WHERE key = 'next_seq';
+
+CREATE TABLE corrupt (                     -- damaged rows, set aside; nothing reads them again
+  id    INTEGER PRIMARY KEY,
+  at    INTEGER NOT NULL,
+  what  TEXT NOT NULL,                     -- the table it stood in
+  seq   INTEGER,                           -- the message that it was about
+  why   TEXT NOT NULL,
+  bytes TEXT                               -- its values, as SQL writes them
+) STRICT;
+)sql";
+
+constexpr std::array<const char*, 6> kMigrations{kVersion1, kVersion2, kVersion3,
+                                                 kVersion4, kVersion5, kVersion6};
 
 }  // namespace
 

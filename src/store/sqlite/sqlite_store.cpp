@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
 #include <limits>
 #include <utility>
 
 #include "base/check.h"
+#include "store/sqlite/rebuild.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema.h"
 
@@ -27,22 +29,48 @@ constexpr Boot kBootBlock = 16;
 
 Result<void> SqliteStore::open() {
   if (db_.handle() == nullptr) {
-    RQ_TRY(open_file());
+    if (auto opened = open_file(); !opened) {
+      // The next opening makes it anew.
+      if (is_damage(db_)) mark_for_rebuild(opened.error().message);
+      return opened;
+    }
   } else {
     abort();
     RQ_TRY(identity_.check_still_there());
+    if (std::exchange(damaged_, false)) {
+      // Without room for it, all goes on as well as it can, and the next start tries again.
+      if (const auto mended = mend_pages(); !mended) mark_for_rebuild(mended.error().message);
+    }
   }
   RQ_TRY(log_.renew_if_in_doubt());
   if (!log_.unsynced()) soon_at_ = Instant::max();
   RQ_TRY(take_boot());
   RQ_TRY(timers_.load());
+  RQ_TRY_ASSIGN(set_aside, damage_.count());
+  set_aside_count_ = set_aside;
   RQ_TRY(read_queue_ids());
   return read_leases();
 }
 
+void SqliteStore::mark_for_rebuild(const std::string& why) const {
+  std::ofstream{rebuild_mark(file_)} << why << '\n';
+}
+
+// The file turned out to be damaged while it was open.
+Result<void> SqliteStore::mend_pages() {
+  RQ_TRY_ASSIGN(remembered, identity_.read());
+  remembered.boot = boots_end_;
+  RQ_TRY(rebuild_open(file_, db_, remembered));
+  log_.committed();
+  return log_.sync();
+}
+
 Result<void> SqliteStore::open_file() {
   room_.look(true);  // opening writes, too
+  RQ_TRY(finish_rebuild(file_));
   RQ_TRY(identity_.check_file());
+  RQ_TRY_ASSIGN(remembered, identity_.read());
+  RQ_TRY(rebuild_if_damaged(file_, remembered));
   RQ_TRY(db_.open(file_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                   writer_vfs_.name()));
   RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
@@ -56,6 +84,8 @@ Result<void> SqliteStore::open_file() {
   RQ_TRY(db_.exec(fmt::format("PRAGMA cache_size = -{}", options_.cache_bytes / 1024).c_str()));
   RQ_TRY(migrate(db_));
   RQ_TRY(prepare());
+  RQ_TRY_ASSIGN(crc_from, read_crc_from(db_));
+  crc_from_ = crc_from;
   RQ_TRY_ASSIGN(next, db_.one("SELECT value FROM meta WHERE key = 'next_seq'"));
   RQ_TRY_ASSIGN(boot, db_.one("SELECT value FROM meta WHERE key = 'boot'"));
   RQ_TRY_ASSIGN(queue, db_.one("SELECT seq FROM sqlite_sequence WHERE name = 'queue'"));
@@ -96,6 +126,7 @@ Result<void> SqliteStore::prepare() {
   RQ_TRY(writer_.prepare(db_));
   RQ_TRY(firsts_.prepare(db_));
   RQ_TRY(timers_.prepare(db_));
+  damage_.open(db_);
   return lines_.open(db_, file_, options_);
 }
 
@@ -109,7 +140,7 @@ Result<void> SqliteStore::take_boot() {
   ++boot_;
   if (first_boot_ != 0) return {};
   first_boot_ = boot_;
-  return identity_.remember(boot_);
+  return identity_.remember(boot_, db_);
 }
 
 Result<void> SqliteStore::read_queue_ids() {
@@ -149,12 +180,9 @@ Result<std::vector<Queue>> SqliteStore::queues() {
   Statement all;
   RQ_TRY(all.prepare(
       db_.handle(),
-      "SELECT q.id, q.name, q.admin, q.paused_until, q.revision, q.created, q.on_demand, "
-      "q.script_error, q.settings, q.going, c.prep, c.scheduled, c.throttled, c.depends, c.que, "
-      "c.run, c.done, c.relayed, c.err, c.cancelled, c.held, c.puts, c.dones, c.errs, c.retries, "
-      "c.losses, c.cancels, c.deletes, c.high, c.expired, c.expired_errs FROM queue q LEFT JOIN "
-      "counter c ON c.queue = q.id "
-      "ORDER BY q.id",
+      fmt::format("SELECT {} FROM queue q LEFT JOIN counter c ON c.queue = q.id ORDER BY q.id",
+                  kQueueColumns)
+          .c_str(),
       false));
   std::vector<Queue> out;
   for (;;) {
@@ -293,12 +321,14 @@ Committed SqliteStore::commit(Sync sync) {
 void SqliteStore::forget_batch() {
   changes_.clear();
   new_keys_.clear();
+  set_aside_.clear();
   firsts_.end_batch();
   due_.clear();
   in_batch_ = false;
 }
 
 void SqliteStore::abort() {
+  damaged_ = damaged_ || is_damage(db_);
   if (in_transaction_) {
     // It may have been rolled back already by the fault itself.
     static_cast<void>(sql_.rollback.run());
@@ -339,9 +369,12 @@ Result<Record*> SqliteStore::find_stored(Seq seq) {
   sql_.find.bind(1, seq);
   RQ_TRY_ASSIGN(found, sql_.find.step());
   if (!found) return static_cast<Record*>(nullptr);
-  auto message = read_message(sql_.find);
+  auto message = read_message(sql_.find, crc_from_);
   sql_.find.reset();
-  if (!message) return std::move(message).error();
+  if (!message) {
+    RQ_TRY(set_aside(seq, message.error().message));
+    return static_cast<Record*>(nullptr);
+  }
   if (!queue_ids_.contains(message->queue)) return static_cast<Record*>(nullptr);
   return static_cast<Record*>(&records_.hold_stored(std::move(*message)));
 }
@@ -359,7 +392,12 @@ Result<Record*> SqliteStore::find_key(std::string_view client_key) {
   return find(seq);
 }
 
-Result<std::optional<LineKey>> SqliteStore::peek(QueueId queue) { return lines_.peek(queue); }
+Result<std::optional<LineKey>> SqliteStore::peek(QueueId queue) {
+  RQ_TRY_ASSIGN(key, lines_.peek(queue));
+  // Looked at by its number, a row that cannot be read is set aside.
+  for (const Seq seq : lines_.take_damaged()) RQ_TRY(find(seq));
+  return key;
+}
 
 // A row that does not fit (doctor names it) is none: it is passed over, and everything else goes
 // on.
@@ -424,6 +462,85 @@ Result<Record*> SqliteStore::next_due() {
     if (record != nullptr && record->message.state == State::scheduled) return record;
   }
   return static_cast<Record*>(nullptr);
+}
+
+// --- Damage ---
+
+Result<void> SqliteStore::set_aside(Seq seq, const std::string& why) {
+  RQ_TRY(ensure_transaction());
+  RQ_TRY_ASSIGN(places, damage_.places_of(seq, false));
+  for (const Filed& place : places) {
+    RQ_TRY_ASSIGN(state, damage_.state_in(place, seq));
+    set_aside_.push_back({.seq = seq,
+                          .queue = place.queue,
+                          .state = state,
+                          .held = place.place == Place::held,
+                          .high = place.in(Place::line) && -place.rank > core::kHighPriority,
+                          .why = why});
+  }
+  if (places.empty()) set_aside_.push_back({.seq = seq, .why = why});
+  RQ_TRY(damage_.keep(seq, places, why, now_));
+  RQ_TRY_ASSIGN(count, damage_.count());
+  set_aside_count_ = count;
+  return wipe(seq, places);
+}
+
+// From the tables, and from what is known of its places.
+Result<void> SqliteStore::wipe(Seq seq, const std::vector<Filed>& places) {
+  for (const Filed& place : places) {
+    if (place.in(Place::line)) {
+      lines_.windows().erase(place.queue, {place.rank, place.time, seq});
+    }
+    if (place.in(Place::lease)) ends_.erase({place.time, seq});
+  }
+  orphans_.erase(seq);
+  return damage_.wipe(seq, places);
+}
+
+// A message that is sound is written anew, with its place; from memory, if it is there.
+Result<void> SqliteStore::examine(Seq seq) {
+  if (seq == core::kAllMessages) {
+    damaged_ = true;
+    return base::fail(Code::unknown_outcome, "a page of the store is damaged: it is rebuilt now",
+                      "repeat the request in a moment");
+  }
+  if (seq < 0 || seq >= next_) return {};
+  Held* held = records_.find(seq);
+  if (held != nullptr && held->dirty) return {};  // this batch writes it
+  RQ_TRY(ensure_transaction());
+  RQ_TRY_ASSIGN(found, sql_.find.bind(1, seq).step());
+  bool sound = false;
+  std::string why = "a row tells its place, but there is no message";
+  if (found) {
+    const auto message = read_message(sql_.find, crc_from_);
+    sound = message.has_value();
+    if (!sound) why = message.error().message;
+  }
+  sql_.find.reset();
+  if (held == nullptr && sound) {
+    RQ_TRY(find_stored(seq));
+    held = records_.find(seq);
+  }
+  RQ_TRY_ASSIGN(places, damage_.places_of(seq, true));
+  if (held == nullptr) {
+    // A message whose queue has lost its row stays for a rebuild.
+    if (sound || (!found && places.empty())) return {};
+    return set_aside(seq, why);
+  }
+  if (sound && places == std::vector{held->stored}) return {};
+  RQ_TRY(wipe(seq, places));
+  if (held->now.in(Place::line)) {
+    lines_.windows().erase(held->now.queue, held->key_now());
+    lines_.windows().insert(held->now.queue, held->key_now());
+  }
+  if (held->now.in(Place::lease)) ends_.emplace(held->now.time, seq);
+  held->stored = Filed{};
+  held->in_table = false;
+  held->has_detail = false;
+  held->tagged = false;
+  held->whole = true;
+  mark_dirty(*held);
+  return {};
 }
 
 // --- Changes ---

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/store.h"
+#include "store/sqlite/damage.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/firsts.h"
 #include "store/sqlite/identity.h"
@@ -73,6 +74,12 @@ class SqliteStore final : public Store {
   void disarm(const Timer& timer) override { timers_.disarm(timer); }
   void forget_waste(const std::vector<std::string>& folders) override;
 
+  [[nodiscard]] Result<void> examine(Seq seq) override;
+  [[nodiscard]] std::vector<SetAside> take_set_aside() override {
+    return std::exchange(set_aside_, {});
+  }
+  [[nodiscard]] std::int64_t set_aside_count() const override { return set_aside_count_; }
+
   [[nodiscard]] Instant next_deadline() const override;
   [[nodiscard]] Condition condition() const override {
     return {.wants_maintenance = log_.wants_copying(), .no_room = room_.none()};
@@ -81,6 +88,8 @@ class SqliteStore final : public Store {
 
  private:
   [[nodiscard]] Result<void> open_file();
+  [[nodiscard]] Result<void> mend_pages();
+  void mark_for_rebuild(const std::string& why) const;
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] Result<void> take_boot();
   [[nodiscard]] Result<void> read_queue_ids();
@@ -88,6 +97,8 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> read_due(std::int64_t n);
   [[nodiscard]] Result<void> shift_leases(Millis by);
   [[nodiscard]] Result<Record*> find_stored(Seq seq);
+  [[nodiscard]] Result<void> set_aside(Seq seq, const std::string& why);
+  [[nodiscard]] Result<void> wipe(Seq seq, const std::vector<Filed>& places);
   void mark_dirty(Held& held);
   void refile(Held& held);
   void forget_batch();
@@ -114,6 +125,7 @@ class SqliteStore final : public Store {
   Log log_{db_};
   Firsts firsts_{records_};
   TimerRows timers_;
+  Damage damage_;
 
   // All statements, prepared when the file is opened and kept for life.
   struct Statements {
@@ -125,12 +137,14 @@ class SqliteStore final : public Store {
   // Of the batch:
   bool in_batch_ = false;
   bool in_transaction_ = false;
+  bool damaged_ = false;  // SQLite says so of the file; the next open() mends it
   bool reading_ = false;  // sql_.read is not finished
   Instant now_{};
   std::int64_t due_max_ = 0;
   std::int64_t ended_left_ = 0;
   std::vector<Seq> due_;  // in reverse
   Changes changes_;
+  std::vector<SetAside> set_aside_;
   std::unordered_map<std::string, Held*> new_keys_;
 
   // Numbers are set aside in the table in blocks: [next_, block_end_).
@@ -145,7 +159,9 @@ class SqliteStore final : public Store {
   // a commit; leases are few beside messages, and read once when the store is opened.
   std::set<std::pair<std::int64_t, Seq>> ends_;
   std::set<Seq> orphans_;  // leases of connections that an earlier start of the server had
-  Instant due_floor_{};    // nothing is due before this; it may be too early, never too late
+  std::int64_t set_aside_count_ = 0;
+  Seq crc_from_ = 0;     // messages from here on have a checksum
+  Instant due_floor_{};  // nothing is due before this; it may be too early, never too late
 };
 
 }  // namespace rq::store::sqlite

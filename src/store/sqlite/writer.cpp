@@ -45,7 +45,7 @@ Result<void> Writer::prepare(Db& db) {
       {delete_messages_, "DELETE FROM message WHERE seq BETWEEN ?1 AND ?2"},
       {replace_detail_,
        "INSERT OR REPLACE INTO detail VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,"
-       "?16,?17,?18,?19,?20,?21,?22)"},
+       "?16,?17,?18,?19,?20,?21,?22,?23)"},
       {delete_detail_, "DELETE FROM detail WHERE seq = ?1"},
       {insert_tag_, "INSERT OR IGNORE INTO tag VALUES (?1,?2)"},
       {delete_tag_, "DELETE FROM tag WHERE tag = ?1 AND seq = ?2"},
@@ -81,10 +81,10 @@ Result<void> Writer::prepare(Db& db) {
       {delete_waste_, "DELETE FROM waste WHERE folder = ?1"},
       {insert_queue_,
        "INSERT INTO queue (name, admin, paused_until, revision, created, on_demand, script_error, "
-       "settings, going, id) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"},
+       "settings, going, crc, id) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"},
       {update_queue_,
        "UPDATE queue SET name = ?1, admin = ?2, paused_until = ?3, revision = ?4, created = ?5, "
-       "on_demand = ?6, script_error = ?7, settings = ?8, going = ?9 WHERE id = ?10"},
+       "on_demand = ?6, script_error = ?7, settings = ?8, going = ?9, crc = ?10 WHERE id = ?11"},
       {delete_queue_, "DELETE FROM queue WHERE id = ?1"},
       {replace_counter_,
        "INSERT OR REPLACE INTO counter VALUES "
@@ -358,16 +358,6 @@ Result<void> Writer::write_attempts(const std::vector<Attempt>& attempts) {
 
 namespace {
 
-// Nine values from 1.
-void bind_queue(Statement& statement, const Queue& queue, const std::string& settings) {
-  statement.bind(1, queue.name).bind(2, core::name_of(queue.admin));
-  queue.paused_until == Instant{} ? statement.bind_null(3)
-                                  : statement.bind(3, base::to_ms(queue.paused_until));
-  statement.bind(4, queue.revision).bind(5, base::to_ms(queue.created));
-  statement.bind(6, queue.on_demand ? 1 : 0).bind_text_or_null(7, queue.script_error);
-  statement.bind(8, settings).bind(9, queue.going ? 1 : 0);
-}
-
 std::string settings_text(const Queue& queue) {
   return boost::json::serialize(core::to_json(queue.settings));
 }
@@ -387,7 +377,7 @@ Result<void> Writer::write_queues(const Changes& changes) {
       const std::string settings = settings_text(*change.row);
       Statement& statement = change.made ? insert_queue_ : update_queue_;
       bind_queue(statement, *change.row, settings);
-      RQ_TRY(statement.bind(10, id).run());
+      RQ_TRY(statement.bind(11, id).run());
     }
     if (change.counters) RQ_TRY(write_counters(id, *change.counters));
   }

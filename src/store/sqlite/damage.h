@@ -1,0 +1,45 @@
+#pragma once
+// Rows that are not as rq wrote them. What cannot be read any more goes, all rows of the message
+// together, from its tables into table `corrupt`, with why and with its values, and everything else
+// goes on.
+// Thread: engine. All in the transaction of the batch.
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/sqlite/db.h"
+#include "store/sqlite/records.h"
+
+namespace rq::store::sqlite {
+
+class Damage {
+ public:
+  // The statements are rarely wanted, and prepared when they are.
+  void open(Db& db) { db_ = &db; }
+
+  // Where the narrow tables have the message. `all`: it looks for wrong places as well, which reads
+  // whole tables; else only until one is found.
+  [[nodiscard]] base::Result<std::vector<Filed>> places_of(Seq seq, bool all);
+  // The state of the message while it was in that place, as its counters tell it.
+  [[nodiscard]] base::Result<State> state_in(const Filed& place, Seq seq);
+  // Copies what the tables say of the message into `corrupt`.
+  [[nodiscard]] base::Result<void> keep(Seq seq, const std::vector<Filed>& places,
+                                        std::string_view why, core::Instant now);
+  // Deletes what the tables say of the message, but for its attempts.
+  [[nodiscard]] base::Result<void> wipe(Seq seq, const std::vector<Filed>& places);
+  // Rows in `corrupt`.
+  [[nodiscard]] base::Result<std::int64_t> count();
+
+ private:
+  [[nodiscard]] base::Result<void> find(std::string_view sql, Place place, Seq seq,
+                                        std::vector<Filed>& out);
+  [[nodiscard]] base::Result<void> run(std::string_view sql, Seq seq);
+  [[nodiscard]] base::Result<void> take_from_line(const Filed& place, Seq seq);
+
+  Db* db_ = nullptr;
+};
+
+// All values of a row of the table, as SQL writes them: an expression for a SELECT.
+[[nodiscard]] base::Result<std::string> quoted_row(Db& db, std::string_view table);
+
+}  // namespace rq::store::sqlite

@@ -1,0 +1,374 @@
+// Rows and pages that are not as rq wrote them: nothing is told that was not put, everything else
+// goes on, and in the end the store is sound again. faults.md D3
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "store/sqlite/sqlite_rig.h"
+
+namespace rq::store::sqlite::test {
+namespace {
+
+using core::State;
+
+std::vector<std::string> set_aside(const fs::path& file) {
+  const auto rows = set_aside_in(file);
+  if (!rows) ADD_FAILURE() << rows.error().message;
+  return rows ? *rows : std::vector<std::string>{};
+}
+
+// Has the store look again at all that its check names.
+void examine_findings(SqliteRig& rig) {
+  const auto reader = rig.home().reader();
+  std::vector<core::Finding> found;
+  for (bool more = true; more;) {
+    const auto goes_on = reader->check(found);
+    ASSERT_TRUE(goes_on) << goes_on.error().message;
+    more = *goes_on;
+  }
+  core::Examine examine;
+  for (const core::Finding& finding : found) {
+    if (finding.seq > 0) examine.messages.push_back(finding.seq);
+  }
+  rig.ask<core::Ok>(std::move(examine));
+}
+
+// 1: in the line. 2: running. 3: scheduled. 4: prep. 5: err. 6: in the line, with details.
+void furnish(SqliteRig& rig) {
+  rig.define("q");
+  rig.define("other");
+  EXPECT_EQ(rig.put("q", "first"), 1);
+  core::Put second = Rig::put_of("q", "second");
+  second.priority = 5;
+  EXPECT_EQ(rig.ask<core::PutDone>(std::move(second)).seq, 2);
+  EXPECT_EQ(rig.take_one("q").seq, 2);
+  core::Put later = Rig::put_of("q", "third");
+  later.delay = seconds{9};
+  EXPECT_EQ(rig.ask<core::PutDone>(std::move(later)).seq, 3);
+  core::Put prepared = Rig::put_of("q", "fourth");
+  prepared.prep = true;
+  EXPECT_EQ(rig.ask<core::PutDone>(std::move(prepared)).seq, 4);
+  EXPECT_EQ(rig.put("other", "fifth"), 5);
+  EXPECT_TRUE(rig.finish(rig.take_one("other"), core::Outcome::err));
+  core::Put detailed = Rig::put_of("q", "sixth");
+  detailed.message.detail().param1 = "param";
+  detailed.message.detail().tags = {"tag"};
+  EXPECT_EQ(rig.ask<core::PutDone>(std::move(detailed)).seq, 6);
+  rig.expect_sound();
+}
+
+void damage(SqliteRig& rig, const std::string& sql) {
+  rig.close();
+  rows_of(rig.file(), sql);
+  rig.open();
+}
+
+TEST(DamagedRows, AChangedPayloadIsNeverTold) {
+  SqliteRig rig;
+  furnish(rig);
+  damage(rig, "UPDATE message SET payload = x'00' WHERE seq = 1");
+  const auto reader = rig.home().reader();
+  const auto looked = reader->message(1);
+  ASSERT_FALSE(looked);
+  EXPECT_NE(looked.error().message.find("checksum"), std::string::npos);
+  const auto listed = reader->list({.filter = {.queue = "q"}});
+  ASSERT_TRUE(listed) << listed.error().message;
+  EXPECT_EQ(listed->rows.size(), 4U) << "without the damaged one";
+  const auto taken = rig.take("q", 5);
+  ASSERT_EQ(taken.size(), 1U);
+  EXPECT_EQ(taken.front().payload, "sixth");
+  const auto aside = set_aside(rig.file());
+  ASSERT_EQ(aside.size(), 1U);
+  EXPECT_NE(aside.front().find("message 1 (message)"), std::string::npos) << aside.front();
+  const std::string bytes = rows_of(rig.file(), "SELECT bytes FROM corrupt").at(0);
+  EXPECT_NE(bytes.find("X'00'"), std::string::npos) << bytes;
+  EXPECT_EQ(rig.counters("q").in(State::que), 0);
+  rig.expect_sound();
+}
+
+TEST(DamagedRows, StopNobodyElseAndAreMendedOrSetAside) {
+  const struct {
+    const char* sql;
+    std::size_t aside;  // rows of a message that cannot be saved
+  } cases[] = {
+      {"UPDATE message SET rest_state = 'x' WHERE seq = 3", 1},
+      {"UPDATE message SET rest_state = 'que' WHERE seq = 3", 1},
+      {"UPDATE message SET queue = 77 WHERE seq = 1", 1},
+      {"UPDATE message SET priority = 5 WHERE seq = 1", 1},
+      {"UPDATE message SET due = 5 WHERE seq = 3", 1},
+      {"UPDATE message SET finished = 5 WHERE seq = 5", 1},
+      {"UPDATE message SET attempts = 5 WHERE seq = 4", 1},
+      {"UPDATE message SET crc = NULL WHERE seq = 4", 1},
+      {"UPDATE message SET detailed = 1 WHERE seq = 1", 1},
+      {"UPDATE message SET detailed = 0 WHERE seq = 6", 2},
+      {"UPDATE detail SET param1 = 'other' WHERE seq = 6", 2},
+      {"UPDATE detail SET tags = '[' WHERE seq = 6", 2},
+      {"DELETE FROM detail WHERE seq = 6", 1},
+      {"DELETE FROM message WHERE seq = 1", 1},
+      {"DELETE FROM message WHERE seq = 2", 1},
+      {"DELETE FROM message WHERE seq = 3", 1},
+      {"DELETE FROM message WHERE seq = 4", 1},
+      {"DELETE FROM message WHERE seq = 5", 1},
+      {"DELETE FROM scheduled", 0},
+      {"UPDATE scheduled SET due = due + 1", 0},
+      {"UPDATE scheduled SET queue = queue + 1", 0},
+      {"DELETE FROM parked", 0},
+      {"UPDATE parked SET queue = 77", 0},
+      {"UPDATE finished SET at = at + 1", 0},
+      {"UPDATE finished SET kind = 'held'", 0},
+      {"DELETE FROM finished", 0},
+      {"DELETE FROM ready WHERE first_seq <= 6 AND last_seq >= 6", 0},
+      {"UPDATE ready SET rank = 7", 0},
+      {"INSERT INTO ready VALUES (1, -9, 0, 3, 3)", 0},
+      {"INSERT INTO scheduled VALUES (5, 1, 1)", 0},
+      {"INSERT INTO finished VALUES (1, 'kept', 5, 1)", 0},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.sql);
+    SqliteRig rig;
+    furnish(rig);
+    damage(rig, c.sql);
+    rig.pass(seconds{10});
+    rig.put("other");
+    EXPECT_EQ(rig.take("other", 1).size(), 1U);
+    examine_findings(rig);
+    rig.expect_sound();
+    EXPECT_LE(set_aside(rig.file()).size(), c.aside);
+    rig.reopen();
+    rig.pass(seconds{120});
+    rig.take("q", 10);
+    examine_findings(rig);
+    rig.expect_sound();
+  }
+}
+
+// --- Pages ---
+
+// A store with some hundred messages, closed: all is in the file.
+class DamagedPages : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* queue : {"a", "b", "c"}) rig.define(queue);
+    for (int i = 0; i < 150; ++i) {
+      core::Put put =
+          Rig::put_of(i % 3 == 0 ? "a" : "b", std::string(100, 'p') + std::to_string(i));
+      if (i % 5 == 0) put.message.detail().param1 = std::string(60, 'd');
+      if (i % 7 == 0) put.delay = seconds{1000 + i};
+      if (i == 60) put.message.payload = std::string(9000, 'l');
+      const auto seq = rig.ask<core::PutDone>(std::move(put)).seq;
+      payloads_[seq] = rig.show(seq).payload;
+    }
+    for (int i = 0; i < 30; ++i) {
+      EXPECT_TRUE(rig.finish(rig.take_one("a"), core::Outcome::err));
+    }
+    rig.take("b", 5);
+    rig.close();
+    std::ifstream in{rig.file(), std::ios::binary};
+    std::stringstream all;
+    all << in.rdbuf();
+    bytes_ = all.str();
+  }
+  // With what stands beside it.
+  void write(const fs::path& file, const std::string& bytes) {
+    std::ofstream{file, std::ios::binary} << bytes;
+    fs::copy_file(rig.file().string() + ".identity", file.string() + ".identity",
+                  fs::copy_options::overwrite_existing);
+  }
+  // Whatever is told was put, and the store serves.
+  void expect_well(Store& store, const fs::path& file) {
+    engine::Engine engine(store);
+    const auto opened = engine.open();
+    ASSERT_TRUE(opened) << opened.error().message;
+    core::Outbox out;
+    std::vector<core::Envelope> batch;
+    batch.push_back({.ticket = {}, .command = Rig::put_of("fresh")});
+    std::get<core::Put>(batch[0].command).make_queue = true;
+    for (const char* queue : {"a", "b", "fresh"}) {
+      batch.push_back({.ticket = {}, .command = Rig::reserve_of({{queue, 0}}, 100)});
+    }
+    const auto ran = engine.run(batch, {.now = rig.now + seconds{5000}}, out);
+    ASSERT_EQ(ran.what, Committed::What::yes) << ran.why.message;
+    std::size_t fresh = 0;
+    for (const core::Delivery& delivery : out.deliveries) {
+      const auto* reserved = std::get_if<core::Reserved>(&delivery.reply);
+      if (reserved == nullptr) continue;
+      for (const core::Message& message : reserved->messages) {
+        if (const auto put = payloads_.find(message.seq); put != payloads_.end()) {
+          EXPECT_EQ(message.payload, put->second) << message.seq;
+        } else {
+          EXPECT_EQ(message.payload, "x");
+          ++fresh;
+        }
+      }
+    }
+    EXPECT_EQ(fresh, 1U);
+    const auto findings = check_store(file);
+    ASSERT_TRUE(findings) << findings.error().message;
+    EXPECT_EQ(*findings, std::vector<std::string>{});
+  }
+
+  static constexpr std::size_t kPage = 4096;
+  SqliteRig rig;
+  std::map<core::Seq, std::string> payloads_;
+  std::string bytes_;
+};
+
+TEST_F(DamagedPages, AnyOneMayBeLost) {
+  const std::size_t pages = bytes_.size() / kPage;
+  ASSERT_GT(pages, 20U);
+  std::size_t rebuilt = 0;
+  for (std::size_t page = 0; page < pages; ++page) {
+    for (const char with : {'\0', '\x7b'}) {
+      SCOPED_TRACE(fmt::format("page {} of {}", page + 1, static_cast<int>(with)));
+      TempDir dir;
+      const fs::path file = dir.path() / "rq.db";
+      std::string damaged = bytes_;
+      damaged.replace(page * kPage, kPage, kPage, with);
+      write(file, damaged);
+      std::ofstream{rebuild_mark(file)};
+      const auto store = make_store(file);
+      expect_well(*store, file);
+      EXPECT_FALSE(fs::exists(rebuild_mark(file)));
+      rebuilt += fs::exists(file.string() + ".damaged-1") ? 1U : 0U;
+    }
+  }
+  EXPECT_EQ(rebuilt, 2 * pages);
+}
+
+// The head, the schema, and what the start reads: found without a mark.
+TEST_F(DamagedPages, AStartMendsWhatItCannotRead) {
+  std::size_t rebuilt = 0;
+  for (std::size_t page = 0; page < bytes_.size() / kPage; ++page) {
+    SCOPED_TRACE(fmt::format("page {}", page + 1));
+    TempDir dir;
+    const fs::path file = dir.path() / "rq.db";
+    std::string damaged = bytes_;
+    damaged.replace(page * kPage, kPage, kPage, '\x7b');
+    write(file, damaged);
+    auto store = make_store(file);
+    const auto opened = store->open();
+    EXPECT_TRUE(opened) << opened.error().message;
+    rebuilt += fs::exists(file.string() + ".damaged-1") ? 1U : 0U;
+  }
+  EXPECT_GT(rebuilt, 5U);
+}
+
+TEST_F(DamagedPages, ARebuildLosesNothingOfASoundStore) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  write(file, bytes_);
+  const auto rows = [&](const char* sql) { return rows_of(file, sql); };
+  const std::vector<const char*> tables{"SELECT * FROM message",
+                                        "SELECT * FROM detail",
+                                        "SELECT * FROM lease",
+                                        "SELECT * FROM queue",
+                                        "SELECT * FROM ready",
+                                        "SELECT * FROM scheduled",
+                                        "SELECT * FROM finished",
+                                        "SELECT * FROM parked",
+                                        "SELECT * FROM counter",
+                                        "SELECT * FROM attempt",
+                                        "SELECT * FROM tag",
+                                        "SELECT * FROM sqlite_sequence",
+                                        "SELECT * FROM meta WHERE key <> 'boot'"};
+  std::vector<std::vector<std::string>> before;
+  for (const char* table : tables) before.push_back(rows(table));
+  std::ofstream{rebuild_mark(file)};
+  ASSERT_TRUE(open_store(file));
+  for (std::size_t i = 0; i < tables.size(); ++i) EXPECT_EQ(rows(tables[i]), before[i]);
+}
+
+TEST_F(DamagedPages, ARebuildThatWasCutShortIsFinished) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  write(file, bytes_);
+  std::ofstream{file.string() + ".making"} << "half of a store";
+  std::ofstream{rebuild_mark(file)};
+  {
+    const auto store = make_store(file);
+    expect_well(*store, file);
+  }
+  // The fresh one was whole, and the old one out of the way.
+  fs::rename(file, file.string() + ".fresh");
+  {
+    const auto store = make_store(file);
+    expect_well(*store, file);
+  }
+}
+
+// Under the running server: the batch that meets it fails, and the next ones go on.
+TEST_F(DamagedPages, AreMendedWhileTheStoreIsOpen) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  write(file, bytes_);
+  auto store = make_store(file);
+  engine::Engine engine(*store);
+  ASSERT_TRUE(engine.open());
+  std::string damaged = bytes_;
+  // All leaves of table message: pages with its payloads.
+  for (std::size_t page = 0; page < bytes_.size() / kPage; ++page) {
+    if (bytes_.compare(page * kPage, 1, "\x0d") != 0 ||
+        bytes_.substr(page * kPage, kPage).find("pppppppp") == std::string::npos) {
+      continue;
+    }
+    damaged.replace(page * kPage, 8, 8, '\x7b');
+    break;
+  }
+  ASSERT_NE(damaged, bytes_);
+  std::ofstream{file, std::ios::binary} << damaged;
+  core::Outbox out;
+  Committed ran;
+  for (int i = 0; i < 2; ++i) {
+    std::vector<core::Envelope> batch;
+    for (const char* queue : {"a", "b"}) {
+      batch.push_back({.ticket = {}, .command = Rig::reserve_of({{queue, 0}}, 1000)});
+    }
+    ran = engine.run(batch, {.now = rig.now}, out);
+    if (i == 0) {
+      ASSERT_NE(ran.what, Committed::What::yes);
+      const auto opened = engine.open();
+      ASSERT_TRUE(opened) << opened.error().message;
+      EXPECT_TRUE(fs::exists(file.string() + ".damaged-1"));
+    }
+  }
+  EXPECT_EQ(ran.what, Committed::What::yes) << ran.why.message;
+  EXPECT_GT(set_aside(file).size(), 1U);
+  const auto findings = check_store(file);
+  ASSERT_TRUE(findings) << findings.error().message;
+  EXPECT_EQ(*findings, std::vector<std::string>{});
+}
+
+TEST_F(DamagedPages, AQueueWhoseRowIsDamagedStaysPaused) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  for (const char* sql : {"UPDATE queue SET settings = '{' WHERE name = 'b'",
+                          "UPDATE queue SET settings = '{\"retries\":9}' WHERE name = 'b'",
+                          "UPDATE queue SET admin = 'x' WHERE name = 'b'",
+                          "DELETE FROM queue WHERE name = 'b'", "DELETE FROM counter"}) {
+    SCOPED_TRACE(sql);
+    write(file, bytes_);
+    rows_of(file, sql);
+    auto store = open_store(file);
+    ASSERT_TRUE(store) << store.error().message;
+    const auto queues = (*store)->queues();
+    ASSERT_TRUE(queues) << queues.error().message;
+    ASSERT_EQ(queues->size(), 3U);
+    const core::Queue& queue = queues->at(1);
+    if (std::string_view{sql}.find("counter") == std::string_view::npos) {
+      EXPECT_EQ(queue.admin, core::Admin::pause);
+      EXPECT_FALSE(queue.script_error.empty());
+      EXPECT_FALSE(set_aside(file).empty());
+    }
+    EXPECT_GT(queue.counters.in(State::que), 50);
+    store->reset();
+    const auto findings = check_store(file);
+    ASSERT_TRUE(findings);
+    EXPECT_EQ(*findings, std::vector<std::string>{});
+    for (const auto& entry : fs::directory_iterator(dir.path())) fs::remove(entry.path());
+  }
+}
+
+}  // namespace
+}  // namespace rq::store::sqlite::test

@@ -1,0 +1,318 @@
+#include "store/sqlite/raw_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+namespace rq::store::sqlite {
+
+using base::Result;
+
+namespace {
+
+constexpr std::size_t kHeaderBytes = 100;  // of page 1
+constexpr std::size_t kLogHeaderBytes = 32;
+constexpr std::size_t kFrameHeaderBytes = 24;
+constexpr std::size_t kPageBytesMin = 512;
+constexpr std::size_t kPageBytesMax = 65'536;
+constexpr std::size_t kRowBytesMax = 64UL * 1024 * 1024;  // a payload and its row are far below
+constexpr int kDepthMax = 40;                             // of a tree
+
+constexpr std::uint8_t kIndexInterior = 2;
+constexpr std::uint8_t kTableInterior = 5;
+constexpr std::uint8_t kIndexLeaf = 10;
+constexpr std::uint8_t kTableLeaf = 13;
+
+std::uint8_t byte_at(std::string_view bytes, std::size_t at) {
+  return at < bytes.size() ? static_cast<std::uint8_t>(bytes[at]) : std::uint8_t{0};
+}
+
+std::uint64_t big_endian(std::string_view bytes, std::size_t at, std::size_t n) {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < n; ++i) value = value << 8U | byte_at(bytes, at + i);
+  return value;
+}
+std::uint32_t u32(std::string_view bytes, std::size_t at) {
+  return static_cast<std::uint32_t>(big_endian(bytes, at, 4));
+}
+std::size_t u16(std::string_view bytes, std::size_t at) { return big_endian(bytes, at, 2); }
+
+// A whole number of one to nine bytes; `at` goes behind it.
+std::uint64_t varint(std::string_view bytes, std::size_t& at) {
+  std::uint64_t value = 0;
+  for (int i = 0; i < 8; ++i) {
+    const std::uint8_t byte = byte_at(bytes, at++);
+    value = value << 7U | (byte & 0x7FU);
+    if ((byte & 0x80U) == 0) return value;
+  }
+  return value << 8U | byte_at(bytes, at++);
+}
+
+std::string read_file(const std::filesystem::path& file) {
+  std::ifstream in{file, std::ios::binary};
+  std::ostringstream out;
+  out << in.rdbuf();
+  return std::move(out).str();
+}
+
+// The running checksum of the log.
+struct LogSum {
+  std::uint32_t a = 0;
+  std::uint32_t b = 0;
+  bool big = false;
+  void add(std::string_view bytes) {
+    for (std::size_t at = 0; at + 8 <= bytes.size(); at += 8) {
+      a += word(bytes, at) + b;
+      b += word(bytes, at + 4) + a;
+    }
+  }
+  [[nodiscard]] std::uint32_t word(std::string_view bytes, std::size_t at) const {
+    const std::uint32_t value = u32(bytes, at);
+    return big ? value : __builtin_bswap32(value);
+  }
+};
+
+std::optional<RawValue> value_at(std::string_view record, std::size_t& at, std::uint64_t type) {
+  constexpr std::array<std::size_t, 10> kBytes{0, 1, 2, 3, 4, 6, 8, 8, 0, 0};
+  if (type == 10 || type == 11) return std::nullopt;
+  const std::size_t n = type < kBytes.size() ? kBytes.at(type) : (type - 12) / 2;
+  if (n > record.size() - std::min(at, record.size())) return std::nullopt;
+  const std::size_t from = std::exchange(at, at + n);
+  if (type == 0) return RawValue{RawNull{}};
+  if (type == 8 || type == 9) return RawValue{static_cast<std::int64_t>(type - 8)};
+  if (type == 7) return RawValue{std::bit_cast<double>(big_endian(record, from, n))};
+  if (type < 7) {
+    const unsigned unused = static_cast<unsigned>(8 * (8 - n));
+    const auto shifted = static_cast<std::int64_t>(big_endian(record, from, n) << unused);
+    return RawValue{shifted >> unused};
+  }
+  std::string bytes{record.substr(from, n)};
+  if (type % 2 == 0) return RawValue{RawBlob{std::move(bytes)}};
+  return RawValue{std::move(bytes)};
+}
+
+std::optional<std::vector<RawValue>> values_of(std::string_view record) {
+  std::size_t header = 0;
+  const std::uint64_t header_bytes = varint(record, header);
+  if (header_bytes > record.size() || header_bytes < header) return std::nullopt;
+  std::size_t body = header_bytes;
+  std::vector<RawValue> values;
+  while (header < header_bytes) {
+    auto value = value_at(record, body, varint(record, header));
+    if (!value) return std::nullopt;
+    values.push_back(std::move(*value));
+  }
+  return header == header_bytes ? std::optional{std::move(values)} : std::nullopt;
+}
+
+}  // namespace
+
+RawFile::~RawFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<char*>(bytes_.data()), bytes_.size());
+}
+
+Result<void> RawFile::open(const std::filesystem::path& file, const Roots& remembered) {
+  const int opened = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  struct stat info {};
+  const bool there = opened >= 0 && ::fstat(opened, &info) == 0;
+  const auto size = static_cast<std::size_t>(info.st_size);
+  void* mapped =
+      there && size > 0 ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, opened, 0) : MAP_FAILED;
+  if (opened >= 0) ::close(opened);
+  if (mapped == MAP_FAILED) {
+    return base::fail(base::Code::internal,
+                      fmt::format("cannot read {}: {}", file.string(), ::strerror(errno)),
+                      "see that it belongs to the user of the server");
+  }
+  bytes_ = {static_cast<const char*>(mapped), size};
+  const std::size_t said = u16(bytes_, 16);
+  const std::size_t page_bytes = said == 1 ? kPageBytesMax : said;
+  if (std::has_single_bit(page_bytes) && page_bytes >= kPageBytesMin) page_bytes_ = page_bytes;
+  pages_ = static_cast<Number>(bytes_.size() / page_bytes_);
+  read_log(read_file(file.string() + "-wal"));
+  read_schema();
+  for (const auto& [table, root] : remembered) {
+    // A page number in the schema may be damaged as well.
+    const auto [found, missing] = roots_.emplace(table, root);
+    if (!missing && !is_tree(found->second)) found->second = root;
+  }
+  return {};
+}
+
+void RawFile::read_log(const std::string& log) {
+  if (log.size() < kLogHeaderBytes) return;
+  const std::string_view all{log};
+  const std::uint32_t magic = u32(all, 0);
+  if ((magic | 1U) != 0x377f0683U) return;
+  const std::size_t page_bytes = u32(all, 8);
+  if (!std::has_single_bit(page_bytes) || page_bytes < kPageBytesMin ||
+      page_bytes > kPageBytesMax) {
+    return;
+  }
+  LogSum sum{.big = (magic & 1U) != 0};
+  sum.add(all.substr(0, 24));
+  if (sum.a != u32(all, 24) || sum.b != u32(all, 28)) return;
+  page_bytes_ = page_bytes;
+  std::map<Number, std::string> batch;
+  const std::size_t frame = kFrameHeaderBytes + page_bytes;
+  for (std::size_t at = kLogHeaderBytes; at + frame <= log.size(); at += frame) {
+    if (all.substr(at + 8, 8) != all.substr(16, 8)) return;  // of an older log
+    sum.add(all.substr(at, 8));
+    sum.add(all.substr(at + kFrameHeaderBytes, page_bytes));
+    if (sum.a != u32(all, at + 16) || sum.b != u32(all, at + 20)) return;
+    batch[u32(all, at)] = std::string{all.substr(at + kFrameHeaderBytes, page_bytes)};
+    const Number pages = u32(all, at + 4);
+    if (pages == 0) continue;
+    pages_ = pages;  // a commit
+    batch.merge(newer_);
+    newer_ = std::exchange(batch, {});
+  }
+}
+
+std::string_view RawFile::page(Number number) const {
+  if (number == 0 || number > pages_) return {};
+  if (const auto found = newer_.find(number); found != newer_.end()) return found->second;
+  const std::size_t at = (number - 1) * page_bytes_;
+  if (at + page_bytes_ > bytes_.size()) return {};
+  return bytes_.substr(at, page_bytes_);
+}
+
+bool RawFile::is_tree(Number number) const {
+  const std::uint8_t type = byte_at(page(number), 0);
+  return type == kTableLeaf || type == kTableInterior || type == kIndexLeaf ||
+         type == kIndexInterior;
+}
+
+void RawFile::read_schema() {
+  walk_page(1, 0, [this](RawRow&& row) {
+    if (row.values.size() != 5) return;
+    const auto* type = std::get_if<std::string>(&row.values[0]);
+    const auto* name = std::get_if<std::string>(&row.values[1]);
+    const auto* root = std::get_if<std::int64_t>(&row.values[3]);
+    if (type == nullptr || name == nullptr || root == nullptr || *type != "table") return;
+    roots_[*name] = static_cast<Number>(*root);
+  });
+  // What it has met so far is only the schema, of which nothing is lost with it.
+  broken_ = false;
+}
+
+void RawFile::walk(std::string_view table, const Each& each) {
+  const auto root = roots_.find(table);
+  if (root == roots_.end()) {
+    broken_ = true;
+    return;
+  }
+  walk_page(root->second, 0, each);
+}
+
+void RawFile::walk_page(Number number, int depth, const Each& each) {
+  const std::string_view bytes = page(number);
+  if (bytes.empty() || depth > kDepthMax || !walked_.insert(number).second) {
+    broken_ = true;
+    return;
+  }
+  const std::size_t head = number == 1 ? kHeaderBytes : 0;
+  const std::uint8_t type = byte_at(bytes, head);
+  const bool interior = type == kTableInterior || type == kIndexInterior;
+  if (!interior && type != kTableLeaf && type != kIndexLeaf) {
+    broken_ = true;
+    return;
+  }
+  if (type != kTableInterior) rows_of(number, each);
+  if (!interior) return;
+  const std::size_t cells = u16(bytes, head + 3);
+  for (std::size_t i = 0; i < cells; ++i) {
+    walk_page(u32(bytes, u16(bytes, head + 12 + 2 * i)), depth + 1, each);
+  }
+  walk_page(u32(bytes, head + 8), depth + 1, each);
+}
+
+void RawFile::rows_of(Number number, const Each& each) {
+  const std::string_view bytes = page(number);
+  const std::size_t head = number == 1 ? kHeaderBytes : 0;
+  const std::uint8_t type = byte_at(bytes, head);
+  const std::size_t pointers = head + (type == kIndexInterior ? 12 : 8);
+  const std::size_t cells = std::min(u16(bytes, head + 3), (bytes.size() - pointers) / 2);
+  for (std::size_t i = 0; i < cells; ++i) {
+    const std::size_t cell = u16(bytes, pointers + 2 * i);
+    auto row = row_at(bytes, type == kIndexInterior ? cell + 4 : cell, type == kTableLeaf);
+    if (!row) {
+      broken_ = true;
+      continue;
+    }
+    each(std::move(*row));
+  }
+}
+
+std::optional<RawRow> RawFile::row_at(std::string_view bytes, std::size_t at, bool table) {
+  const std::size_t usable = page_bytes_;
+  const std::uint64_t size = varint(bytes, at);
+  RawRow row;
+  if (table) row.rowid = static_cast<std::int64_t>(varint(bytes, at));
+  if (size > kRowBytesMax || at >= bytes.size()) return std::nullopt;
+  const std::size_t most = table ? usable - 35 : (usable - 12) * 64 / 255 - 23;
+  const std::size_t least = (usable - 12) * 32 / 255 - 23;
+  std::size_t here = size;
+  if (size > most) {
+    here = least + (size - least) % (usable - 4);
+    if (here > most) here = least;
+  }
+  if (at + here > bytes.size()) return std::nullopt;
+  std::string record{bytes.substr(at, here)};
+  Number next = size > most ? u32(bytes, at + here) : 0;
+  while (record.size() < size) {
+    const std::string_view more = page(next);
+    if (more.empty()) return std::nullopt;
+    walked_.insert(next);
+    record += more.substr(4, size - record.size());
+    next = u32(more, 0);
+  }
+  auto values = values_of(record);
+  if (!values) return std::nullopt;
+  row.values = std::move(*values);
+  return row;
+}
+
+// Nothing, when the list of them does not hold together.
+std::optional<std::set<RawFile::Number>> RawFile::free_pages() const {
+  const std::string_view first = page(1);
+  std::set<Number> free;
+  for (Number trunk = u32(first, 32); trunk != 0;) {
+    const std::string_view bytes = page(trunk);
+    const std::size_t leaves = u32(bytes, 4);
+    if (bytes.empty() || leaves > page_bytes_ / 4 || !free.insert(trunk).second) {
+      return std::nullopt;
+    }
+    for (std::size_t i = 0; i < leaves; ++i) {
+      if (!free.insert(u32(bytes, 8 + 4 * i)).second) return std::nullopt;
+    }
+    trunk = u32(bytes, 0);
+  }
+  if (free.size() != u32(first, 36)) return std::nullopt;
+  return free;
+}
+
+void RawFile::walk_lost(const Each& each) {
+  const auto free = free_pages();
+  if (!free) return;
+  for (Number number = 2; number <= pages_; ++number) {
+    if (walked_.contains(number) || free->contains(number)) continue;
+    const std::string_view bytes = page(number);
+    if (bytes.empty() || byte_at(bytes, 0) != kTableLeaf) continue;
+    walked_.insert(number);
+    rows_of(number, each);
+  }
+}
+
+}  // namespace rq::store::sqlite

@@ -1,0 +1,71 @@
+#pragma once
+// The rows of a damaged database, read from its pages without SQLite: what hangs together is
+// walked, what does not is found page by page. https://www.sqlite.org/fileformat2.html The newest
+// pages of its write-ahead log count. Thread: any one.
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+
+namespace rq::store::sqlite {
+
+struct RawNull {};
+struct RawBlob {
+  std::string bytes;
+};
+using RawValue = std::variant<RawNull, std::int64_t, double, std::string, RawBlob>;
+struct RawRow {
+  std::int64_t rowid = 0;  // of tables that have one
+  std::vector<RawValue> values;
+};
+
+class RawFile {
+ public:
+  RawFile() = default;
+  RawFile(const RawFile&) = delete;
+  RawFile& operator=(const RawFile&) = delete;
+  ~RawFile();
+
+  using Number = std::uint32_t;
+  using Roots = std::map<std::string, Number, std::less<>>;
+  // Maps the file, and reads its log. Nobody may write it meanwhile. `remembered`: the first page
+  // of each table, for those that the schema does not tell.
+  [[nodiscard]] base::Result<void> open(const std::filesystem::path& file, const Roots& remembered);
+
+  using Each = std::function<void(RawRow&&)>;
+  // Each row that hangs together with the table's root. Nothing, when that is not known.
+  void walk(std::string_view table, const Each& each);
+  // Each row of pages that belong to no tree any more and are not free: a tree has lost them. Only
+  // tables with row numbers. After all walks.
+  void walk_lost(const Each& each);
+  // Something of what was walked could not be read.
+  [[nodiscard]] bool broken() const { return broken_; }
+
+ private:
+  [[nodiscard]] std::string_view page(Number number) const;
+  void read_log(const std::string& log);
+  void read_schema();
+  [[nodiscard]] bool is_tree(Number number) const;
+  [[nodiscard]] std::optional<std::set<Number>> free_pages() const;
+  void walk_page(Number number, int depth, const Each& each);
+  void rows_of(Number number, const Each& each);
+  [[nodiscard]] std::optional<RawRow> row_at(std::string_view page, std::size_t at, bool table);
+
+  std::string_view bytes_;               // mapped
+  std::map<Number, std::string> newer_;  // pages in the log
+  std::size_t page_bytes_ = 4096;
+  Number pages_ = 0;
+  Roots roots_;
+  std::set<Number> walked_;
+  bool broken_ = false;
+};
+
+}  // namespace rq::store::sqlite
