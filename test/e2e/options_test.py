@@ -7,10 +7,10 @@ import json
 import os
 import pathlib
 import re
-import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import rqtest
@@ -203,8 +203,12 @@ def test_look(s, rq):
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         rq.note(('events', option))
 
-        def heard_something():
-            # Again until the stream has begun; those that do not fit the option stand first.
+        heard = []
+        reader = threading.Thread(target=lambda: heard.extend(iter(follower.stdout.readline, b'')))
+        reader.start()
+
+        def heard_more_than(lines):
+            # Again until the stream has begun, and once more when it has: then each has been tried.
             for path, body in ((f'messages/{all_of_it[0]}/priority', {'priority': 1}),
                                (f'messages/{all_of_it[1]}/priority', {'priority': 1}),
                                (f'messages/{all_of_it[0]}/cancel', {}),
@@ -214,14 +218,18 @@ def test_look(s, rq):
                                ('queues/in/pause', {}), ('queues/in/resume', {}),
                                ('queues/looked/pause', {}), ('queues/looked/resume', {})):
                 s.post(f'/v1/{path}', body)
-            return select.select([follower.stdout], [], [], 0.1)[0]
+            return len(heard) > lines
 
-        rqtest.eventually(heard_something, f'events {option} {value}')
-        heard = follower.stdout.readline().decode()
+        short = rq.message(all_of_it[0])['id'].encode()
+        rqtest.eventually(lambda: heard_more_than(0), f'events {option} {value}')
+        lines = len(heard)
+        rqtest.eventually(lambda: heard_more_than(lines + 10), f'events {option} {value}, all of a round')
+        if wanted:
+            rqtest.eventually(lambda: any(short in line for line in heard), f'events {option} {value}')
         follower.kill()
-        follower.communicate()
-        short = rq.message(all_of_it[0])['id']
-        equal(short in heard, wanted, f'events {option} {value}: {heard}')
+        reader.join()
+        follower.wait()
+        equal(any(short in line for line in heard), wanted, f'events {option} {value}: {heard[-3:]}')
 
 
 BULK = ('retry', 'requeue', 'run-now', 'cancel', 'kill', 'clone', 'move', 'priority', 'remove')
