@@ -6,6 +6,7 @@
 #include <map>
 #include <sstream>
 
+#include "base/utf8.h"
 #include "store/sqlite/sqlite_rig.h"
 
 namespace rq::store::sqlite::test {
@@ -86,6 +87,20 @@ TEST(DamagedRows, AChangedPayloadIsNeverTold) {
   EXPECT_NE(bytes.find("X'00'"), std::string::npos) << bytes;
   EXPECT_EQ(rig.counters("q").in(State::que), 0);
   rig.expect_sound();
+}
+
+TEST(DamagedRows, AreNamedInUtf8) {
+  SqliteRig rig;
+  furnish(rig);
+  damage(rig, "UPDATE message SET rest_state = CAST(x'71ff75' AS TEXT) WHERE seq = 1");
+  const auto findings = check_store(rig.file());
+  ASSERT_TRUE(findings);
+  ASSERT_FALSE(findings->empty());
+  EXPECT_NE(findings->front().find("message 1: the store holds the state 'q"), std::string::npos)
+      << findings->front();
+  rig.take("q", 5);
+  for (const std::string& text : *findings) EXPECT_TRUE(base::is_utf8(text)) << text;
+  for (const std::string& text : set_aside(rig.file())) EXPECT_TRUE(base::is_utf8(text)) << text;
 }
 
 TEST(DamagedRows, StopNobodyElseAndAreMendedOrSetAside) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/json_writer.h"
+#include "base/utf8.h"
 #include "store/sqlite/check.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/schema.h"
@@ -33,6 +35,14 @@ Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file) {
 
 namespace {
 constexpr std::size_t kFindingsMax = 1000;  // then it has said enough
+
+// What is damaged may be no text any more.
+std::string readable(std::string_view text) {
+  if (base::is_utf8(text)) return std::string{text};
+  std::string quoted;
+  base::append_json_string(quoted, text);
+  return quoted.substr(1, quoted.size() - 2);
+}
 }  // namespace
 
 Result<std::vector<std::string>> check_store(const std::filesystem::path& file) {
@@ -63,7 +73,7 @@ Result<std::vector<std::string>> check_store(const std::filesystem::path& file) 
     found.push_back({0, checked.error().message});
   }
   std::vector<std::string> findings;
-  for (core::Finding& finding : found) findings.push_back(std::move(finding.text));
+  for (const core::Finding& finding : found) findings.push_back(readable(finding.text));
   return findings;
 }
 
@@ -82,7 +92,7 @@ Result<std::vector<std::string>> set_aside_in(const std::filesystem::path& file)
   for (;;) {
     RQ_TRY_ASSIGN(found, rows.step());
     if (!found) return out;
-    out.emplace_back(rows.text(0));
+    out.push_back(readable(rows.text(0)));
   }
 }
 
