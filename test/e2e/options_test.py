@@ -256,7 +256,8 @@ def test_bulk(s, rq):
         def matched(*filters):
             if verb == 'remove' and '--state' not in filters:
                 filters = (*filters, '--state', state)   # it takes no filter without
-            return rq.json(verb, *more, '--queue', queue, *filters, '--dry-run', '-y')['matched']
+            given = [] if '--state' in filters else ['--state', state]
+            return rq.json(verb, *more, '--queue', queue, *given, *filters, '--dry-run', '-y')['matched']
 
         state = first['state']
         equal(matched(), 2, f'{verb} --queue, --dry-run')
@@ -270,7 +271,7 @@ def test_bulk(s, rq):
         equal(matched('--mark', 'exhausted'), 0, f'{verb} --mark of none')
         equal((matched('--after', '1h'), matched('--before', '1h')), (2, 0), f'{verb} --after, --before')
         equal(s.get(f'/v1/messages/{seqs[0]}').json, first, f'{verb} --dry-run does nothing')
-        limited = rq.json(verb, *more, '--queue', queue, '--limit', '1', '--yes')
+        limited = rq.json(verb, *more, '--queue', queue, '--state', state, '--limit', '1', '--yes')
         equal(limited['changed'], 1, f'{verb} --limit, --yes: {limited}')
         that(rq.run(verb, *more, '--queue', queue).returncode != 0, f'{verb}: not without --yes')
     for verb, state in (('cancel', 'cancelled'), ('kill', 'run')):
