@@ -171,7 +171,7 @@ class Generator:
             words[0] += r.choice([b'x', b'-', b'-job', b' '])
             head = b' '.join(words)
         elif kind == 9:
-            head = r.choice([b'', b'quit-not', b'reserve-with-timeout', b'pause-tube', b'peek-', b'statsx',
+            head = r.choice([b'', b'reserve-with-timeout', b'pause-tube', b'peek-', b'statsx',
                              b'reserved', b'list-tube', b'use', b'put', b'delete', b'watch -a',
                              b'use ' + b'y' * 201, b'use a*b', b'pause-tube a', b'kick', b'use  a',
                              b'reserve-with-timeout 0 x', b'GET', b'POST'])

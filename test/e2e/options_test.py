@@ -270,6 +270,8 @@ def test_bulk(s, rq):
         equal(matched('--mark', first['mark']) if first['mark'] != 'none' else 2, 2, f'{verb} --mark')
         equal(matched('--mark', 'exhausted'), 0, f'{verb} --mark of none')
         equal((matched('--after', '1h'), matched('--before', '1h')), (2, 0), f'{verb} --after, --before')
+        everywhere = rq.json(verb, *more, '--all', '--dry-run', '-y')['matched']
+        that(everywhere >= 2, f'{verb} --all: {everywhere}')
         equal(s.get(f'/v1/messages/{seqs[0]}').json, first, f'{verb} --dry-run does nothing')
         limited = rq.json(verb, *more, '--queue', queue, '--state', state, '--limit', '1', '--yes')
         equal(limited['changed'], 1, f'{verb} --limit, --yes: {limited}')
@@ -368,6 +370,15 @@ def test_settings(s, rq):
         lease = s.post('/v1/reserve', {'queues': [q]}).json['messages'][0]['lease']
         that(lease['until'] > lease['since'], f'queue {verb} --lease')
         equal(rq.ended(id)['mark'], 'lost', f'queue {verb} --lease, --losses')
+        silent = script(s, 'silent.sh', 'exit 0\n')
+        for success, end in (('exit', 'done'), ('word', 'err')):
+            q = queue(f'success-{success}', '--script', silent, '--success', success)
+            equal(rq.ended(rq('put', q, 'x').strip())['state'], end, f'queue {verb} --success {success}')
+        q = queue('keeps-cancelled', '--keep-cancelled', '1')
+        for _ in range(2):
+            rq('cancel', rq('put', q, 'x').strip())
+        rqtest.eventually(lambda: len(s.get(f'/v1/messages?queue={q}').json['messages']) == 1,
+                          f'queue {verb} --keep-cancelled')
         for option, end in (('--keep-done', 'done'), ('--keep-err', 'err')):
             q = queue('keeps' + option[2:], option, '1')
             for _ in range(2):
@@ -407,7 +418,8 @@ def test_queues(s, rq):
     rqtest.eventually(lambda: rq.json('queue', 'show', 'again')['admin'] == 'up', 'queue pause --for')
     rq('put', 'again', 'x')
     that(rq.code('queue', 'delete', 'again') == 4, 'queue delete, with a message in it')
-    rq('queue', 'delete', 'again', '--force')
+    equal(rq.code('queue', 'delete', 'again', '--yes'), 4, 'queue delete --yes is not --force')
+    rq('queue', 'delete', 'again', '--force', '--yes')
     equal(rq.code('queue', 'show', 'again'), 3, 'queue delete --force')
 
 
