@@ -11,14 +11,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = (ROOT / "src" / "WORDS").read_text()
-FOLDERS = ("base", "core", "engine", "doors")
+FOLDERS = ("base", "core", "engine", "store/contract", "store/memory", "net", "http", "doors")
 
 
 def check(files, words=WORDS):
     """Runs the checker on a tree of {name: text}; -> (exit code, all it printed)."""
     with tempfile.TemporaryDirectory() as folder:
         for name in FOLDERS:
-            (Path(folder) / name).mkdir()
+            (Path(folder) / name).mkdir(parents=True, exist_ok=True)
         for name, text in {"WORDS": words, **files}.items():
             path = Path(folder) / name
             path.parent.mkdir(parents=True, exist_ok=True)

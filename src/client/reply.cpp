@@ -15,8 +15,6 @@ using base::Code;
 using base::Error;
 using base::fail;
 
-constexpr std::size_t kShownBytes = 80;  // of an answer that cannot be read
-
 // For an answer whose body is not ours (a proxy, another program on that port).
 Code code_of_status(unsigned status) {
   for (const base::CodeRow& row : base::code_table()) {

@@ -82,7 +82,7 @@ Attempt::Attempt(Workshop& shop, StationPtr station, LeasedMessage message)
 }
 
 void Attempt::wait_for_slot() {
-  record_slot_ = shop_.record.add({}, message_.token);
+  record_slot_ = shop_.record.add(message_.token);
   // Now, while the slots are busy; should it fail, launch() says so.
   static_cast<void>(prepare_folder(shop_.dir, message_.folder, station_->credentials()));
 }
@@ -119,14 +119,16 @@ void Attempt::launch() {
   }
   script_path_ = (*script)->real_path;
   script_sha256_ = (*script)->sha256;
+  record_slot_ = shop_.record.begin(message_.token);
   Supervisor::Started started;
   if (const auto failure = shop_.supervisor.start(
           launch_of(**script, *std::move(folder), *std::move(log)), started)) {
+    shop_.record.remove(std::exchange(record_slot_, -1));
     not_started(*failure);
     return;
   }
   child_ = started.child;
-  record_slot_ = shop_.record.add(started.process, message_.token);
+  shop_.record.began(record_slot_, started.process);
   shop_.host.on_started(shared_from_this());
 }
 

@@ -29,7 +29,7 @@ constexpr std::string_view kEventsPath = "/v1/events?kinds=queue,queue_removed,s
 constexpr int kReserveWaitSeconds = 60;
 constexpr Millis kReserveTimeout{(kReserveWaitSeconds + 15) * 1000};
 // For the word that this worker is to end, when its script has heard it already.
-constexpr Millis kSoon{300};
+constexpr Millis kSoon{1'000};
 // So often in a row a worker dies while a message runs, and it is held back.
 constexpr std::int64_t kPoisonDeaths = 3;
 constexpr Millis kSuspectWait{1'000};
@@ -98,7 +98,7 @@ void Loop::hand_back(const RunningRecord::Leftovers& leftovers) {
   for (const std::string& token : leftovers.not_begun) {
     reporter_.finish({.token = token,
                       .outcome = "release",
-                      .reason = "its worker died before it began",
+                      .reason = "its worker left or died before it began",
                       .post_mortem = {}});
   }
   for (const RunningRecord::Leftovers::Begun& begun : leftovers.begun) {
@@ -566,6 +566,7 @@ void Loop::end_if_done() {
 
 void Loop::end() {
   ended_ = true;
+  shop_.record.leave();
   io_.stop();
 }
 

@@ -441,8 +441,7 @@ void Reporter::keep(const std::string& worker, std::function<void()> then) {
         const json::value* returned = fields != nullptr ? fields->if_contains("returned") : nullptr;
         const json::value* more = fields != nullptr ? fields->if_contains("more") : nullptr;
         if (returned != nullptr && returned->is_int64() && returned->get_int64() > 0) {
-          spdlog::warn("{} messages were on their way to this worker; they go back",
-                       returned->get_int64());
+          spdlog::warn("{} messages that this worker does not have go back", returned->get_int64());
         }
         if (more != nullptr && more->is_bool() && more->get_bool()) {
           keep(worker, then);

@@ -34,6 +34,9 @@ constexpr std::size_t kRunningRecordsMax = 16'384;  // scripts that one worker c
 constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kWitnessesMax = 256;  // messages that are remembered
 constexpr std::int64_t kSuspectDeaths = 2;
+// Instead of a process: of entries that have none yet.
+constexpr std::int32_t kNotBegun = 0;
+constexpr std::int32_t kStarting = -1;
 constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots
 constexpr int kKillRounds = 50;
 constexpr int kKillWaitMs = 100;
@@ -72,6 +75,7 @@ std::array<char, 40> machine_boot() {
 struct RunningRecord::Table {
   char magic[4];  // "RQRR"
   std::uint32_t version;
+  std::uint32_t left;  // 1: by leave()
   std::array<char, 40> boot;
   char mark[32];
   std::array<Witness, kWitnessesMax> witnesses;
@@ -112,6 +116,7 @@ void RunningRecord::start_anew() {
   }
   std::memcpy(table_->magic, "RQRR", 4);
   table_->version = kVersion;
+  table_->left = 0;
   table_->boot = machine_boot();
   std::uint64_t random = 0;
   RQ_CHECK(::getrandom(&random, sizeof random, 0) == sizeof random);
@@ -137,7 +142,7 @@ RunningRecord::Leftovers RunningRecord::clean_up() {
   std::size_t noted = 0;
   for (Entry& entry : old) {
     entry.token[kTokenBytes - 1] = '\0';
-    if (entry.pid == 0) {
+    if (entry.pid == kNotBegun || table_->left != 0) {
       out.not_begun.emplace_back(entry.token);
       continue;
     }
@@ -164,7 +169,7 @@ RunningRecord::Leftovers RunningRecord::clean_up() {
     std::vector<Process> left = now.with_environment(old_mark);
     for (const Process& p : now.all()) {
       const bool known = std::any_of(old.begin(), old.end(), [&p](const Entry& entry) {
-        if (entry.pid == 0) return false;  // leased only
+        if (entry.pid <= 0) return false;  // nothing is known of it but its mark
         const bool leader = p.pid == entry.pid && p.start_ticks <= entry.start_ticks_max;
         const bool member = p.session == entry.pid && p.pid != entry.pid;
         return (leader || member) && p.start_ticks >= entry.start_ticks_min;
@@ -186,14 +191,24 @@ RunningRecord::Leftovers RunningRecord::clean_up() {
   return out;
 }
 
-int RunningRecord::add(const Spawned& process, std::string_view token) {
+int RunningRecord::add(std::string_view token) { return take(token, kNotBegun); }
+
+int RunningRecord::begin(std::string_view token) { return take(token, kStarting); }
+
+void RunningRecord::began(int slot, const Spawned& process) {
+  if (slot < 0) return;
+  Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
+  entry.start_ticks_min = process.start_ticks_min;
+  entry.start_ticks_max = process.start_ticks_max;
+  std::atomic_ref(entry.pid).store(process.pid, std::memory_order_release);
+}
+
+int RunningRecord::take(std::string_view token, std::int32_t pid) {
   if (free_.empty() || token.size() >= kTokenBytes) return -1;
   const int slot = free_.back();
   free_.pop_back();
   Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
-  entry.pid = process.pid;
-  entry.start_ticks_min = process.start_ticks_min;
-  entry.start_ticks_max = process.start_ticks_max;
+  entry.pid = pid;
   std::memset(entry.token, 0, kTokenBytes);
   token.copy(entry.token, kTokenBytes - 1);
   std::atomic_ref(entry.used).store(1, std::memory_order_release);
@@ -206,6 +221,8 @@ void RunningRecord::remove(int slot) {
       .store(0, std::memory_order_release);
   free_.push_back(slot);
 }
+
+void RunningRecord::leave() { table_->left = 1; }
 
 bool RunningRecord::is_suspect(std::int64_t seq) const {
   return std::any_of(table_->witnesses.begin(), table_->witnesses.end(), [seq](const Witness& w) {

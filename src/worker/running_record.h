@@ -43,11 +43,16 @@ class RunningRecord {
   // "RQ_RUN=<random>." for the environment of all scripts of this worker.
   [[nodiscard]] const std::string& mark() const { return mark_; }
 
-  // A `process` of number 0 has not begun: only its token is kept.
+  // Leased, not begun: only its token is kept.
   // -1 when the table is full: then the end of the lease is what cleans up.
-  [[nodiscard]] int add(const Spawned& process, std::string_view token);
+  [[nodiscard]] int add(std::string_view token);
+  // Before its script is started: the script may be the end of this worker at once. -1 as above.
+  [[nodiscard]] int begin(std::string_view token);
+  void began(int slot, const Spawned& process);
   void remove(int slot);
 
+  // The worker leaves its scripts behind, and knows it: that is no death.
+  void leave();
   // Did a worker before this one die twice or more while this message ran?
   [[nodiscard]] bool is_suspect(std::int64_t seq) const;
   // It has ended, and the worker lives.
@@ -57,6 +62,7 @@ class RunningRecord {
   struct Table;
   RunningRecord() = default;
   void start_anew();
+  [[nodiscard]] int take(std::string_view token, std::int32_t pid);
 
   base::Fd file_;
   Table* table_ = nullptr;

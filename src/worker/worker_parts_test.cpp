@@ -200,9 +200,14 @@ TEST_F(Folder, ARecordTellsWhoseWorkerDiedAndHowOften) {
     auto record = RunningRecord::open(path);
     EXPECT_TRUE(record.has_value());
     const RunningRecord::Leftovers left = (*record)->clean_up();
-    for (const std::string& token : tokens) EXPECT_GE((*record)->add(nobody, token), 0);
-    EXPECT_GE((*record)->add({}, "9.1.1"), 0);
-    (*record)->remove((*record)->add(nobody, "8.1.1"));
+    for (const std::string& token : tokens) {
+      const int slot = (*record)->begin(token);
+      EXPECT_GE(slot, 0);
+      // The last one is the end of its worker before that knows its process.
+      if (token != tokens.back()) (*record)->began(slot, nobody);
+    }
+    EXPECT_GE((*record)->add("9.1.1"), 0);
+    (*record)->remove((*record)->begin("8.1.1"));
     return left;
   };
   EXPECT_TRUE(live_and_die({"1.1.1", "2.1.1"}).begun.empty());
@@ -219,6 +224,13 @@ TEST_F(Folder, ARecordTellsWhoseWorkerDiedAndHowOften) {
   EXPECT_EQ(left.begun[0].token, "1.3.1");
   EXPECT_EQ(left.begun[0].deaths, 3) << "it was there each time";
   EXPECT_TRUE((*record)->is_suspect(2)) << "it was there twice, and has not run since";
+  // One that is told to leave at once is not dead.
+  (*record)->began((*record)->begin("2.3.1"), nobody);
+  (*record)->leave();
+  left = (*record)->clean_up();
+  EXPECT_TRUE(left.begun.empty());
+  EXPECT_EQ(left.not_begun, std::vector<std::string>{"2.3.1"});
+  EXPECT_TRUE((*record)->is_suspect(2));
   (*record)->clear(2);
   EXPECT_FALSE((*record)->is_suspect(2));
   EXPECT_FALSE((*record)->is_suspect(8));

@@ -220,7 +220,7 @@ CASES = {
     ('POST', '/v1/duplicate'): ('/v1/duplicate', with_body('', items_cases(
         {**LOST, 'queue': 'good'}, {'token': TOKEN, 'queue': [*NAME, None], 'delay_s': SECONDS}))),
     ('POST', '/v1/leases'): ('/v1/leases', with_body('', [
-        ({}, 422), ({'worker': 'w'}, 422), ({'worker': 1, 'tokens': []}, 422),
+        ({}, 422), ({'worker': 1, 'tokens': []}, 422),
         ({'worker': 'w', 'tokens': 'x'}, 422), ({'worker': 'w', 'tokens': ['x']}, 422),
         ({'worker': 'w', 'tokens': [1]}, 422), ({'worker': 'w', 'tokens': [], 'x': 1}, 422)])),
     ('GET', '/v1/workers'): ('/v1/workers', [('?x=1', None, 422)]),

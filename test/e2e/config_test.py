@@ -96,7 +96,8 @@ def try_http():
 
 def beanstalk(s):
     """A connection to the port that the log names."""
-    port = int(re.search(r'beanstalk port (\d+)', s.log())[1])
+    said = rqtest.eventually(lambda: re.search(r'beanstalk port (\d+)', s.log()), 'it names the port')
+    port = int(said[1])
     sock = socket.create_connection(('127.0.0.1', port), 30)
     return sock, sock.makefile('rb')
 

@@ -7,10 +7,10 @@ import json
 import os
 import pathlib
 import re
-import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import rqtest
@@ -203,8 +203,12 @@ def test_look(s, rq):
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         rq.note(('events', option))
 
-        def heard_something():
-            # Again until the stream has begun; those that do not fit the option stand first.
+        heard = []
+        reader = threading.Thread(target=lambda: heard.extend(iter(follower.stdout.readline, b'')))
+        reader.start()
+
+        def heard_more_than(lines):
+            # Again until the stream has begun, and once more when it has: then each has been tried.
             for path, body in ((f'messages/{all_of_it[0]}/priority', {'priority': 1}),
                                (f'messages/{all_of_it[1]}/priority', {'priority': 1}),
                                (f'messages/{all_of_it[0]}/cancel', {}),
@@ -214,14 +218,18 @@ def test_look(s, rq):
                                ('queues/in/pause', {}), ('queues/in/resume', {}),
                                ('queues/looked/pause', {}), ('queues/looked/resume', {})):
                 s.post(f'/v1/{path}', body)
-            return select.select([follower.stdout], [], [], 0.1)[0]
+            return len(heard) > lines
 
-        rqtest.eventually(heard_something, f'events {option} {value}')
-        heard = follower.stdout.readline().decode()
+        short = rq.message(all_of_it[0])['id'].encode()
+        rqtest.eventually(lambda: heard_more_than(0), f'events {option} {value}')
+        lines = len(heard)
+        rqtest.eventually(lambda: heard_more_than(lines + 10), f'events {option} {value}, all of a round')
+        if wanted:
+            rqtest.eventually(lambda: any(short in line for line in heard), f'events {option} {value}')
         follower.kill()
-        follower.communicate()
-        short = rq.message(all_of_it[0])['id']
-        equal(short in heard, wanted, f'events {option} {value}: {heard}')
+        reader.join()
+        follower.wait()
+        equal(any(short in line for line in heard), wanted, f'events {option} {value}: {heard[-3:]}')
 
 
 BULK = ('retry', 'requeue', 'run-now', 'cancel', 'kill', 'clone', 'move', 'priority', 'remove')
@@ -256,24 +264,27 @@ def test_bulk(s, rq):
         def matched(*filters):
             if verb == 'remove' and '--state' not in filters:
                 filters = (*filters, '--state', state)   # it takes no filter without
-            given = [] if '--state' in filters else ['--state', state]
-            return rq.json(verb, *more, '--queue', queue, *given, *filters, '--dry-run', '-y')['matched']
+            return rq.json(verb, *more, '--queue', queue, *filters, '--dry-run', '-y')['matched']
 
         state = first['state']
         equal(matched(), 2, f'{verb} --queue, --dry-run')
         equal(matched('--state', state), 2, f'{verb} --state')
         if verb != 'kill':
             equal(matched('--state', NONE_IN.get(verb, 'prep')), 0, f'{verb} --state of none')
+        if verb == 'remove':
+            equal(rq.code(verb, '--all', '--dry-run', '-y'), 2, 'remove --all: it wants a state')
+        else:
+            everywhere = rq.json(verb, *more, '--all', '--dry-run', '-y')['matched']
+            that(everywhere >= 2, f'{verb} --all: {everywhere}')
         equal(matched('--tag', f'{queue}-1'), 1, f'{verb} --tag')
         equal(matched('--key', f'{queue}-2'), 1, f'{verb} --key')
         equal(matched('--text', 'text2'), 1, f'{verb} --text')
         equal(matched('--mark', first['mark']) if first['mark'] != 'none' else 2, 2, f'{verb} --mark')
         equal(matched('--mark', 'exhausted'), 0, f'{verb} --mark of none')
         equal((matched('--after', '1h'), matched('--before', '1h')), (2, 0), f'{verb} --after, --before')
-        everywhere = rq.json(verb, *more, '--all', '--dry-run', '-y')['matched']
-        that(everywhere >= 2, f'{verb} --all: {everywhere}')
         equal(s.get(f'/v1/messages/{seqs[0]}').json, first, f'{verb} --dry-run does nothing')
-        limited = rq.json(verb, *more, '--queue', queue, '--state', state, '--limit', '1', '--yes')
+        states = ('--state', state) if verb == 'remove' else ()
+        limited = rq.json(verb, *more, '--queue', queue, *states, '--limit', '1', '--yes')
         equal(limited['changed'], 1, f'{verb} --limit, --yes: {limited}')
         that(rq.run(verb, *more, '--queue', queue).returncode != 0, f'{verb}: not without --yes')
     for verb, state in (('cancel', 'cancelled'), ('kill', 'run')):
@@ -370,15 +381,14 @@ def test_settings(s, rq):
         lease = s.post('/v1/reserve', {'queues': [q]}).json['messages'][0]['lease']
         that(lease['until'] > lease['since'], f'queue {verb} --lease')
         equal(rq.ended(id)['mark'], 'lost', f'queue {verb} --lease, --losses')
-        silent = script(s, 'silent.sh', 'exit 0\n')
-        for success, end in (('exit', 'done'), ('word', 'err')):
-            q = queue(f'success-{success}', '--script', silent, '--success', success)
-            equal(rq.ended(rq('put', q, 'x').strip())['state'], end, f'queue {verb} --success {success}')
-        q = queue('keeps-cancelled', '--keep-cancelled', '1')
+        q = queue('cancels', '--keep-cancelled', '1')
         for _ in range(2):
             rq('cancel', rq('put', q, 'x').strip())
         rqtest.eventually(lambda: len(s.get(f'/v1/messages?queue={q}').json['messages']) == 1,
                           f'queue {verb} --keep-cancelled')
+        silent = script(s, f'silent-{verb}.sh', 'exit 0\n')
+        q = queue('judged', '--script', silent, '--success', 'word')
+        equal(rq.ended(rq('put', q, 'x').strip())['state'], 'err', f'queue {verb} --success')
         for option, end in (('--keep-done', 'done'), ('--keep-err', 'err')):
             q = queue('keeps' + option[2:], option, '1')
             for _ in range(2):
@@ -418,7 +428,6 @@ def test_queues(s, rq):
     rqtest.eventually(lambda: rq.json('queue', 'show', 'again')['admin'] == 'up', 'queue pause --for')
     rq('put', 'again', 'x')
     that(rq.code('queue', 'delete', 'again') == 4, 'queue delete, with a message in it')
-    equal(rq.code('queue', 'delete', 'again', '--yes'), 4, 'queue delete --yes is not --force')
     rq('queue', 'delete', 'again', '--force', '--yes')
     equal(rq.code('queue', 'show', 'again'), 3, 'queue delete --force')
 

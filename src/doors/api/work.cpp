@@ -247,7 +247,7 @@ void keep_leases(Exchange& x, const Request& request) {
                 core::Finish::Item item;
                 item.token = token;
                 item.outcome = core::Outcome::release;
-                item.reason = "it never came to its worker";
+                item.reason = "its worker does not have it";
                 finish.items.push_back(std::move(item));
               }
               later.ask(std::move(finish), render_returned);
