@@ -185,8 +185,8 @@ class Generator:
         elif kind == 12:
             head = b'put 0 0 1000 1 x'
             rest = b'1\r\n'
-        if re.match(rb'(kick|reserve-with-timeout) +\d+[^\d]', head):
-            return self.mangled()  # what stands behind these numbers: PROTOCOLS.md
+        if re.match(rb'(kick|reserve-with-timeout) +\d+[^\d]|put +\d+ +\d+ +\d+ +\d{10}', head):
+            return self.mangled()  # named in PROTOCOLS.md: behind these numbers, and sizes above 2^32
         return Command(head + b'\r\n' + rest, put and put.tag)
 
     def burst(self):
