@@ -477,6 +477,22 @@ class Difference(Exception):
     pass
 
 
+def cut_behind_buries(commands):
+    """Jobs that are buried in the same millisecond have no order but their numbers: PROTOCOLS.md."""
+    pieces = [[]]
+    for command in commands:
+        pieces[-1].append(command)
+        if command.word == 'bury':
+            pieces.append([])
+    return [piece for piece in pieces if piece]
+
+
+def a_tick_of_the_clock():
+    began = time.monotonic()
+    while time.monotonic() < began + 0.002:
+        pass
+
+
 def play(bursts, sent=None):
     """Both servers get the same; raises Difference. Adds to `sent` what was really sent."""
     sent = [] if sent is None else sent
@@ -498,7 +514,7 @@ def play(bursts, sent=None):
                 # Of many that are kicked, whoever waits gets the best from one, the first from the other.
                 commands = [c for c in commands if c.word != 'kick' or c.text == b'kick 1\r\n']
             alone = bool(peer.waiting()) and any(c.wakes for c in commands)
-            for piece in ([[c] for c in commands] if alone else [commands]):
+            for piece in ([[c] for c in commands] if alone else cut_behind_buries(commands)):
                 if burst.connection in peer.waiting():
                     break
                 sent.append(Burst(burst.connection, piece, burst.cut))
@@ -508,6 +524,8 @@ def play(bursts, sent=None):
                     heard.append(side.settle())
                 if heard[0] != heard[1] or 'silent' in heard[0]:
                     raise Difference(show(sent[-1], heard))
+                if piece[-1].word == 'bury':
+                    a_tick_of_the_clock()
     return sent
 
 
