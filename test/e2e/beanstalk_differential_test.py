@@ -406,6 +406,8 @@ class Side:
     def told(self, entries):
         """Without those that PROTOCOLS.md excepts because of what stands beside them."""
         left_out = ['rq-version']
+        if any(re.fullmatch('releases: [1-9].*', entry) for entry in entries):
+            left_out.append('delay: ')
         if entries[1:2] and entries[1].startswith('name:'):
             left_out += ['cmd-pause-tube', 'pause: ']  # known since somebody last took up the tube
         else:
