@@ -114,6 +114,19 @@ void reload(const ServerOptions& options, ServerConfig& config, Log& log) {
                later.empty() ? "" : fmt::format("; at the next start of the server: {}", later));
 }
 
+void tell_who_defines(const ServerConfig& config, const std::string& address) {
+  if (address.empty()) return;
+  if (config.define_over_tcp) {
+    spdlog::warn(
+        "whoever reaches {} may define queues, and so run programs on this machine as user {}: "
+        "define_over_tcp is true",
+        address, ::geteuid());
+  } else {
+    spdlog::info("over {} queues cannot be defined, only over the unix socket (define_over_tcp)",
+                 address);
+  }
+}
+
 Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) {
   const fs::path file = config.dir / "db" / "rq.db";
   // A manual clock starts at a round time, so that tests know it.
@@ -145,7 +158,9 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   StoreWatch watch(pipeline, std::move(watch_view), file, end);
   pipeline.on_failure(end);
   pipeline.on_waste([&janitor] { janitor.wake(); });
-  doors::api::ApiDoor http(desk, readers, events, {.dir = config.dir, .address = config.http});
+  doors::api::ApiDoor http(
+      desk, readers, events,
+      {.dir = config.dir, .address = config.http, .define_over_tcp = config.define_over_tcp});
   http.set_boot(boot);
   std::unique_ptr<doors::beanstalk::BeanstalkDoor> beanstalk;
   if (!config.beanstalk.empty()) {
@@ -164,6 +179,8 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   spdlog::info("rq {} serves {} (boot {}): {}{}", RQ_VERSION, config.dir.string(), boot,
                http.address().empty() ? "unix socket" : "http://" + http.address(),
                beanstalk ? fmt::format(", beanstalk port {}", beanstalk->port()) : "");
+
+  tell_who_defines(config, http.address());
 
   const sigset_t heard = heard_signals();
   for (int signal = 0; signal != SIGTERM && signal != SIGINT;) {
