@@ -406,8 +406,9 @@ class Side:
     def told(self, entries):
         """Without those that PROTOCOLS.md excepts because of what stands beside them."""
         left_out = ['rq-version']
-        if any(re.fullmatch('releases: [1-9].*', entry) for entry in entries):
-            left_out.append('delay: ')
+        told = dict(entry.split(': ', 1) for entry in entries if ': ' in entry)
+        if int(told.get('reserves', 0)) > (told.get('state') == 'reserved'):
+            left_out.append('delay: ')  # it came back, however it did
         if entries[1:2] and entries[1].startswith('name:'):
             left_out += ['cmd-pause-tube', 'pause: ']  # known since somebody last took up the tube
         else:
