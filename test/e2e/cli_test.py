@@ -722,6 +722,22 @@ def test_restart(server):
     checks.equal((follow.returncode, out), (0, b'after it\n'), f'nothing lost or doubled: {err}')
 
 
+def example_is_safe(block):
+    """faults.md B17: the README's script reads a payload without a newline, under set -e too."""
+    hello = re.search(r"<<'END'\n(.*?)\nEND\n", block, re.S).group(1)
+    with tempfile.TemporaryDirectory() as dir:
+        said = pathlib.Path(dir) / 'said'
+        ran = subprocess.run(['bash', '-c', 'exec 3> "$1"; exec bash -e -c "$2"', 'sh', said, hello],
+                             input=b'world', capture_output=True)
+        checks.equal((ran.returncode, ran.stdout, said.read_text()),
+                     (0, b'Hello, world\n', 'run greeting world\ndone greeted world\n'), 'B17')
+    page = (rqtest.ROOT / 'docs' / 'SCRIPTS.md').read_text()
+    checks.that('`read -r x` sets `x` but returns 1' in page and 'x=$(cat)' in page, 'B17: it is warned of')
+    for example in re.findall(r'```(?:sh|bash)\n(#!.*?)```', page, re.S):
+        checks.that(not re.search(r'^\s*(while )?(IFS=\S* )?read ', example, re.M) or '<&' in example,
+                    f'B17: an example reads lines: {example}')
+
+
 def test_readme():
     text = (rqtest.ROOT / 'README.md').read_text()
     block = re.search(r'<!-- test/e2e/cli_test\.py runs this block.*?-->\n```bash\n(.*?)```', text,
@@ -748,6 +764,7 @@ def test_readme():
                     rqtest.kill_tree(pid)
             except (OSError, ValueError, IndexError):
                 pass
+    example_is_safe(block.group(1))
     for link in re.findall(r'\]\(([^)]+)\)', text):
         checks.that((rqtest.ROOT / link).exists(), f'README links to {link}')
 
