@@ -127,6 +127,25 @@ void tell_who_defines(const ServerConfig& config, const std::string& address) {
   }
 }
 
+// Until one of them ends the server. A null door: there is no beanstalkd port.
+void hear_signals(const ServerOptions& options, ServerConfig& config, Log& log,
+                  doors::beanstalk::BeanstalkDoor* beanstalk) {
+  const sigset_t heard = heard_signals();
+  for (int signal = 0; signal != SIGTERM && signal != SIGINT;) {
+    if (::sigwait(&heard, &signal) != 0) continue;
+    if (signal == SIGHUP) {
+      reload(options, config, log);
+    } else if (signal == SIGUSR1) {
+      // As beanstalkd does; there is no way back but a restart.
+      if (beanstalk != nullptr) beanstalk->set_draining(true);
+      spdlog::info("SIGUSR1: {}", beanstalk != nullptr ? "the beanstalkd port takes no more jobs"
+                                                       : "there is no beanstalkd port to drain");
+    } else {
+      spdlog::info("SIG{}: ending", ::sigabbrev_np(signal));
+    }
+  }
+}
+
 Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) {
   const fs::path file = config.dir / "db" / "rq.db";
   // A manual clock starts at a round time, so that tests know it.
@@ -182,20 +201,7 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
 
   tell_who_defines(config, http.address());
 
-  const sigset_t heard = heard_signals();
-  for (int signal = 0; signal != SIGTERM && signal != SIGINT;) {
-    if (::sigwait(&heard, &signal) != 0) continue;
-    if (signal == SIGHUP) {
-      reload(options, config, log);
-    } else if (signal == SIGUSR1) {
-      // As beanstalkd does; there is no way back but a restart.
-      if (beanstalk) beanstalk->set_draining(true);
-      spdlog::info("SIGUSR1: {}", beanstalk ? "the beanstalkd port takes no more jobs"
-                                            : "there is no beanstalkd port to drain");
-    } else {
-      spdlog::info("SIG{}: ending", ::sigabbrev_np(signal));
-    }
-  }
+  hear_signals(options, config, log, beanstalk.get());
 
   auto closed = std::make_shared<std::promise<void>>();
   boost::asio::post(loop.io(), [&] {

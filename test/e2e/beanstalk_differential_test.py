@@ -159,8 +159,9 @@ class Generator:
             del words[at]
             head = b' '.join(words)
         elif kind == 4 and at > 0:
+            # No small number: a put that is refused has taken one from beanstalkd, not from rq.
             words[at] = r.choice([b'-1', b'4294967296', b'18446744073709551616', b'1e3', b'0x10',
-                                  b'+5', b'007', b'', b'99999999999999999999999', b'a b'])
+                                  b'+5', b'0001000', b'', b'99999999999999999999999', b'a b'])
             head = b' '.join(words)
         elif kind == 5:
             spot = r.randrange(len(head) + 1)

@@ -418,6 +418,18 @@ def test_events(s):
     equal(next(kinds)[0], 'removed', 'removed')
     kinds.close()
     stream.close()
+    # A put, a change of state and a move are told apart.
+    all_of_it, moves = s.events('/v1/events?kinds=message'), s.events('/v1/events?kinds=move')
+    next(all_of_it), next(moves)
+    m = put(s, 'ev')
+    s.post(f"/v1/messages/{m['id']}/cancel")
+    s.post(f"/v1/messages/{m['id']}/move", {'queue': 'q1'})
+    told = [data for _, data in (next(all_of_it) for _ in range(3))]
+    equal([(d['change'], d['queue'], d.get('from_queue')) for d in told],
+          [('put', 'ev', None), ('state', 'ev', None), ('move', 'q1', 'ev')], 'what changed')
+    equal(next(moves)[1], told[2], 'moves only')
+    all_of_it.close()
+    moves.close()
 
 
 def test_log(s):
