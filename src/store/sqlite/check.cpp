@@ -6,6 +6,8 @@
 #include <iterator>
 #include <utility>
 
+#include "core/queue.h"
+
 namespace rq::store::sqlite {
 
 using base::Result;
@@ -69,6 +71,7 @@ constexpr std::array<PlaceQuery, 4> kPlaces{{
      "LIMIT ?5"},
 }};
 
+static_assert(core::kHighPriority == -1024, "the text about `high` says: rank < 1024");
 // Each lists what should not be: one line a row.
 constexpr std::array<const char*, 7> kSums{
     "SELECT 'queue ' || q.name || ' has lost its counters' FROM queue q WHERE NOT EXISTS (SELECT 1 "
