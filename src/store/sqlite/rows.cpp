@@ -474,7 +474,7 @@ std::int64_t crc_of(const core::Queue& q, std::string_view settings) {
       .add(q.on_demand ? 1 : 0)
       .add(q.script_error)
       .add(settings)
-      .add(q.going ? 1 : 0)
+      .add(q.being_deleted ? 1 : 0)
       .value();
 }
 
@@ -491,7 +491,9 @@ void bind_queue(Statement& statement, const core::Queue& queue, const std::strin
                                         : statement.bind(3, base::to_ms(queue.paused_until));
   statement.bind(4, queue.revision).bind(5, base::to_ms(queue.created));
   statement.bind(6, queue.on_demand ? 1 : 0).bind_text_or_null(7, queue.script_error);
-  statement.bind(8, settings).bind(9, queue.going ? 1 : 0).bind(10, crc_of(queue, settings));
+  statement.bind(8, settings)
+      .bind(9, queue.being_deleted ? 1 : 0)
+      .bind(10, crc_of(queue, settings));
 }
 
 base::Error of_message(core::Seq seq, base::Error error) {
@@ -511,7 +513,7 @@ Result<core::Queue> read_queue(const Statement& row) {
   q.created = row.instant(5);
   q.on_demand = row.integer(6) != 0;
   q.script_error = row.text(7);
-  q.going = row.integer(9) != 0;
+  q.being_deleted = row.integer(9) != 0;
   const std::string_view text = row.text(8);
   const bool has_crc = !row.is_null(10);
   if (has_crc && row.integer(10) != crc_of(q, text)) return of_queue(q, wrong_crc("queue"));

@@ -28,12 +28,15 @@ constexpr Boot kBootBlock = 16;
 // --- Opening ---
 
 Result<void> SqliteStore::open() {
+  auto opened = open_or_go_on();
+  // The next opening of the file makes it anew.
+  if (!opened && is_damage(db_)) mark_for_rebuild(opened.error().message);
+  return opened;
+}
+
+Result<void> SqliteStore::open_or_go_on() {
   if (db_.handle() == nullptr) {
-    if (auto opened = open_file(); !opened) {
-      // The next opening makes it anew.
-      if (is_damage(db_)) mark_for_rebuild(opened.error().message);
-      return opened;
-    }
+    RQ_TRY(open_file());
   } else {
     abort();
     RQ_TRY(identity_.check_still_there());

@@ -87,6 +87,7 @@ class SqliteStore final : public Store {
   void maintain() override;
 
  private:
+  [[nodiscard]] Result<void> open_or_go_on();
   [[nodiscard]] Result<void> open_file();
   [[nodiscard]] Result<void> mend_pages();
   void mark_for_rebuild(const std::string& why) const;
