@@ -148,6 +148,8 @@ class SqliteStore final : public Store {
   std::vector<SetAside> set_aside_;
   std::unordered_map<std::string, Held*> new_keys_;
 
+  void skip_what_was_given();
+
   // Numbers are set aside in the table in blocks: [next_, block_end_).
   Seq next_ = 1;
   Seq block_end_ = 0;
