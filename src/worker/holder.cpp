@@ -174,7 +174,7 @@ std::optional<int> Holder::end_of_loop() {
 void Holder::hear(int signal, pid_t sender) {
   if (signal == SIGURG) {
     // A server that has found this worker at work.
-    if (!facts_.follows || sender <= 0 || is_like(sender)) return;
+    if (sender <= 0 || sender != base::LockFile::pid_in(facts_.server) || is_like(sender)) return;
     model_ = sender;
   } else if (signal != SIGHUP) {
     ++memory_.past().stops;
