@@ -103,9 +103,9 @@ struct Timer {
     keep_done,  // finished messages have been kept for long enough
     keep_err,
     keep_cancelled,
-    resume,  // a pause ends
-    idle,    // a queue made on demand may be unused
-    going,   // a queue is being deleted, in steps
+    resume,    // a pause ends
+    idle,      // a queue made on demand may be unused
+    deletion,  // a queue is being deleted, in steps
   };
   What what = What::keep_done;
   Instant at{};
@@ -250,6 +250,8 @@ struct Filter {
   std::string key;
   std::string text;                      // in payload, params, progress, result; case folds
   std::optional<Instant> after, before;  // creation time: after <= created < before
+
+  bool operator==(const Filter&) const = default;
 };
 // Bytes of each payload that a list loads.
 inline constexpr std::int64_t kListPayloadBytes = 1024;

@@ -19,7 +19,7 @@ using std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kLookForFile{1};
 // A pass takes so much of one processor: 1 of kShare; and a new one begins so long after the last.
-constexpr int kShare = 20;
+constexpr int kShare = 100;
 constexpr std::chrono::milliseconds kPieceMin{20};
 constexpr std::chrono::hours kBetweenPasses{6};
 constexpr std::size_t kReportedMax = 100;  // of one pass; rq doctor names all

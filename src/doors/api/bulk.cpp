@@ -149,7 +149,7 @@ Result<BulkOrder> order_from(const boost::json::object& body, std::optional<Mill
   fields.integer("limit", order.limit, 1, INT64_MAX);
   fields.seconds("wait_s", wait, Millis{0}, base::kReserveWaitMax);
   RQ_TRY(fields.finish());
-  const bool empty = object == nullptr || object->empty();
+  const bool empty = order.filter == core::Filter{};
   if (empty && !all) {
     return fail(Code::bad_value, "the filter is empty: that would be every message of every queue",
                 "name a queue, a state, a tag ... in \"filter\":{…}, or say \"all\":true");
@@ -186,6 +186,7 @@ void bulk_action(Exchange& x, const Request& request) {
   std::optional<Millis> wait;
   auto order = order_from(**body, wait);
   if (!order) return x.refuse(order.error());
+  if (x.caller().uid) order->caller_uid = *x.caller().uid;
   const auto job = x.door().bulk_jobs().begin(*std::move(order));
   if (!job) return x.refuse(job.error());
   reply_job(x, **job, wait, Asker::beginner);

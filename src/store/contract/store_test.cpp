@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <set>
-#include <thread>
 
 #include "base/limits.h"
 
@@ -392,8 +391,6 @@ TEST_P(StoreContract, AMessageThatChangesInTheLineIsGivenAsItIs) {
   reopen();
   for (std::size_t i = 0; i < seqs.size(); i += 3) {
     batch([&] { EXPECT_EQ(take_ready(queue, 3).size(), 3U); });
-    // Whoever reads ahead has the time to do so.
-    std::this_thread::sleep_for(Millis{1});
     batch([&] {
       for (std::size_t j = i + 3; j < seqs.size(); j += 5) {
         Record& record = need(seqs[j]);
@@ -582,7 +579,7 @@ TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   q.counters.high = 28;
   q.counters.expired = 29;
   q.counters.expired_errs = 30;
-  q.going = true;
+  q.being_deleted = true;
   batch([&] {
     store->changed(q);
     store->counted(q);
@@ -600,7 +597,7 @@ TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   EXPECT_EQ(after.revision, 5);
   EXPECT_EQ(after.created, base::from_ms(5));
   EXPECT_TRUE(after.on_demand);
-  EXPECT_TRUE(after.going);
+  EXPECT_TRUE(after.being_deleted);
   EXPECT_EQ(after.script_error, "broken");
   EXPECT_EQ(after.counters, q.counters);
   batch([&] { store->erase(q); });

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/name.h"
+#include "core/queue.h"
 #include "core/settings_json.h"
 #include "store/sqlite/check.h"
 #include "store/sqlite/damage.h"
@@ -423,6 +424,8 @@ Result<void> Rebuild::name_the_lost() {
   }
   return {};
 }
+
+static_assert(core::kHighPriority == -1024, "the text about `high` says: rank < 1024");
 
 // Everything else follows from the messages.
 Result<void> Rebuild::derive() {

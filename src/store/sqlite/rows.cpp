@@ -84,6 +84,9 @@ enum : int {
 };
 static_assert(kEnd == kMessageColumnCount);
 
+// SQLite keeps a number with a sign in four bytes, one of 32 bits without it in six.
+std::int64_t as_stored(std::uint32_t crc) { return static_cast<std::int32_t>(crc); }
+
 // The checksum of a row: over the values that its columns mean, in their order.
 class RowCrc {
  public:
@@ -97,7 +100,7 @@ class RowCrc {
     crc_ = base::crc32c(crc_, {reinterpret_cast<const char*>(&value), sizeof value});
     return *this;
   }
-  [[nodiscard]] std::int64_t value() const { return crc_; }
+  [[nodiscard]] std::int64_t value() const { return as_stored(crc_); }
 
  private:
   std::uint32_t crc_ = 0;
@@ -117,7 +120,7 @@ std::int64_t word_of(std::string_view name) {
   return word;
 }
 
-// `state`: the one to rest in. Every put pays for this: few words, and one run over them.
+// `state`: the one to rest in. Every put pays for this: few words.
 std::int64_t crc_of(const Message& m, State state, bool detailed) {
   const std::array<std::int64_t, 14> words{m.seq,
                                            m.queue,
@@ -133,9 +136,11 @@ std::int64_t crc_of(const Message& m, State state, bool detailed) {
                                            both(m.failures, m.losses),
                                            both(m.count, m.max_count),
                                            static_cast<std::int64_t>(m.payload.size())};
+  // Two runs that do not wait for one another: the processor does both at once.
   const std::uint32_t head =
       base::crc32c(0, {reinterpret_cast<const char*>(words.data()), sizeof words});
-  return base::crc32c(head, m.payload);
+  const std::uint32_t body = base::crc32c(0, m.payload);
+  return as_stored(base::crc32c(head, {reinterpret_cast<const char*>(&body), sizeof body}));
 }
 
 base::Error no_crc(std::string_view table) {
@@ -402,6 +407,17 @@ void lease_column(sqlite3_context* out, const void* row, int column) {
   }
 }
 
+bool is_plain(const Message& m) {
+  return m.mark == core::Mark::none && m.due == m.created && m.order == base::to_ms(m.due) &&
+         m.finished == core::Instant{} && m.failures == 0 && m.losses == 0 && m.count == 0 &&
+         !m.details && !m.lease_length;
+}
+
+bool is_plain(const core::Lease& lease) {
+  return lease.end != core::LeaseEnd::connection && lease.stop == core::StopRequest::none &&
+         lease.progress.empty();
+}
+
 void bind_update(Statement& update, const Message& m) {
   update.bind(1, m.queue).bind(2, rest_state(m));
   m.mark == core::Mark::none ? update.bind_null(3) : update.bind(3, name_of(m.mark));
@@ -458,7 +474,7 @@ std::int64_t crc_of(const core::Queue& q, std::string_view settings) {
       .add(q.on_demand ? 1 : 0)
       .add(q.script_error)
       .add(settings)
-      .add(q.going ? 1 : 0)
+      .add(q.being_deleted ? 1 : 0)
       .value();
 }
 
@@ -475,7 +491,9 @@ void bind_queue(Statement& statement, const core::Queue& queue, const std::strin
                                         : statement.bind(3, base::to_ms(queue.paused_until));
   statement.bind(4, queue.revision).bind(5, base::to_ms(queue.created));
   statement.bind(6, queue.on_demand ? 1 : 0).bind_text_or_null(7, queue.script_error);
-  statement.bind(8, settings).bind(9, queue.going ? 1 : 0).bind(10, crc_of(queue, settings));
+  statement.bind(8, settings)
+      .bind(9, queue.being_deleted ? 1 : 0)
+      .bind(10, crc_of(queue, settings));
 }
 
 base::Error of_message(core::Seq seq, base::Error error) {
@@ -495,7 +513,7 @@ Result<core::Queue> read_queue(const Statement& row) {
   q.created = row.instant(5);
   q.on_demand = row.integer(6) != 0;
   q.script_error = row.text(7);
-  q.going = row.integer(9) != 0;
+  q.being_deleted = row.integer(9) != 0;
   const std::string_view text = row.text(8);
   const bool has_crc = !row.is_null(10);
   if (has_crc && row.integer(10) != crc_of(q, text)) return of_queue(q, wrong_crc("queue"));
