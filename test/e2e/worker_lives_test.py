@@ -224,6 +224,15 @@ def handed_over():
             checks.equal((get(server, old)['state'], get(server, old)['attempts']), ('run', 0),
                          f'{what}: in the same attempt')
 
+        os.kill(worker, signal.SIGURG)
+        queue(server, 'quick', 'echo done >&3\n')
+        checks.equal(finished(server, put(server, 'quick'))['state'], 'done', 'it works on')
+        checks.equal(loop_of(worker), loop, 'nobody but its server makes it another program')
+        server.kill()
+        server.start()
+        checks.equal(finished(server, put(server, 'quick'))['state'], 'done', 'B3: the same again')
+        checks.equal((server.worker_pid(), loop_of(worker)), (worker, loop),
+                     'B3: nothing is handed over when nothing is new')
         server.kill()
         server.env['COLOUR'] = 'blue'
         server.start()
