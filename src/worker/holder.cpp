@@ -65,6 +65,7 @@ std::string environment_of(const std::string& process) {
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> out;
+  out.reserve(texts.size() + 1);
   for (std::string& text : texts) out.push_back(text.data());
   out.push_back(nullptr);
   return out;
@@ -174,7 +175,7 @@ std::optional<int> Holder::end_of_loop() {
 void Holder::hear(int signal, pid_t sender) {
   if (signal == SIGURG) {
     // A server that has found this worker at work.
-    if (!facts_.follows || sender <= 0 || is_like(sender)) return;
+    if (sender <= 0 || sender != base::LockFile::pid_in(facts_.server) || is_like(sender)) return;
     model_ = sender;
   } else if (signal != SIGHUP) {
     ++memory_.past().stops;

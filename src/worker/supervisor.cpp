@@ -293,7 +293,7 @@ void Supervisor::abandon(ChildId id) {
   Child* child = find(id);
   if (child == nullptr) return;
   Look look;
-  blame(*child, StopCause::abandoned);
+  child->blame(StopCause::abandoned);
   begin_kill(*child, look);
 }
 
@@ -331,19 +331,19 @@ void Supervisor::write_answers(Child& child) {
       ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
     }
   }
-  if (closed) close_answers(child);
+  if (closed) child.close_answers();
   watch_pipe(child);
 }
 
 // Of what is closed, its number means nothing any more: first that is written down.
-void Supervisor::close_answers(Child& child) {
-  if (child.kept != nullptr) child.kept->to_script = -1;
-  child.to_script.reset();
+void Supervisor::Child::close_answers() {
+  if (kept != nullptr) kept->to_script = -1;
+  to_script.reset();
 }
 
-void Supervisor::blame(Child& child, StopCause cause) {
-  child.cause = cause;
-  if (child.kept != nullptr) child.kept->cause = static_cast<std::uint8_t>(cause);
+void Supervisor::Child::blame(StopCause why) {
+  cause = why;
+  if (kept != nullptr) kept->cause = static_cast<std::uint8_t>(why);
 }
 
 void Supervisor::set_reading(ChildId id, bool reading) {
@@ -513,7 +513,7 @@ void Supervisor::conclude(Child& child, Look& look) {
   if (std::exchange(child.awaits_room, false)) {
     ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
   }
-  close_answers(child);
+  child.close_answers();
   child.kept = nullptr;  // all that it needs is written; others may use it from now on
 
   const bool suspect = may_have_left_something(child, held);
@@ -527,7 +527,7 @@ void Supervisor::conclude(Child& child, Look& look) {
   ended.verdict = child.verdict;
   ended.rss_bytes = std::max(ended.rss_bytes, child.rss_bytes);
   ended.processes = child.processes;
-  ended.last_output = tail_of_log(child);
+  ended.last_output = child.tail_of_log();
 
   if (left) {
     if (child.phase == Phase::running) {
@@ -620,13 +620,13 @@ void Supervisor::sample(Child& child, Look& look) {
     cause = StopCause::too_many_processes;
   }
   if (cause == StopCause::none) return;
-  if (child.cause == StopCause::none) blame(child, cause);
+  if (child.cause == StopCause::none) child.blame(cause);
   begin_kill(child, look);
 }
 
 void Supervisor::begin_stop(Child& child, StopCause cause, Look& look) {
   if (child.phase == Phase::stopping || child.phase == Phase::killing) return;
-  if (child.cause == StopCause::none) blame(child, cause);
+  if (child.cause == StopCause::none) child.blame(cause);
   child.phase = Phase::stopping;
   child.timeout_at = SteadyTime::max();
   child.act_at = std::chrono::steady_clock::now() + child.grace;
@@ -705,14 +705,14 @@ void Supervisor::arm(SteadyTime at) {
   RQ_CHECK(::timerfd_settime(timer_.get(), 0, &spec, nullptr) == 0);
 }
 
-std::string Supervisor::tail_of_log(const Child& child) {
+std::string Supervisor::Child::tail_of_log() const {
   std::string tail;
   struct stat now {};
-  if (::fstat(child.log.get(), &now) != 0 || now.st_size <= child.log_start) return tail;
+  if (::fstat(log.get(), &now) != 0 || now.st_size <= log_start) return tail;
   const std::int64_t bytes = std::min<std::int64_t>(
-      now.st_size - child.log_start, static_cast<std::int64_t>(base::kLastOutputBytesMax));
+      now.st_size - log_start, static_cast<std::int64_t>(base::kLastOutputBytesMax));
   tail.resize(static_cast<std::size_t>(bytes));
-  const ssize_t n = ::pread(child.log.get(), tail.data(), tail.size(), now.st_size - bytes);
+  const ssize_t n = ::pread(log.get(), tail.data(), tail.size(), now.st_size - bytes);
   tail.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
   return tail;
 }

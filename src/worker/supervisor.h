@@ -169,6 +169,9 @@ class Supervisor {
     Ended ended;  // what is known since it has exited
     [[nodiscard]] SteadyTime next() const;
     [[nodiscard]] TreeMarks marks() const;
+    void blame(StopCause why);
+    void close_answers();
+    [[nodiscard]] std::string tail_of_log() const;
   };
   // At most one look at /proc for all that one wake-up has to do.
   class Look;
@@ -179,8 +182,6 @@ class Supervisor {
   void watch_pipe(Child& child);
   void write_answers(Child& child);
   void close_pipe(Child& child);
-  void close_answers(Child& child);
-  static void blame(Child& child, StopCause cause);
   void take_line(Child& child, std::string_view line);
   void reap(Look& look);
   void reap_adopted(Look& look);
@@ -198,7 +199,6 @@ class Supervisor {
   void note_stayers(Look& look);
   void gone(Child& child);
   void arm(SteadyTime at);
-  [[nodiscard]] static std::string tail_of_log(const Child& child);
 
   Watcher& watcher_;
   Spawner spawner_;

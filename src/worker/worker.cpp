@@ -143,8 +143,9 @@ Result<int> run_worker(const WorkerOptions& options) {
   record->keep_in(*memory);
   const RunningRecord::Leftovers leftovers =
       goes_on ? take_over(memory->past(), *record) : record->clean_up();
-  Holder holder({.argv = arguments(options, root), .follows = options.kept}, lock, *memory,
-                *record);
+  Holder holder(
+      {.argv = arguments(options, root), .server = options.kept ? run_dir + "/server.pid" : ""},
+      lock, *memory, *record);
   if (const std::optional<int> code = holder.hold()) return *code;
 
   if (!leftovers.begun.empty() || leftovers.processes > 0) {
