@@ -189,6 +189,7 @@ std::string name_of_file(int fd) { return link_text(fmt::format("/proc/self/fd/{
 std::optional<std::int64_t> proportional_bytes(pid_t pid) {
   constexpr std::string_view kField = "\nPss:";
   const std::string text = read_small(fmt::format("/proc/{}/smaps_rollup", pid), 4096);
+  if (text.empty() && errno == ESRCH) return 0;
   const std::size_t at = text.find(kField);
   if (at == std::string::npos) return std::nullopt;
   const std::size_t digits = text.find_first_not_of(' ', at + kField.size());
