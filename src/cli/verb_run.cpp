@@ -105,9 +105,10 @@ Result<void> see_to_queue(client::Client& client, const Options& options) {
     return {};
   }
   if (there.error().code != Code::not_found) return std::move(there).error();
-  RQ_TRY(
-      client.send("PUT", queue_path(options.queue, "?create=1"),
-                  json::object{{"script", kScript}, {"num_workers", options.workers.value_or(1)}}));
+  RQ_TRY(client.send("PUT", queue_path(options.queue, "?create=1"),
+                     json::object{{"script", kScript},
+                                  {"put_over_tcp", false},
+                                  {"num_workers", options.workers.value_or(1)}}));
   return {};
 }
 
