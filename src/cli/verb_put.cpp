@@ -298,22 +298,28 @@ Result<int> put_one(Context& context, client::Client& client, const Options& opt
   } else {
     put["payload_base64"] = base::to_base64(payload);
   }
-  RQ_TRY_ASSIGN(answer, client.send("POST", queue_path(options.queue, "/messages"), put));
-  const std::string id = text_at(answer, "id");
-  const bool wait = options.wait || options.follow;
-  if (!wait) {
+  const auto send = [&]() -> Result<json::value> {
+    RQ_TRY_ASSIGN(answer, client.send("POST", queue_path(options.queue, "/messages"), put));
+    if (at(answer, "repeated") == json::value(true) && !context.json) {
+      std::fprintf(stderr, "there already, with the key '%s'\n", options.key.c_str());
+    }
+    return answer;
+  };
+  if (!options.wait && !options.follow) {
+    RQ_TRY_ASSIGN(answer, send());
     if (context.json) {
       Context::print_json(answer);
     } else {
-      Context::print(fmt::format("{}\n", id));
-      if (at(answer, "repeated") == json::value(true)) {
-        std::fprintf(stderr, "there already, with the key '%s'\n", options.key.c_str());
-      }
+      Context::print(text_at(answer, "id") + "\n");
     }
     return 0;
   }
-  if (!context.json) std::fprintf(stderr, "%s\n", id.c_str());
-  RQ_TRY_ASSIGN(end, follow_message(context, id, {.log = options.follow, .tail_lines = {}}));
+  const FollowOptions follow{.log = options.follow, .why = "put"};
+  RQ_TRY_ASSIGN(end, put_and_follow(context, options.queue, follow, [&]() -> Result<std::string> {
+                  RQ_TRY_ASSIGN(answer, send());
+                  if (!context.json) std::fprintf(stderr, "%s\n", text_at(answer, "id").c_str());
+                  return text_at(answer, "id");
+                }));
   if (context.json) {
     Context::print_json(end);
   } else {

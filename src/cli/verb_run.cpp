@@ -1,4 +1,4 @@
-// rq run: queues a command line. The queue's script is rq itself: `rq exec-payload` takes the
+// rq run: queues a command line. The queue's script is inside of rq: `rq exec-payload` takes the
 // command from the payload (program and arguments, folder, environment) and runs it.
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -35,6 +35,7 @@ using base::Result;
 namespace {
 
 constexpr std::string_view kQueue = "run";
+constexpr std::string_view kScript = "@exec-payload";
 constexpr int kPipe = 3;                // to the worker: run, done
 constexpr std::size_t kShownMax = 300;  // of a command line, in texts
 
@@ -81,26 +82,21 @@ Result<json::object> environment_of(const std::vector<std::string>& more) {
   return out;
 }
 
-Result<std::string> own_path() {
-  std::error_code error;
-  const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
-  if (error) return fail(Code::internal, "cannot find the rq binary: " + error.message());
-  if (shell_quote(self) != self) {
-    return fail(Code::bad_value, fmt::format("rq lies in '{}': a queue cannot run that path", self),
-                "put rq into a folder whose name has no blanks or quotes");
-  }
-  return self;
-}
-
 // Makes the queue on first use; later, --num-workers changes it.
 Result<void> see_to_queue(client::Client& client, const Options& options) {
   auto there = client.get(queue_path(options.queue));
   if (there) {
-    const std::string prefix = text_at(at(*there, "settings"), "exec_prefix");
-    if (!prefix.ends_with(" exec-payload")) {
+    // Queues of older versions name the path of an rq.
+    const bool old = text_at(at(*there, "settings"), "exec_prefix").ends_with(" exec-payload");
+    if (!old && text_at(at(*there, "settings"), "script") != kScript) {
       return fail(Code::wrong_state,
                   fmt::format("queue '{}' does not run command lines", options.queue),
                   "name another with --queue; it is made on first use");
+    }
+    if (old) {
+      // Where that is not allowed, the path still does, as long as there is an rq.
+      static_cast<void>(client.send("PATCH", queue_path(options.queue),
+                                    json::object{{"script", kScript}, {"exec_prefix", ""}}));
     }
     if (options.workers && count_at(at(*there, "settings"), "num_workers") != *options.workers) {
       RQ_TRY(client.send("PATCH", queue_path(options.queue),
@@ -109,10 +105,8 @@ Result<void> see_to_queue(client::Client& client, const Options& options) {
     return {};
   }
   if (there.error().code != Code::not_found) return std::move(there).error();
-  RQ_TRY_ASSIGN(self, own_path());
   RQ_TRY(client.send("PUT", queue_path(options.queue, "?create=1"),
-                     json::object{{"script", self},
-                                  {"exec_prefix", self + " exec-payload"},
+                     json::object{{"script", kScript},
                                   {"put_over_tcp", false},
                                   {"num_workers", options.workers.value_or(1)}}));
   return {};
@@ -130,6 +124,19 @@ std::string shown(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "" : " ") + shell_quote(word);
   return one_line(out, kShownMax);
+}
+
+// Its output, and its exit code. Null: no output of its own comes.
+Result<int> wait_for(Context& context, const std::string& queue,
+                     const std::function<Result<std::string>()>& place, OutputsReader* outputs) {
+  const FollowOptions follow{.log = !context.json, .bare = true, .apart = outputs, .why = "run"};
+  RQ_TRY_ASSIGN(end, put_and_follow(context, queue, follow, place));
+  if (outputs != nullptr && !outputs->finish()) {
+    std::fprintf(stderr, "rq run: some of the output is missing here; all of it: rq tail %s\n",
+                 text_at(end, "id").c_str());
+  }
+  if (context.json) Context::print_json(end);
+  return exit_code_of(context, end, true);
 }
 
 Result<int> queue_command(Context& context, const Options& options,
@@ -182,8 +189,11 @@ Result<int> queue_command(Context& context, const Options& options,
   if (!options.tags.empty()) put["tags"] = json::value_from(options.tags);
   RQ_TRY_ASSIGN(client, context.client());
   RQ_TRY(see_to_queue(*client, options));
-  RQ_TRY_ASSIGN(answer, client->send("POST", queue_path(options.queue, "/messages"), put));
+  const auto send = [&] {
+    return client->send("POST", queue_path(options.queue, "/messages"), put);
+  };
   if (!options.wait) {
+    RQ_TRY_ASSIGN(answer, send());
     if (context.json) {
       Context::print_json(answer);
     } else {
@@ -191,15 +201,11 @@ Result<int> queue_command(Context& context, const Options& options,
     }
     return 0;
   }
-  const std::string id = text_at(answer, "id");
-  RQ_TRY_ASSIGN(end, follow_message(context, id,
-                                    {.log = !context.json, .bare = true, .apart = outputs.get()}));
-  if (outputs != nullptr && !outputs->finish()) {
-    std::fprintf(stderr, "rq run: some of the output is missing here; all of it: rq tail %s\n",
-                 id.c_str());
-  }
-  if (context.json) Context::print_json(end);
-  return exit_code_of(context, end, true);
+  const auto place = [&send]() -> Result<std::string> {
+    RQ_TRY_ASSIGN(answer, send());
+    return text_at(answer, "id");
+  };
+  return wait_for(context, options.queue, place, outputs.get());
 }
 
 // --- The other side: in the worker's hands

@@ -31,6 +31,7 @@ constexpr Millis kReserveTimeout{(kReserveWaitSeconds + 15) * 1000};
 // For the word that this worker is to end, when its script has heard it already.
 constexpr Millis kSoon{1'000};
 constexpr Millis kSuspectWait{1'000};
+constexpr const char* kWorkerEnds = "the worker takes nothing more";
 constexpr Millis kAliveEvery{10'000};
 constexpr std::chrono::seconds kLastWordsWait{10};  // for a server that is gone, at the very end
 
@@ -331,7 +332,7 @@ void Loop::take(const StationPtr& station, LeasedMessage message) {
     old->lose(Attempt::Ending::killed);
   }
   if (takes_nothing() || !station->may_begin(Clock::now())) {
-    attempt->give_back({}, Millis{0});
+    attempt->give_back(takes_nothing() ? kWorkerEnds : "the queue starts nothing now", Millis{0});
   } else if (station->has_free_slot()) {
     begin(attempt);
   } else if (station->has_room_ahead()) {
@@ -339,7 +340,7 @@ void Loop::take(const StationPtr& station, LeasedMessage message) {
     station->ahead.push_back(attempt);
     bound_ahead(station);
   } else {
-    attempt->give_back({}, Millis{0});
+    attempt->give_back("no slot is free", Millis{0});
   }
 }
 
@@ -560,7 +561,7 @@ void Loop::drain() {
   for (const auto& [name, station] : roster_.stations()) close(station);
   // What waits for a folder has not begun.
   const auto waiting = std::exchange(waiting_, {});
-  for (const auto& [seq, attempt] : waiting) attempt->give_back({}, Millis{0});
+  for (const auto& [seq, attempt] : waiting) attempt->give_back(kWorkerEnds, Millis{0});
 }
 
 void Loop::hand_back_all() {

@@ -70,6 +70,28 @@ void watch(int poll, int fd, std::uint64_t tag, std::uint32_t events = EPOLLIN) 
   RQ_CHECK(::epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) == 0);
 }
 
+// Of a tree of processes.
+struct Use {
+  std::int64_t bytes = 0;
+  std::int64_t processes = 0;
+};
+Use use_of(const std::vector<Process>& tree, std::int64_t bytes_max) {
+  Use use{.bytes = 0, .processes = std::ssize(tree)};
+  for (const Process& p : tree) use.bytes += p.rss_bytes;
+  if (bytes_max == 0 || use.bytes <= bytes_max) return use;
+  // What several of them share counts once: that costs more to find out.
+  use.bytes = 0;
+  for (const Process& p : tree) use.bytes += proportional_bytes(p.pid).value_or(p.rss_bytes);
+  return use;
+}
+
+// A bound of 0 is none.
+StopCause above(const Use& use, std::int64_t bytes_max, std::int64_t processes_max) {
+  if (bytes_max > 0 && use.bytes > bytes_max) return StopCause::out_of_memory;
+  const bool too_many = processes_max > 0 && use.processes > processes_max;
+  return too_many ? StopCause::too_many_processes : StopCause::none;
+}
+
 // A file without a name that holds the payload: a script that does not read it blocks nobody, and
 // one that reads it twice can.
 base::Fd payload_file(std::string_view payload) {
@@ -602,23 +624,26 @@ void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
   }
 }
 
-// Looks at what is bounded of the whole tree.
+// Looks at what is bounded of the whole tree. Its processes are looked at one after the other,
+// while they come and go: what is found only counts if those that were there are there at a second
+// look.
 void Supervisor::sample(Child& child, Look& look) {
-  const std::vector<Process> tree = look.table().tree_of(child.marks());
-  std::int64_t bytes = 0;
-  for (const Process& p : tree) bytes += p.rss_bytes;
-  if (child.memory_bytes > 0 && bytes > child.memory_bytes) {
-    // What several of them share counts once: that costs more to find out.
-    bytes = 0;
-    for (const Process& p : tree) bytes += proportional_bytes(p.pid).value_or(p.rss_bytes);
+  std::vector<Process> tree = look.table().tree_of(child.marks());
+  Use use = use_of(tree, child.memory_bytes);
+  StopCause cause = above(use, child.memory_bytes, child.processes_max);
+  if (cause != StopCause::none) {
+    look.forget();
+    const std::vector<Process> now = look.table().tree_of(child.marks());
+    std::erase_if(tree, [&now](const Process& p) {
+      return std::none_of(now.begin(), now.end(), [&p](const Process& other) {
+        return other.pid == p.pid && other.start_ticks == p.start_ticks;
+      });
+    });
+    use = use_of(tree, child.memory_bytes);
+    cause = above(use, child.memory_bytes, child.processes_max);
   }
-  child.rss_bytes = std::max(child.rss_bytes, bytes);
-  child.processes = std::max(child.processes, std::ssize(tree));
-  StopCause cause = StopCause::none;
-  if (child.memory_bytes > 0 && bytes > child.memory_bytes) cause = StopCause::out_of_memory;
-  if (child.processes_max > 0 && std::ssize(tree) > child.processes_max) {
-    cause = StopCause::too_many_processes;
-  }
+  child.rss_bytes = std::max(child.rss_bytes, use.bytes);
+  child.processes = std::max(child.processes, use.processes);
   if (cause == StopCause::none) return;
   if (child.cause == StopCause::none) child.blame(cause);
   begin_kill(child, look);
@@ -627,6 +652,8 @@ void Supervisor::sample(Child& child, Look& look) {
 void Supervisor::begin_stop(Child& child, StopCause cause, Look& look) {
   if (child.phase == Phase::stopping || child.phase == Phase::killing) return;
   if (child.cause == StopCause::none) child.blame(cause);
+  child.ended.told_to_end =
+      duration_cast<microseconds>(std::chrono::steady_clock::now() - child.started);
   child.phase = Phase::stopping;
   child.timeout_at = SteadyTime::max();
   child.act_at = std::chrono::steady_clock::now() + child.grace;

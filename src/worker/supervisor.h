@@ -68,11 +68,14 @@ struct Ended {
   bool leftovers = false;  // it has left processes behind; on_gone comes when they are gone
   wire::PipeVerdict verdict;
   std::chrono::microseconds wall{0};
+  std::chrono::microseconds told_to_end{
+      0};  // so long after its start; 0: it was not, or by another
   std::chrono::microseconds user{0};
   std::chrono::microseconds system{0};
-  std::int64_t rss_bytes = 0;  // peak, of the largest process or (when bounded) of the tree
-  std::int64_t processes = 0;  // most that were counted; when bounded
-  std::string last_output;     // raw bytes, the tail
+  std::int64_t rss_bytes = 0;        // peak, of the largest process or (when bounded) of the tree
+  std::int64_t processes = 0;        // most that were counted; when bounded
+  std::int64_t cpu_seconds_max = 0;  // the queue's limit for each process; 0: none
+  std::string last_output;           // raw bytes, the tail
 };
 
 class Watcher {

@@ -371,6 +371,7 @@ def test_list_and_act(server):
     ran = ok(rq('cancel', ids[0], ids[1], '--reason', 'no need'), 'cancel')
     checks.that(ran.out.count('cancelled') >= 2, f'each is told of: {ran}')
     checks.equal(state(ids[0]), 'cancelled', 'cancel')
+    checks.that('no need' in rq('why', ids[0]).out, 'and why tells the reason')
     ran = rq('cancel', '999999', ids[2])
     checks.equal((ran.code, state(ids[2])), (3, 'cancelled'), 'one bad id does not stop the rest')
     refused(rq('kill', ids[3]), 'wrong_state', 4, 'kill what does not run', ids[3])
@@ -704,6 +705,75 @@ def test_run(server):
     shutil.rmtree(home)
 
 
+def test_waiting(server):
+    """Who waits for a message is told its end, and meanwhile why it does not run."""
+    rq = Cli(server.dir)
+    quick = script(server.dir, 'quick.sh', 'echo said; [ "$RQ_PARAM1" != bad ] && echo "done well" >&3\n')
+    ok(rq('queue', 'create', 'fleeting', '--script', quick, '--keep-done', '0', '--keep-err', '0'),
+       'a queue that keeps nothing')
+    for _ in range(5):
+        ran = ok(rq('put', 'fleeting', 'x', '--wait'), 'put --wait')
+        checks.equal(ran.err.splitlines()[-1], 'done: well', f'its end: {ran}')
+    ran = rq('put', 'fleeting', 'x', '--param1', 'bad', '--wait')
+    checks.equal((ran.code, ran.err.splitlines()[-1][:11]), (1, 'err: exit 1'), f'a failure: {ran}')
+    ran = rq('put', 'fleeting', 'x', '--wait', '--json')
+    checks.equal((ran.code, ran.json['state'], ran.json['progress']), (0, 'done', 'well'), f'{ran}')
+    ok(rq('run', '--queue', 'brief', '--', 'true'), 'makes the queue')
+    ok(rq('queue', 'set', 'brief', '--keep-done', '0', '--keep-err', '0'), 'brief keeps nothing')
+    ran = ok(rq('run', '--queue', 'brief', '--wait', '--', 'echo', 'hi'), 'run --wait')
+    checks.equal((ran.out, ran.err), ('hi\n', ''), f'run --wait: {ran}')
+    ran = rq('run', '--queue', 'brief', '--wait', '--', 'sh', '-c', 'exit 3')
+    checks.that(ran.code == 1 and 'exit 3' in ran.err, f'a command that fails: {ran}')
+
+    ok(rq('queue', 'create', 'keys', '--script', quick), 'keys')
+    checks.that('there already' not in rq('put', 'keys', 'x', '--key', 'k-1', '--wait').err, 'the first')
+    ran = ok(rq('put', 'keys', 'x', '--key', 'k-1', '--wait'), 'the second')
+    checks.that("there already, with the key 'k-1'" in ran.err, f'nothing has run: {ran}')
+
+    ok(rq('queue', 'pause', 'brief'), 'pause')
+    waiting = subprocess.Popen([RQ, 'run', '--queue', 'brief', '--wait', '--', 'true'], env=rq.env,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said = waiting.stderr.readline()
+    id = ok(rq('list', '--queue', 'brief', '--state', 'que', '--json'), 'list').json['id']
+    checks.that(said.startswith(f'rq run: message {id} waits: ') and 'paused' in said
+                and 'cancel' in said, f'it says why: {said!r}')
+    waiting.send_signal(signal.SIGINT)
+    said = waiting.communicate(timeout=60)[1]
+    checks.equal(waiting.returncode, 130, 'Ctrl-C')
+    checks.that(f'rq cancel {id}' in said, f'and what that means: {said!r}')
+    checks.equal(rq('show', id, '--json').json['state'], 'que', 'the message is not touched')
+
+    # The program that made the queue may be gone: the script of rq run is in the worker's own.
+    copy = pathlib.Path(server.dir, 'rq-copy')
+    shutil.copy(RQ, copy)
+    made = [str(copy), 'run', '--queue', 'made', '--wait', '--', 'echo']
+    subprocess.run([*made, 'one'], env=rq.env, check=True, capture_output=True)
+    copy.unlink()
+    checks.equal(ok(rq('run', '--queue', 'made', '--wait', '--', 'echo', 'two'), 'gone').out, 'two\n',
+                 'it runs without it')
+    # As older versions made them.
+    ok(rq('queue', 'set', 'made', '--script', copy, '--exec-prefix', f'{copy} exec-payload'), 'old')
+    checks.equal(ok(rq('run', '--queue', 'made', '--wait', '--', 'echo', 'three'), 'old').out,
+                 'three\n', 'an old queue is renewed')
+    ran = ok(rq('queue', 'set', 'made', '--script', '@no-such'), 'another name')
+    rqtest.eventually(lambda: '@exec-payload' in rq('queue', 'show', 'made').out,
+                      'what there is inside is told')
+
+
+def test_no_address():
+    """Without HTTP on an address scripts are told of none."""
+    dir = tempfile.mkdtemp(prefix='rqtest-')
+    server = subprocess.Popen([RQ, 'server', '--dir', dir, '--http', ''], stderr=subprocess.DEVNULL)
+    rq = Cli(dir)
+    rqtest.eventually(lambda: rq('stats').code == 0, 'a server')
+    ran = ok(rq('run', '--wait', '--', 'sh', '-c',
+                'echo "[$RQ_HOST] $RQ_DEST ${RQ_FULL_MSG_ID%/*} $RQ_SERVER"'), 'run')
+    checks.equal(ran.out, f'[] /q/run /q/run unix:{dir}/run/rq.sock\n', 'the truth')
+    server.terminate()
+    checks.equal(server.wait(60), 0, 'it ends')
+    shutil.rmtree(dir, ignore_errors=True)
+
+
 def test_restart(server):
     """tail -f outlives a restart of the server."""
     rq = Cli(server.dir)
@@ -788,7 +858,9 @@ def main():
     with rqtest.Server(manual_clock=False, worker=True) as server:
         test_scripts(server)
         test_run(server)
+        test_waiting(server)
         test_restart(server)
+    test_no_address()
     test_readme()
     return checks.report()
 

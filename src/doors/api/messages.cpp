@@ -147,7 +147,9 @@ Reason why_not(const Why& why, const core::QueueShown& shown,
       return {"err", fmt::format("it ended in err ({}): {}", name_of(m.mark),
                                  m.detail_or_default().progress)};
     case State::cancelled:
-      return {"cancelled", "it was cancelled"};
+      return {"cancelled", m.detail_or_default().progress.empty()
+                               ? "it was cancelled"
+                               : "it was cancelled: " + m.detail_or_default().progress};
   }
   return {"unknown", ""};
 }

@@ -81,6 +81,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] std::int64_t set_aside_count() const override { return set_aside_count_; }
 
   [[nodiscard]] Instant next_deadline() const override;
+  [[nodiscard]] Instant first_lease_end() const override;
   [[nodiscard]] Condition condition() const override {
     return {.wants_maintenance = log_.wants_copying(), .no_room = room_.none()};
   }
