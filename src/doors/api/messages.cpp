@@ -99,9 +99,9 @@ Reason why_ready(const Why& why, const core::QueueShown& shown,
             fmt::format("{}; the next start is at {}", hold->text, base::to_iso8601(hold->until))};
   }
   if (why.ahead > 0) {
-    return {"behind",
-            fmt::format("{} messages of queue '{}' go first, {} are running", count_text(why.ahead),
-                        queue.name, queue.counters.in(State::run))};
+    return {"behind", fmt::format("{} message{} of queue '{}' go{} first, {} are running",
+                                  count_text(why.ahead), why.ahead == 1 ? "" : "s", queue.name,
+                                  why.ahead == 1 ? "es" : "", queue.counters.in(State::run))};
   }
   if (!queue.settings.script.empty() && queue.settings.num_workers == 0) {
     return {"no_workers",
@@ -125,7 +125,8 @@ Reason why_not(const Why& why, const core::QueueShown& shown,
   const core::Message& m = why.row.message;
   switch (m.state) {
     case State::prep:
-      return {"prep", "it is being put together; commit it: rq message commit"};
+      return {"prep",
+              fmt::format("it is being put together; commit it: rq commit {}", core::format_id(m))};
     case State::scheduled:
       return {"scheduled", fmt::format("it waits for {}", base::to_iso8601(m.due))};
     case State::throttled:
