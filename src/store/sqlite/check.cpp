@@ -187,18 +187,22 @@ Result<bool> Check::messages(std::vector<Finding>& found) {
     if (message) bytes += message->payload.size();
     if (!message) {
       found.push_back({seq_, of_message(seq_, message.error()).message});
-    } else if (messages_.is_null(kMessageColumnCount)) {
-      // Rather the row of the queue is lost than that its messages are wrong.
-      if (!lost_queues_.insert(message->queue).second) continue;
+      continue;
+    }
+    // Rather the row of the queue is lost than that its messages are wrong.
+    const bool lost_queue = messages_.is_null(kMessageColumnCount);
+    if (lost_queue && lost_queues_.insert(message->queue).second) {
       found.push_back(
           {0, fmt::format("message {} is of queue {}, which is not there", seq_, message->queue)});
-    } else if (messages_.integer(kMessageColumnCount + 1) == 0) {
+    }
+    if (messages_.integer(kMessageColumnCount + 1) == 0) {
       const core::Place place = core::place_of(*message);
       found.push_back(
-          {seq_, fmt::format("message {} rests in {}, but is {}", seq_, name_of(message->state),
-                             place == core::Place::line     ? "in no line"
-                             : place == core::Place::parked ? "not parked"
-                                                            : "not filed so")});
+          {lost_queue ? 0 : seq_,
+           fmt::format("message {} rests in {}, but is {}", seq_, name_of(message->state),
+                       place == core::Place::line     ? "in no line"
+                       : place == core::Place::parked ? "not parked"
+                                                      : "not filed so")});
     }
   }
 }
