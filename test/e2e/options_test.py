@@ -299,6 +299,8 @@ def test_bulk(s, rq):
         m = s.get(f'/v1/messages/{seqs[0]}').json
         equal(m['state'], state, verb)
         that('because of me' in json.dumps(m), f'{verb} --reason: {m}')
+        if verb == 'cancel':
+            that('cancelled: because of me' in rq('why', seqs[0]), 'why tells the reason')
     for verb in ('retry', 'requeue'):
         seqs, _ = bulk_messages(s, f'reason-{verb}', verb)
         rq(verb, seqs[0], '--reason', 'because of me')

@@ -89,6 +89,10 @@ Reason why_closed(const core::Queue& queue, core::ClosedBy by) {
   return {};
 }
 
+std::string with_text(std::string what, std::string_view text) {
+  return text.empty() ? what : fmt::format("{}: {}", what, text);
+}
+
 // Of a message that is ready: what keeps it from being leased now.
 Reason why_ready(const Why& why, const core::QueueShown& shown,
                  const std::optional<WorkerNotes::Hold>& hold) {
@@ -148,7 +152,7 @@ Reason why_not(const Why& why, const core::QueueShown& shown,
       return {"err", fmt::format("it ended in err ({}): {}", name_of(m.mark),
                                  m.detail_or_default().progress)};
     case State::cancelled:
-      return {"cancelled", "it was cancelled"};
+      return {"cancelled", with_text("it was cancelled", m.detail_or_default().progress)};
   }
   return {"unknown", ""};
 }
