@@ -64,7 +64,7 @@ AFTER = {
     'Logs': "until grep -q 'log_level' $T/journal; do sleep 0.1; done",
     'Restore': '''
 rq show key:first --dir /var/lib/rq
-! rq show key:second --dir /var/lib/rq
+if rq show key:second --dir /var/lib/rq; then exit 1; fi
 test -x /var/lib/rq/scripts/work.sh
 rq queue create again --script work.sh --dir /var/lib/rq
 rq put again x --wait --dir /var/lib/rq''',
