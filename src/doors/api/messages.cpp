@@ -89,8 +89,8 @@ Reason why_closed(const core::Queue& queue, core::ClosedBy by) {
   return {};
 }
 
-std::string with_text(std::string what, std::string_view text) {
-  return text.empty() ? what : fmt::format("{}: {}", what, text);
+std::string with_text(std::string_view what, std::string_view text) {
+  return text.empty() ? std::string(what) : fmt::format("{}: {}", what, text);
 }
 
 // Of a message that is ready: what keeps it from being leased now.
