@@ -102,6 +102,9 @@ class Doctor {
   void look_at_store() {
     const std::filesystem::path file = std::filesystem::path(dir_) / "db" / "rq.db";
     if (::access(file.c_str(), R_OK) != 0) return;
+    if (const auto same = store::sqlite::check_identity(file); !same) {
+      add("store", Finding::bad, same.error().message, same.error().remedy);
+    }
     if (quick_) {
       add("store", Finding::ok, "not read (--quick)");
     } else if (const auto found = store::sqlite::check_store(file); !found) {

@@ -9,7 +9,6 @@
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -17,11 +16,11 @@
 
 #include "base/base64.h"
 #include "base/fd.h"
-#include "base/iso8601.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "cli/input.h"
 #include "cli/outputs.h"
+#include "cli/put_options.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -48,10 +47,7 @@ struct Options {
   std::string queue = std::string(kQueue);
   std::optional<std::int64_t> workers;
   std::vector<std::string> env;
-  std::optional<base::Millis> delay, timeout;
-  std::optional<std::int64_t> priority, retries;
-  std::vector<std::string> tags;
-  std::string at;
+  PutOptions shared;
   bool input = false;  // carry standard input
   bool wait = false;
 };
@@ -170,23 +166,9 @@ Result<int> queue_command(Context& context, const Options& options,
     command["outputs"] =
         json::object{{"name", outputs->address().name}, {"uid", outputs->address().uid}};
   }
-  json::object put{{"payload_json", std::move(command)}, {"param1", shown(words)}};
-  const auto seconds = [](base::Millis length) {
-    return static_cast<double>(length.count()) / 1000;
-  };
-  if (options.delay && !options.at.empty()) {
-    return fail(Code::bad_value, "both --delay and --at are given", "give one of them");
-  }
-  if (options.delay) put["delay_s"] = seconds(*options.delay);
-  if (!options.at.empty()) {
-    const auto now = std::chrono::time_point_cast<base::Millis>(std::chrono::system_clock::now());
-    RQ_TRY_ASSIGN(due, parse_time(options.at, now));
-    put["due"] = base::to_iso8601(due);
-  }
-  if (options.timeout) put["timeout_s"] = seconds(*options.timeout);
-  if (options.priority) put["priority"] = *options.priority;
-  if (options.retries) put["retries"] = *options.retries;
-  if (!options.tags.empty()) put["tags"] = json::value_from(options.tags);
+  RQ_TRY_ASSIGN(put, options.shared.fields());
+  put["payload_json"] = std::move(command);
+  put["param1"] = shown(words);
   RQ_TRY_ASSIGN(client, context.client());
   RQ_TRY(see_to_queue(*client, options));
   const auto send = [&] {
@@ -286,15 +268,22 @@ Result<Command> read_command(const std::string& payload) {
   ::_exit(127);
 }
 
+base::Error no_room_for_input() {
+  return fail(Code::internal,
+              fmt::format("cannot keep the standard input of the command in memory: {}",
+                          base::text_of_errno(errno)),
+              "free memory, or raise the queue's limits: rq queue show tells them");
+}
+
 // What the command will read.
 Result<void> give_input(const std::string& bytes) {
   const int file = ::memfd_create("stdin", MFD_CLOEXEC);
-  if (file < 0) return fail(Code::internal, fmt::format("memfd: {}", base::text_of_errno(errno)));
+  if (file < 0) return no_room_for_input();
   std::string_view rest = bytes;
   while (!rest.empty()) {
     const ssize_t n = ::write(file, rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return fail(Code::internal, fmt::format("memfd: {}", base::text_of_errno(errno)));
+    if (n <= 0) return no_room_for_input();
     rest.remove_prefix(static_cast<std::size_t>(n));
   }
   ::lseek(file, 0, SEEK_SET);
@@ -321,7 +310,11 @@ Result<int> run_payload() {
   if (outputs) RQ_TRY(outputs->make_pipes());
 
   const pid_t child = ::fork();
-  if (child < 0) return fail(Code::internal, fmt::format("fork: {}", base::text_of_errno(errno)));
+  if (child < 0) {
+    return fail(Code::internal,
+                fmt::format("cannot start a process: {}", base::text_of_errno(errno)),
+                "let fewer run at a time, or raise the queue's limit of processes");
+  }
   if (child == 0) {
     if (outputs) outputs->become_outputs();
     become(*command);
@@ -367,27 +360,17 @@ Action declare_run(CLI::App& app, Context& context) {
   app.prefix_command();  // the first word that is no option begins the command
   app.add_option("--queue", options->queue, "Queue; made on first use (default: run)")
       ->type_name("QUEUE");
-  app.add_option("-j,--num-workers", options->workers, "Commands at a time, from now on")
+  add_parsed(app, "-j,--num-workers", options->workers, parse_positive,
+             "Commands at a time: changes the queue, for everybody who uses it")
       ->type_name("N");
   app.add_option("--env", options->env,
-                 "NAME (as it is here) or NAME=VALUE. PATH, HOME, LANG and their like go along")
+                 fmt::format("NAME (as it is here) or NAME=VALUE. These go along by themselves: "
+                             "{} LC_*",
+                             fmt::join(kEnvironment, " ")))
       ->type_name("NAME")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  add_parsed(app, "--delay", options->delay, parse_duration, "Not before so long from now")
-      ->type_name("TIME");
-  add_parsed(app, "--timeout", options->timeout, parse_duration, "Longest it may take")
-      ->type_name("TIME");
-  app.add_option("--priority", options->priority, "Larger goes first")->type_name("N");
-  app.add_option("--retries", options->retries,
-                 "Times it is run again when it exits with another code than 0")
-      ->type_name("N");
-  app.add_option("--tag", options->tags, "A tag; may be repeated")
-      ->type_name("TAG")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--at", options->at, "Not before: 2026-11-21T08:30:00Z, 08:30 (UTC), @SECONDS")
-      ->type_name("WHEN");
+  options->shared.declare(app);
   app.add_flag("--stdin", options->input, "Let it read what is given to rq on standard input");
   app.add_flag("-w,--wait", options->wait,
                "Show its output and its errors as if it ran here, and exit as it does");

@@ -26,8 +26,8 @@ constexpr std::int64_t kLinesShown = 1000;
 
 struct Options {
   std::string id;
-  std::int64_t lines = -1;
-  std::int64_t from = -1;
+  std::optional<std::int64_t> lines;
+  std::optional<std::int64_t> from;
   bool all = false;
   bool follow = false;
 };
@@ -377,15 +377,12 @@ Result<int> print_end(Context& context, const std::string& id, std::optional<std
 }
 
 Result<int> tail(Context& context, const Options& options) {
-  if ((options.lines >= 0) + (options.from >= 0) + (options.all ? 1 : 0) > 1) {
+  if ((options.lines ? 1 : 0) + (options.from ? 1 : 0) + (options.all ? 1 : 0) > 1) {
     return fail(Code::bad_value, "of --lines, --from and --all more than one is given",
                 "give one of them");
   }
-  std::optional<std::int64_t> lines;
-  std::optional<std::int64_t> from;
-  if (options.lines >= 0) lines = options.lines;
-  if (options.all) from = 0;
-  if (options.from >= 0) from = options.from;
+  std::optional<std::int64_t> lines = options.lines;
+  const std::optional<std::int64_t> from = options.all ? 0 : options.from;
   if (!options.follow) {
     return from ? print_from(context, options.id, *from) : print_end(context, options.id, lines);
   }
@@ -405,13 +402,10 @@ Action declare_tail(CLI::App& app, Context& context) {
       ->required()
       ->type_name("ID");
   app.add_flag("-f,--follow", options->follow, "Go on until the message is finished");
-  app.add_option("-n,--lines", options->lines,
-                 "Only the last N lines of what is there (of a large log: 1000)")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--from", options->from, "From this byte on")
-      ->type_name("BYTE")
-      ->check(CLI::NonNegativeNumber);
+  add_parsed(app, "-n,--lines", options->lines, parse_natural,
+             "Only the last N lines of what is there (of a large log: 1000)")
+      ->type_name("N");
+  add_parsed(app, "--from", options->from, parse_natural, "From this byte on")->type_name("BYTE");
   app.add_flag("--all", options->all, "All of it, however large");
   return [&context, options] { return tail(context, *options); };
 }

@@ -24,6 +24,7 @@ Action declare_events(CLI::App& app, Context& context);
 Action declare_retry(CLI::App& app, Context& context);
 Action declare_requeue(CLI::App& app, Context& context);
 Action declare_run_now(CLI::App& app, Context& context);
+Action declare_commit(CLI::App& app, Context& context);
 Action declare_cancel(CLI::App& app, Context& context);
 Action declare_kill(CLI::App& app, Context& context);
 Action declare_clone(CLI::App& app, Context& context);

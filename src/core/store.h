@@ -251,7 +251,7 @@ struct Filter {
   std::optional<Mark> mark;
   std::string tag;
   std::string key;
-  std::string text;                      // in payload, params, progress, result; case folds
+  std::string text;  // in payload, params, src, dest, progress, result; case folds
   std::optional<Instant> after, before;  // creation time: after <= created < before
 
   bool operator==(const Filter&) const = default;

@@ -171,6 +171,20 @@ class EventStream:
         self.sock.close()
 
 
+def npm_install(source, target):
+    """npm ci of source's package-lock.json into target, unless what is there is what it says."""
+    lock = source / 'package-lock.json'
+    marker = target / 'installed-package-lock.json'
+    if marker.exists() and marker.read_bytes() == lock.read_bytes():
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source / 'package.json', target)
+    shutil.copy(lock, target)
+    subprocess.run(['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund'], cwd=target,
+                   check=True, stdout=subprocess.DEVNULL)
+    shutil.copy(lock, marker)
+
+
 SANITIZER_REPORT = 'WARNING: ThreadSanitizer'
 
 

@@ -5,6 +5,7 @@
 #include "base/json_writer.h"
 #include "base/utf8.h"
 #include "store/sqlite/check.h"
+#include "store/sqlite/identity.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/schema.h"
 #include "store/sqlite/sqlite_store.h"
@@ -31,6 +32,17 @@ Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file) {
   auto reader = std::make_unique<SqliteReader>();
   RQ_TRY(reader->open(file));
   return std::unique_ptr<Reader>{std::move(reader)};
+}
+
+Result<void> check_identity(const std::filesystem::path& file) {
+  Identity identity(file);
+  RQ_TRY(identity.check_file());
+  Db db;
+  if (!db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX)) return {};
+  const auto who = db.one("SELECT value FROM meta WHERE key = 'identity'");
+  const auto boot = db.one("SELECT value FROM meta WHERE key = 'boot'");
+  if (!who || !*who || !boot || !*boot) return {};
+  return identity.check(**who, **boot);
 }
 
 namespace {

@@ -35,6 +35,11 @@ struct Options {
 // A read-only view beside it. The store must have been opened before.
 [[nodiscard]] base::Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file);
 
+// What the store refuses at its start, seen without opening it for work: it is gone, another one,
+// or older than the file beside it remembers. A file that cannot be read is check_store's to tell
+// of.
+[[nodiscard]] base::Result<void> check_identity(const std::filesystem::path& file);
+
 // Reads every page and every row, with their checksums, and compares the tables with each other:
 // what is wrong, one line each; empty when all is well. For doctor. Beside a running server or
 // without one.
