@@ -153,17 +153,25 @@ class Rq(Server):
         """One HTTP request; the reply as JSON. Anything but 2xx is an error."""
         connection = http.client.HTTPConnection('127.0.0.1', self.http_port, timeout=60)
         with contextlib.closing(connection):
-            data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
-            connection.request(method, path, body=data, headers={'Content-Type': kind})
-            reply = connection.getresponse()
-            text = reply.read()
+            return self._ask(connection, method, path, body, kind)
+
+    @staticmethod
+    def _ask(connection, method, path, body, kind='application/json'):
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        connection.request(method, path, body=data, headers={'Content-Type': kind})
+        reply = connection.getresponse()
+        text = reply.read()
         if reply.status // 100 != 2:
             raise BenchError(f'rq answered {method} {path} with {reply.status}: {text[:300]!r}')
         return json.loads(text)
 
     def make_queue(self, name, **settings):
+        """Over the unix socket: over TCP it is refused."""
         settings.setdefault('keep_done', {'age_s': 0, 'count': 0})
-        return self.request('PUT', f'/v1/queues/{name}', settings)
+        with contextlib.closing(http.client.HTTPConnection('localhost', timeout=60)) as connection:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.connect(str(self.dir / 'rq' / 'run' / 'rq.sock'))
+            return self._ask(connection, 'PUT', f'/v1/queues/{name}', settings)
 
     def stop(self):
         worker = self._worker_pid()

@@ -43,6 +43,22 @@ class CheckSizes(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("801 lines", output)
 
+    def test_a_long_function_is_refused(self):
+        def function(lines, indent=""):
+            inside = "".join(f"{indent}  if (a) {{\n{indent}    b();\n{indent}  }}\n" for _ in range(24))
+            more = f"{indent}  c();  // }}\n" * (lines - 75)
+            return f"{indent}Result<int> f(int a,\n{indent}              int b) {{\n{inside}{more}{indent}}}\n"
+
+        for form in ("{}", "namespace x {{\n{}}}  // namespace x\n", "class Thing {{\n public:\n{}}};\n"):
+            indent = "  " if "class" in form else ""
+            self.assertEqual(check({"a/x.cpp": form.format(function(75, indent))})[0], 0, form)
+            code, output = check({"a/x.cpp": form.format(function(76, indent))})
+            self.assertEqual(code, 1, form)
+            self.assertIn("a function of 76 lines", output)
+        self.assertEqual(check({"a/x_test.cpp": function(99)})[0], 0)
+        table = "constexpr int kTable[] = {\n" + "    1,\n" * 99 + "};\n"
+        self.assertEqual(check({"a/x.cpp": table})[0], 0)
+
     def test_a_folder_without_a_source_file_is_refused(self):
         file = {"a/x.h": "\n", "b/c/y.h": "\n"}
         self.assertEqual(check(file)[0], 0)

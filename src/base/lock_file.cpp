@@ -37,6 +37,18 @@ Result<LockFile> LockFile::take(const std::filesystem::path& lock,
                 fmt::format("'{}' is locked by process {}", lock.string(), pid_in(pid_file)),
                 "end that process first");
   }
+  return held(std::move(file), pid_file);
+}
+
+Result<LockFile> LockFile::take_over(Fd lock, const std::filesystem::path& pid_file) {
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 ||
+      ::fcntl(lock.get(), F_SETFD, FD_CLOEXEC) != 0) {
+    return cannot(pid_file, errno);
+  }
+  return held(std::move(lock), pid_file);
+}
+
+Result<LockFile> LockFile::held(Fd file, const std::filesystem::path& pid_file) {
   const Fd out(::open(pid_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!out.is_open()) return cannot(pid_file, errno);
   const std::string pid = fmt::format("{}\n", ::getpid());

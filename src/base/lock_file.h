@@ -14,6 +14,8 @@ class LockFile {
   // (the caller says what that means), internal when a file cannot be made or written.
   [[nodiscard]] static Result<LockFile> take(const std::filesystem::path& lock,
                                              const std::filesystem::path& pid_file);
+  // A lock that this process holds already, by a descriptor that it was handed.
+  [[nodiscard]] static Result<LockFile> take_over(Fd lock, const std::filesystem::path& pid_file);
   // Does a live process hold it?
   [[nodiscard]] static bool is_held(const std::filesystem::path& lock);
   // What a holder has written; 0 when there is no such file, or no number in it.
@@ -26,8 +28,13 @@ class LockFile {
   // Removes the pid file, then lets go.
   ~LockFile();
 
+  [[nodiscard]] int fd() const { return file_.get(); }
+  // It is another process's business from now on, which holds the same descriptor.
+  void disown() { file_.release(); }
+
  private:
   LockFile(Fd file, std::filesystem::path pid_file);
+  [[nodiscard]] static Result<LockFile> held(Fd file, const std::filesystem::path& pid_file);
 
   Fd file_;
   std::filesystem::path pid_file_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@ namespace rq::cli {
 using base::Code;
 using base::fail;
 using base::Result;
+using namespace std::string_view_literals;
 
 namespace {
 
@@ -98,6 +100,11 @@ std::string nearest_verb(std::string_view word) {
                       : fmt::format("did you mean 'rq {}'? rq help lists the verbs", best);
 }
 
+base::Error empty_value(std::string_view option) {
+  return fail(Code::bad_value, fmt::format("{} is empty", option),
+              fmt::format("give it a value, or leave {} out", option));
+}
+
 // Common options may stand before the verb too. Takes them off the front of `args`.
 Result<void> take_common(std::vector<std::string>& args, Context& context) {
   while (!args.empty()) {
@@ -127,6 +134,7 @@ Result<void> take_common(std::vector<std::string>& args, Context& context) {
     } else {
       return fail(Code::bad_value, fmt::format("{} needs a value", name), "rq help");
     }
+    if (into->empty()) return empty_value(name);
   }
   return {};
 }
@@ -140,6 +148,23 @@ int finish(std::string_view who, const Result<int>& result, bool as_json) {
   if (result) return *result;
   print_error(who, result.error(), as_json);
   return base::row_of(result.error().code).exit_code;
+}
+
+// Options whose help says what an empty value means.
+constexpr std::array kMayBeEmpty{"--http"sv,   "--beanstalk"sv, "--param1"sv,
+                                 "--param2"sv, "--param3"sv,    "--param4"sv};
+
+// An empty value is most often a variable that was not set: `--tag "$TAG"` must not come to mean
+// every message.
+Result<void> refuse_empty_values(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (!option->nonpositional()) continue;
+    const std::string name = option->get_name();
+    if (std::ranges::find(kMayBeEmpty, name) != kMayBeEmpty.end()) continue;
+    if (std::ranges::find(option->results(), std::string{}) == option->results().end()) continue;
+    return empty_value(name);
+  }
+  return {};
 }
 
 int run_verb(const Verb& verb, std::vector<std::string> args, Context& context) {
@@ -156,6 +181,9 @@ int run_verb(const Verb& verb, std::vector<std::string> args, Context& context) 
                   context.json);
   } catch (BadOption& bad) {
     return finish(who, std::move(bad.error), context.json);
+  }
+  if (auto given = refuse_empty_values(*made.app); !given) {
+    return finish(who, given.error(), context.json);
   }
   return finish(who, made.action(), context.json);
 }

@@ -140,23 +140,23 @@ Result<void> set_field(json::object& values, std::string_view assignment) {
   return {};
 }
 
-std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
-  auto given = std::make_shared<GivenSettings>();
-  json::object& values = given->values;
+namespace {
 
-  // As it stands, as a number, as a length, as a size.
-  const auto plain = [&values](const char* key) -> Take {
-    return [&values, key](const std::string& text) -> Result<void> {
-      values[key] = text;
-      return {};
-    };
+// Where the values of the options go: as they stand, as a number, as a length, as a size.
+Take plain(json::object& values, const char* key) {
+  return [&values, key](const std::string& text) -> Result<void> {
+    values[key] = text;
+    return {};
   };
-  const auto field = [&values](std::string key) -> Take {
-    return [&values, key = std::move(key)](const std::string& text) {
-      return set_field(values, key + "=" + text);
-    };
+}
+Take field(json::object& values, std::string key) {
+  return [&values, key = std::move(key)](const std::string& text) {
+    return set_field(values, key + "=" + text);
   };
+}
 
+// What runs, and in which environment.
+void add_script_options(CLI::App& app, json::object& values) {
   add(
       app, "--script", "PATH",
       [&values](const std::string& text) -> Result<void> {
@@ -164,25 +164,12 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
         return {};
       },
       "Program that is run for each message");
-  add(app, "--exec-prefix", "WORDS", plain("exec_prefix"), "Stands before the script: 'bash -lc'");
-  add(app, "-j,--num-workers", "N", field("num_workers"), "Scripts at a time");
-  add(app, "--success", "RULE", plain("success"),
+  add(app, "--exec-prefix", "WORDS", plain(values, "exec_prefix"),
+      "Stands before the script: 'bash -lc'");
+  add(app, "-j,--num-workers", "N", field(values, "num_workers"), "Scripts at a time");
+  add(app, "--success", "RULE", plain(values, "success"),
       "What an exit with 0 means: auto (done; for a script that speaks on fd 3 as word), "
       "word (done only if it has said so there), exit (done)");
-  add(app, "--timeout", "TIME", field("timeout_s"), "Longest an attempt may take; 0: any time");
-  add(app, "--grace", "TIME", field("grace_s"), "From TERM to KILL");
-  add(app, "--lease", "TIME", field("lease_s"), "A worker that is silent for so long has lost it");
-  add(app, "--retries", "N", field("retries"), "Failed attempts that are repeated");
-  add(app, "--losses", "N", field("losses"), "Lost leases in a row before err; 0: any number");
-  add(
-      app, "--backoff", "HOW",
-      [&values](const std::string& text) -> Result<void> {
-        RQ_TRY_ASSIGN(backoff, parse_backoff(text));
-        values["backoff"] = std::move(backoff);
-        return {};
-      },
-      "fixed:10s or exponential:15s..1h");
-  add(app, "--max-count", "N", field("max_count"), "Bound on resends");
   add(
       app, "--env", "A=B",
       [&values](const std::string& text) -> Result<void> {
@@ -204,37 +191,81 @@ std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
         return {};
       },
       "Variable handed on from the worker's environment");
-  add(app, "--user", "NAME", plain("user"), "Run the script as this user");
-  add(app, "--nice", "N", field("nice"), "Priority of its processes");
-  add(app, "--memory", "SIZE", field("limits.memory_bytes"), "Bound on the memory of an attempt");
-  add(app, "--cpu", "TIME", field("limits.cpu_s"), "Bound on the CPU time of a process");
-  add(app, "--open-files", "N", field("limits.open_files"), "Bound on open files of a process");
-  add(app, "--file-size", "SIZE", field("limits.file_bytes"), "Bound on a file it writes");
-  add(app, "--processes", "N", field("limits.processes"), "Bound on the processes of an attempt");
-  struct Keep {
+}
+
+// What becomes of an attempt that takes long, or fails.
+void add_attempt_options(CLI::App& app, json::object& values) {
+  add(app, "--timeout", "TIME", field(values, "timeout_s"),
+      "Longest an attempt may take; 0: any time");
+  add(app, "--grace", "TIME", field(values, "grace_s"), "From TERM to KILL");
+  add(app, "--lease", "TIME", field(values, "lease_s"),
+      "A worker that is silent for so long has lost it");
+  add(app, "--retries", "N", field(values, "retries"), "Failed attempts that are repeated");
+  add(app, "--losses", "N", field(values, "losses"),
+      "Lost leases in a row before err; 0: any number");
+  add(
+      app, "--backoff", "HOW",
+      [&values](const std::string& text) -> Result<void> {
+        RQ_TRY_ASSIGN(backoff, parse_backoff(text));
+        values["backoff"] = std::move(backoff);
+        return {};
+      },
+      "fixed:10s or exponential:15s..1h");
+  add(app, "--max-count", "N", field(values, "max_count"), "Bound on resends");
+}
+
+void add_limit_options(CLI::App& app, json::object& values) {
+  add(app, "--user", "NAME", plain(values, "user"), "Run the script as this user");
+  add(app, "--nice", "N", field(values, "nice"), "Priority of its processes");
+  add(app, "--memory", "SIZE", field(values, "limits.memory_bytes"),
+      "Bound on the memory of an attempt");
+  add(app, "--cpu", "TIME", field(values, "limits.cpu_s"), "Bound on the CPU time of a process");
+  add(app, "--open-files", "N", field(values, "limits.open_files"),
+      "Bound on open files of a process");
+  add(app, "--file-size", "SIZE", field(values, "limits.file_bytes"), "Bound on a file it writes");
+  add(app, "--processes", "N", field(values, "limits.processes"),
+      "Bound on the processes of an attempt");
+}
+
+// What the queue holds, and for how long.
+void add_store_options(CLI::App& app, json::object& values) {
+  struct Kept {
     const char* option;
     const char* key;
     const char* help;
   };
-  for (const Keep& keep_option :
-       {Keep{"--keep-done", "keep_done",
-             "How long done messages are kept, and how many: 7d, 1000 or 7d,1000"},
-        Keep{"--keep-err", "keep_err", "The same of messages in err: 90d,any keeps any number"},
-        Keep{"--keep-cancelled", "keep_cancelled", "The same of cancelled messages"}}) {
-    const char* key = keep_option.key;
+  for (const Kept& kept :
+       {Kept{"--keep-done", "keep_done",
+             "How long done messages are kept, and how many: 7d, 1000 or "
+             "7d,1000"},
+        Kept{"--keep-err", "keep_err", "The same of messages in err: 90d,any keeps any number"},
+        Kept{"--keep-cancelled", "keep_cancelled", "The same of cancelled messages"}}) {
+    const char* key = kept.key;
     add(
-        app, keep_option.option, "KEEP",
+        app, kept.option, "KEEP",
         [&values, key](const std::string& text) -> Result<void> {
           RQ_TRY_ASSIGN(keep, parse_keep(text));
           for (auto& [name, value] : keep) inner(values, key)[name] = value;
           return {};
         },
-        keep_option.help);
+        kept.help);
   }
-  add(app, "--sync", "CLASS", plain("sync"), "always (an OK is on disk) or relaxed");
-  add(app, "--priority", "N", field("priority"), "Of messages that bring none; larger goes first");
-  add(app, "--max-messages", "N", field("messages_max"), "Unfinished messages it may hold");
-  add(app, "--max-payload", "SIZE", field("payload_bytes_max"), "Largest payload it takes");
+  add(app, "--sync", "CLASS", plain(values, "sync"), "always (an OK is on disk) or relaxed");
+  add(app, "--priority", "N", field(values, "priority"),
+      "Of messages that bring none; larger goes first");
+  add(app, "--max-messages", "N", field(values, "messages_max"), "Unfinished messages it may hold");
+  add(app, "--max-payload", "SIZE", field(values, "payload_bytes_max"), "Largest payload it takes");
+}
+
+}  // namespace
+
+std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
+  auto given = std::make_shared<GivenSettings>();
+  json::object& values = given->values;
+  add_script_options(app, values);
+  add_attempt_options(app, values);
+  add_limit_options(app, values);
+  add_store_options(app, values);
   add(
       app, "--set", "KEY=VALUE",
       [&values](const std::string& text) { return set_field(values, text); },

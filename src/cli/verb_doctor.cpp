@@ -183,6 +183,12 @@ class Doctor {
           status == "ok"            ? ""
           : context_.server.empty() ? "see what was set aside, above"
                                     : "run rq doctor on the machine of the server");
+      if (const json::value& open = at(*health, "define_over_tcp");
+          open.is_bool() && open.get_bool()) {
+        add("rights", Finding::warning,
+            "whoever reaches the server over TCP may define queues, and so run programs here",
+            "take define_over_tcp out of rq.toml, and restart the server");
+      }
     }
     if (auto stats = (*client)->get("/v1/stats")) {
       const double wal = number_at(*stats, "wal_bytes").value_or(0);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "cli/input.h"
+#include "cli/outputs.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -115,6 +117,14 @@ Result<void> see_to_queue(client::Client& client, const Options& options) {
   return {};
 }
 
+// The user that owns its socket; over TCP nobody can tell, and it is taken to be this one.
+Result<uid_t> user_of_server(const Context& context) {
+  RQ_TRY_ASSIGN(where, context.address());
+  struct stat info {};
+  const std::string& socket = where.address.socket_path;
+  return !socket.empty() && ::stat(socket.c_str(), &info) == 0 ? info.st_uid : ::geteuid();
+}
+
 std::string shown(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "" : " ") + shell_quote(word);
@@ -142,6 +152,15 @@ Result<int> queue_command(Context& context, const Options& options,
   } else if (input_is_given()) {
     std::fputs("rq run: the command will read an empty standard input: --stdin carries this one\n",
                stderr);
+  }
+  std::unique_ptr<OutputsReader> outputs;
+  if (options.wait && !context.json) {
+    RQ_TRY_ASSIGN(sender, user_of_server(context));
+    outputs = OutputsReader::listen(sender);
+  }
+  if (outputs != nullptr) {
+    command["outputs"] =
+        json::object{{"name", outputs->address().name}, {"uid", outputs->address().uid}};
   }
   json::object put{{"payload_json", std::move(command)}, {"param1", shown(words)}};
   const auto seconds = [](base::Millis length) {
@@ -171,8 +190,13 @@ Result<int> queue_command(Context& context, const Options& options,
     }
     return 0;
   }
-  RQ_TRY_ASSIGN(end, follow_message(context, text_at(answer, "id"),
-                                    {.log = !context.json, .tail_lines = {}, .bare = true}));
+  const std::string id = text_at(answer, "id");
+  RQ_TRY_ASSIGN(end, follow_message(context, id,
+                                    {.log = !context.json, .bare = true, .apart = outputs.get()}));
+  if (outputs != nullptr && !outputs->finish()) {
+    std::fprintf(stderr, "rq run: some of the output is missing here; all of it: rq tail %s\n",
+                 id.c_str());
+  }
   if (context.json) Context::print_json(end);
   return exit_code_of(context, end, true);
 }
@@ -196,6 +220,7 @@ struct Command {
   std::string cwd;
   std::vector<std::pair<std::string, std::string>> env;
   std::string input;
+  OutputsAddress outputs;  // of whoever waits
 };
 
 Result<Command> read_command(const std::string& payload) {
@@ -208,6 +233,8 @@ Result<Command> read_command(const std::string& payload) {
     }
     command.cwd = text_at(value, "cwd");
     command.input = text_at(value, "stdin");
+    command.outputs = {.name = text_at(at(value, "outputs"), "name"),
+                       .uid = static_cast<uid_t>(count_at(at(value, "outputs"), "uid"))};
     if (const std::string coded = text_at(value, "stdin_base64"); !coded.empty()) {
       auto bytes = base::from_base64(coded);
       if (!bytes) return fail(Code::bad_value, "stdin_base64 is no base64", "rq run makes it");
@@ -283,11 +310,18 @@ Result<int> run_payload() {
   RQ_TRY(give_input(command->input));
   tell("run " + shown(command->argv));
 
+  std::optional<OutputsWriter> outputs = OutputsWriter::connect(command->outputs);
+  if (outputs) RQ_TRY(outputs->make_pipes());
+
   const pid_t child = ::fork();
   if (child < 0) return fail(Code::internal, fmt::format("fork: {}", base::text_of_errno(errno)));
-  if (child == 0) become(*command);
+  if (child == 0) {
+    if (outputs) outputs->become_outputs();
+    become(*command);
+  }
   // Who stops the attempt signals the whole group. The command may end in order; we tell how.
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) std::signal(signal, SIG_IGN);
+  if (outputs) outputs->carry(child);
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
@@ -348,7 +382,8 @@ Action declare_run(CLI::App& app, Context& context) {
   app.add_option("--at", options->at, "Not before: 2026-11-21T08:30:00Z, 08:30 (UTC), @SECONDS")
       ->type_name("WHEN");
   app.add_flag("--stdin", options->input, "Let it read what is given to rq on standard input");
-  app.add_flag("-w,--wait", options->wait, "Show its output, and exit as it does");
+  app.add_flag("-w,--wait", options->wait,
+               "Show its output and its errors as if it ran here, and exit as it does");
   return [&app, &context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(words, command_of(app.remaining()));
     return queue_command(context, *options, words);

@@ -33,6 +33,8 @@ Action declare_worker(CLI::App& app, Context& context) {
       ->type_name("NAME");
   app.add_option("--base-url", options->base_url, "RQ_HOST of the scripts")->type_name("URL");
   app.add_flag("--kept", options->kept, "Given by the server that keeps it")->group("");
+  app.add_option("--goes-on", options->goes_on, "Given by the program that it takes over from")
+      ->group("");
   app.add_option("--env", options->env, "RQ_ENV of the scripts (production)")->type_name("TEXT");
   return [&context, options]() -> Result<int> {
     options->dir = context.directory();

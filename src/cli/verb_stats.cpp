@@ -179,7 +179,8 @@ Action declare_events(CLI::App& app, Context& context) {
   app.add_option("--queue", options->queue, "Only of this queue")->type_name("QUEUE");
   app.add_option("--message", options->message, "Only of this message")->type_name("ID");
   app.add_option("--kinds", options->kinds,
-                 "Comma list of message, progress, stop, removed, queue, queue_removed")
+                 "Comma list of message (or put, state, move), progress, stop, removed, queue, "
+                 "queue_removed")
       ->type_name("KINDS");
   return [&context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());

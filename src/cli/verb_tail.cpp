@@ -4,6 +4,7 @@
 #include <chrono>
 #include <thread>
 
+#include "cli/outputs.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -111,12 +112,21 @@ class Follower {
         Context::print_json({{"event", "log"}, {"data", value}});
         std::fflush(stdout);
       } else {
-        printer_.print(options_.bare ? without_header(text) : text);
+        print_log(text);
       }
     } else if (event == "message") {
       show(value);
     }
     return true;
+  }
+
+  void print_log(std::string_view text) {
+    if (!options_.bare) return printer_.print(text);
+    const std::string_view rest = without_header(text);
+    if (rest.size() < text.size()) ++attempts_;
+    if (rest.empty()) return;
+    if (options_.apart != nullptr && options_.apart->attempts() >= attempts_) return;
+    printer_.print(rest);
   }
 
   void show(const json::value& message) {
@@ -145,6 +155,7 @@ class Follower {
   LogPrinter printer_;
   std::string said_;
   std::int64_t offset_;  // of what comes next; -1: not known yet
+  int attempts_ = 0;     // that have begun
   bool seen_ = false;
   bool ended_ = false;
 };

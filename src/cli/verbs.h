@@ -47,12 +47,15 @@ Action declare_completion(CLI::App& app, Context& context);
 [[nodiscard]] Table table_of_queues(const json::value& answer);  // of GET /v1/queues
 
 // Follows a message to its end. `log`: its output, as it comes, to standard output.
+class OutputsReader;
+
 struct FollowOptions {
   bool log = false;
   std::optional<std::int64_t> tail_lines{};  // only so many of what is there already
   std::optional<std::int64_t> from{};        // or from this byte on
   bool progress = false;                     // changes of state and progress, to standard error
   bool bare = false;                         // without the line that opens each attempt's log
+  OutputsReader* apart = nullptr;            // prints what it gets; the log what it does not
 };
 // The message as it ended. A server that restarts meanwhile is waited for.
 [[nodiscard]] base::Result<json::value> follow_message(Context& context, const std::string& id,

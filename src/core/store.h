@@ -204,6 +204,8 @@ struct Filter {
   std::string key;
   std::string text;                      // in payload, params, progress, result; case folds
   std::optional<Instant> after, before;  // creation time: after <= created < before
+
+  bool operator==(const Filter&) const = default;
 };
 // Bytes of each payload that a list loads.
 inline constexpr std::int64_t kListPayloadBytes = 1024;

@@ -1,6 +1,7 @@
 #pragma once
 // The rights. Every route of the API names the one it needs, in the table where it is declared, and
-// doors/beanstalk/rights.h says it of each verb. Nobody checks them yet.
+// doors/beanstalk/rights.h says it of each verb. One is checked so far: who may define queues
+// (ApiDoor::permit). No verb of beanstalkd's can.
 #include <cstdint>
 
 namespace rq::doors {

@@ -74,6 +74,7 @@ std::optional<Refusal> judge(const Head& head, std::uint64_t length, Site& site,
                    fmt::format("Allow: {}\r\n", match.allow));
   }
   out.route = *match.route;
+  if (auto error = site.permit(router.route(out.route), caller)) return refusal(*std::move(error));
   if (auto error = check_body(head, length, router.route(out.route).body)) {
     return refusal(*std::move(error));
   }

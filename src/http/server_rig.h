@@ -56,7 +56,7 @@ class RigSite : public Site {
     std::size_t left_;
   };
 
-  enum : std::size_t { kEcho, kPut, kNone, kLate, kBig, kUnknown, kEvents, kItem, kLarge };
+  enum : std::size_t { kEcho, kPut, kNone, kLate, kBig, kUnknown, kEvents, kItem, kLarge, kSafe };
   static constexpr std::array kRoutes{
       Route{Method::post, "/echo", 0, {Body::Kind::some, 1000}, true},
       Route{Method::put, "/sink", 0, {Body::Kind::some, 1'000'000}, true},
@@ -67,12 +67,17 @@ class RigSite : public Site {
       Route{Method::get, "/events", 0, {}},
       Route{Method::get, "/item/{name}/{part}", 0, {}, true},
       Route{Method::post, "/large", 0, {Body::Kind::some, 100 * kMiB}, true},
+      Route{Method::post, "/safe", 1, {Body::Kind::some, 100 * kMiB}, true},
   };
 
   std::optional<base::Error> admit(const Head& head, const net::Caller& who) override {
     caller = who;
     if (head.host != "forbidden") return std::nullopt;
     return base::fail(base::Code::forbidden, "not here", "");
+  }
+  std::optional<base::Error> permit(const Route& route, const net::Caller&) override {
+    if (route.right <= right) return std::nullopt;
+    return base::fail(base::Code::forbidden, "not you", "");
   }
   base::Result<Intake> open(Exchange& exchange, const Request& request) override {
     opened = exchange.id();
@@ -113,7 +118,8 @@ class RigSite : public Site {
   [[nodiscard]] std::string_view error_type() const override { return "text/plain"; }
 
   net::Caller caller;
-  ExchangeId opened;  // the last one whose body came
+  std::uint8_t right = 0;  // what every caller may do
+  ExchangeId opened;       // the last one whose body came
   ExchangeId last;
   std::vector<ExchangeId> late;
   std::string sunk;

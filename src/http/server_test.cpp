@@ -519,6 +519,16 @@ TEST_F(ServerTest, IdleConnectionsAndDeadReadersAreClosed) {
   EXPECT_EQ(server.connections(), 0U);
 }
 
+TEST_F(ServerTest, WhoMayNotIsRefusedBeforeTheBody) {  // faults.md D2
+  const std::string safe = "POST /safe HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n";
+  RigClient client = connect();
+  EXPECT_EQ(status_of(ask(client, safe + "Expect: 100-continue\r\n\r\n")), 403);
+  EXPECT_EQ(site.served, 0U);
+  site.right = 1;
+  RigClient other = connect();
+  EXPECT_EQ(status_of(ask(other, safe + "\r\nabc")), 200);
+}
+
 TEST_F(ServerTest, TheCallerIsTheUserOfTheSocket) {
   RigClient client = connect();
   ask(client, kGet);

@@ -30,6 +30,12 @@ Result<void> apply(const std::string& file, std::string_view key, const toml::no
     out = *given;
     return {};
   };
+  const auto flag = [&](bool& out) -> Result<void> {
+    const auto given = value.value_exact<bool>();
+    if (!given) return wrong(file, key, "true or false");
+    out = *given;
+    return {};
+  };
   const auto number = [&](std::int64_t& out, std::int64_t min, std::int64_t max) -> Result<void> {
     const auto given = value.value_exact<std::int64_t>();
     const std::string wanted = fmt::format("a number from {} to {}", min, max);
@@ -49,15 +55,11 @@ Result<void> apply(const std::string& file, std::string_view key, const toml::no
   }
   if (key == "wal_bytes") return number(config.wal_bytes, kWalBytesMin, kWalBytesMax);
   if (key == "cache_bytes") return number(config.cache_bytes, kCacheBytesMin, kCacheBytesMax);
-  if (key == "worker") {
-    const auto given = value.value_exact<bool>();
-    if (!given) return wrong(file, key, "true or false");
-    config.worker = *given;
-    return {};
-  }
+  if (key == "define_over_tcp") return flag(config.define_over_tcp);
+  if (key == "worker") return flag(config.worker);
   return fail(Code::unknown_field, fmt::format("{}: there is no setting '{}'", file, key),
-              "the settings are http, beanstalk, beanstalk_job_bytes_max, log_level, worker, "
-              "wal_bytes, cache_bytes");
+              "the settings are http, define_over_tcp, beanstalk, beanstalk_job_bytes_max, "
+              "log_level, worker, wal_bytes, cache_bytes");
 }
 
 Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) {
@@ -94,6 +96,7 @@ std::vector<std::string_view> changed_for_the_next_start(const ServerConfig& now
     if (a != b) changed.push_back(name);
   };
   compare("http", now.http, then.http);
+  compare("define_over_tcp", now.define_over_tcp, then.define_over_tcp);
   compare("beanstalk", now.beanstalk, then.beanstalk);
   compare("beanstalk_job_bytes_max", now.beanstalk_job_bytes_max, then.beanstalk_job_bytes_max);
   compare("worker", now.worker, then.worker);

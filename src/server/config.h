@@ -36,6 +36,7 @@ struct ServerConfig {
   std::filesystem::path dir;  // absolute
   std::string http = "127.0.0.1:3333";
   std::string beanstalk;
+  bool define_over_tcp = false;
   std::int64_t beanstalk_job_bytes_max = 65'535;  // beanstalkd's own default
   std::string log_level = "info";
   bool worker = true;

@@ -22,12 +22,14 @@ base::Result<ServerConfig> parsed(std::string_view text) {
 TEST(Config, ReadsEverySetting) {
   const auto config = parsed(
       "http = '127.0.0.1:1'\nbeanstalk = '127.0.0.1:2'\nlog_level = 'warn'\nworker = false\n"
+      "define_over_tcp = true\n"
       "beanstalk_job_bytes_max = 100\nwal_bytes = 2097152\ncache_bytes = 4194304\n");
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->http, "127.0.0.1:1");
   EXPECT_EQ(config->beanstalk, "127.0.0.1:2");
   EXPECT_EQ(config->log_level, "warn");
   EXPECT_FALSE(config->worker);
+  EXPECT_TRUE(config->define_over_tcp);
   EXPECT_EQ(config->beanstalk_job_bytes_max, 100);
   EXPECT_EQ(config->wal_bytes, 2 << 20);
   EXPECT_EQ(config->cache_bytes, 4 << 20);
@@ -38,6 +40,7 @@ TEST(Config, AnEmptyFileIsTheDefaults) {
   ASSERT_TRUE(config);
   EXPECT_EQ(config->http, "127.0.0.1:3333");
   EXPECT_TRUE(config->worker);
+  EXPECT_FALSE(config->define_over_tcp);
 }
 
 TEST(Config, RefusalsNameTheSettingAndTheLine) {
@@ -45,9 +48,10 @@ TEST(Config, RefusalsNameTheSettingAndTheLine) {
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code, Code::unknown_field);
   EXPECT_NE(unknown.error().message.find("'no_such'"), std::string::npos);
-  for (const char* text : {"http = 5\n", "worker = 'yes'\n", "wal_bytes = '1'\n", "wal_bytes = 1\n",
-                           "cache_bytes = 999999999999999\n", "beanstalk_job_bytes_max = 0\n",
-                           "log_level = ['a']\n"}) {
+  for (const char* text :
+       {"http = 5\n", "worker = 'yes'\n", "define_over_tcp = 1\n", "wal_bytes = '1'\n",
+        "wal_bytes = 1\n", "cache_bytes = 999999999999999\n", "beanstalk_job_bytes_max = 0\n",
+        "log_level = ['a']\n"}) {
     const auto config = parsed(text);
     ASSERT_FALSE(config) << text;
     EXPECT_EQ(config.error().code, Code::bad_value) << text;

@@ -114,6 +114,38 @@ void reload(const ServerOptions& options, ServerConfig& config, Log& log) {
                later.empty() ? "" : fmt::format("; at the next start of the server: {}", later));
 }
 
+void tell_who_defines(const ServerConfig& config, const std::string& address) {
+  if (address.empty()) return;
+  if (config.define_over_tcp) {
+    spdlog::warn(
+        "whoever reaches {} may define queues, and so run programs on this machine as user {}: "
+        "define_over_tcp is true",
+        address, ::geteuid());
+  } else {
+    spdlog::info("over {} queues cannot be defined, only over the unix socket (define_over_tcp)",
+                 address);
+  }
+}
+
+// Until one of them ends the server. A null door: there is no beanstalkd port.
+void hear_signals(const ServerOptions& options, ServerConfig& config, Log& log,
+                  doors::beanstalk::BeanstalkDoor* beanstalk) {
+  const sigset_t heard = heard_signals();
+  for (int signal = 0; signal != SIGTERM && signal != SIGINT;) {
+    if (::sigwait(&heard, &signal) != 0) continue;
+    if (signal == SIGHUP) {
+      reload(options, config, log);
+    } else if (signal == SIGUSR1) {
+      // As beanstalkd does; there is no way back but a restart.
+      if (beanstalk != nullptr) beanstalk->set_draining(true);
+      spdlog::info("SIGUSR1: {}", beanstalk != nullptr ? "the beanstalkd port takes no more jobs"
+                                                       : "there is no beanstalkd port to drain");
+    } else {
+      spdlog::info("SIG{}: ending", ::sigabbrev_np(signal));
+    }
+  }
+}
+
 Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) {
   const fs::path file = config.dir / "db" / "rq.db";
   // A manual clock starts at a round time, so that tests know it.
@@ -145,7 +177,9 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   StoreWatch watch(pipeline, std::move(watch_view), end);
   pipeline.on_failure(end);
   pipeline.on_waste([&janitor] { janitor.wake(); });
-  doors::api::ApiDoor http(desk, readers, events, {.dir = config.dir, .address = config.http});
+  doors::api::ApiDoor http(
+      desk, readers, events,
+      {.dir = config.dir, .address = config.http, .define_over_tcp = config.define_over_tcp});
   http.set_boot(boot);
   std::unique_ptr<doors::beanstalk::BeanstalkDoor> beanstalk;
   if (!config.beanstalk.empty()) {
@@ -165,20 +199,9 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
                http.address().empty() ? "unix socket" : "http://" + http.address(),
                beanstalk ? fmt::format(", beanstalk port {}", beanstalk->port()) : "");
 
-  const sigset_t heard = heard_signals();
-  for (int signal = 0; signal != SIGTERM && signal != SIGINT;) {
-    if (::sigwait(&heard, &signal) != 0) continue;
-    if (signal == SIGHUP) {
-      reload(options, config, log);
-    } else if (signal == SIGUSR1) {
-      // As beanstalkd does; there is no way back but a restart.
-      if (beanstalk) beanstalk->set_draining(true);
-      spdlog::info("SIGUSR1: {}", beanstalk ? "the beanstalkd port takes no more jobs"
-                                            : "there is no beanstalkd port to drain");
-    } else {
-      spdlog::info("SIG{}: ending", ::sigabbrev_np(signal));
-    }
-  }
+  tell_who_defines(config, http.address());
+
+  hear_signals(options, config, log, beanstalk.get());
 
   auto closed = std::make_shared<std::promise<void>>();
   boost::asio::post(loop.io(), [&] {

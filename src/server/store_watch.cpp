@@ -15,7 +15,7 @@ using std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kLookForFile{1};
 // It works one part in kShare of the time, and begins a new pass kBetweenPasses after the last one.
-constexpr int kShare = 20;
+constexpr int kShare = 100;
 constexpr std::chrono::milliseconds kPieceMin{20};
 constexpr std::chrono::hours kBetweenPasses{6};
 constexpr std::chrono::minutes kAfterFault{1};

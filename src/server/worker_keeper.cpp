@@ -39,6 +39,8 @@ void WorkerKeeper::look() {
     const int pid = base::LockFile::pid_in(dir_ / "run" / "worker.pid");
     if (pid > 0) {
       spdlog::info("worker {} is at work already", pid);
+      // It may have another program and environment than we would give it.
+      ::kill(pid, SIGURG);
       watch(pid, false);
       return;
     }

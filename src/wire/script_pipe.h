@@ -64,6 +64,8 @@ class PipeReader {
       bytes.remove_prefix(end + 1);
     }
   }
+  // What has come of a line that has not ended; a reader that starts with it goes on from there.
+  [[nodiscard]] std::string_view partial() const { return partial_; }
   // The end of the stream: what has come without a newline is a line too.
   template <typename OnLine>
   void finish(OnLine&& line) {

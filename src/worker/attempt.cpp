@@ -58,9 +58,13 @@ Finish stopped_with_us(Finish finish) {
 
 }  // namespace
 
-// --- The workshop ---
+std::string held_text(std::string_view worker, std::int64_t deaths) {
+  return fmt::format(
+      "held back: worker '{}' died {} times while this message ran, each time it ran", worker,
+      deaths);
+}
 
-std::string Workshop::next_cookie() { return fmt::format("{}{}", record.mark(), ++serial_); }
+// --- The workshop ---
 
 std::string Workshop::header(std::string_view script_path) {
   const std::time_t now = ::time(nullptr);
@@ -79,6 +83,59 @@ std::string Workshop::header(std::string_view script_path) {
 Attempt::Attempt(Workshop& shop, StationPtr station, LeasedMessage message)
     : shop_(shop), station_(std::move(station)), message_(std::move(message)) {
   shop_.reporter.track(message_.token, message_.lease);
+}
+
+Attempt::Attempt(Workshop& shop, StationPtr station,
+                 const RunningRecord::Leftovers::Staying& staying)
+    : shop_(shop),
+      station_(std::move(station)),
+      has_slot_(true),
+      record_slot_(staying.slot),
+      kept_(shop.record.kept(staying.slot)),
+      success_(static_cast<core::Success>(kept_->success)),
+      deaths_(staying.deaths),
+      witness_(staying.witness),
+      script_path_(kept_->script.view()),
+      script_sha256_(kept_->sha256.view()),
+      dups_begun_(kept_->dups_done) {
+  message_.token = kept_->token.view();
+  message_.id = kept_->id.view();
+  message_.seq = kept_->seq;
+  message_.lease = Millis{kept_->lease_ms};
+  station_->take_slot();
+  shop_.reporter.track(message_.token, message_.lease);
+  child_ = shop_.supervisor.adopt(*kept_);
+}
+
+void Attempt::go_on() {
+  // The last that it has said may not have been told.
+  if (kept_->spoke != 0) {
+    shop_.reporter.progress(message_.token,
+                            clean_text(kept_->text.view(), base::kTextBytesMax, Keep::start),
+                            Reporter::When::soon);
+  }
+  for (const std::string& line : kept_->waiting_dups()) {
+    dups_.push_back(wire::parse_pipe_line(line));
+  }
+  if (dups_.size() >= kDupsWaitingMax) shop_.supervisor.set_reading(child_, false);
+  next_dup();
+}
+
+// What another process needs to go on with it.
+void Attempt::keep() {
+  kept_->token.set(message_.token);
+  kept_->id.set(message_.id);
+  kept_->seq = message_.seq;
+  kept_->lease_ms = message_.lease.count();
+  kept_->queue.set(station_->name());
+  kept_->success = static_cast<std::uint8_t>(success_);
+  kept_->script.set(script_path_);
+  kept_->sha256.set(script_sha256_);
+}
+
+void Attempt::unkeep() {
+  kept_ = nullptr;
+  shop_.record.remove(std::exchange(record_slot_, -1));
 }
 
 void Attempt::wait_for_slot() {
@@ -119,11 +176,14 @@ void Attempt::launch() {
   }
   script_path_ = (*script)->real_path;
   script_sha256_ = (*script)->sha256;
+  success_ = station_->settings().success;
   record_slot_ = shop_.record.begin(message_.token);
+  kept_ = shop_.record.kept(record_slot_);
+  if (kept_ != nullptr) keep();
   Supervisor::Started started;
   if (const auto failure = shop_.supervisor.start(
           launch_of(**script, *std::move(folder), *std::move(log)), started)) {
-    shop_.record.remove(std::exchange(record_slot_, -1));
+    unkeep();
     not_started(*failure);
     return;
   }
@@ -137,7 +197,7 @@ Launch Attempt::launch_of(const Script& script, MessageFolder folder, base::Fd l
   Launch launch;
   launch.program = script.program;
   launch.argv = script.argv;
-  launch.cookie = shop_.next_cookie();
+  launch.cookie = shop_.record.next_mark();
   launch.environment = message_environment(station_->environment(), shop_.worker,
                                            {.script = settings.script,
                                             .real_script = script.real_path,
@@ -156,6 +216,7 @@ Launch Attempt::launch_of(const Script& script, MessageFolder folder, base::Fd l
   launch.credentials = station_->credentials();
   launch.timeout = message_.timeout.count() >= 0 ? message_.timeout : settings.timeout;
   launch.grace = settings.grace;
+  launch.kept = kept_;
   return launch;
 }
 
@@ -242,6 +303,7 @@ void Attempt::on_line(const wire::PipeLine& line) {
   switch (line.word) {
     case wire::PipeWord::dup:
       dups_.push_back(line);
+      if (kept_ != nullptr) kept_->add_dup(line.text, line.dest, line.delay_s);
       if (dups_.size() >= kDupsWaitingMax) shop_.supervisor.set_reading(child_, false);
       next_dup();
       [[fallthrough]];
@@ -280,15 +342,24 @@ void Attempt::next_dup() {
       return;
     }
     shop_.supervisor.reply(child_, wire::pipe_fail(refusal));
-    dups_.pop_front();
+    drop_dup();
   }
+}
+
+// Its answer is in the pipe. Should the worker die before this is noted, the script hears it twice:
+// better than never.
+void Attempt::drop_dup() {
+  dups_.pop_front();
+  if (kept_ == nullptr) return;
+  kept_->dups_done = dups_begun_;
+  kept_->drop_dup();
 }
 
 void Attempt::dup_answered(const Result<Reply>& reply) {
   const std::string line = answer_to_dup(reply, shop_.worker.base_url, dups_.front().dest);
-  dups_.pop_front();
   dup_under_way_ = false;
   shop_.supervisor.reply(child_, line);
+  drop_dup();
   shop_.supervisor.set_reading(child_, true);
   next_dup();
   settle();
@@ -298,10 +369,15 @@ void Attempt::dup_answered(const Result<Reply>& reply) {
 
 void Attempt::on_ended(Ended&& ended) {
   gone_ = !ended.leftovers;
-  Verdict verdict = verdict_of(ended, station_->settings().success);
+  Verdict verdict = verdict_of(ended, success_);
   if (handing_back_ && verdict.outcome == "stopped") {
     verdict.outcome = "release";
     verdict.reason = "the worker was stopped";
+  }
+  if (deaths_ >= kPoisonDeaths && may_run_again(verdict.outcome)) {
+    verdict.reason = held_text(shop_.worker.name, deaths_);
+    verdict.outcome = "hold";
+    spdlog::error("message {}: {}", message_.id, verdict.reason);
   }
   const auto now = std::chrono::steady_clock::now();
   station_->note_end(verdict.outcome, ended.wall, now);
@@ -350,7 +426,7 @@ void Attempt::settle() {
     shop_.reporter.finish(*std::move(ending_));
   }
   settled_ = true;
-  shop_.record.remove(std::exchange(record_slot_, -1));
+  unkeep();
   if (has_slot_) station_->free_slot();
   shop_.host.on_settled(shared_from_this());
 }

@@ -23,6 +23,10 @@
 
 namespace rq::worker {
 
+// So often in a row a worker dies while a message runs, and it is held back.
+inline constexpr std::int64_t kPoisonDeaths = 3;
+[[nodiscard]] std::string held_text(std::string_view worker, std::int64_t deaths);
+
 class Attempt;
 using AttemptPtr = std::shared_ptr<Attempt>;
 
@@ -55,8 +59,6 @@ class Workshop {
   Workshop(const Workshop&) = delete;
   Workshop& operator=(const Workshop&) = delete;
 
-  // A mark for the environment of one script: the only one of its kind.
-  [[nodiscard]] std::string next_cookie();
   // " - 2026-11-21 08:30:00 +0000 - RQ START - PATH\n"
   [[nodiscard]] std::string header(std::string_view script_path);
 
@@ -68,7 +70,6 @@ class Workshop {
   AttemptHost& host;
 
  private:
-  std::uint64_t serial_ = 0;
   std::time_t header_second_ = 0;
   std::string header_time_;
 };
@@ -76,6 +77,10 @@ class Workshop {
 class Attempt : public std::enable_shared_from_this<Attempt> {
  public:
   Attempt(Workshop& shop, StationPtr station, LeasedMessage message);
+  // One that another process has begun, and whose script goes on.
+  Attempt(Workshop& shop, StationPtr station, const RunningRecord::Leftovers::Staying& staying);
+  // After that, when the loop knows it: what its script has said that is not answered yet.
+  void go_on();
 
   [[nodiscard]] const std::string& token() const { return message_.token; }
   [[nodiscard]] std::int64_t seq() const { return message_.seq; }
@@ -84,6 +89,10 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   [[nodiscard]] bool has_slot() const { return has_slot_; }
   [[nodiscard]] bool settled() const { return settled_; }
   [[nodiscard]] bool lost() const { return lost_; }
+  // Another process could go on with it.
+  [[nodiscard]] bool is_kept() const { return kept_ != nullptr; }
+  // Its worker has died while it ran.
+  [[nodiscard]] bool is_witness() const { return witness_; }
 
   // --- On its way to its script ---
   // It waits for a slot; its folder is made meanwhile.
@@ -114,7 +123,10 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   void not_started(const SpawnFailure& failure);
   // The message goes back, and the queue says why its script cannot be run.
   void blame_script(std::string error);
+  void keep();
+  void unkeep();
   void next_dup();
+  void drop_dup();
   void dup_answered(const base::Result<client::Reply>& reply);
   void end_with(Finish finish);
   void judged(Finish finish);
@@ -126,6 +138,10 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   bool has_slot_ = false;
   ChildId child_ = 0;
   int record_slot_ = -1;
+  KeptScript* kept_ = nullptr;  // while it has a slot in the record
+  core::Success success_ = core::Success::by_use;
+  std::int64_t deaths_ = 0;  // of its worker, see RunningRecord
+  bool witness_ = false;
   std::string script_path_, script_sha256_;
   std::deque<wire::PipeLine> dups_;  // the first is under way
   bool dup_under_way_ = false;

@@ -23,6 +23,7 @@ struct ScriptUser {
 
 // What does not change while the worker runs.
 struct WorkerFacts {
+  std::string name;
   std::string base_url;  // of the server, with a slash at its end
   std::string version;
   std::string env;  // RQ_ENV

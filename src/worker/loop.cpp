@@ -30,8 +30,6 @@ constexpr int kReserveWaitSeconds = 60;
 constexpr Millis kReserveTimeout{(kReserveWaitSeconds + 15) * 1000};
 // For the word that this worker is to end, when its script has heard it already.
 constexpr Millis kSoon{1'000};
-// So often in a row a worker dies while a message runs, and it is held back.
-constexpr std::int64_t kPoisonDeaths = 3;
 constexpr Millis kSuspectWait{1'000};
 constexpr Millis kAliveEvery{10'000};
 constexpr std::chrono::seconds kLastWordsWait{10};  // for a server that is gone, at the very end
@@ -44,6 +42,8 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
       name_(std::move(facts.name)),
       base_url_fixed_(facts.base_url_fixed),
       kept_(facts.kept),
+      holder_(facts.holder),
+      go_(std::move(facts.make_way)),
       client_(io_, std::move(server)),
       supervisor_(*this),
       reporter_(io_, client_,
@@ -82,6 +82,7 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
   ::sigaddset(&heard, SIGTERM);
   ::sigaddset(&heard, SIGINT);
   ::sigaddset(&heard, SIGHUP);
+  ::sigaddset(&heard, SIGURG);
   RQ_CHECK(::sigprocmask(SIG_BLOCK, &heard, nullptr) == 0);
   signal_fd_.reset(::signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK));
   RQ_CHECK(signal_fd_.is_open());
@@ -103,16 +104,23 @@ void Loop::hand_back(const RunningRecord::Leftovers& leftovers) {
   }
   for (const RunningRecord::Leftovers::Begun& begun : leftovers.begun) {
     const bool poison = begun.deaths >= kPoisonDeaths;
-    std::string reason = poison ? fmt::format(
-                                      "held back: worker '{}' died {} times while this "
-                                      "message ran, each time it ran",
-                                      name_, begun.deaths)
-                                : std::string("its worker died");
+    std::string reason = poison ? held_text(name_, begun.deaths) : std::string("its worker died");
     if (poison) spdlog::error("message {}: {}", begun.token, reason);
     reporter_.finish({.token = begun.token,
                       .outcome = poison ? "hold" : "lost",
                       .reason = std::move(reason),
                       .post_mortem = {}});
+  }
+}
+
+void Loop::go_on_with(const std::vector<RunningRecord::Leftovers::Staying>& staying) {
+  for (const RunningRecord::Leftovers::Staying& script : staying) {
+    const StationPtr station =
+        roster_.make(std::string(shop_.record.kept(script.slot)->queue.view()));
+    const auto attempt = std::make_shared<Attempt>(shop_, station, script);
+    by_token_.emplace(attempt->token(), attempt);
+    on_started(attempt);
+    attempt->go_on();
   }
 }
 
@@ -241,7 +249,7 @@ void Loop::ask_for_all() {
   const Station::Time now = Clock::now();
   for (const StationPtr& station : std::exchange(to_fill_, {})) {
     station->to_fill = false;
-    if (!connected_ || stop_signals_ > 0) continue;
+    if (!connected_ || takes_nothing()) continue;
     if (const std::int64_t count = station->wanted(now); count > 0) {
       ask(station, count);
     } else if (const auto until = station->held_back(now)) {
@@ -294,7 +302,7 @@ void Loop::answered(const StationPtr& station, std::int64_t count, const Result<
     end_if_done();
     return;
   }
-  if (stop_signals_ > 0 || station->removed || !station->error.empty()) {
+  if (takes_nothing() || station->removed || !station->error.empty()) {
     end_if_done();  // hung up
     return;
   }
@@ -319,7 +327,7 @@ void Loop::take(const StationPtr& station, LeasedMessage message) {
     const AttemptPtr old = *same;
     old->lose(Attempt::Ending::killed);
   }
-  if (stop_signals_ > 0 || !station->may_begin(Clock::now())) {
+  if (takes_nothing() || !station->may_begin(Clock::now())) {
     attempt->give_back({}, Millis{0});
   } else if (station->has_free_slot()) {
     begin(attempt);
@@ -365,7 +373,7 @@ void Loop::begin(const AttemptPtr& attempt) {
 
 // A slot is free: the next begins without a word with the server.
 void Loop::begin_ahead(const StationPtr& station) {
-  if (stop_signals_ > 0 || !station->may_begin(Clock::now())) give_back_ahead(*station);
+  if (takes_nothing() || !station->may_begin(Clock::now())) give_back_ahead(*station);
   while (!station->ahead.empty() && station->has_free_slot()) {
     const AttemptPtr next = station->ahead.front();
     station->ahead.pop_front();
@@ -453,7 +461,7 @@ void Loop::on_gone(ChildId child) {
     by_seq_.erase(in_use);
   }
   attempt->on_gone();
-  shop_.record.clear(seq);
+  if (!attempt->is_witness()) shop_.record.clear(seq);
   if (const auto next = waiting_.find(seq); next != waiting_.end()) {
     const AttemptPtr waiting = next->second;
     waiting_.erase(next);
@@ -485,8 +493,15 @@ void Loop::wait_signals() {
 void Loop::take_signals() {
   signalfd_siginfo info{};
   while (::read(signal_fd_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
-    on_signal(static_cast<int>(info.ssi_signo));
+    const int signal = static_cast<int>(info.ssi_signo);
+    if (is_meant(signal, static_cast<int>(info.ssi_pid))) on_signal(signal);
   }
+}
+
+// A terminal and a service manager tell all processes at once, and the holder tells us again.
+bool Loop::is_meant(int signal, int sender) const {
+  if (holder_ == 0) return signal != SIGURG;
+  return sender == holder_ || ::getppid() != holder_;
 }
 
 bool Loop::is_ending() {
@@ -503,6 +518,10 @@ void Loop::soon(std::function<void()> then) {
 }
 
 void Loop::on_signal(int signal) {
+  if (signal == SIGURG) {
+    make_way();
+    return;
+  }
   if (signal == SIGHUP) {
     // The local server ends. Scripts that run go on, and wait for the next one; without any there
     // is nothing to stay for.
@@ -528,6 +547,24 @@ bool Loop::is_idle() const {
   return supervisor_.running() == 0 && by_token_.empty() && reporter_.idle();
 }
 
+// Another process is to go on, as soon as all that only this one knows is told.
+void Loop::make_way() {
+  if (takes_nothing()) return;
+  spdlog::info("making way for another process, which goes on with {} scripts",
+               supervisor_.running());
+  making_way_ = true;
+  drain();
+  end_if_done();
+}
+
+bool Loop::is_at_rest() const {
+  const bool asks = std::any_of(roster_.stations().begin(), roster_.stations().end(),
+                                [](const auto& entry) { return !entry.second->reserves.empty(); });
+  return !asks && reporter_.idle() &&
+         std::all_of(by_token_.begin(), by_token_.end(),
+                     [](const auto& entry) { return entry.second->is_kept(); });
+}
+
 void Loop::drain() {
   for (const auto& [name, station] : roster_.stations()) close(station);
   // What waits for a folder has not begun.
@@ -547,6 +584,7 @@ void Loop::end_if_done() {
     stop_signals_ = 1;
     drain();
   }
+  if (making_way_ && stop_signals_ == 0 && is_at_rest()) go_();
   if (stop_signals_ == 0 || !by_child_.empty() || !by_token_.empty()) return;
   for (const auto& [name, station] : roster_.stations()) {
     if (!station->reserves.empty()) return;

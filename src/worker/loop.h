@@ -30,6 +30,9 @@ struct LoopFacts {
   WorkerFacts worker;
   bool base_url_fixed = false;  // else the server's word on its address is taken
   bool kept = false;            // a server keeps a worker: it starts another one when this one ends
+  // The process above this one, that signals come from; 0: there is none, they come from anybody.
+  int holder = 0;
+  std::function<void()> make_way;  // does not return; another process goes on with the scripts
 };
 
 // Thread: the one that runs `io`.
@@ -40,6 +43,8 @@ class Loop : private Watcher, private AttemptHost {
 
   // Leases of a worker before this one, which has died: they are given back.
   void hand_back(const RunningRecord::Leftovers& leftovers);
+  // Scripts that such a worker has left running.
+  void go_on_with(const std::vector<RunningRecord::Leftovers::Staying>& staying);
   // Begins to work. When it has been told to stop and has, it stops `io`.
   void start();
   [[nodiscard]] bool has_ended() const { return ended_; }
@@ -87,7 +92,11 @@ class Loop : private Watcher, private AttemptHost {
   void wait_children();
   void wait_signals();
   void take_signals();
+  [[nodiscard]] bool is_meant(int signal, int sender) const;
   void on_signal(int signal);
+  [[nodiscard]] bool takes_nothing() const { return stop_signals_ > 0 || making_way_; }
+  void make_way();
+  [[nodiscard]] bool is_at_rest() const;
   void drain();
   void hand_back_all();
   void end_if_done();
@@ -97,6 +106,8 @@ class Loop : private Watcher, private AttemptHost {
   const std::string name_;
   const bool base_url_fixed_;
   const bool kept_;
+  const int holder_;
+  const std::function<void()> go_;
   client::HttpClient client_;
   Supervisor supervisor_;
   Reporter reporter_;
@@ -111,6 +122,7 @@ class Loop : private Watcher, private AttemptHost {
   int stop_signals_ = 0;
   std::int64_t server_boot_ = 0;  // of the first server that it met
   bool outdated_ = false;         // that one is gone: program and environment may be others now
+  bool making_way_ = false;
   bool parting_ = false;
   bool ended_ = false;
   std::unordered_map<std::string, AttemptPtr> by_token_;

@@ -120,6 +120,8 @@ ProcessTable ProcessTable::read() {
 
 std::vector<Process> ProcessTable::members(const TreeMarks& marks, const Stays& stays) const {
   const pid_t worker = ::getpid();
+  const pid_t holder = ::getppid();  // has those that a worker before this one has left
+  const pid_t own_session = ::getsid(0);
   const bool number_reused =
       marks.reaped && std::any_of(processes_.begin(), processes_.end(),
                                   [&marks](const Process& p) { return p.pid == marks.leader; });
@@ -128,8 +130,8 @@ std::vector<Process> ProcessTable::members(const TreeMarks& marks, const Stays& 
     const Process& p = processes_[i];
     if (p.pid == marks.leader || p.group == marks.leader || p.session == marks.leader) {
       member[i] = !number_reused;
-    } else if (p.parent == worker && p.session != worker) {
-      // An orphan of some attempt: the worker is the subreaper.
+    } else if ((p.parent == worker || p.parent == holder) && p.session != own_session) {
+      // An orphan of some attempt: worker and holder are its subreapers.
       member[i] = has_environment(p.pid, marks.cookie, true) || holds(p.pid, marks.files);
     }
     member[i] = member[i] && !stays(p);

@@ -41,14 +41,15 @@ std::string to_json(const Finish& finish) {
   return text;
 }
 
-// The answers to a request of many, one for each token; or the error of the whole.
+// The answers to a request of many, one for each token; or the error of the whole. What makes no
+// sense is bad_request: the same request would be answered so for ever.
 Result<json::array> answers(const Result<client::Reply>& reply, std::size_t count) {
   if (!reply) return reply.error();
   if (reply->status != 200) return client::error_of(*reply);
   RQ_TRY_ASSIGN(value, parse_json(reply->body));
   json::value* items = value.is_object() ? value.get_object().if_contains("items") : nullptr;
   if (items == nullptr || !items->is_array() || items->get_array().size() != count) {
-    return base::fail(Code::internal, "the answer has not one item for each asked");
+    return base::fail(Code::bad_request, "the answer has not one item for each asked");
   }
   return std::move(items->get_array());
 }

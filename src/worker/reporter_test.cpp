@@ -186,6 +186,18 @@ TEST_F(ReporterTest, WhenOneEndSpoilsTheRequestEachGoesAlone) {
   hear(1);
 }
 
+TEST_F(ReporterTest, AnEndThatIsAnsweredWithNonsenseIsNotRepeatedForEver) {
+  for (const char* nonsense : {R"({"items":[]})", R"({"item":{}})", "[]", "<html>"}) {
+    heard_.clear();
+    finish("1.1.1");
+    server_.say(asked().connection, http_ok(nonsense));
+    hear(1);
+    EXPECT_EQ(heard_, (std::vector<std::string>{"idle"})) << nonsense;
+    EXPECT_TRUE(reporter_->idle()) << nonsense;
+    EXPECT_TRUE(server_.asked.empty()) << nonsense;
+  }
+}
+
 TEST_F(ReporterTest, LeasesAreKeptAliveBeforeTheyEnd) {
   reporter_->track("1.1.1", base::Millis{30});
   const auto first = asked();

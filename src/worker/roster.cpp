@@ -85,6 +85,12 @@ void Roster::loaded(const Result<Reply>& reply) {
   listener_.on_loaded();
 }
 
+StationPtr Roster::make(const std::string& queue) {
+  StationPtr& station = stations_[queue];
+  if (!station) station = std::make_shared<Station>(io_, dir_, QueueView{.name = queue});
+  return station;
+}
+
 void Roster::load(const std::string& queue) {
   get(client::queue_path(queue), [this, queue](const Result<Reply>& reply) {
     const Result<json::value> value = body_of(reply);

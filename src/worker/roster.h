@@ -32,6 +32,8 @@ class Roster {
   // There is no server: the next load_all() comes with the next one.
   void pause();
   void load(const std::string& queue);
+  // For a script that goes on. Nothing is asked for until its settings are loaded.
+  [[nodiscard]] StationPtr make(const std::string& queue);
   void remove(const std::string& queue);
   // What keeps the script from being run; empty: nothing. It is looked at again from time to time.
   void set_error(const StationPtr& station, std::string error);

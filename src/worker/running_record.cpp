@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstring>
+#include <unordered_set>
 #include <utility>
 
 #include "base/bytes.h"
@@ -41,14 +43,22 @@ constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots
 constexpr int kKillRounds = 50;
 constexpr int kKillWaitMs = 100;
 
-struct Entry {
+// Of Entry::used.
+constexpr std::uint32_t kFree = 0;
+constexpr std::uint32_t kUsed = 1;
+constexpr std::uint32_t kWitness = 2;  // and its worker has died in this attempt
+
+}  // namespace
+
+struct RunningRecord::Entry {
   std::uint32_t used;  // written last, cleared first
   std::int32_t pid;
   std::uint64_t start_ticks_min;
   std::uint64_t start_ticks_max;
   char token[kTokenBytes];
 };
-static_assert(sizeof(Entry) == 96);
+
+namespace {
 
 // A message that ran when a worker died.
 struct Witness {
@@ -62,6 +72,28 @@ std::int64_t seq_of(std::string_view token) {
   return seq;
 }
 
+using Witnesses = std::array<Witness, kWitnessesMax>;
+
+std::int64_t deaths_of(const Witnesses& witnesses, std::int64_t seq) {
+  const auto found = std::find_if(witnesses.begin(), witnesses.end(),
+                                  [seq](const Witness& w) { return w.seq == seq; });
+  return found == witnesses.end() ? 0 : found->deaths;
+}
+
+void note(Witnesses& witnesses, const Witness& witness) {
+  const auto free =
+      std::find_if(witnesses.begin(), witnesses.end(), [](const Witness& w) { return w.seq == 0; });
+  if (free != witnesses.end()) *free = witness;
+}
+
+// Can this process go on with it? Not with what is nobody's child any more, and whose end nobody
+// has seen.
+bool goes_on(KeptScript& script) {
+  siginfo_t info{};
+  return script.has_exited() ||
+         ::waitid(P_PID, static_cast<id_t>(script.pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 // Which run of the machine: process numbers of another one mean nothing.
 std::array<char, 40> machine_boot() {
   std::array<char, 40> id{};
@@ -72,13 +104,21 @@ std::array<char, 40> machine_boot() {
 
 }  // namespace
 
+// A process that the entry knows by its number, or one of its session.
+bool RunningRecord::is_of(const Entry& entry, const Process& p) {
+  if (entry.pid <= 0) return false;  // nothing is known of it but its mark
+  const bool leader = p.pid == entry.pid && p.start_ticks <= entry.start_ticks_max;
+  const bool member = p.session == entry.pid && p.pid != entry.pid;
+  return (leader || member) && p.start_ticks >= entry.start_ticks_min;
+}
+
 struct RunningRecord::Table {
   char magic[4];  // "RQRR"
   std::uint32_t version;
   std::uint32_t left;  // 1: by leave()
   std::array<char, 40> boot;
   char mark[32];
-  std::array<Witness, kWitnessesMax> witnesses;
+  Witnesses witnesses;
   std::array<Entry, kRunningRecordsMax> entries;
 };
 
@@ -112,7 +152,7 @@ RunningRecord::~RunningRecord() {
 
 void RunningRecord::start_anew() {
   for (Entry& entry : table_->entries) {
-    if (entry.used != 0) entry = Entry{};
+    if (entry.used != kFree) entry = Entry{};
   }
   std::memcpy(table_->magic, "RQRR", 4);
   table_->version = kVersion;
@@ -129,71 +169,131 @@ void RunningRecord::start_anew() {
   }
 }
 
-RunningRecord::Leftovers RunningRecord::clean_up() {
+// Some scripts go on: their entries and the mark stay.
+void RunningRecord::go_on_with(const std::vector<Leftovers::Staying>& staying) {
+  free_.clear();
+  for (int slot = static_cast<int>(kRunningRecordsMax) - 1; slot >= 0; --slot) {
+    const bool stays = std::any_of(staying.begin(), staying.end(),
+                                   [slot](const auto& script) { return script.slot == slot; });
+    if (stays) continue;
+    Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
+    if (entry.used != kFree) entry = Entry{};
+    free_.push_back(slot);
+  }
+  table_->left = 0;
+  mark_ = table_->mark;
+}
+
+std::vector<int> RunningRecord::used_slots() const {
+  std::vector<int> slots;
+  for (std::size_t slot = 0; slot < kRunningRecordsMax; ++slot) {
+    if (table_->entries.at(slot).used != kFree) slots.push_back(static_cast<int>(slot));
+  }
+  return slots;
+}
+
+RunningRecord::Leftovers RunningRecord::clean_up() { return sort_out(true, false); }
+RunningRecord::Leftovers RunningRecord::take_over(bool died) { return sort_out(died, true); }
+
+RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
   Leftovers out;
   table_->mark[sizeof table_->mark - 1] = '\0';
-  const std::string old_mark = table_->mark;
-  std::vector<Entry> old;
-  for (const Entry& entry : table_->entries) {
-    if (entry.used != 0) old.push_back(entry);
-  }
-  std::array<Witness, kWitnessesMax> before{};
-  std::swap(before, table_->witnesses);
-  std::size_t noted = 0;
-  for (Entry& entry : old) {
+  const Witnesses before = table_->witnesses;
+  if (died) table_->witnesses.fill({});
+  std::vector<Entry> ended;
+  for (const int slot : used_slots()) {
+    Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
     entry.token[kTokenBytes - 1] = '\0';
-    if (entry.pid == kNotBegun || table_->left != 0) {
+    KeptScript* const script = keep ? kept(slot) : nullptr;
+    const bool no_process = script != nullptr && script->pid == 0;
+    if (entry.pid == kNotBegun || no_process || table_->left != 0) {
       out.not_begun.emplace_back(entry.token);
+      ended.push_back(entry);
+      if (script != nullptr) script->close_files();
       continue;
     }
-    Witness now{.seq = seq_of(entry.token), .deaths = 1};
-    for (const Witness& witness : before) {
-      if (witness.seq == now.seq) now.deaths += witness.deaths;
+    const std::int64_t seq = seq_of(entry.token);
+    std::int64_t deaths = deaths_of(before, seq);
+    if (died && entry.used != kWitness) {
+      ++deaths;
+      entry.used = kWitness;
     }
-    if (noted < kWitnessesMax) table_->witnesses.at(noted++) = now;
-    out.begun.push_back({.token = entry.token, .deaths = now.deaths});
+    if (died) note(table_->witnesses, {.seq = seq, .deaths = deaths});
+    if (script != nullptr && goes_on(*script)) {
+      out.staying.push_back({.slot = slot, .deaths = deaths, .witness = entry.used == kWitness});
+    } else {
+      out.begun.push_back({.token = entry.token, .deaths = deaths});
+      ended.push_back(entry);
+      if (script != nullptr) script->close_files();
+    }
   }
   // Who waits for its turn among the suspects stays one.
   for (const Witness& witness : before) {
-    const bool again = std::any_of(out.begun.begin(), out.begun.end(), [&witness](const auto& b) {
-      return seq_of(b.token) == witness.seq;
-    });
-    if (!again && witness.deaths >= kSuspectDeaths && noted < kWitnessesMax) {
-      table_->witnesses.at(noted++) = witness;
-    }
+    const bool again = deaths_of(table_->witnesses, witness.seq) > 0;
+    if (died && !again && witness.deaths >= kSuspectDeaths) note(table_->witnesses, witness);
   }
-  const bool same_run = table_->boot == machine_boot();
-  // A few rounds, because a tree can grow while it is being killed.
-  for (int round = 0; same_run && !old_mark.empty() && round < kKillRounds; ++round) {
+  if (table_->boot == machine_boot() && table_->mark[0] != '\0') {
+    out.processes = kill_left(ended, out.staying);
+  }
+  if (out.staying.empty()) {
+    start_anew();
+  } else {
+    go_on_with(out.staying);
+  }
+  return out;
+}
+
+// Kills what is left of scripts that do not go on. In a few rounds, because a tree can grow while
+// it is being killed. Gives how many processes there were.
+std::size_t RunningRecord::kill_left(const std::vector<Entry>& ended,
+                                     const std::vector<Leftovers::Staying>& staying) {
+  std::size_t found = 0;
+  for (int round = 0; round < kKillRounds; ++round) {
     const ProcessTable now = ProcessTable::read();
-    std::vector<Process> left = now.with_environment(old_mark);
-    for (const Process& p : now.all()) {
-      const bool known = std::any_of(old.begin(), old.end(), [&p](const Entry& entry) {
-        if (entry.pid <= 0) return false;  // nothing is known of it but its mark
-        const bool leader = p.pid == entry.pid && p.start_ticks <= entry.start_ticks_max;
-        const bool member = p.session == entry.pid && p.pid != entry.pid;
-        return (leader || member) && p.start_ticks >= entry.start_ticks_min;
-      });
-      if (known) left.push_back(p);
+    std::unordered_set<pid_t> spared;
+    for (const Leftovers::Staying& stays : staying) {
+      const KeptScript& script = *kept(stays.slot);
+      const std::array<std::string, 3> files = script.files();
+      for (const Process& p : now.tree_of({.leader = script.pid,
+                              .reaped = script.exited != 0,
+                              .cookie = script.cookie.view(),
+                              .files = files})) {
+        spared.insert(p.pid);
+      }
     }
+    std::vector<Process> left = now.with_environment(table_->mark);
+    for (const Process& p : now.all()) {
+      if (std::any_of(ended.begin(), ended.end(),
+                      [&p](const Entry& entry) { return is_of(entry, p); })) {
+        left.push_back(p);
+      }
+    }
+    std::erase_if(left, [&spared](const Process& p) { return spared.count(p.pid) != 0; });
     if (left.empty()) break;
-    if (round == 0) out.processes = left.size();
+    if (round == 0) found = left.size();
     for (const Process& p : left) {
       // By descriptor, so that it is the process that was looked at, or none.
       const base::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, p.pid, 0)));
       if (!process.is_open()) continue;
       ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
-      pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
-      ::poll(&ended, 1, kKillWaitMs);
+      pollfd gone{.fd = process.get(), .events = POLLIN, .revents = 0};
+      ::poll(&gone, 1, kKillWaitMs);
     }
   }
-  start_anew();
-  return out;
+  return found;
+}
+
+std::string RunningRecord::next_mark() {
+  return fmt::format("{}{}", mark_, memory_ != nullptr ? memory_->next_serial() : ++marks_);
 }
 
 int RunningRecord::add(std::string_view token) { return take(token, kNotBegun); }
 
-int RunningRecord::begin(std::string_view token) { return take(token, kStarting); }
+int RunningRecord::begin(std::string_view token) {
+  const int slot = take(token, kStarting);
+  if (KeptScript* const script = kept(slot)) script->start_anew();
+  return slot;
+}
 
 void RunningRecord::began(int slot, const Spawned& process) {
   if (slot < 0) return;
@@ -211,14 +311,14 @@ int RunningRecord::take(std::string_view token, std::int32_t pid) {
   entry.pid = pid;
   std::memset(entry.token, 0, kTokenBytes);
   token.copy(entry.token, kTokenBytes - 1);
-  std::atomic_ref(entry.used).store(1, std::memory_order_release);
+  std::atomic_ref(entry.used).store(kUsed, std::memory_order_release);
   return slot;
 }
 
 void RunningRecord::remove(int slot) {
   if (slot < 0) return;
   std::atomic_ref(table_->entries.at(static_cast<std::size_t>(slot)).used)
-      .store(0, std::memory_order_release);
+      .store(kFree, std::memory_order_release);
   free_.push_back(slot);
 }
 

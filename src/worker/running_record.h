@@ -1,7 +1,8 @@
 #pragma once
-// Which scripts this worker runs, in a file that outlives it: a worker that was killed with -9
-// takes its scripts' first processes along (PR_SET_PDEATHSIG), and the next one of its name ends
-// what is left of their trees, and hands the leases back, before it takes anything.
+// Which scripts this worker runs, in a file that outlives it. A process that takes over from one
+// that has died or made way finds here which scripts it can go on with (see holder.h). When there
+// is nobody to take over, the next worker of the name ends what is left of them, and hands the
+// leases back, before it takes anything.
 //
 // The file is a table in shared memory, so an entry costs no system call; what is written survives
 // the process, and after a loss of power nothing is left to clean up.
@@ -14,6 +15,8 @@
 #include <vector>
 
 #include "base/result.h"
+#include "worker/kept_script.h"
+#include "worker/process_tree.h"
 #include "worker/spawn.h"
 
 namespace rq::worker {
@@ -37,11 +40,36 @@ class RunningRecord {
     std::vector<Begun> begun;
     std::vector<std::string> not_begun;
     std::size_t processes = 0;
+    // Scripts that go on, of take_over() only.
+    struct Staying {
+      int slot = -1;
+      std::int64_t deaths = 0;  // as above; 0: its worker has made way
+      bool witness = false;     // its worker died in this very attempt, now or before
+    };
+    std::vector<Staying> staying;
   };
   [[nodiscard]] Leftovers clean_up();
+  // The same, but scripts that are in the kept memory stay, if they are children of this process or
+  // their end is known. `died`: the process that ran them has not made way.
+  // REQUIRES: keep_in().
+  [[nodiscard]] Leftovers take_over(bool died);
+
+  // From now on scripts are kept, as far as there is room.
+  void keep_in(KeptMemory& memory) { memory_ = &memory; }
+  // Null: it is not kept.
+  [[nodiscard]] KeptScript* kept(int slot) { return memory_ ? memory_->at(slot) : nullptr; }
+  // Calls each(KeptScript&) for those that run.
+  template <typename Each>
+  void for_kept(Each&& each) {
+    for (const int slot : used_slots()) {
+      if (KeptScript* const script = kept(slot)) each(*script);
+    }
+  }
 
   // "RQ_RUN=<random>." for the environment of all scripts of this worker.
   [[nodiscard]] const std::string& mark() const { return mark_; }
+  // One for a single script.
+  [[nodiscard]] std::string next_mark();
 
   // Leased, not begun: only its token is kept.
   // -1 when the table is full: then the end of the lease is what cleans up.
@@ -59,15 +87,24 @@ class RunningRecord {
   void clear(std::int64_t seq);
 
  private:
+  struct Entry;
   struct Table;
   RunningRecord() = default;
   void start_anew();
+  void go_on_with(const std::vector<Leftovers::Staying>& staying);
+  [[nodiscard]] std::vector<int> used_slots() const;
+  [[nodiscard]] Leftovers sort_out(bool died, bool keep);
+  [[nodiscard]] std::size_t kill_left(const std::vector<Entry>& ended,
+                                      const std::vector<Leftovers::Staying>& staying);
+  [[nodiscard]] static bool is_of(const Entry& entry, const Process& process);
   [[nodiscard]] int take(std::string_view token, std::int32_t pid);
 
   base::Fd file_;
   Table* table_ = nullptr;
+  KeptMemory* memory_ = nullptr;
   std::vector<int> free_;
   std::string mark_;
+  std::uint64_t marks_ = 0;
 };
 
 }  // namespace rq::worker

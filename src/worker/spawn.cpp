@@ -118,9 +118,11 @@ RQ_CHILD_SIDE int child_main(void* argument) {
     return give_up(side, Step::folder, errno);
   }
   if (request.probe) return look(side);
-  // After the change of user, which clears it.
-  ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  if (::syscall(SYS_getppid) != side.worker) return give_up(side, Step::clone, ESRCH);
+  if (request.kept_pid == nullptr) {
+    // After the change of user, which clears it.
+    ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (::syscall(SYS_getppid) != side.worker) return give_up(side, Step::clone, ESRCH);
+  }
 
   const int from[5] = {request.stdin_fd, request.output_fd, request.output_fd, request.to_worker_fd,
                        request.from_worker_fd};
@@ -178,13 +180,16 @@ std::optional<SpawnFailure> Spawner::spawn(const SpawnRequest& request, Spawned&
   side.request = &request;
   side.worker = ::getpid();
   out.start_ticks_min = boot_ticks();
-  const int pid = ::clone(child_main, static_cast<char*>(stack_) + kStackBytes,
-                          CLONE_VM | CLONE_VFORK | SIGCHLD, &side);
+  const int how =
+      CLONE_VM | CLONE_VFORK | SIGCHLD | (request.kept_pid != nullptr ? CLONE_PARENT_SETTID : 0);
+  const int pid =
+      ::clone(child_main, static_cast<char*>(stack_) + kStackBytes, how, &side, request.kept_pid);
   if (pid < 0) return SpawnFailure{SpawnFailure::Step::clone, errno};
   out.start_ticks_max = boot_ticks() + 1;  // rounded down above
   if (side.failed || request.probe) {
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
+    if (request.kept_pid != nullptr) *request.kept_pid = 0;
     return side.failed ? std::optional(side.failure) : std::nullopt;
   }
   out.pid = pid;
@@ -193,6 +198,7 @@ std::optional<SpawnFailure> Spawner::spawn(const SpawnRequest& request, Spawned&
 
 std::optional<SpawnFailure> Spawner::probe(SpawnRequest request) {
   request.probe = true;
+  request.kept_pid = nullptr;
   Spawned nobody;
   return spawn(request, nobody);
 }

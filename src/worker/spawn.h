@@ -44,6 +44,9 @@ struct SpawnRequest {
   int nice = 0;
   ChildLimits limits;
   const Credentials* credentials = nullptr;  // null: the worker's own
+  // Where the kernel writes the number of the process, before it runs: such a process outlives this
+  // one. Null: it dies with the thread that spawns (PR_SET_PDEATHSIG).
+  std::int32_t* kept_pid = nullptr;
   // Not run, only looked at: all steps but the exec, and whether `program` may be executed and
   // `reads` read.
   bool probe = false;
@@ -67,7 +70,7 @@ struct SpawnFailure {
 
 class Spawner {
  public:
-  // The child dies with the thread that spawns (PR_SET_PDEATHSIG): spawn from one thread only.
+  // A child may die with the thread that spawns: spawn from one thread only.
   // Sets the signals that this process ignores back to their defaults.
   Spawner();
   ~Spawner();

@@ -175,7 +175,8 @@ std::int64_t Station::free() const {
 }
 
 std::int64_t Station::wanted(Time now) const {
-  if (removed || !error.empty()) return 0;
+  // One that was made for a script that goes on knows its settings when the server has told them.
+  if (removed || !error.empty() || settings().script.empty()) return 0;
   // Until the server has heard that the script is fine, it would give nothing.
   if (!view_.script_error.empty()) return 0;
   const std::int64_t count = free();

@@ -53,6 +53,12 @@ constexpr base::Millis kCheckEvery{100};
 constexpr base::Millis kKillAgainMin{50};
 constexpr base::Millis kKillAgainMax{1'000};  // something in the kernel's hands: D state
 
+// Of a moment of the steady clock, for another process of this machine.
+std::int64_t to_ns(SteadyTime at) {
+  return duration_cast<nanoseconds>(at.time_since_epoch()).count();
+}
+SteadyTime from_ns(std::int64_t ns) { return SteadyTime(nanoseconds{ns}); }
+
 microseconds from_timeval(const timeval& t) {
   return std::chrono::seconds{t.tv_sec} + microseconds{t.tv_usec};
 }
@@ -188,6 +194,21 @@ std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
   request.limits = launch.limits;
   request.credentials = launch.credentials;
   const SteadyTime now = std::chrono::steady_clock::now();
+  child->started = now;
+  if (launch.timeout.count() > 0) child->timeout_at = now + launch.timeout;
+  if (KeptScript* const kept = child->kept = launch.kept; kept != nullptr) {
+    kept->from_script = child->from_script.get();
+    kept->to_script = child->to_script.get();
+    kept->log = child->log.get();
+    kept->log_start = log_stat.st_size;
+    kept->started_ns = to_ns(now);
+    kept->timeout_ns = to_ns(child->timeout_at);
+    kept->grace_ms = launch.grace.count();
+    kept->memory_bytes = launch.memory_bytes;
+    kept->processes_max = launch.processes;
+    kept->cookie.set(launch.cookie);
+    request.kept_pid = &kept->pid;
+  }
   if (auto failure = spawner_.spawn(request, out.process)) return failure;
 
   child->id = ++last_id_;
@@ -197,12 +218,11 @@ std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
   child->log_start =
       log_stat.st_size + 1 +
       static_cast<std::int64_t>(std::to_string(child->pid).size() + launch.header.size());
+  if (child->kept != nullptr) child->kept->log_start = child->log_start;
   child->cookie = launch.cookie;
   child->memory_bytes = launch.memory_bytes;
   child->processes_max = launch.processes;
   child->grace = launch.grace;
-  child->started = now;
-  if (launch.timeout.count() > 0) child->timeout_at = now + launch.timeout;
   if (launch.memory_bytes > 0 || launch.processes > 0) child->sample_at = now + kFirstSample;
   watch_pipe(*child);
   arm(child->next());
@@ -210,6 +230,52 @@ std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
   by_pid_.emplace(child->pid, child->id);
   children_.emplace(child->id, std::move(child));
   return std::nullopt;
+}
+
+ChildId Supervisor::adopt(KeptScript& kept) {
+  auto child = std::make_unique<Child>();
+  const ChildId id = child->id = ++last_id_;
+  child->pid = kept.pid;
+  child->kept = &kept;
+  child->adopted = true;
+  child->from_script.reset(kept.from_script);
+  child->to_script.reset(kept.to_script);
+  child->log.reset(kept.log);
+  for (const int fd : {kept.from_script, kept.to_script, kept.log}) {
+    if (fd >= 0) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+  child->files = kept.files();
+  child->log_start = kept.log_start;
+  child->cookie = kept.cookie.view();
+  child->verdict = kept.verdict();
+  child->lines.feed(kept.line.view(), [](std::string_view) {});
+  child->memory_bytes = kept.memory_bytes;
+  child->processes_max = kept.processes_max;
+  child->grace = base::Millis{kept.grace_ms};
+  child->cause = static_cast<StopCause>(kept.cause);
+  child->started = from_ns(kept.started_ns);
+  child->timeout_at = from_ns(kept.timeout_ns);
+  if (kept.memory_bytes > 0 || kept.processes_max > 0) child->sample_at = child->started;
+  watch_pipe(*child);
+  adopted_.insert(id);
+  Child& added = *children_.emplace(id, std::move(child)).first->second;
+  Look look;
+  switch (added.cause) {
+    case StopCause::none:
+      arm(added.next());
+      break;
+    case StopCause::asked:
+    case StopCause::timed_out:
+      begin_stop(added, added.cause, look);
+      break;
+    case StopCause::out_of_memory:
+    case StopCause::too_many_processes:
+    case StopCause::abandoned:
+      begin_kill(added, look);
+      break;
+  }
+  ::kill(::getpid(), SIGCHLD);  // it may have ended already
+  return id;
 }
 
 Supervisor::Child* Supervisor::find(ChildId id) {
@@ -227,7 +293,7 @@ void Supervisor::abandon(ChildId id) {
   Child* child = find(id);
   if (child == nullptr) return;
   Look look;
-  child->cause = StopCause::abandoned;
+  blame(*child, StopCause::abandoned);
   begin_kill(*child, look);
 }
 
@@ -265,8 +331,19 @@ void Supervisor::write_answers(Child& child) {
       ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
     }
   }
-  if (closed) child.to_script.reset();
+  if (closed) close_answers(child);
   watch_pipe(child);
+}
+
+// Of what is closed, its number means nothing any more: first that is written down.
+void Supervisor::close_answers(Child& child) {
+  if (child.kept != nullptr) child.kept->to_script = -1;
+  child.to_script.reset();
+}
+
+void Supervisor::blame(Child& child, StopCause cause) {
+  child.cause = cause;
+  if (child.kept != nullptr) child.kept->cause = static_cast<std::uint8_t>(cause);
 }
 
 void Supervisor::set_reading(ChildId id, bool reading) {
@@ -325,6 +402,7 @@ void Supervisor::read_pipe(Child& child, std::size_t bytes_max) {
     if (n > 0) {
       total += static_cast<std::size_t>(n);
       child.lines.feed(std::string_view(buffer_.data(), static_cast<std::size_t>(n)), line);
+      if (child.kept != nullptr) child.kept->line.set(child.lines.partial());
     } else if (n < 0 && errno == EINTR) {
       continue;
     } else if (n < 0 && errno == EAGAIN) {
@@ -343,12 +421,14 @@ void Supervisor::close_pipe(Child& child) {
   if (std::exchange(child.watched, false)) {
     ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.from_script.get(), nullptr);
   }
+  if (child.kept != nullptr) child.kept->from_script = -1;
   child.from_script.reset();
 }
 
 void Supervisor::take_line(Child& child, std::string_view text) {
   const wire::PipeLine line = wire::parse_pipe_line(text);
   child.verdict.note(line);
+  if (child.kept != nullptr) child.kept->note(child.verdict);
   if (child.cause != StopCause::abandoned) watcher_.on_line(child.id, line);
 }
 
@@ -372,8 +452,11 @@ void Supervisor::reap(Look& look) {
     const ChildId id = found->second;
     by_pid_.erase(found);
     look.forget();
-    exited(*children_.at(id), status, usage, look);
+    Child& child = *children_.at(id);
+    if (child.kept != nullptr) child.kept->note_exit(status, usage);
+    exited(child, status, usage, look);
   }
+  if (!adopted_.empty()) reap_adopted(look);
   if (!orphans) return;
   // Perhaps the last one of a tree that is being waited for.
   const SteadyTime now = std::chrono::steady_clock::now();
@@ -382,6 +465,19 @@ void Supervisor::reap(Look& look) {
       child->check_at = std::min(child->check_at, now + base::Millis{5});
       arm(child->check_at);
     }
+  }
+}
+
+void Supervisor::reap_adopted(Look& look) {
+  std::vector<ChildId> ended;
+  for (const ChildId id : adopted_) {
+    if (children_.at(id)->kept->has_exited()) ended.push_back(id);
+  }
+  for (const ChildId id : ended) {
+    adopted_.erase(id);
+    look.forget();
+    Child& child = *children_.at(id);
+    exited(child, child.kept->status, child.kept->usage(), look);
   }
 }
 
@@ -417,7 +513,8 @@ void Supervisor::conclude(Child& child, Look& look) {
   if (std::exchange(child.awaits_room, false)) {
     ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
   }
-  child.to_script.reset();
+  close_answers(child);
+  child.kept = nullptr;  // all that it needs is written; others may use it from now on
 
   const bool suspect = may_have_left_something(child, held);
   const bool left = suspect && anything_left(child, look);
@@ -431,7 +528,6 @@ void Supervisor::conclude(Child& child, Look& look) {
   ended.rss_bytes = std::max(ended.rss_bytes, child.rss_bytes);
   ended.processes = child.processes;
   ended.last_output = tail_of_log(child);
-  child.log.reset();
 
   if (left) {
     if (child.phase == Phase::running) {
@@ -524,13 +620,13 @@ void Supervisor::sample(Child& child, Look& look) {
     cause = StopCause::too_many_processes;
   }
   if (cause == StopCause::none) return;
-  if (child.cause == StopCause::none) child.cause = cause;
+  if (child.cause == StopCause::none) blame(child, cause);
   begin_kill(child, look);
 }
 
 void Supervisor::begin_stop(Child& child, StopCause cause, Look& look) {
   if (child.phase == Phase::stopping || child.phase == Phase::killing) return;
-  if (child.cause == StopCause::none) child.cause = cause;
+  if (child.cause == StopCause::none) blame(child, cause);
   child.phase = Phase::stopping;
   child.timeout_at = SteadyTime::max();
   child.act_at = std::chrono::steady_clock::now() + child.grace;
@@ -562,6 +658,7 @@ void Supervisor::send(Child& child, int signal, Look& look) {
 // empty, whose pipe is closed, and that left us no orphan.
 bool Supervisor::may_have_left_something(const Child& child, bool held) {
   if (child.cause != StopCause::none || held || ::kill(-child.pid, 0) == 0) return true;
+  if (child.adopted) return true;  // its orphans may be somebody else's
   const std::optional<std::size_t> children = count_children();
   return children && *children > by_pid_.size() + stayers_.size();
 }

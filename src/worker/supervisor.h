@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "wire/script_pipe.h"
+#include "worker/kept_script.h"
 #include "worker/process_tree.h"
 #include "worker/spawn.h"
 
@@ -44,6 +45,8 @@ struct Launch {
   const Credentials* credentials = nullptr;  // read by start() only
   base::Millis timeout{0};                   // 0: none
   base::Millis grace{10'000};                // between TERM and KILL
+  // Where to write what another process needs to go on with it. Null: it dies with this one.
+  KeptScript* kept = nullptr;
 };
 
 // Why the supervisor ended a script, if it did.
@@ -98,6 +101,9 @@ class Supervisor {
   };
   // The failure names the step; bad_value for the descriptors, internal for the machine.
   [[nodiscard]] std::optional<SpawnFailure> start(Launch&& launch, Started& out);
+  // Goes on with a script that a process before this one has started; it is not our child: whoever
+  // it is the child of notes its end, and sends SIGCHLD.
+  [[nodiscard]] ChildId adopt(KeptScript& kept);
   // Would a script like this start? See Spawner::probe().
   [[nodiscard]] std::optional<SpawnFailure> probe(SpawnRequest request) {
     return spawner_.probe(std::move(request));
@@ -117,7 +123,7 @@ class Supervisor {
   [[nodiscard]] int fd() const { return poll_.get(); }
   void handle();
 
-  [[nodiscard]] std::size_t running() const { return by_pid_.size(); }
+  [[nodiscard]] std::size_t running() const { return by_pid_.size() + adopted_.size(); }
 
  private:
   enum class Phase : std::uint8_t {
@@ -129,6 +135,8 @@ class Supervisor {
   struct Child {
     ChildId id = 0;
     pid_t pid = 0;
+    KeptScript* kept = nullptr;
+    bool adopted = false;
     Phase phase = Phase::running;
     bool reaped = false;
     bool reading = true;       // see set_reading()
@@ -171,8 +179,11 @@ class Supervisor {
   void watch_pipe(Child& child);
   void write_answers(Child& child);
   void close_pipe(Child& child);
+  void close_answers(Child& child);
+  static void blame(Child& child, StopCause cause);
   void take_line(Child& child, std::string_view line);
   void reap(Look& look);
+  void reap_adopted(Look& look);
   void exited(Child& child, int status, const rusage& usage, Look& look);
   void conclude(Child& child, Look& look);
   void tick(Look& look);
@@ -198,6 +209,7 @@ class Supervisor {
   ChildId last_id_ = 0;
   std::unordered_map<ChildId, std::unique_ptr<Child>> children_;
   std::unordered_map<pid_t, ChildId> by_pid_;  // not yet reaped
+  std::unordered_set<ChildId> adopted_;        // not yet ended
   std::unordered_set<pid_t> stayers_;          // orphans that scripts have left to stay
   std::string buffer_;
 };

@@ -10,11 +10,16 @@
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <cerrno>
+#include <chrono>
 #include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
 
 #include "base/check.h"
 #include "base/lock_file.h"
 #include "core/name.h"
+#include "worker/holder.h"
 #include "worker/loop.h"
 #include "worker/running_record.h"
 
@@ -25,14 +30,24 @@ using base::Code;
 using base::fail;
 using base::Result;
 
+// A program that dies sooner, so often in a row, ends the scripts that it went on with.
+constexpr std::chrono::seconds kLivedWell{10};
+constexpr std::uint32_t kDeathsInARow = 3;
+// It starts later each time.
+constexpr std::chrono::milliseconds kDeathDelayMin{25};
+constexpr std::chrono::milliseconds kDeathDelayMax{10'000};
+constexpr std::uint32_t kDeathDoublingsMax = 10;
+
 // A worker name as part of a file name.
 std::string file_part(std::string name) {
   std::replace(name.begin(), name.end(), '/', '%');
   return name;
 }
 
-Result<base::LockFile> lock_name(const std::string& run_dir, const std::string& name) {
+Result<base::LockFile> lock_name(const std::string& run_dir, const std::string& name,
+                                 const std::optional<Handed>& handed) {
   const std::string stem = run_dir + (name == "local" ? "/worker" : "/worker-" + file_part(name));
+  if (handed) return base::LockFile::take_over(base::Fd(handed->lock), stem + ".pid");
   auto lock = base::LockFile::take(stem + ".lock", stem + ".pid");
   if (!lock && lock.error().code == Code::exists) {
     return fail(Code::exists, fmt::format("a worker named '{}' runs in this directory", name),
@@ -51,6 +66,50 @@ Result<std::string> name_of(const WorkerOptions& options) {
   if (name.empty()) name = "local";
   RQ_TRY(core::check_worker_name(name));
   return name;
+}
+
+// What a program before this one has handed on; null: nothing, or nothing that can be used.
+std::unique_ptr<KeptMemory> handed_memory(const std::optional<Handed>& handed) {
+  if (!handed) return nullptr;
+  auto memory = KeptMemory::take_over(base::Fd(handed->memory));
+  if (memory) return *std::move(memory);
+  spdlog::warn("{}: scripts that run are ended", memory.error().message);
+  return nullptr;
+}
+
+// After a program that has made way, or died. One that dies at once, again and again, may die of
+// what it goes on with: then nothing goes on.
+RunningRecord::Leftovers take_over(KeptMemory::Past& past, RunningRecord& record) {
+  if (past.orderly != 0) return record.take_over(false);
+  const auto lived =
+      std::chrono::steady_clock::now().time_since_epoch() - std::chrono::nanoseconds{past.begun_ns};
+  past.deaths = lived < kLivedWell ? past.deaths + 1 : 1;
+  if (past.deaths > 1) {
+    std::this_thread::sleep_for(std::min(
+        kDeathDelayMin * (1 << std::min(past.deaths, kDeathDoublingsMax)), kDeathDelayMax));
+  }
+  if (past.deaths % kDeathsInARow != 0) return record.take_over(true);
+  spdlog::error(
+      "the worker has died {} times, each time within {} s: the scripts that ran are ended",
+      past.deaths, kLivedWell.count());
+  record.for_kept([](KeptScript& script) { script.close_files(); });
+  return record.clean_up();
+}
+
+// The command line of the program that takes over from this one.
+std::vector<std::string> arguments(const WorkerOptions& options, const std::string& root) {
+  std::vector<std::string> argv{"rq", "worker", "--dir", root};
+  const auto add = [&argv](const char* name, const std::string& value) {
+    if (value.empty()) return;
+    argv.emplace_back(name);
+    argv.push_back(value);
+  };
+  add("--server", options.server);
+  add("--name", options.name);
+  add("--base-url", options.base_url);
+  add("--env", options.env);
+  if (options.kept) argv.emplace_back("--kept");
+  return argv;
 }
 
 }  // namespace
@@ -73,29 +132,46 @@ Result<int> run_worker(const WorkerOptions& options) {
   }
   RQ_TRY_ASSIGN(server, client::parse_server(options.server.empty() ? root + "/run/rq.sock"
                                                                     : options.server));
-  RQ_TRY_ASSIGN(lock, lock_name(run_dir, name));
+  const std::optional<Handed> handed = Handed::parse(options.goes_on);
+  RQ_TRY_ASSIGN(lock, lock_name(run_dir, name, handed));
   RQ_TRY_ASSIGN(record,
                 RunningRecord::open(fmt::format("{}/worker-{}.running", run_dir, file_part(name))));
 
-  const RunningRecord::Leftovers leftovers = record->clean_up();
+  std::unique_ptr<KeptMemory> memory = handed_memory(handed);
+  const bool goes_on = memory != nullptr;
+  if (!goes_on) {
+    RQ_TRY_ASSIGN(fresh, KeptMemory::make());
+    memory = std::move(fresh);
+  }
+  record->keep_in(*memory);
+  const RunningRecord::Leftovers leftovers =
+      goes_on ? take_over(memory->past(), *record) : record->clean_up();
+  Holder holder({.argv = arguments(options, root), .follows = options.kept}, lock, *memory,
+                *record);
+  if (const std::optional<int> code = holder.hold()) return *code;
+
   if (!leftovers.begun.empty() || leftovers.processes > 0) {
     spdlog::warn(
-        "a worker before this one died: {} scripts were under way, {} processes of theirs "
-        "were still there and are killed; their messages go back",
+        "a worker before this one died: {} scripts were under way and cannot go on, {} processes "
+        "of theirs were still there and are killed; their messages go back",
         leftovers.begun.size(), leftovers.processes);
   }
   LoopFacts facts;
   facts.dir = root;
   facts.name = name;
+  facts.worker.name = name;
   facts.worker.base_url = options.base_url.empty() ? "http://127.0.0.1:3333/" : options.base_url;
   if (!facts.worker.base_url.ends_with('/')) facts.worker.base_url.push_back('/');
   facts.base_url_fixed = !options.base_url.empty();
   facts.worker.version = RQ_VERSION;
   facts.worker.env = options.env;
   facts.kept = options.kept;
+  facts.holder = holder.pid();
+  facts.make_way = [&holder] { holder.make_way(); };
   boost::asio::io_context io(1);
   Loop loop(io, std::move(facts), std::move(server), *record);
   loop.hand_back(leftovers);
+  loop.go_on_with(leftovers.staying);
   loop.start();
   io.run();
   RQ_CHECK(loop.has_ended());

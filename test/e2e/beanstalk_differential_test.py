@@ -159,8 +159,9 @@ class Generator:
             del words[at]
             head = b' '.join(words)
         elif kind == 4 and at > 0:
+            # No small number: a put that is refused has taken one from beanstalkd, not from rq.
             words[at] = r.choice([b'-1', b'4294967296', b'18446744073709551616', b'1e3', b'0x10',
-                                  b'+5', b'007', b'', b'99999999999999999999999', b'a b'])
+                                  b'+5', b'0001000', b'', b'99999999999999999999999', b'a b'])
             head = b' '.join(words)
         elif kind == 5:
             spot = r.randrange(len(head) + 1)
@@ -406,8 +407,9 @@ class Side:
     def told(self, entries):
         """Without those that PROTOCOLS.md excepts because of what stands beside them."""
         left_out = ['rq-version']
-        if any(re.fullmatch('releases: [1-9].*', entry) for entry in entries):
-            left_out.append('delay: ')
+        told = dict(entry.split(': ', 1) for entry in entries if ': ' in entry)
+        if int(told.get('reserves', 0)) > (told.get('state') == 'reserved'):
+            left_out.append('delay: ')  # it came back, however it did
         if entries[1:2] and entries[1].startswith('name:'):
             left_out += ['cmd-pause-tube', 'pause: ']  # known since somebody last took up the tube
         else:

@@ -88,6 +88,18 @@ def test_all(server):
         equal(r.status, 422, f'refused: {body}')
     that('"all":true' in bulk(server, 'commit', {}).json['error']['remedy'], 'says what to say')
     equal(rq(server, 'cancel', '-y').returncode, 2, 'nothing named')
+    # faults.md C4, relative: a variable that was not set widened the filter to everything.
+    for name in ['queue', 'state', 'mark', 'tag', 'key', 'text', 'after', 'before']:
+        for filter in [{name: ''}, {'queue': 'a1', name: ''}]:
+            r = bulk(server, 'commit', filter)
+            that(r.status == 422 and name in r.json['error']['message'], f'{filter}: {r}')
+        equal(bulk(server, 'commit', {name: None}).status, 422, f'{name}: null names nothing')
+        equal(server.get(f'/v1/messages?{name}=').status, 422, f'list {name}')
+        for verb in [('cancel', '-y'), ('list',)]:
+            also = () if name == 'queue' else ('--queue', 'a1')
+            ran = rq(server, *verb, *also, f'--{name}', '')
+            that(ran.returncode == 2 and f'--{name} is empty' in ran.stderr, f'{verb} {name}: {ran}')
+    equal(counts(server, 'a1')['prep'], 2, 'nothing was changed')
     equal(bulk(server, 'commit', all=True).json['changed'], 4, 'all')
     ran = rq(server, 'run-now', '--all', '--dry-run')
     that(ran.returncode == 0 and 'messages would be' in ran.stdout, f'--all: {ran}')

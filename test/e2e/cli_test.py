@@ -418,6 +418,12 @@ def test_list_and_act(server):
     over_tcp = ok(rq('queue', 'list', '--names', '--server', f'http://127.0.0.1:{server.port}'),
                   'over TCP')
     checks.equal(over_tcp.out, 'a\nb\n', 'over TCP')
+    # faults.md D2: what runs is not decided over TCP; a clear word of where else.
+    remote = Cli('/nonexistent', RQ_SERVER=f'http://127.0.0.1:{server.port}')
+    for args in (('queue', 'create', 'c'), ('queue', 'set', 'a', '--retries', '1'),
+                 ('queue', 'delete', 'a'), ('run', '--queue', 'c', '--', 'true')):
+        refused(remote(*args), 'forbidden', 6, f'over TCP: {args}', 'over TCP', 'define_over_tcp',
+                str(server.socket_path))
     socket = f'unix:{server.socket_path}'
     checks.equal(ok(Cli('/nonexistent', RQ_SERVER=socket)('queue', 'list', '--names'),
                     'RQ_SERVER').out, 'a\nb\n', 'RQ_SERVER')
@@ -586,6 +592,42 @@ echo "done greeted $name" >&3
     checks.that(found.get('worker') == 'ok' and found.get('health') == 'ok', f'doctor: {found}')
 
 
+def run_apart(rq):
+    """faults.md C16: the two outputs of `rq run --wait`."""
+    # Much of both: all of each, in its order; the log has both as one text.
+    command = 'for i in $(seq 3000); do echo "out $i"; echo "err $i" >&2; done; exit 3'
+    ran = rq('run', '--wait', '--tag', 'apart', '--', 'sh', '-c', command)
+    checks.equal(ran.code, 3, 'exits as the command does')
+    checks.equal(ran.out, ''.join(f'out {i}\n' for i in range(1, 3001)), 'all of the output')
+    checks.equal(ran.err, ''.join(f'err {i}\n' for i in range(1, 3001)), 'all of the errors')
+    id = ok(rq('list', '--tag', 'apart', '--json'), 'list').json['id']
+    log = rq('tail', id, '--all').out.splitlines()
+    checks.equal(sorted(log[2:]), sorted((ran.out + ran.err).splitlines()), 'both are in the log')
+    checks.equal(rq('show', id, '--json').json['progress'], 'exit 3: err 3000', 'the reason')
+    # Each attempt of a message; the second one has another exit code.
+    marks = tempfile.mkdtemp()
+    command = f'echo "out $1" ; echo "err $1" >&2; mkdir {marks}/ran || exit 0; exit 5'
+    ran = rq('run', '--queue', 'again', '--wait', '--retries', '1', '--', 'sh', '-c', command, 'sh', 'x')
+    checks.equal(ran.code, 0, f'the second attempt is well: {ran}')
+    checks.equal((ran.out, ran.err.replace(f"mkdir: cannot create directory ‘{marks}/ran’: File exists\n", '')),
+                 ('out x\nout x\n', 'err x\nerr x\n'), 'both attempts')
+    # What the command leaves behind does not hold it up; a reader that ends does not end it.
+    ran = ok(rq('run', '--wait', '--', 'sh', '-c', 'sleep 300 & echo over'), 'with a leftover')
+    checks.equal(ran.out, 'over\n', 'with a leftover')
+    waiting = subprocess.Popen([RQ, 'run', '--wait', '--tag', 'left', '--', 'sh', '-c',
+                                f'echo up; until test -e {marks}/gone; do sleep 0.05; done; seq 100000; echo end'],
+                               env=rq.env, stdout=subprocess.PIPE)
+    checks.equal(waiting.stdout.readline(), b'up\n', 'it is shown as it comes')
+    waiting.kill()
+    waiting.wait()
+    waiting.stdout.close()
+    id = ok(rq('list', '--tag', 'left', '--json'), 'list').json['id']
+    pathlib.Path(marks, 'gone').touch()
+    rqtest.eventually(lambda: rq('show', id, '--json').json['state'] == 'done', 'it goes on alone')
+    checks.equal(rq('tail', id, '-n', '1').out, 'end\n', 'and its log is whole')
+    shutil.rmtree(marks)
+
+
 def test_run(server):
     rq = Cli(server.dir, MINE='mine', OTHER='other')
     home = tempfile.mkdtemp()
@@ -596,13 +638,13 @@ def test_run(server):
     settings = ok(rq('queue', 'show', 'run', '--json'), 'queue run').json['settings']
     checks.equal(settings['num_workers'], 1, 'one at a time')
     ran = rq('run', '-j', '3', '--wait', 'sh', '-c', 'echo out; echo err >&2; exit 7')
-    checks.equal((ran.code, ran.out), (7, 'out\nerr\n'), f'exits as the command does: {ran}')
+    checks.equal((ran.code, ran.out, ran.err), (7, 'out\n', 'err\n'), f'exits as the command does: {ran}')
     checks.equal(ok(rq('queue', 'show', 'run', '--json'), 'queue run').json['settings']
                  ['num_workers'], 3, '-j changes the queue')
     checks.equal(rq('run', '--wait', '--', 'sh', '-c', 'kill -USR1 $$').code, 128 + 10, 'a signal')
     ran = rq('run', '--wait', '--', '/no/such/program')
     checks.equal(ran.code, 127, f'no such program: {ran}')
-    checks.that('/no/such/program' in ran.out, f'says which: {ran}')
+    checks.that('/no/such/program' in ran.err and not ran.out, f'says which: {ran}')
     id = ok(rq('run', '--', 'sh', '-c', 'exit 4'), 'run').out.strip()
     ended = rqtest.eventually(
         lambda: (m := rq('show', id, '--json').json)['state'] == 'err' and m, 'the end')
@@ -611,6 +653,7 @@ def test_run(server):
     started = time.monotonic()
     ran = rq('run', '--wait', '--timeout', '1s', '--', 'sh', '-c', 'sleep 300')
     checks.that(ran.code != 0 and time.monotonic() - started < 60, f'--timeout: {ran}')
+    checks.that('timed out after' in ran.err, f'C16: the end is told: {ran}')
     ended = ok(rq('run', '--queue', 'other', '--json', '--wait', '--', 'true'), 'another queue').json
     checks.equal((ended['queue'], ended['state']), ('other', 'done'), '--queue')
     refused(rq('run'), 'bad_value', 2, 'no command', 'rq run --')
@@ -649,6 +692,7 @@ def test_run(server):
     ok(rq('queue', 'create', 'plain'), 'plain')
     refused(rq('run', '--queue', 'plain', '--', 'true'), 'wrong_state', 4, 'another kind of queue',
             'plain')
+    run_apart(rq)
     ran = rq('exec-payload', input=b'{"argv":[]}')
     checks.that(ran.code == 2 and 'argv' in ran.err, f'a payload that is no command: {ran}')
     shutil.rmtree(home)
@@ -678,6 +722,22 @@ def test_restart(server):
     checks.equal((follow.returncode, out), (0, b'after it\n'), f'nothing lost or doubled: {err}')
 
 
+def example_is_safe(block):
+    """faults.md B17: the README's script reads a payload without a newline, under set -e too."""
+    hello = re.search(r"<<'END'\n(.*?)\nEND\n", block, re.S).group(1)
+    with tempfile.TemporaryDirectory() as dir:
+        said = pathlib.Path(dir) / 'said'
+        ran = subprocess.run(['bash', '-c', 'exec 3> "$1"; exec bash -e -c "$2"', 'sh', said, hello],
+                             input=b'world', capture_output=True)
+        checks.equal((ran.returncode, ran.stdout, said.read_text()),
+                     (0, b'Hello, world\n', 'run greeting world\ndone greeted world\n'), 'B17')
+    page = (rqtest.ROOT / 'docs' / 'SCRIPTS.md').read_text()
+    checks.that('`read -r x` sets `x` but returns 1' in page and 'x=$(cat)' in page, 'B17: it is warned of')
+    for example in re.findall(r'```(?:sh|bash)\n(#!.*?)```', page, re.S):
+        checks.that(not re.search(r'^\s*(while )?(IFS=\S* )?read ', example, re.M) or '<&' in example,
+                    f'B17: an example reads lines: {example}')
+
+
 def test_readme():
     text = (rqtest.ROOT / 'README.md').read_text()
     block = re.search(r'<!-- test/e2e/cli_test\.py runs this block.*?-->\n```bash\n(.*?)```', text,
@@ -704,6 +764,7 @@ def test_readme():
                     rqtest.kill_tree(pid)
             except (OSError, ValueError, IndexError):
                 pass
+    example_is_safe(block.group(1))
     for link in re.findall(r'\]\(([^)]+)\)', text):
         checks.that((rqtest.ROOT / link).exists(), f'README links to {link}')
 

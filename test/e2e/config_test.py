@@ -94,6 +94,42 @@ def try_http():
     refused('http = 3333\n', "'http'", 'quotes')
 
 
+def try_define_over_tcp():  # faults.md D2
+    for line, allowed in (('', False), ('define_over_tcp = false\n', False),
+                          ('define_over_tcp = true\n', True)):
+        with rqtest.Server(start=False) as s:
+            s.define_over_tcp = True  # the calls below go over TCP
+            (s.dir / 'rq.toml').write_text(line)
+            s.start()
+            equal(s.unix.put('/v1/queues/mine', {}).status, 201, f'{line!r}: over the socket')
+            for method, body in (('PUT', {'exec_prefix': 'sh -c'}), ('PATCH', {'retries': 1}),
+                                 ('DELETE', None)):
+                reply = s.request(method, '/v1/queues/mine', body)
+                equal(reply.status, 200 if allowed else 403, f'{line!r}: {method} over TCP')
+                if not allowed:
+                    error = reply.json['error']
+                    equal(error['code'], 'forbidden', f'{method} over TCP')
+                    that(str(s.socket_path) in error['remedy'] and 'define_over_tcp = true' in
+                         error['remedy'], f'{method} over TCP has a remedy: {error}')
+            equal(s.put('/v1/queues/new', {}).status, 201 if allowed else 403, 'a new one')
+            s.unix.put('/v1/queues/mine', {})
+            for path, body, status in (('queues/mine/messages', {'payload': 'x'}, 201),
+                                       ('queues/mine/pause', {}, 200), ('queues/mine/resume', {}, 200),
+                                       ('reserve', {'queues': ['mine']}, 200)):
+                equal(s.post(f'/v1/{path}', body).status, status, f'{line!r}: {path} stays')
+            that(('may define queues' in s.log()) == allowed, f'{line!r}: the log: {s.log()}')
+            that(allowed or 'only over the unix socket (define_over_tcp)' in s.log(), 'said at the start')
+            equal(s.get('/v1/health').json['define_over_tcp'], allowed, f'{line!r}: health')
+            doctor = subprocess.run([rqtest.RQ_BIN, 'doctor', '--dir', str(s.dir)], capture_output=True,
+                                    text=True, timeout=60).stdout
+            equal('may define queues' in doctor, allowed, f'{line!r}: doctor: {doctor}')
+    with Server(QUIET + 'define_over_tcp = true\n') as s:
+        equal(s.unix.get('/v1/health').json['define_over_tcp'], False, 'no TCP at all')
+        that('define queues' not in s.log(), f'no TCP at all: {s.log()}')
+    for value in ("'yes'", '1', '[]'):
+        refused(f'define_over_tcp = {value}\n', "'define_over_tcp'", 'true or false')
+
+
 def beanstalk(s):
     """A connection to the port that the log names."""
     said = rqtest.eventually(lambda: re.search(r'beanstalk port (\d+)', s.log()), 'it names the port')
@@ -207,7 +243,7 @@ def try_cache_bytes():
         refused(f'cache_bytes = {value}\n', 'cache_bytes', '1048576 to 68719476736')
 
 
-TABLE = {'http': try_http, 'beanstalk': try_beanstalk,
+TABLE = {'http': try_http, 'define_over_tcp': try_define_over_tcp, 'beanstalk': try_beanstalk,
          'beanstalk_job_bytes_max': try_beanstalk_job_bytes_max, 'log_level': try_log_level,
          'worker': try_worker, 'wal_bytes': try_wal_bytes, 'cache_bytes': try_cache_bytes}
 

@@ -418,6 +418,18 @@ def test_events(s):
     equal(next(kinds)[0], 'removed', 'removed')
     kinds.close()
     stream.close()
+    # A put, a change of state and a move are told apart.
+    all_of_it, moves = s.events('/v1/events?kinds=message'), s.events('/v1/events?kinds=move')
+    next(all_of_it), next(moves)
+    m = put(s, 'ev')
+    s.post(f"/v1/messages/{m['id']}/cancel")
+    s.post(f"/v1/messages/{m['id']}/move", {'queue': 'q1'})
+    told = [data for _, data in (next(all_of_it) for _ in range(3))]
+    equal([(d['change'], d['queue'], d.get('from_queue')) for d in told],
+          [('put', 'ev', None), ('state', 'ev', None), ('move', 'q1', 'ev')], 'what changed')
+    equal(next(moves)[1], told[2], 'moves only')
+    all_of_it.close()
+    moves.close()
 
 
 def test_log(s):
@@ -486,7 +498,7 @@ def test_why(s):
 
 
 def test_server(s):
-    equal(s.get('/v1/health').json, {'status': 'ok', 'silent_workers': []}, 'health')
+    equal(s.get('/v1/health').json, {'status': 'ok', 'silent_workers': [], 'define_over_tcp': False}, 'health')
     v = s.get('/v1/version').json
     equal((v['api'], v['pid'], v['dir']), ('v1', s.process.pid, str(s.dir)), 'version')
     stats = s.get('/v1/stats').json

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -432,6 +433,26 @@ def test_queues(s, rq):
     equal(rq.code('queue', 'show', 'again'), 3, 'queue delete --force')
 
 
+def test_doctor(_, rq):
+    """A damaged store, without a server that would mend it: only a check of all of it finds that."""
+    with rqtest.Server() as other:
+        other.put('/v1/queues/q', {})
+        seq = other.post('/v1/queues/q/messages', {'payload': 'x'}).json['seq']
+        other.terminate()
+        with sqlite3.connect(other.dir / 'db' / 'rq.db') as db:
+            db.execute('UPDATE message SET priority = priority + 1')
+        db.close()
+
+        def store(*more):
+            done = rq.run('doctor', '--dir', other.dir, '--json', *more)
+            return [(c['finding'], c['text']) for c in json.loads(done.stdout)['checks']
+                    if c['check'] == 'store']
+
+        whole = store()
+        that(whole[0][0] == 'bad' and str(seq) in whole[0][1], f'doctor reads the whole store: {whole}')
+        equal(store('--quick'), [('ok', 'not read (--quick)')], 'doctor --quick')
+
+
 def test_common(s, rq):
     """--dir, --server, --json and --help, of every verb that ends by itself."""
     elsewhere = {'RQ_DIR': '/no/such/dir'}
@@ -479,8 +500,8 @@ def main():
     os.environ['HANDED'] = 'on'
     with rqtest.Server(manual_clock=False, worker=True) as s:
         rq = Cli(s)
-        for test in (test_put, test_run, test_look, test_bulk, test_settings, test_queues, test_common,
-                     test_those_that_stay):
+        for test in (test_put, test_run, test_look, test_bulk, test_settings, test_queues, test_doctor,
+                     test_common, test_those_that_stay):
             began = time.monotonic()
             test(s, rq)
             print(f'{test.__name__}: {time.monotonic() - began:.0f} s', flush=True)

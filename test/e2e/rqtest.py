@@ -3,7 +3,8 @@
     import rqtest
 
     with rqtest.Server() as server:              # rq server on a temporary directory
-        r = server.put('/v1/queues/mail', {})    # over TCP; server.unix.put(...) over the socket
+        r = server.put('/v1/queues/mail', {})    # queues are defined over the unix socket,
+        r = server.get('/v1/queues/mail')        # all else over TCP; server.unix.get(...): the socket
         assert r.status == 201, r
         print(r.json, r.headers['content-type'], r.body)
         server.advance(30)                       # moves the manual clock
@@ -13,8 +14,8 @@
     checks.equal(r.status, 200, 'what is being checked')
     sys.exit(checks.report())                    # prints "N passed, N failed"
 
-Server(manual_clock=True, worker=False, args=[], dir=None, env={}): `args` go to `rq server` as they
-are. The binary is $RQ_BIN (default build/dev/rq below the root of the tree). The HTTP port is one
+Server(manual_clock=True, worker=False, args=[], dir=None, env={}, define_over_tcp=False): `args` go to
+`rq server` as they are. The binary is $RQ_BIN (default build/dev/rq below the root of the tree). The HTTP port is one
 that the system picks, and server.beanstalk_port too when beanstalk=True. Python 3.11, standard
 library only.
 """
@@ -176,11 +177,14 @@ SANITIZER_REPORT = 'WARNING: ThreadSanitizer'
 
 class Server(Client):
     def __init__(self, manual_clock=True, worker=False, beanstalk=False, args=(), dir=None,
-                 env=None, start=True):
+                 env=None, start=True, define_over_tcp=False):
         super().__init__(lambda: http.client.HTTPConnection('127.0.0.1', self.port,
                                                             timeout=REPLY_SECONDS))
         self._own_dir = dir is None
         self.dir = pathlib.Path(dir or tempfile.mkdtemp(prefix='rqtest-'))
+        self.define_over_tcp = define_over_tcp
+        if define_over_tcp:
+            (self.dir / 'rq.toml').write_text('define_over_tcp = true\n')
         self.args = list(args)
         if manual_clock:
             self.args.append('--manual-clock')
@@ -201,6 +205,12 @@ class Server(Client):
             except BaseException:
                 self.stop()
                 raise
+
+    def request(self, method, path, body=None, headers=None):
+        defines = method in ('PUT', 'PATCH', 'DELETE') and path.startswith('/v1/queues/')
+        if defines and not self.define_over_tcp:
+            return self.unix.request(method, path, body, headers)
+        return super().request(method, path, body, headers)
 
     @property
     def socket_path(self):

@@ -72,6 +72,9 @@ class FileSite final : public http::Site {
   std::optional<base::Error> admit(const http::Head&, const net::Caller&) override {
     return std::nullopt;
   }
+  std::optional<base::Error> permit(const http::Route&, const net::Caller&) override {
+    return std::nullopt;
+  }
   base::Result<http::Intake> open(http::Exchange&, const http::Request&) override {
     http::Intake intake;
     intake.sink = std::make_unique<FileSink>(path_);

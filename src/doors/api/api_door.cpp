@@ -114,6 +114,20 @@ std::optional<base::Error> ApiDoor::admit(const http::Head& head, const net::Cal
               "send it from a page of this server, or from a program");
 }
 
+// Over TCP everybody is nobody: any user of this machine, and whoever has a tunnel to it. A program
+// of a queue runs as the user of the worker.
+std::optional<base::Error> ApiDoor::permit(const http::Route& route, const net::Caller& caller) {
+  if (static_cast<Right>(route.right) != Right::define) return std::nullopt;
+  if (caller.unix_socket || settings_.define_over_tcp) return std::nullopt;
+  return fail(
+      Code::forbidden,
+      "queues cannot be made, changed or deleted over TCP: their settings say which programs run",
+      fmt::format(
+          "use the unix socket {} (rq does, where neither --server nor RQ_SERVER is given), "
+          "or set define_over_tcp = true in {} and restart the server",
+          socket_.string(), (settings_.dir / "rq.toml").string()));
+}
+
 // A name of this machine, with any port: `ssh -L 9999:...` comes with its own. A page of another
 // site, whatever its name resolves to, comes with that name.
 bool ApiDoor::host_allowed(std::string_view host) const {

@@ -28,7 +28,8 @@ namespace rq::doors::api {
 
 struct ApiSettings {
   std::filesystem::path dir;
-  std::string address;  // "127.0.0.1:3333"; port 0: any free one; empty: unix socket only
+  std::string address;           // "127.0.0.1:3333"; port 0: any free one; empty: unix socket only
+  bool define_over_tcp = false;  // whoever reaches the address may decide what programs run
 };
 
 class ApiDoor final : public pipeline::LoopDoor, private http::Site {
@@ -43,6 +44,10 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   [[nodiscard]] base::Result<void> listen();
   // "127.0.0.1:3333" with the real port; empty without TCP.
   [[nodiscard]] const std::string& address() const { return bound_address_; }
+  // Whoever reaches the address may define queues.
+  [[nodiscard]] bool defined_over_tcp() const {
+    return settings_.define_over_tcp && !bound_address_.empty();
+  }
   // What full ids begin with: "http://127.0.0.1:3333/".
   [[nodiscard]] std::string base_url() const;
 
@@ -89,6 +94,8 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
  private:
   [[nodiscard]] std::optional<base::Error> admit(const http::Head& head,
                                                  const net::Caller& caller) override;
+  [[nodiscard]] std::optional<base::Error> permit(const http::Route& route,
+                                                  const net::Caller& caller) override;
   [[nodiscard]] base::Result<http::Intake> open(http::Exchange& exchange,
                                                 const Request& request) override;
   void serve(http::Exchange& exchange, const Request& request) override;

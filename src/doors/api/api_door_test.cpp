@@ -111,6 +111,19 @@ TEST_F(ApiDoorTest, APageOfAnotherSiteChangesNothing) {
       << "a browser keeps the answer from the page";
 }
 
+TEST_F(ApiDoorTest, QueuesAreDefinedOverTheUnixSocketOnly) {  // faults.md D2
+  const std::string length = "Content-Length: 2\r\n";
+  for (const std::string method : {"PUT", "PATCH", "DELETE"}) {
+    const std::string head = method + " /v1/queues/q HTTP/1.1\r\n" + host();
+    const bool body = method != "DELETE";
+    const auto call = [&](Way way) {
+      return status(way, body ? head + length : head, body ? "{}" : "");
+    };
+    EXPECT_EQ(call(Way::tcp), "403") << method;
+    EXPECT_EQ(call(Way::unix_socket), "200") << method;
+  }
+}
+
 TEST_F(ApiDoorTest, WhatAClientThatIsGoneWasGivenGoesBack) {
   static_cast<void>(rig.ask<core::PutDone>(pipeline::test::Rig::put_of("q")));
   pipeline::test::Hold hold(rig);

@@ -149,7 +149,7 @@ Result<BulkOrder> order_from(const boost::json::object& body, std::optional<Mill
   fields.integer("limit", order.limit, 1, INT64_MAX);
   fields.seconds("wait_s", wait, Millis{0}, base::kReserveWaitMax);
   RQ_TRY(fields.finish());
-  const bool empty = object == nullptr || object->empty();
+  const bool empty = order.filter == core::Filter{};
   if (empty && !all) {
     return fail(Code::bad_value, "the filter is empty: that would be every message of every queue",
                 "name a queue, a state, a tag ... in \"filter\":{…}, or say \"all\":true");

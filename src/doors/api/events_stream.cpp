@@ -71,15 +71,16 @@ void read_kinds(Query& query, Wanted& wanted) {
     rest.remove_prefix(std::min(end + 1, rest.size()));
     bool known = false;
     for (std::size_t i = 0; i < wanted.kinds.size(); ++i) {
-      if (name_of(static_cast<Notice::What>(i)) != name) continue;
+      const auto what = static_cast<Notice::What>(i);
+      if (name.empty() || (name_of(what) != name && change_of(what) != name)) continue;
       wanted.kinds.set(i);
       known = true;
     }
     if (!known) {
-      query.refuse(fail(Code::bad_value,
-                        fmt::format("kinds: '{}' is not allowed", base::shown(name)),
-                        "give a comma list of message, progress, stop, removed, queue, "
-                        "queue_removed"));
+      query.refuse(
+          fail(Code::bad_value, fmt::format("kinds: '{}' is not allowed", base::shown(name)),
+               "give a comma list of message (or of its put, state, move), progress, stop, "
+               "removed, queue, queue_removed"));
     }
   }
 }

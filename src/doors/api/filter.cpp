@@ -46,9 +46,15 @@ void read(Source& source, core::Filter& out) {
                          "give none, failed, timed_out, lost, killed, held or exhausted"));
     }
   }
-  source.text("tag", out.tag, base::kTagBytesMax);
-  source.text("key", out.key, base::kClientKeyBytesMax);
-  source.text("text", out.text, base::kTextBytesMax);
+  // Empty would widen the filter: a variable that was not set must not mean every message.
+  const auto text = [&source](const char* what, std::string& into, std::size_t bytes_max) {
+    if (!source.text(what, into, bytes_max) || !into.empty()) return;
+    source.refuse(fail(Code::bad_value, fmt::format("{} is empty", what),
+                       fmt::format("give a {}, or leave it out", what)));
+  };
+  text("tag", out.tag, base::kTagBytesMax);
+  text("key", out.key, base::kClientKeyBytesMax);
+  text("text", out.text, base::kTextBytesMax);
   source.instant("after", out.after);
   source.instant("before", out.before);
 }

@@ -22,9 +22,12 @@ using core::Counters;
 using core::Message;
 using core::State;
 
-// Of events. To clients a put and a move to another queue are changes like any other.
+// Of events. A put and a move to another queue are events of a message as its changes are, which
+// says of itself what it is.
 constexpr std::array<std::string_view, core::Notice::kWhatCount> kWhats{
     "message", "message", "message", "progress", "stop", "removed", "queue", "queue_removed"};
+constexpr std::array<std::string_view, core::Notice::kWhatCount> kChanges{
+    "put", "state", "move", "", "", "", "", ""};
 
 // Fields of which the empty value means that there is none.
 class Sparse {
@@ -315,9 +318,15 @@ void append_notice(std::string& out, const core::Notice& notice) {
     object.text("mark", name_of(notice.mark));
   }
   object.text("text", notice.text);
+  if (const std::string_view change = change_of(notice.what); !change.empty()) {
+    object.text("change", change);
+  }
+  if (!notice.from_queue.empty()) object.text("from_queue", notice.from_queue);
   object.close();
 }
 
 std::string_view name_of(core::Notice::What what) { return base::name_in(kWhats, what); }
+
+std::string_view change_of(core::Notice::What what) { return base::name_in(kChanges, what); }
 
 }  // namespace rq::doors::api

@@ -38,5 +38,7 @@ void append_notice(std::string& out, const core::Notice& notice);
 [[nodiscard]] bool is_json(std::string_view text);
 
 [[nodiscard]] std::string_view name_of(core::Notice::What what);
+// Of an event `message`: put, state or move; else empty.
+[[nodiscard]] std::string_view change_of(core::Notice::What what);
 
 }  // namespace rq::doors::api

@@ -86,6 +86,7 @@ void render_health(Exchange& x, core::Reply& reply) {
     append_json_string(silent, name);
   }
   object.raw("silent_workers", silent + "]");
+  object.boolean("define_over_tcp", x.door().defined_over_tcp());
   object.close();
   x.reply_json(200, body);
 }

@@ -111,9 +111,10 @@ bool Session::must_wait(const Request& request) {
        slots_.size() >= kCommandsHeldMax)) {
     return true;
   }
-  // It may be about the very job that is being reserved.
-  return slots_.reserving() > 0 && is_of_a_lease(request.verb) &&
-         reserved_.find(seq_of(request.id)) == nullptr;
+  if (slots_.reserving() == 0 || !is_of_a_lease(request.verb)) return false;
+  // It may be about the very job that is being reserved, perhaps once more: its time may be over.
+  const ReservedJobs::Job* job = reserved_.find(seq_of(request.id));
+  return job == nullptr || job->until - kSafetyMargin <= host_.now();
 }
 
 void Session::handle(const Request& request) {

@@ -210,6 +210,20 @@ TEST_F(Sessions, ADeleteBehindAReserveOfThatJobWaitsForIt) {
   EXPECT_EQ(desk.command<core::Finish>(1).items.front().token.seq, 4);
 }
 
+// faults.md E1, relative: the number is known, but of a lease that has ended.
+TEST_F(Sessions, ABuryBehindAReserveOfAJobWhoseTimeRanOutWaitsForIt) {
+  reserve_one(1, seconds{10});
+  desk.time += seconds{10};
+  const std::string two = "reserve-job 1\r\nbury 1 0\r\n";
+  EXPECT_EQ(session.feed(two), two.find("bury"));
+  core::Reserved again = reserved({1});
+  again.messages[0].lease->attempt = 2;
+  answer(0, std::move(again));
+  EXPECT_EQ(heard(), "RESERVED 1 1\r\nx\r\n");
+  send("bury 1 0\r\n");
+  EXPECT_EQ(desk.command<core::Finish>(1).items[0].token.attempt, 2);
+}
+
 TEST_F(Sessions, ManyReservesThatGotSomeGoOnWaitingForTheOthers) {
   send("reserve\r\nreserve\r\nreserve\r\n");
   ASSERT_EQ(desk.asked.size(), 1U);

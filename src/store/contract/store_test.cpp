@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <set>
-#include <thread>
 
 #include "base/limits.h"
 
@@ -392,8 +391,6 @@ TEST_P(StoreContract, AMessageThatChangesInTheLineIsGivenAsItIs) {
   reopen();
   for (std::size_t i = 0; i < seqs.size(); i += 3) {
     batch([&] { EXPECT_EQ(take_ready(queue, 3).size(), 3U); });
-    // Whoever reads ahead has the time to do so.
-    std::this_thread::sleep_for(Millis{1});
     batch([&] {
       for (std::size_t j = i + 3; j < seqs.size(); j += 5) {
         Record& record = need(seqs[j]);

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "core/queue.h"
 #include "store/sqlite/places.h"
 
 namespace rq::store::sqlite {

@@ -224,27 +224,33 @@ Result<SqliteReader::Walk> SqliteReader::walk(const Filter& filter, Range range,
   return out;
 }
 
+namespace {
+
+// Of a message in a list: its payload is cut, and what is cut cannot be held against its checksum.
+std::string columns_of(const Page& page) {
+  std::string columns = kMessageColumns;
+  const auto put = [&columns](std::string_view name, const std::string& instead) {
+    columns.replace(columns.find(name), name.size(), instead);
+  };
+  put("m.crc", page.payloads
+                   ? fmt::format("iif(length(m.payload) <= {}, m.crc, NULL)", kListPayloadBytes)
+                   : "NULL");
+  put("m.payload",
+      page.payloads ? fmt::format("substr(m.payload, 1, {})", kListPayloadBytes) : "x''");
+  return columns;
+}
+
+}  // namespace
+
 Result<Listed> SqliteReader::list(const Page& page) {
   Range range{.newest_first = page.newest_first};
   if (page.cursor > 0) (page.newest_first ? range.below : range.above) = page.cursor;
   RQ_TRY_ASSIGN(rows, walk(page.filter, range, static_cast<std::int64_t>(base::kListScanMax)));
   Listed out;
-
-  // What is cut cannot be held against its checksum.
-  std::string columns = kMessageColumns;
-  const auto crc = columns.find("m.crc");
-  columns.replace(crc, std::string_view{"m.crc"}.size(),
-                  page.payloads
-                      ? fmt::format("iif(length(m.payload) <= {}, m.crc, NULL)", kListPayloadBytes)
-                      : std::string{"NULL"});
-  const auto payload = columns.find("m.payload");
-  columns.replace(payload, std::string_view{"m.payload"}.size(),
-                  page.payloads ? fmt::format("substr(m.payload, 1, {})", kListPayloadBytes)
-                                : std::string{"x''"});
   const std::string sql = fmt::format(
       "SELECT {}, q.name, length(m.payload) FROM {} CROSS JOIN queue q ON q.id = m.queue {} WHERE "
       "{} ORDER BY {} {} LIMIT {}",
-      columns, rows.from, kMessageJoins, rows.where.where(), rows.number,
+      columns_of(page), rows.from, kMessageJoins, rows.where.where(), rows.number,
       page.newest_first ? "DESC" : "ASC", page.limit + 1);
   Statement query;
   RQ_TRY(query.prepare(db_.handle(), sql.c_str(), false));

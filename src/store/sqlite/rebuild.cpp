@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "core/name.h"
+#include "core/queue.h"
 #include "core/settings_json.h"
 #include "store/sqlite/check.h"
 #include "store/sqlite/damage.h"

@@ -84,6 +84,9 @@ enum : int {
 };
 static_assert(kEnd == kMessageColumnCount);
 
+// SQLite keeps a number with a sign in four bytes, one of 32 bits without it in six.
+std::int64_t as_stored(std::uint32_t crc) { return static_cast<std::int32_t>(crc); }
+
 // The checksum of a row: over the values that its columns mean, in their order.
 class RowCrc {
  public:
@@ -97,7 +100,7 @@ class RowCrc {
     crc_ = base::crc32c(crc_, {reinterpret_cast<const char*>(&value), sizeof value});
     return *this;
   }
-  [[nodiscard]] std::int64_t value() const { return crc_; }
+  [[nodiscard]] std::int64_t value() const { return as_stored(crc_); }
 
  private:
   std::uint32_t crc_ = 0;
@@ -135,7 +138,7 @@ std::int64_t crc_of(const Message& m, State state, bool detailed) {
                                            static_cast<std::int64_t>(m.payload.size())};
   const std::uint32_t head =
       base::crc32c(0, {reinterpret_cast<const char*>(words.data()), sizeof words});
-  return base::crc32c(head, m.payload);
+  return as_stored(base::crc32c(head, m.payload));
 }
 
 base::Error no_crc(std::string_view table) {
@@ -401,6 +404,17 @@ void lease_column(sqlite3_context* out, const void* row, int column) {
     default:
       RQ_CHECK(false);
   }
+}
+
+bool is_plain(const Message& m) {
+  return m.mark == core::Mark::none && m.due == m.created && m.order == base::to_ms(m.due) &&
+         m.finished == core::Instant{} && m.failures == 0 && m.losses == 0 && m.count == 0 &&
+         !m.details && !m.lease_length;
+}
+
+bool is_plain(const core::Lease& lease) {
+  return lease.end != core::LeaseEnd::connection && lease.stop == core::StopRequest::none &&
+         lease.progress.empty();
 }
 
 void bind_update(Statement& update, const Message& m) {

@@ -48,6 +48,17 @@ void message_column(sqlite3_context* out, const void* row, int column);
 // A row of lease; `row` is a core::Message with a lease.
 inline constexpr int kLeaseTableColumns = 11;
 void lease_column(sqlite3_context* out, const void* row, int column);
+
+// Most rows are plain when they are written first: what only later events or wishes fill is empty.
+// A statement of their own has constants there, and asks for the other columns only.
+[[nodiscard]] bool is_plain(const core::Message& message);
+inline constexpr const char* kInsertPlainMessages =
+    "INSERT OR FAIL INTO message SELECT c0, c1, c2, NULL, c4, c5, NULL, NULL, NULL, c9, 0, 0, 0, "
+    "c13, 0, NULL, c16, c17 FROM batch_plain_message";
+[[nodiscard]] bool is_plain(const core::Lease& lease);
+inline constexpr const char* kInsertPlainLeases =
+    "INSERT OR FAIL INTO lease SELECT c0, c1, c2, c3, c4, c5, c6, NULL, NULL, c9, NULL "
+    "FROM batch_plain_lease";
 // What can change after the put: 14 values, then seq.
 inline constexpr const char* kUpdateMessage =
     "UPDATE message SET queue = ?1, rest_state = ?2, mark = ?3, priority = ?4, due = ?5, "

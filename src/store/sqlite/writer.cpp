@@ -28,6 +28,15 @@ Result<void> for_each_run(const std::vector<Seq>& seqs, Each each) {
   return {};
 }
 
+// By number, so that each row goes where the one before it went.
+Result<void> insert_in_order(BatchRows& batch, Statement& insert) {
+  if (batch.rows.empty()) return {};
+  std::sort(batch.rows.begin(), batch.rows.end(), [](const void* a, const void* b) {
+    return static_cast<const Message*>(a)->seq < static_cast<const Message*>(b)->seq;
+  });
+  return insert.run();
+}
+
 }  // namespace
 
 Result<void> Writer::prepare(Db& db) {
@@ -40,6 +49,7 @@ Result<void> Writer::prepare(Db& db) {
       // OR FAIL: a conflict would be a bug, and fails the batch whole. The default, ABORT, would
       // have SQLite keep a journal for undoing the one statement.
       {insert_messages_, "INSERT OR FAIL INTO message SELECT * FROM batch_message"},
+      {insert_plain_messages_, kInsertPlainMessages},
       {update_message_, kUpdateMessage},
       {delete_message_, "DELETE FROM message WHERE seq = ?1"},
       {delete_messages_, "DELETE FROM message WHERE seq BETWEEN ?1 AND ?2"},
@@ -71,6 +81,7 @@ Result<void> Writer::prepare(Db& db) {
       {insert_parked_, "INSERT INTO parked VALUES (?1,?2)"},
       {delete_parked_, "DELETE FROM parked WHERE queue = ?1 AND seq = ?2"},
       {insert_leases_, "INSERT OR FAIL INTO lease SELECT * FROM batch_lease"},
+      {insert_plain_leases_, kInsertPlainLeases},
       {replace_leases_, "INSERT OR REPLACE INTO lease SELECT * FROM batch_lease"},
       {delete_lease_, "DELETE FROM lease WHERE seq = ?1"},
       {delete_leases_, "DELETE FROM lease WHERE seq BETWEEN ?1 AND ?2"},
@@ -93,7 +104,10 @@ Result<void> Writer::prepare(Db& db) {
       {set_block_end_, "UPDATE meta SET value = ?1 WHERE key = 'next_seq'"},
   };
   RQ_TRY(batch_message_.attach(db, "batch_message", kMessageTableColumns, message_column));
+  RQ_TRY(
+      batch_plain_message_.attach(db, "batch_plain_message", kMessageTableColumns, message_column));
   RQ_TRY(batch_lease_.attach(db, "batch_lease", kLeaseTableColumns, lease_column));
+  RQ_TRY(batch_plain_lease_.attach(db, "batch_plain_lease", kLeaseTableColumns, lease_column));
   for (const Item& item : items) RQ_TRY(item.statement.prepare(db.handle(), item.sql));
   return {};
 }
@@ -133,17 +147,20 @@ Result<void> Writer::write_messages(const std::vector<Held*>& dirty) {
     return delete_messages_.bind(1, first).bind(2, last).run();
   }));
   batch_message_.rows.clear();
+  batch_plain_message_.rows.clear();
   for (Held* held : dirty) {
     if (held->erased || !held->whole) continue;
     if (held->in_table) {
       bind_update(update_message_, held->message);
       RQ_TRY(update_message_.run());
     } else {
-      batch_message_.rows.push_back(&held->message);
+      BatchRows& batch = is_plain(held->message) ? batch_plain_message_ : batch_message_;
+      batch.rows.push_back(&held->message);
       held->in_table = true;
     }
     if (held->message.details) RQ_TRY(write_detail(*held));
   }
+  if (!batch_plain_message_.rows.empty()) RQ_TRY(insert_plain_messages_.run());
   return batch_message_.rows.empty() ? Result<void>{} : insert_messages_.run();
 }
 
@@ -307,23 +324,22 @@ Result<void> Writer::file(const Filed& to, Seq seq) {
 Result<void> Writer::write_leases(const std::vector<Held*>& dirty) {
   seqs_.clear();
   batch_lease_.rows.clear();
+  batch_plain_lease_.rows.clear();
   for (const Held* held : dirty) {
     const bool was = held->stored.in(Place::lease);
     const bool is = held->now.in(Place::lease);
     if (was && !is) seqs_.push_back(held->seq());
-    if (is && !was) batch_lease_.rows.push_back(&held->message);
+    if (!is || was) continue;
+    BatchRows& batch = is_plain(*held->message.lease) ? batch_plain_lease_ : batch_lease_;
+    batch.rows.push_back(&held->message);
   }
   std::sort(seqs_.begin(), seqs_.end());
   RQ_TRY(for_each_run(seqs_, [this](Seq first, Seq last) {
     if (first == last) return delete_lease_.bind(1, first).run();
     return delete_leases_.bind(1, first).bind(2, last).run();
   }));
-  if (!batch_lease_.rows.empty()) {
-    std::sort(batch_lease_.rows.begin(), batch_lease_.rows.end(), [](const void* a, const void* b) {
-      return static_cast<const Message*>(a)->seq < static_cast<const Message*>(b)->seq;
-    });
-    RQ_TRY(insert_leases_.run());
-  }
+  RQ_TRY(insert_in_order(batch_plain_lease_, insert_plain_leases_));
+  RQ_TRY(insert_in_order(batch_lease_, insert_leases_));
   batch_lease_.rows.clear();
   for (const Held* held : dirty) {
     if (held->lease_changed && held->stored.in(Place::lease) && held->now.in(Place::lease)) {

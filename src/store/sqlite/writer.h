@@ -84,13 +84,14 @@ class Writer {
   Records& records_;
   LineWindows& windows_;
   Db* db_ = nullptr;
-  BatchRows batch_message_, batch_lease_;
-  Statement insert_messages_, update_message_, delete_message_, delete_messages_;
+  BatchRows batch_message_, batch_plain_message_, batch_lease_, batch_plain_lease_;
+  Statement insert_messages_, insert_plain_messages_, update_message_, delete_message_,
+      delete_messages_;
   Statement replace_detail_, delete_detail_, insert_tag_, delete_tag_;
   Statement find_run_, insert_run_, lengthen_run_, behead_run_, delete_runs_;
   Statement insert_scheduled_, delete_scheduled_, insert_finished_, delete_finished_;
   Statement insert_parked_, delete_parked_;
-  Statement insert_leases_, replace_leases_, delete_lease_, delete_leases_;
+  Statement insert_leases_, insert_plain_leases_, replace_leases_, delete_lease_, delete_leases_;
   Statement replace_attempt_, trim_attempts_, delete_attempts_;
   Statement insert_waste_, delete_waste_;
   Statement insert_queue_, update_queue_, delete_queue_, replace_counter_, delete_counter_;

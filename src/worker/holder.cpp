@@ -1,0 +1,236 @@
+#include "worker/holder.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "base/check.h"
+
+extern char** environ;
+
+namespace rq::worker {
+namespace {
+
+constexpr int kMadeWay = 75;  // exit code of a loop that has made way
+constexpr std::chrono::seconds kForkRetry{1};
+constexpr std::size_t kEnvironBytesMax = 8 * base::kMiB;
+
+std::int64_t steady_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+sigset_t heard_signals() {
+  sigset_t heard;
+  ::sigemptyset(&heard);
+  for (const int signal : {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGURG}) ::sigaddset(&heard, signal);
+  return heard;
+}
+
+// A fork that shares the table of open files; the C library has none.
+pid_t fork_sharing_files() {
+  return static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
+}
+
+std::string environment_of(const std::string& process) {
+  const base::Fd file(
+      ::open(fmt::format("/proc/{}/environ", process).c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  while (file.is_open() && text.size() < kEnvironBytesMax) {
+    const std::size_t at = text.size();
+    text.resize(at + 64 * base::kKiB);
+    const ssize_t n = ::read(file.get(), text.data() + at, text.size() - at);
+    text.resize(at + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+    if (n <= 0) break;
+  }
+  return text;
+}
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> out;
+  for (std::string& text : texts) out.push_back(text.data());
+  out.push_back(nullptr);
+  return out;
+}
+
+void hand_on(int fd) {
+  if (fd >= 0) ::fcntl(fd, F_SETFD, 0);
+}
+
+// What this process says goes where that one's words go, if it may be asked for that.
+void speak_like(pid_t model) {
+  const base::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, model, 0)));
+  if (!process.is_open()) return;
+  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+    const base::Fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
+    if (copy.is_open()) ::dup2(copy.get(), fd);
+  }
+}
+
+}  // namespace
+
+// --- What is handed on ---
+
+std::string Handed::to_text() const { return fmt::format("{},{}", lock, memory); }
+
+std::optional<Handed> Handed::parse(const std::string& text) {
+  Handed handed;
+  const char* const end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, handed.lock);
+  if (first.ec != std::errc{} || first.ptr == end || *first.ptr != ',') return std::nullopt;
+  const auto second = std::from_chars(first.ptr + 1, end, handed.memory);
+  if (second.ec != std::errc{} || second.ptr != end) return std::nullopt;
+  return handed;
+}
+
+// --- The holder ---
+
+Holder::Holder(Facts facts, base::LockFile& lock, KeptMemory& memory, RunningRecord& record)
+    : facts_(std::move(facts)),
+      lock_(lock),
+      memory_(memory),
+      record_(record),
+      lock_fd_(lock.fd()) {}
+
+std::optional<int> Holder::hold() {
+  const sigset_t heard = heard_signals();
+  RQ_CHECK(::sigprocmask(SIG_BLOCK, &heard, nullptr) == 0);
+  RQ_CHECK(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
+  KeptMemory::Past& past = memory_.past();
+  past.orderly = 0;
+  past.begun_ns = steady_ns();
+  pid_ = ::getpid();
+  while ((loop_ = fork_sharing_files()) < 0) {
+    spdlog::error("no process for the worker's loop: {}", base::text_of_errno(errno));
+    std::this_thread::sleep_for(kForkRetry);
+  }
+  if (loop_ == 0) {
+    // The lock is the holder's; the name of the process in it as well.
+    lock_.disown();
+    ::prctl(PR_SET_PDEATHSIG, SIGURG, 0, 0, 0);
+    if (::getppid() != pid_) ::kill(::getpid(), SIGURG);
+    return std::nullopt;
+  }
+  // What a loop before this one was told holds for this one.
+  if (past.stops > 0) ::kill(loop_, SIGTERM);
+  while (true) {
+    reap();
+    if (const auto code = end_of_loop()) return code;
+    siginfo_t info{};
+    const int signal = ::sigwaitinfo(&heard, &info);
+    if (signal > 0 && signal != SIGCHLD) {
+      hear(signal, info.si_code == SI_USER ? info.si_pid : 0);
+    }
+  }
+}
+
+// Scripts that a loop has left are children of this process now, and so are their orphans.
+void Holder::reap() {
+  bool any = false;
+  while (true) {
+    int status = 0;
+    rusage usage{};
+    const pid_t pid = ::wait4(-1, &status, WNOHANG, &usage);
+    if (pid < 0 && errno == EINTR) continue;
+    if (pid <= 0) break;
+    if (pid == loop_) {
+      loop_status_ = status;
+    } else {
+      memory_.note_exit(pid, status, usage);
+      any = true;
+    }
+  }
+  if (any && !loop_status_) ::kill(loop_, SIGCHLD);
+}
+
+std::optional<int> Holder::end_of_loop() {
+  if (!loop_status_) return std::nullopt;
+  const int status = *loop_status_;
+  if (WIFEXITED(status) && WEXITSTATUS(status) != kMadeWay) return WEXITSTATUS(status);
+  if (WIFEXITED(status)) start_again(model_);
+  spdlog::error("the worker's loop was killed by SIG{}: it is started again, its scripts go on",
+                ::sigabbrev_np(WTERMSIG(status)));
+  start_again(0);
+}
+
+void Holder::hear(int signal, pid_t sender) {
+  if (signal == SIGURG) {
+    // A server that has found this worker at work.
+    if (!facts_.follows || sender <= 0 || is_like(sender)) return;
+    model_ = sender;
+  } else if (signal != SIGHUP) {
+    ++memory_.past().stops;
+  }
+  ::kill(loop_, signal);
+}
+
+// Would a worker that this server starts be as this one is?
+bool Holder::is_like(pid_t server) {
+  struct stat own {};
+  struct stat other {};
+  return ::stat("/proc/self/exe", &own) == 0 &&
+         ::stat(fmt::format("/proc/{}/exe", server).c_str(), &other) == 0 &&
+         own.st_dev == other.st_dev && own.st_ino == other.st_ino &&
+         environment_of("self") == environment_of(fmt::to_string(server));
+}
+
+// --- The next program ---
+
+void Holder::make_way() {
+  memory_.past().orderly = ::getppid() == pid_ ? 1 : 0;
+  spdlog::default_logger()->flush();
+  // The holder goes on, and is the next one; without it that is us.
+  if (::getppid() == pid_) ::_exit(kMadeWay);
+  start_again(0);
+}
+
+// As `model` is; 0: as this process is.
+void Holder::start_again(pid_t model) {
+  // All else that is open closes itself.
+  record_.for_kept([](const KeptScript& script) {
+    for (const int fd : {script.from_script, script.to_script, script.log}) hand_on(fd);
+  });
+  const Handed handed{.lock = lock_fd_, .memory = memory_.fd()};
+  hand_on(handed.lock);
+  hand_on(handed.memory);
+  std::vector<std::string> argv = facts_.argv;
+  argv.emplace_back("--goes-on");
+  argv.push_back(handed.to_text());
+  if (model > 0) {
+    std::string text = environment_of(fmt::to_string(model));
+    std::vector<std::string> variables;
+    for (std::string_view rest = text; !rest.empty();) {
+      const std::size_t end = std::min(rest.find('\0'), rest.size() - 1);
+      variables.emplace_back(rest.substr(0, end));
+      rest.remove_prefix(end + 1);
+    }
+    speak_like(model);
+    if (!text.empty()) {
+      ::execve(fmt::format("/proc/{}/exe", model).c_str(), pointers(argv).data(),
+               pointers(variables).data());
+    }
+    spdlog::error("the program of server {} cannot be run: {}; the same one goes on", model,
+                  base::text_of_errno(errno));
+  }
+  ::execve("/proc/self/exe", pointers(argv).data(), environ);
+  spdlog::critical("the worker cannot be started again: {}", base::text_of_errno(errno));
+  ::_exit(1);
+}
+
+}  // namespace rq::worker
