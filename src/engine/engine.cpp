@@ -223,8 +223,7 @@ Result<void> Engine::fire_timers() {
 
 Committed Engine::commit() {
   desk_.batch.set_aside = store_.take_set_aside();
-  desk_.ledger.uncount(desk_.batch.set_aside);
-  desk_.ledger.save_counters();
+  desk_.ledger.save_counters(desk_.batch.set_aside);
   Committed committed = store_.commit(desk_.batch.sync);
   if (committed.what == Committed::What::yes) shift_ = lease_shift_ = Millis{0};
   if (committed.synced) ++desk_.syncs;

@@ -388,7 +388,7 @@ void Ledger::forget_offers() {
   batch_.offered.clear();
 }
 
-void Ledger::uncount(const std::vector<SetAside>& gone) {
+void Ledger::save_counters(const std::vector<SetAside>& gone) {
   for (const SetAside& one : gone) {
     Entry* entry = find(one.queue);
     if (entry == nullptr) continue;
@@ -398,9 +398,6 @@ void Ledger::uncount(const std::vector<SetAside>& gone) {
     counted.priority = one.high ? kHighPriority + 1 : kHighPriority;
     tally(*entry, counted, -1);
   }
-}
-
-void Ledger::save_counters() {
   for (const QueueId id : counted_) {
     Entry* entry = find(id);
     if (entry == nullptr) continue;

@@ -118,9 +118,8 @@ class Ledger {
   void sync_disk() { batch_.sync = Sync::disk; }
   void offer(Entry& entry);  // something is ready in it, and may start
   void forget_offers();
-  // What the store has set aside counts no more.
-  void uncount(const std::vector<SetAside>& gone);
-  void save_counters();
+  // `gone`: what the store has set aside counts no more.
+  void save_counters(const std::vector<SetAside>& gone);
   // Ready messages before the first change of this batch.
   [[nodiscard]] std::int64_t ready_before(const Entry& entry) const;
   void arm(Entry& entry, Timer::What what, Instant at);
