@@ -113,6 +113,7 @@ Result<void> see_to_queue(client::Client& client, const Options& options) {
   RQ_TRY(client.send("PUT", queue_path(options.queue, "?create=1"),
                      json::object{{"script", self},
                                   {"exec_prefix", self + " exec-payload"},
+                                  {"put_over_tcp", false},
                                   {"num_workers", options.workers.value_or(1)}}));
   return {};
 }

@@ -83,6 +83,9 @@ struct QueueSettings {
   Retention keep_cancelled{.age = std::chrono::hours{24 * 7}};
   SyncClass sync = SyncClass::always;
   std::int64_t priority = 0;  // default of messages
+  // Messages come from everybody; false: from callers over the unix socket only, because the
+  // messages themselves say what runs.
+  bool put_over_tcp = true;
   // Bounds.
   std::int64_t messages_max = 0;       // unfinished messages; 0: no bound
   std::int64_t payload_bytes_max = 0;  // 0: that of base/limits.h
@@ -153,8 +156,8 @@ struct Queue {
   QueueSettings settings;
   std::int64_t revision = 0;  // grows with each change of settings or admin state
   Instant created{};
-  bool on_demand = false;  // made by its first use; goes when it is empty and unused
-  bool going = false;      // being deleted: takes nothing and gives nothing any more
+  bool on_demand = false;      // made by its first use; goes when it is empty and unused
+  bool being_deleted = false;  // takes nothing and gives nothing any more
   // What the worker says of the script: empty when fine, else what is wrong. Clears itself.
   std::string script_error;
   Counters counters;
@@ -167,7 +170,7 @@ struct Queue {
 enum class ClosedBy : std::uint8_t { pause, down, script_error, deletion };
 // Nothing: it gives what is ready.
 [[nodiscard]] inline std::optional<ClosedBy> why_closed(const Queue& queue) {
-  if (queue.going) return ClosedBy::deletion;
+  if (queue.being_deleted) return ClosedBy::deletion;
   if (queue.admin == Admin::pause) return ClosedBy::pause;
   if (queue.admin == Admin::down) return ClosedBy::down;
   if (!queue.script_error.empty()) return ClosedBy::script_error;

@@ -101,6 +101,7 @@ json::object to_json(const QueueSettings& s) {
           {"keep_cancelled", to_json(s.keep_cancelled)},
           {"sync", name_of(s.sync)},
           {"priority", s.priority},
+          {"put_over_tcp", s.put_over_tcp},
           {"messages_max", s.messages_max},
           {"payload_bytes_max", s.payload_bytes_max}};
 }
@@ -128,6 +129,7 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
   reset("max_count", out.max_count, standard.max_count);
   reset("sync", out.sync, standard.sync);
   reset("priority", out.priority, standard.priority);
+  reset("put_over_tcp", out.put_over_tcp, standard.put_over_tcp);
   reset("messages_max", out.messages_max, standard.messages_max);
   reset("payload_bytes_max", out.payload_bytes_max, standard.payload_bytes_max);
 
@@ -171,6 +173,7 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
     }
   }
   fields.integer("priority", out.priority, base::kPriorityMin, base::kPriorityMax);
+  fields.boolean("put_over_tcp", out.put_over_tcp);
   fields.integer("messages_max", out.messages_max, 0, INT64_MAX);
   fields.integer("payload_bytes_max", out.payload_bytes_max, 0,
                  static_cast<std::int64_t>(base::kPayloadBytesMax));

@@ -45,6 +45,7 @@ TEST(SettingsJson, EveryFieldSurvivesTheRoundTrip) {
   s.keep_err = {.age = Millis{2000}, .count = 9};
   s.sync = SyncClass::relaxed;
   s.priority = -5;
+  s.put_over_tcp = false;
   s.messages_max = 10;
   s.payload_bytes_max = 1024;
   // Through text, as it is stored.

@@ -78,9 +78,9 @@ struct Timer {
     keep_done,  // finished messages have been kept for long enough
     keep_err,
     keep_cancelled,
-    resume,  // a pause ends
-    idle,    // a queue made on demand may be unused
-    going,   // a queue is being deleted, in steps
+    resume,    // a pause ends
+    idle,      // a queue made on demand may be unused
+    deletion,  // a queue is being deleted, in steps
   };
   What what = What::keep_done;
   Instant at{};

@@ -8,7 +8,7 @@ void Connections::hold(const Connection& connection, const Held& held) {
   const Seq seq = held.token.seq;
   const auto found = by_seq_.find(seq);
   undo_.push_back({seq, found == by_seq_.end() ? std::nullopt : std::optional{found->second}});
-  set(seq, Place{connection, held});
+  set(seq, Place{.connection = connection, .held = held});
 }
 
 void Connections::extended(Seq seq, Instant until) {
@@ -56,17 +56,27 @@ void Connections::roll_back() {
 }
 
 void Connections::set(Seq seq, const std::optional<Place>& place) {
-  if (const auto found = by_seq_.find(seq); found != by_seq_.end()) {
-    const auto list = by_connection_.find(found->second.connection);
-    // The newest is most often the one that goes.
-    const auto at = std::find(list->second.rbegin(), list->second.rend(), seq);
-    list->second.erase(std::next(at).base());
-    if (list->second.empty()) by_connection_.erase(list);
-    by_seq_.erase(found);
-  }
+  erase(seq);
   if (!place) return;
-  by_seq_.emplace(seq, *place);
-  by_connection_[place->connection].push_back(seq);
+  std::vector<Seq>& list = by_connection_[place->connection];
+  by_seq_.emplace(seq, Place{place->connection, place->held, list.size()});
+  list.push_back(seq);
+}
+
+void Connections::erase(Seq seq) {
+  const auto found = by_seq_.find(seq);
+  if (found == by_seq_.end()) return;
+  const auto entry = by_connection_.find(found->second.connection);
+  std::vector<Seq>& list = entry->second;
+  // The last one takes its place: a connection may hold any number.
+  const std::size_t at = found->second.at;
+  if (list.back() != seq) {
+    list[at] = list.back();
+    by_seq_.at(list[at]).at = at;
+  }
+  list.pop_back();
+  if (list.empty()) by_connection_.erase(entry);
+  by_seq_.erase(found);
 }
 
 }  // namespace rq::engine

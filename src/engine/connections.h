@@ -41,12 +41,14 @@ class Connections {
   struct Place {
     Connection connection;
     Held held;
+    std::size_t at = 0;  // in the list of its connection
   };
   struct Undo {
     Seq seq = 0;
     std::optional<Place> before;
   };
   void set(Seq seq, const std::optional<Place>& place);
+  void erase(Seq seq);
 
   std::unordered_map<Seq, Place> by_seq_;
   std::unordered_map<Connection, std::vector<Seq>, ConnectionHash> by_connection_;

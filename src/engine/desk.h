@@ -73,11 +73,11 @@ struct Desk {
   std::vector<Source> sources;
 
   // Who wants to hear that a queue is deleted.
-  struct Going {
+  struct Deletion {
     QueueId queue = 0;
     Ticket ticket;
   };
-  std::vector<Going> goings;
+  std::vector<Deletion> deletions;
 
   // Since the start.
   std::int64_t commands = 0;

@@ -94,7 +94,7 @@ void Engine::begin(const Moment& moment) {
   desk_.connections.begin();
   taken_ = 0;
   first_arrival_ = desk_.waiters.arrivals();
-  first_going_ = desk_.goings.size();
+  first_deletion_ = desk_.deletions.size();
   disconnected_.clear();
   ++desk_.batches;
   if (moment.shift == Millis{0} && moment.stopped == Millis{0}) return;
@@ -248,10 +248,10 @@ void Engine::fail(std::span<Envelope> batch, const Error& why) {
     failed.push_back({waiter.ticket, why});
     desk_.turns.release(connection_of(waiter.ticket));
   }
-  for (std::size_t i = first_going_; i < desk_.goings.size(); ++i) {
-    failed.push_back({desk_.goings[i].ticket, why});
+  for (std::size_t i = first_deletion_; i < desk_.deletions.size(); ++i) {
+    failed.push_back({desk_.deletions[i].ticket, why});
   }
-  desk_.goings.resize(std::min(first_going_, desk_.goings.size()));
+  desk_.deletions.resize(std::min(first_deletion_, desk_.deletions.size()));
   std::vector<Envelope> rest = desk_.turns.take_going_on();
   for (Envelope& envelope : batch.subspan(std::min(taken_, batch.size()))) {
     rest.push_back(std::move(envelope));

@@ -75,7 +75,7 @@ class Engine {
   std::vector<Timer> timers_;         // fired, and not looked at yet
   std::size_t taken_ = 0;             // commands of the batch that were taken up
   std::uint64_t first_arrival_ = 0;   // reserves that waited before
-  std::size_t first_going_ = 0;       // deletes of queues that were begun before
+  std::size_t first_deletion_ = 0;    // deletes of queues that were begun before
   std::vector<Ticket> disconnected_;  // they must not be forgotten when the commit fails
 };
 

@@ -153,7 +153,7 @@ bool Ledger::make_room() {
   for (const auto& [id, entry] : queues_) {
     const Queue& queue = entry->queue;
     // One that this batch has used may be in the hands of the command that runs.
-    if (!queue.on_demand || queue.going || entry->used >= batch_.now) continue;
+    if (!queue.on_demand || queue.being_deleted || entry->used >= batch_.now) continue;
     if (queue.counters.all() == 0 && waiters_.waiting_in(id) == 0) idle.push_back(entry.get());
   }
   if (idle.empty()) {
@@ -195,7 +195,7 @@ void Ledger::changed(Entry& entry) {
 
 void Ledger::remove(Entry& entry) {
   for (const Keep keep : kKeeps) arm(entry, keep, std::nullopt);
-  for (const Timer::What what : {Timer::What::resume, Timer::What::idle, Timer::What::going}) {
+  for (const Timer::What what : {Timer::What::resume, Timer::What::idle, Timer::What::deletion}) {
     disarm(entry, what);
   }
   Counters gone = entry.queue.counters;

@@ -102,7 +102,7 @@ Result<PutDone> put_with_queue(Desk& desk, Put& put) {
 
 Result<void> check_works(const Entry& entry) {
   const Queue& queue = entry.queue;
-  if (queue.going) {
+  if (queue.being_deleted) {
     return fail(Code::queue_down, fmt::format("queue '{}' is being deleted", queue.name),
                 "put elsewhere, or repeat the request when it is gone");
   }
@@ -114,7 +114,7 @@ Result<void> check_works(const Entry& entry) {
 
 Result<void> check_takes(const Entry& entry) {
   const Queue& queue = entry.queue;
-  if (queue.going) return check_works(entry);
+  if (queue.being_deleted) return check_works(entry);
   if (queue.admin != Admin::drain && queue.admin != Admin::down) return {};
   return fail(Code::queue_down,
               fmt::format("queue '{}' takes no messages: its admin state is {}", queue.name,
@@ -122,10 +122,22 @@ Result<void> check_takes(const Entry& entry) {
               fmt::format("put elsewhere, or: rq queue resume {}", queue.name));
 }
 
+Result<void> check_caller(const Desk& desk, const Entry& entry) {
+  const Queue& queue = entry.queue;
+  if (queue.settings.put_over_tcp || desk.batch.caller_uid >= 0) return {};
+  return fail(Code::forbidden,
+              fmt::format("queue '{}' takes messages over the unix socket only: they say what runs",
+                          queue.name),
+              fmt::format("put over the unix socket of the server's directory, or there: rq queue "
+                          "set {} --set put_over_tcp=true",
+                          queue.name));
+}
+
 Result<PutDone> put_one(Desk& desk, Put& put) {
   Entry* entry = desk.ledger.find(put.queue);
   if (entry == nullptr) return put_with_queue(desk, put);
   RQ_TRY(check_takes(*entry));
+  RQ_TRY(check_caller(desk, *entry));
   RQ_TRY_ASSIGN(first, check_new(desk, put, entry->queue));
   if (first != nullptr) return repeat_of(desk, first->message, put);
   return accept(desk, put, entry->queue);

@@ -16,6 +16,8 @@ void needs(Desk& desk, const Duplicate& duplicate, Needs& out);
 [[nodiscard]] base::Result<PutDone> put_one(Desk& desk, Put& put);
 // Refuses what brings work into a queue that takes none in its admin state.
 [[nodiscard]] base::Result<void> check_takes(const Entry& entry);
+// Refuses what brings work into a queue that takes it from known callers only.
+[[nodiscard]] base::Result<void> check_caller(const Desk& desk, const Entry& entry);
 // Refuses what moves a message on that is in the queue already: in state down nothing starts.
 [[nodiscard]] base::Result<void> check_works(const Entry& entry);
 

@@ -187,12 +187,12 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
         fmt::format("queue '{}' has {} running messages", queue.name, counters.in(State::run)),
         "wait for them, or cancel them first");
   }
-  if (counters.all() > 0 && !remove.force && !queue.going) {
+  if (counters.all() > 0 && !remove.force && !queue.being_deleted) {
     return fail(Code::wrong_state,
                 fmt::format("queue '{}' holds messages: {}", queue.name, text_of(counters)),
                 "to delete them with it, force it (CLI: --force, HTTP: ?force=1)");
   }
-  desk.goings.push_back({queue.id, desk.ticket});
+  desk.deletions.push_back({queue.id, desk.ticket});
   RQ_TRY(go_on_deleting(desk, *entry));
   return Step::done;
 }
@@ -211,10 +211,10 @@ Result<void> go_on_deleting(Desk& desk, Entry& entry) {
   }
   if (entry.queue.counters.all() == 0) {
     remove_queue(desk, entry);
-  } else if (!entry.queue.going) {
+  } else if (!entry.queue.being_deleted) {
     // It takes a while, and goes on after a crash.
-    entry.queue.going = true;
-    desk.ledger.arm(entry, Timer::What::going, desk.batch.now);
+    entry.queue.being_deleted = true;
+    desk.ledger.arm(entry, Timer::What::deletion, desk.batch.now);
     desk.ledger.changed(entry);
   }
   return {};
@@ -228,9 +228,9 @@ void remove_queue(Desk& desk, Entry& entry) {
                      "ask for others, or create it again"));
     desk.turns.release(connection_of(gone.ticket));
   }
-  std::erase_if(desk.goings, [&](const Desk::Going& going) {
-    if (going.queue != entry.queue.id) return false;
-    desk.answer(going.ticket, Ok{});
+  std::erase_if(desk.deletions, [&](const Desk::Deletion& deletion) {
+    if (deletion.queue != entry.queue.id) return false;
+    desk.answer(deletion.ticket, Ok{});
     return true;
   });
   desk.ledger.remove(entry);

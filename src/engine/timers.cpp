@@ -77,7 +77,7 @@ void needs(Desk& /*desk*/, const Timer& timer, Needs& out) {
     case Timer::What::keep_cancelled:
       out.firsts.push_back({timer.queue, place_of(*keep_of(timer.what)), kRetentionStep});
       break;
-    case Timer::What::going:
+    case Timer::What::deletion:
       needs_of_going(timer.queue, out);
       break;
     case Timer::What::resume:
@@ -106,8 +106,8 @@ Result<void> fire(Desk& desk, const Timer& timer) {
     case Timer::What::idle:
       if (entry->queue.on_demand) look_at_idle(desk, *entry);
       return {};
-    case Timer::What::going:
-      return entry->queue.going ? go_on_deleting(desk, *entry) : Result<void>{};
+    case Timer::What::deletion:
+      return entry->queue.being_deleted ? go_on_deleting(desk, *entry) : Result<void>{};
   }
   return {};
 }

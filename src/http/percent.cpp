@@ -1,5 +1,7 @@
 #include "http/percent.h"
 
+#include <algorithm>
+
 #include "base/percent.h"
 #include "base/utf8.h"
 
@@ -11,20 +13,24 @@ using base::fail;
 base::Result<std::string> percent_decode(std::string_view text, Plus plus) {
   std::string out;
   out.reserve(text.size());
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    if (text[at] == '+' && plus == Plus::is_space) {
+  const std::string_view coded = plus == Plus::is_space ? "%+" : "%";
+  for (;;) {
+    const std::size_t plain = std::min(text.find_first_of(coded), text.size());
+    out.append(text.substr(0, plain));
+    text.remove_prefix(plain);
+    if (text.empty()) break;
+    if (text.front() == '+') {
       out += ' ';
-    } else if (text[at] == '%') {
-      const auto byte = base::percent_byte(text.substr(at));
-      if (!byte) {
-        return fail(Code::bad_request, "a '%' in the address is not followed by two hex digits",
-                    "write a '%' itself as %25");
-      }
-      out += *byte;
-      at += 2;
-    } else {
-      out += text[at];
+      text.remove_prefix(1);
+      continue;
     }
+    const auto byte = base::percent_byte(text);
+    if (!byte) {
+      return fail(Code::bad_request, "a '%' in the address is not followed by two hex digits",
+                  "write a '%' itself as %25");
+    }
+    out += *byte;
+    text.remove_prefix(3);
   }
   if (!base::is_utf8(out)) {
     return fail(Code::bad_request, "the address is not UTF-8", "encode it as UTF-8, then as %XX");

@@ -52,8 +52,9 @@ Result<void> make_folders(const fs::path& dir) {
                   fmt::format("cannot make '{}': {}", folder.string(), error.message()),
                   "see to the rights of the folder above, or name another with --dir");
     }
-    // Messages are nobody else's business.
-    if (made) ::chmod(folder.c_str(), 0700);
+    // Messages are nobody else's business, also where a backup made the folder.
+    const bool private_always = folder.filename() == "db" || folder.filename() == "run";
+    if (made || private_always) ::chmod(folder.c_str(), 0700);
   }
   return {};
 }

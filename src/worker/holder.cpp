@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
@@ -116,6 +117,7 @@ std::optional<int> Holder::hold() {
   past.orderly = 0;
   past.begun_ns = steady_ns();
   pid_ = ::getpid();
+  ::prctl(PR_SET_NAME, "rq", 0, 0, 0);  // whatever name its file was started by
   while ((loop_ = fork_sharing_files()) < 0) {
     spdlog::error("no process for the worker's loop: {}", base::text_of_errno(errno));
     std::this_thread::sleep_for(kForkRetry);
@@ -202,7 +204,8 @@ void Holder::make_way() {
 
 // As `model` is; 0: as this process is.
 void Holder::start_again(pid_t model) {
-  // All else that is open closes itself.
+  // All else is closed: connections of the loop are among it, on which a server might still answer.
+  RQ_CHECK(::syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0);
   record_.for_kept([](const KeptScript& script) {
     for (const int fd : {script.from_script, script.to_script, script.log}) hand_on(fd);
   });

@@ -167,6 +167,8 @@ Result<void> Station::find_user() {
 // the server longer than it runs.
 std::int64_t Station::lead() const {
   if (usual_ >= kAheadScriptMax || quick_failures_ > 0) return 0;
+  // One at a time means in order: what is taken and given back might lose its place.
+  if (settings().num_workers == 1) return 0;
   return std::min(2 * settings().num_workers, kAheadMax);
 }
 

@@ -76,6 +76,15 @@ TEST_F(StationTest, ShortScriptsHaveTheirNextMessagesLeasedAhead) {
   EXPECT_FALSE(station_->has_room_ahead());
 }
 
+// faults.md B14
+TEST_F(StationTest, OneAtATimeHasNothingLeasedAhead) {
+  view_.settings.num_workers = 1;
+  ASSERT_TRUE(station_->update(view_));
+  be_quick();
+  EXPECT_FALSE(station_->has_room_ahead());
+  EXPECT_EQ(station_->wanted(now_), 1);
+}
+
 TEST_F(StationTest, LongScriptsEndTheLeasingAhead) {
   be_quick();
   station_->note_end("done", microseconds{1'000'000}, now_);

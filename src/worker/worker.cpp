@@ -30,11 +30,11 @@ using base::Code;
 using base::fail;
 using base::Result;
 
-// A program that dies sooner, so often in a row, ends the scripts that it went on with.
+// A program that dies sooner, so often in a row, goes on with nothing, and starts later each time.
+// More often than it takes to hold back a message (kPoisonDeaths): the others go on meanwhile.
 constexpr std::chrono::seconds kLivedWell{10};
-constexpr std::uint32_t kDeathsInARow = 3;
-// It starts later each time.
-constexpr std::chrono::milliseconds kDeathDelayMin{25};
+constexpr std::uint32_t kDeathsInARow = 6;
+constexpr std::chrono::milliseconds kDeathDelayMin{100};
 constexpr std::chrono::milliseconds kDeathDelayMax{10'000};
 constexpr std::uint32_t kDeathDoublingsMax = 10;
 
@@ -84,14 +84,11 @@ RunningRecord::Leftovers take_over(KeptMemory::Past& past, RunningRecord& record
   const auto lived =
       std::chrono::steady_clock::now().time_since_epoch() - std::chrono::nanoseconds{past.begun_ns};
   past.deaths = lived < kLivedWell ? past.deaths + 1 : 1;
-  if (past.deaths > 1) {
-    std::this_thread::sleep_for(std::min(
-        kDeathDelayMin * (1 << std::min(past.deaths, kDeathDoublingsMax)), kDeathDelayMax));
-  }
-  if (past.deaths % kDeathsInARow != 0) return record.take_over(true);
-  spdlog::error(
-      "the worker has died {} times, each time within {} s: the scripts that ran are ended",
-      past.deaths, kLivedWell.count());
+  if (past.deaths < kDeathsInARow) return record.take_over(true);
+  spdlog::error("the worker has died {} times, each time within {} s: scripts that ran are ended",
+                past.deaths, kLivedWell.count());
+  const std::uint32_t doublings = std::min(past.deaths - kDeathsInARow, kDeathDoublingsMax);
+  std::this_thread::sleep_for(std::min(kDeathDelayMin * (1 << doublings), kDeathDelayMax));
   record.for_kept([](KeptScript& script) { script.close_files(); });
   return record.clean_up();
 }

@@ -236,6 +236,96 @@ TEST_F(Folder, ARecordTellsWhoseWorkerDiedAndHowOften) {
   EXPECT_FALSE((*record)->is_suspect(8));
 }
 
+// A script in the kept memory whose process is a child of this one.
+pid_t be_script(KeptScript& kept, std::int64_t seq) {
+  kept.seq = seq;
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  kept.pid = pid;
+  return pid;
+}
+
+// Issue 10, item 6; faults.md D5.
+TEST_F(Folder, ScriptsThatLiveGoOnAndTheirMessagesAreWitnessesOnce) {
+  auto memory = KeptMemory::make();
+  auto record = RunningRecord::open(dir_ + "/record");
+  ASSERT_TRUE(memory.has_value() && record.has_value());
+  (*record)->keep_in(**memory);
+  static_cast<void>((*record)->clean_up());
+  const int lives = (*record)->begin("1.1.1");
+  const int ended = (*record)->begin("2.1.1");
+  const int unknown = (*record)->begin("3.1.1");
+  ASSERT_GE((*record)->begin("4.1.1"), 0) << "one that had no process yet";
+  const pid_t pid = be_script(*(*record)->kept(lives), 1);
+  (*record)->kept(ended)->pid = 999'999'999;
+  (*memory)->note_exit(999'999'999, 3 << 8, rusage{});
+  (*record)->kept(unknown)->pid = 999'999'998;
+  const std::string mark = (*record)->mark();
+  const std::string before = (*record)->next_mark();
+
+  auto left = (*record)->take_over(true);
+  ASSERT_EQ(left.staying.size(), 2U);
+  EXPECT_EQ(left.staying[0].slot, lives);
+  EXPECT_EQ(left.staying[0].deaths, 1);
+  EXPECT_TRUE(left.staying[0].witness);
+  EXPECT_EQ(left.staying[1].slot, ended);
+  EXPECT_TRUE((*record)->kept(ended)->has_exited());
+  ASSERT_EQ(left.begun.size(), 1U) << "nobody knows how it ended";
+  EXPECT_EQ(left.begun[0].token, "3.1.1");
+  EXPECT_EQ(left.not_begun, std::vector<std::string>{"4.1.1"});
+  EXPECT_EQ((*record)->mark(), mark);
+  EXPECT_NE((*record)->next_mark(), before);
+
+  (*record)->remove(ended);
+  left = (*record)->take_over(true);
+  ASSERT_EQ(left.staying.size(), 1U);
+  EXPECT_EQ(left.staying[0].deaths, 1) << "it is the same attempt";
+  left = (*record)->take_over(false);
+  ASSERT_EQ(left.staying.size(), 1U) << "and no death at all when the worker makes way";
+  EXPECT_EQ(left.staying[0].deaths, 1);
+  (*record)->remove(lives);
+
+  const int again = (*record)->begin("1.2.1");
+  (*record)->kept(again)->pid = pid;
+  left = (*record)->take_over(true);
+  ASSERT_EQ(left.staying.size(), 1U);
+  EXPECT_EQ(left.staying[0].deaths, 2) << "another attempt, another death";
+  EXPECT_TRUE((*record)->is_suspect(1));
+  ::kill(pid, SIGKILL);
+  ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
+  left = (*record)->take_over(true);
+  EXPECT_TRUE(left.staying.empty());
+  EXPECT_NE((*record)->mark(), mark) << "nothing has the old one any more";
+}
+
+TEST(KeptScript, RemembersWhatWasSaidAndWhatIsNotAnswered) {
+  auto memory = KeptMemory::make();
+  ASSERT_TRUE(memory.has_value());
+  KeptScript& kept = *(*memory)->at(7);
+  kept.start_anew();
+  EXPECT_FALSE(kept.verdict().spoke);
+  wire::PipeVerdict verdict;
+  verdict.note(wire::parse_pipe_line("resend 60-later"));
+  verdict.note(wire::parse_pipe_line("run on"));
+  kept.note(verdict);
+  EXPECT_EQ(kept.verdict().decisive, wire::PipeWord::resend);
+  EXPECT_EQ(kept.verdict().delay_s, 60);
+  EXPECT_EQ(kept.verdict().text, "on");
+  // More in all than there is room for at once.
+  for (int i = 0; i < 20'000; ++i) {
+    kept.add_dup("5-X-queue-with-a-name", "queue-with-a-name", 5);
+    if (i >= 3) kept.drop_dup();
+  }
+  kept.add_dup("nonsense", "", 0);
+  EXPECT_EQ(kept.waiting_dups(),
+            (std::vector<std::string>{"dup 5-X-queue-with-a-name", "dup 5-X-queue-with-a-name",
+                                      "dup 5-X-queue-with-a-name", "dup nonsense"}));
+  EXPECT_EQ((*memory)->at(static_cast<int>(KeptMemory::kScriptsMax)), nullptr);
+}
+
 TEST_F(Folder, WhatIsLeftOfADeadWorkersScriptsIsKilled) {
   const std::string path = dir_ + "/record";
   pid_t left = 0;

@@ -424,6 +424,12 @@ def test_list_and_act(server):
                  ('queue', 'delete', 'a'), ('run', '--queue', 'c', '--', 'true')):
         refused(remote(*args), 'forbidden', 6, f'over TCP: {args}', 'over TCP', 'define_over_tcp',
                 str(server.socket_path))
+    # A relative: a message of rq run is a command line.
+    ok(rq('run', '--queue', 'lines', '--wait', '--', 'true'), 'run, over the socket')
+    refused(remote('run', '--queue', 'lines', '--', 'true'), 'forbidden', 6, 'run over TCP', 'unix socket')
+    refused(remote('put', 'lines', '{"argv":["id"]}'), 'forbidden', 6, 'put of a command line over TCP',
+            'lines', 'put_over_tcp')
+    ok(rq('queue', 'delete', 'lines', '--force', '--yes'), 'lines')
     socket = f'unix:{server.socket_path}'
     checks.equal(ok(Cli('/nonexistent', RQ_SERVER=socket)('queue', 'list', '--names'),
                     'RQ_SERVER').out, 'a\nb\n', 'RQ_SERVER')

@@ -197,6 +197,7 @@ class Server(Client):
         self.env = {**os.environ, **(env or {})}
         self.process = None
         self.port = 0
+        self.binary = RQ_BIN
         self.log_path = self.dir / 'server.log'
         self.unix = Client(lambda: _UnixConnection(str(self.socket_path)))
         if start:
@@ -217,7 +218,7 @@ class Server(Client):
         return self.dir / 'run' / 'rq.sock'
 
     def command(self, port=0):
-        return [RQ_BIN, 'server', '--dir', str(self.dir), '--http', f'127.0.0.1:{port}', *self.args]
+        return [self.binary, 'server', '--dir', str(self.dir), '--http', f'127.0.0.1:{port}', *self.args]
 
     def start(self):
         """Starts the process and waits until it answers. A second start keeps the port."""

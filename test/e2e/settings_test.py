@@ -61,6 +61,7 @@ BOUNDS = {
     'success': (['auto', 'word', 'exit'], ['perhaps', 1]),
     'sync': (['always', 'relaxed'], ['never', 1]),
     'priority': ([-PRIORITY, PRIORITY], [-PRIORITY - 1, PRIORITY + 1, 'x']),
+    'put_over_tcp': ([True, False], [0, 'true', []]),
     'messages_max': ([0, INT64], [-1, INT64 + 1, 'x']),
     'payload_bytes_max': ([0, 4 * MIB], [-1, 4 * MIB + 1, 'x']),
 }
@@ -371,6 +372,20 @@ def effects_on_messages(server):
     checks.equal(look({'id': put('low').json['id']}).json['priority'], -3, 'priority: the default')
     checks.equal(look({'id': put('low', priority=5).json['id']}).json['priority'], 5,
                  'priority: what the message says counts more')
+
+    # faults.md D2, relative: over TCP nobody knows who puts.
+    queue('local', put_over_tcp=False)
+    one = put('low').json['id']
+    for path, body in (('queues/local/messages', {}), ('queues/local/messages', [{}]),
+                       (f'messages/{one}/move', {'queue': 'local'})):
+        reply = server.post(f'/v1/{path}', body)
+        error = reply.json['items'][0]['error'] if reply.status == 200 else reply.json['error']
+        checks.equal(error['code'], 'forbidden', f'put_over_tcp: {path} over TCP')
+    bulk = {'action': 'move', 'queue': 'local', 'filter': {'queue': 'low'}}
+    checks.equal(server.post('/v1/messages/bulk', bulk).json['changed'], 0, 'put_over_tcp: many over TCP')
+    checks.that(server.unix.post('/v1/messages/bulk', bulk).json['changed'] > 0, 'many over the socket')
+    checks.equal(server.unix.post('/v1/queues/local/messages', {}).status, 201, 'put_over_tcp: the socket')
+    checks.equal(put('low').status, 201, 'put_over_tcp: true by default')
 
     queue('full', messages_max=2)
     checks.equal([put('full').status for _ in range(3)][:2], [201, 201], 'messages_max: so many')

@@ -1,4 +1,5 @@
-"""Faults that were seen with queue scripts, each with the smallest input for it (faults.md, B and D)."""
+"""Faults that were seen with queue scripts, each with the smallest input for it (faults.md, B and D). What
+concerns the death of a worker is in worker_lives_test.py."""
 # ctest-timeout: 600
 import os
 import signal
@@ -8,7 +9,7 @@ import time
 
 import rqtest
 from rqtest import eventually
-from workers import Worker, alive, attempts, finished, get, log_of, put
+from workers import Worker, alive, finished, get, log_of, loop_of, put
 
 checks = rqtest.Checks()
 
@@ -240,7 +241,8 @@ def silence():
             eventually(workers, 'D17: a worker is known')
             checks.equal([(w['name'], w['silent']) for w in workers()], [('local', False)],
                          'and not silent')
-            worker.process.send_signal(signal.SIGSTOP)
+            loop = loop_of(worker.process.pid)
+            os.kill(loop, signal.SIGSTOP)
             server.advance(40)
             checks.equal([w['silent'] for w in workers()], [True], 'D17: a stopped one is silent')
             checks.equal(server.get('/v1/health').json['silent_workers'], ['local'],
@@ -248,7 +250,7 @@ def silence():
             doctor = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'doctor'], text=True,
                                     capture_output=True, timeout=60).stdout
             checks.that('it has said nothing since' in doctor, f'and doctor: {doctor}')
-            worker.process.send_signal(signal.SIGCONT)
+            os.kill(loop, signal.SIGCONT)
             worker.terminate()
             worker.process.wait(30)
             checks.equal(workers(), [], 'one that ends is not missed')
@@ -295,30 +297,6 @@ def restarts(server):
         checks.equal(set(states), {'done'}, 'B11: nothing waits for the end of a long lease')
 
 
-def poison(server):
-    """faults.md D5: a script that kills its worker, and one that has nothing to do with it."""
-    queue(server, 'killer', 'kill -9 $PPID; sleep 1000\n')
-    queue(server, 'bystander', 'echo run here >&3; sleep 3; echo done >&3\n')
-    killer, bystander = put(server, 'killer'), put(server, 'bystander')
-    workers = 0
-    while get(server, killer)['state'] != 'err' and workers < 12:
-        with Worker(server) as one:
-            workers += 1
-            eventually(lambda: one.process.poll() is not None or get(server, killer)['state'] == 'err',
-                       'the worker dies, or the killer is held back')
-    found = get(server, killer)
-    checks.equal((found['state'], found['mark']), ('err', 'held'), f'D5: it is held back: {found}')
-    checks.that('died 3 times while this message ran' in found['progress'],
-                f'and says why: {found["progress"]}')
-    outcomes = [a['outcome'] for a in attempts(server, killer)]
-    checks.equal((outcomes.count('lost'), outcomes[-1]), (2, 'hold'),
-                 'each death before that counts as a loss')
-    with Worker(server):
-        found = finished(server, bystander)
-        checks.equal(found['state'], 'done',
-                     f'D5: the bystander finishes: {found}, {attempts(server, bystander)}')
-
-
 def stopped_together():
     """faults.md B2: server, worker and script hear TERM at once."""
     unit = (rqtest.ROOT / 'tools' / 'rq.service').read_text()
@@ -352,29 +330,6 @@ def stopped_together():
                 finished(server, message)
 
 
-def handed_over():
-    """faults.md B3: a worker that outlives its server has the old program and environment."""
-    with rqtest.Server(manual_clock=False, worker=True, env={'COLOUR': 'red'}) as server:
-        flag = server.dir / 'flag'
-        queue(server, 'slow', f'echo run here >&3; until [ -e {flag} ]; do sleep .02; done\n'
-                              'echo "done $COLOUR" >&3\n', env_allow=['COLOUR'])
-        message = put(server, 'slow')
-        eventually(lambda: get(server, message)['progress'] == 'here', 'it runs')
-        old = server.worker_pid()
-        server.kill()
-        server.env['COLOUR'] = 'blue'
-        server.start()
-        eventually(lambda: server.get('/v1/workers').json['workers'], 'the worker is back')
-        checks.equal(server.worker_pid(), old, 'B3: a worker goes on while its script runs')
-        flag.touch()
-        found = finished(server, message)
-        checks.equal((found['state'], found['progress'], found['attempts']), ('done', 'red', 1),
-                     'the script is not touched')
-        eventually(lambda: not alive(old), 'B3: when it is idle, it makes way')
-        checks.equal(finished(server, put(server, 'slow'))['progress'], 'blue',
-                     'for one with the new environment')
-
-
 def main():
     with rqtest.Server(manual_clock=False, worker=False) as server:
         with Worker(server):
@@ -383,10 +338,8 @@ def main():
                          storms, chains, restarts):
                 part(server)
                 print(f'{part.__name__}: done', flush=True)
-        poison(server)
     silence()
     stopped_together()
-    handed_over()
     return checks.report()
 
 

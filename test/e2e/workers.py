@@ -26,8 +26,13 @@ class Worker:
         return self.log_path.read_text(errors='replace')
 
     def kill(self):
-        self.process.send_signal(signal.SIGKILL)
+        """Both of its processes at once: then nobody goes on with its scripts."""
+        loop = loop_of(self.process.pid)
+        for pid, how in ((loop, signal.SIGSTOP), (self.process.pid, signal.SIGKILL),
+                         (loop, signal.SIGKILL)):
+            os.kill(pid, how)
         self.process.wait()
+        eventually(lambda: not alive(loop), 'the worker is gone')
 
     def terminate(self):
         self.process.terminate()
@@ -81,6 +86,25 @@ def log_of(server, message):
 
 def attempts(server, message):
     return server.get(f'/v1/messages/{message}/attempts').json['attempts']
+
+
+def loop_of(worker):
+    """The process that works, of the two of a worker; `worker` is the one above it."""
+    def children():
+        found = []
+        for entry in os.listdir('/proc'):
+            if entry.isdigit() and parent(int(entry)) == worker:
+                words = pathlib.Path(f'/proc/{entry}/cmdline').read_bytes().split(b'\0')
+                found += [int(entry)] if b'worker' in words else []
+        return found
+    return eventually(children, f'worker {worker} has its loop')[0]
+
+
+def parent(pid):
+    try:
+        return int(pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[1])
+    except OSError:
+        return None
 
 
 def alive(pid):

@@ -9,7 +9,7 @@
 #include <chrono>
 #include <fstream>
 
-#include "base/address.h"
+#include "base/number.h"
 #include "base/utf8.h"
 #include "doors/api/routes.h"
 
@@ -131,10 +131,12 @@ std::optional<base::Error> ApiDoor::permit(const http::Route& route, const net::
 // A name of this machine, with any port: `ssh -L 9999:...` comes with its own. A page of another
 // site, whatever its name resolves to, comes with that name.
 bool ApiDoor::host_allowed(std::string_view host) const {
-  const std::string_view name =
-      base::parse_host_port(host) ? host.substr(0, host.rfind(':')) : host;
-  return std::any_of(hosts_.begin(), hosts_.end(),
-                     [&](const std::string& allowed) { return http::same_name(name, allowed); });
+  return std::any_of(hosts_.begin(), hosts_.end(), [host](const std::string& allowed) {
+    if (!http::same_name(host.substr(0, allowed.size()), allowed)) return false;
+    const std::string_view rest = host.substr(allowed.size());
+    return rest.empty() ||
+           (rest.front() == ':' && base::whole_number<std::uint16_t>(rest.substr(1)));
+  });
 }
 
 base::Result<http::Intake> ApiDoor::open(http::Exchange& exchange, const Request& request) {

@@ -186,6 +186,7 @@ void bulk_action(Exchange& x, const Request& request) {
   std::optional<Millis> wait;
   auto order = order_from(**body, wait);
   if (!order) return x.refuse(order.error());
+  if (x.caller().uid) order->caller_uid = *x.caller().uid;
   const auto job = x.door().bulk_jobs().begin(*std::move(order));
   if (!job) return x.refuse(job.error());
   reply_job(x, **job, wait, Asker::beginner);

@@ -112,7 +112,10 @@ BulkJobs::Work* BulkJobs::working(std::uint64_t number) {
 }
 
 void BulkJobs::ask(const Work& work, core::Command&& command) {
-  desk().submit({.door = door_number(), .connection = work.number, .request = 0},
+  desk().submit({.door = door_number(),
+                 .connection = work.number,
+                 .request = 0,
+                 .caller_uid = work.order.caller_uid},
                 std::move(command));
 }
 

@@ -37,7 +37,8 @@ struct BulkOrder {
   core::Act act;  // its messages are those that the filter finds
   core::Filter filter;
   std::int64_t limit = INT64_MAX;
-  bool dry_run = false;  // only count
+  bool dry_run = false;          // only count
+  std::int64_t caller_uid = -1;  // who ordered it, as a ticket has it
 };
 
 struct BulkJob {

@@ -23,6 +23,7 @@ std::string_view word_of(base::Code code) {
       return "NOT_FOUND";
     case queue_down:
     case draining:
+    case forbidden:  // the queue takes nothing from here: put elsewhere
       return "DRAINING";
     case timed_out:
       return "TIMED_OUT";
@@ -32,7 +33,6 @@ std::string_view word_of(base::Code code) {
     case busy:
     case disk_full:
       return "OUT_OF_MEMORY";
-    case forbidden:
     case unknown_outcome:
     case unreachable:
     case internal:

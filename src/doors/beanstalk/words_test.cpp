@@ -30,6 +30,7 @@ TEST(Words, OfTheOnesThatClientsActOn) {
   EXPECT_EQ(word_of(base::Code::lease_lost), "NOT_FOUND");
   EXPECT_EQ(word_of(base::Code::too_large), "JOB_TOO_BIG");
   EXPECT_EQ(word_of(base::Code::draining), "DRAINING");
+  EXPECT_EQ(word_of(base::Code::forbidden), "DRAINING");
   EXPECT_EQ(word_of(base::Code::busy), "OUT_OF_MEMORY");
   EXPECT_EQ(word_of(base::Code::disk_full), "OUT_OF_MEMORY");
 }

@@ -19,6 +19,36 @@ using core::Outcome;
 using core::Put;
 using core::PutDone;
 
+// faults.md D2, relative: where messages say what runs, whoever may bring one in decides that.
+TEST_P(PutTest, MessagesComeFromKnownCallersOnlyWhereTheQueueSaysSo) {
+  constexpr std::int64_t kSomebody = 1000;
+  for (const std::int64_t caller : {std::int64_t{-1}, kSomebody}) {
+    Rig rig{GetParam()};
+    core::QueueSettings settings;
+    settings.put_over_tcp = false;
+    rig.define("q", settings);
+    rig.define("other");
+    rig.caller_uid = kSomebody;
+    const auto done = rig.put("q");
+    ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::done));
+    rig.put("other");
+    const core::Token token = Rig::token_of(rig.take_one("other"));
+    const auto waits = rig.put("other");
+    rig.caller_uid = caller;
+    const auto act = [](Action action, core::Seq seq) {
+      return core::Act{.action = action, .messages = {seq}, .queue = "q"};
+    };
+    const std::optional<Code> want =
+        caller == kSomebody ? std::nullopt : std::optional(Code::forbidden);
+    EXPECT_EQ(rig.code_of(Rig::put_of("q")), want);
+    EXPECT_EQ(rig.code_of(act(Action::clone, done)), want);
+    EXPECT_EQ(rig.code_of(act(Action::move, waits)), want);
+    EXPECT_EQ(rig.code_of(core::Duplicate{.token = token, .queue = "q"}), want);
+    EXPECT_EQ(rig.code_of(act(Action::retry, done)), std::nullopt) << "it is in there already";
+    EXPECT_GT(rig.take_one("q").seq, 0) << "and anybody may work it off";
+  }
+}
+
 TEST_P(PutTest, IsThereAfterTheServerDies) {
   Rig rig{GetParam()};
   rig.define("q");

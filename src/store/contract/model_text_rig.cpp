@@ -121,10 +121,10 @@ std::string text_of(const Message& message, std::string_view queue) {
 std::string text_of(const QueueShown& shown) {
   const Queue& q = *shown.queue;
   return fmt::format(
-      "queue {} {} until={} rev={} created={} on_demand={} going={} error={} "
+      "queue {} {} until={} rev={} created={} on_demand={} being_deleted={} error={} "
       "settings={} {} waiting={}",
       q.name, name_of(q.admin), base::to_ms(q.paused_until), q.revision, base::to_ms(q.created),
-      q.on_demand, q.going, q.script_error, boost::json::serialize(to_json(q.settings)),
+      q.on_demand, q.being_deleted, q.script_error, boost::json::serialize(to_json(q.settings)),
       text_of_counters(q.counters), shown.waiting_reserves);
 }
 

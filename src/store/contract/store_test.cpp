@@ -579,7 +579,7 @@ TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   q.counters.high = 28;
   q.counters.expired = 29;
   q.counters.expired_errs = 30;
-  q.going = true;
+  q.being_deleted = true;
   batch([&] {
     store->changed(q);
     store->counted(q);
@@ -597,7 +597,7 @@ TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   EXPECT_EQ(after.revision, 5);
   EXPECT_EQ(after.created, base::from_ms(5));
   EXPECT_TRUE(after.on_demand);
-  EXPECT_TRUE(after.going);
+  EXPECT_TRUE(after.being_deleted);
   EXPECT_EQ(after.script_error, "broken");
   EXPECT_EQ(after.counters, q.counters);
   batch([&] { store->erase(q); });

@@ -193,7 +193,7 @@ class Lines {
   }
   static bool is_open(const Queue& queue) {
     return (queue.admin == Admin::up || queue.admin == Admin::drain) &&
-           queue.script_error.empty() && !queue.going;
+           queue.script_error.empty() && !queue.being_deleted;
   }
 
  private:

@@ -53,10 +53,10 @@ std::string text_of(const Counters& c) {
 
 std::string text_of(const Queue& q) {
   return fmt::format(
-      "queue {} '{}' admin={} paused={} rev={} created={} on_demand={} going={} "
+      "queue {} '{}' admin={} paused={} rev={} created={} on_demand={} being_deleted={} "
       "error={} settings={} counters={}\n",
       q.id, q.name, core::name_of(q.admin), base::to_ms(q.paused_until), q.revision,
-      base::to_ms(q.created), q.on_demand, q.going, q.script_error,
+      base::to_ms(q.created), q.on_demand, q.being_deleted, q.script_error,
       boost::json::serialize(core::to_json(q.settings)), text_of(q.counters));
 }
 

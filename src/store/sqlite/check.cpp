@@ -230,14 +230,17 @@ Result<bool> Check::messages(std::vector<Finding>& found) {
     if (!message) {
       found.push_back(
           {.suspect = {.seq = seq_}, .text = of_message(seq_, message.error()).message});
-    } else if (messages_.is_null(kMessageColumnCount)) {
-      // Rather the row of the queue is lost than that its messages are wrong.
-      if (!lost_queues_.insert(message->queue).second) continue;
+      continue;
+    }
+    // Rather the row of the queue is lost than that its messages are wrong.
+    const bool lost_queue = messages_.is_null(kMessageColumnCount);
+    if (lost_queue && lost_queues_.insert(message->queue).second) {
       found.push_back({.text = fmt::format("message {} is of queue {}, which is not there", seq_,
                                            message->queue)});
-    } else if (messages_.integer(kMessageColumnCount + 1) == 0) {
+    }
+    if (messages_.integer(kMessageColumnCount + 1) == 0) {
       found.push_back(
-          {.suspect = {.seq = seq_},
+          {.suspect = {.seq = lost_queue ? 0 : seq_},
            .text = fmt::format("message {} is {}, but table {} has no row for it", seq_,
                                name_of(message->state), sql_of(core::place_of(*message)).table)});
     }

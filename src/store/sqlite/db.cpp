@@ -1,8 +1,12 @@
 #include "store/sqlite/db.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <utility>
+
+#include "base/fd.h"
 
 namespace rq::store::sqlite {
 
@@ -31,6 +35,13 @@ base::Error fault(sqlite3* db, int code, std::string_view doing) {
   return base::fail(Code::unknown_outcome,
                     fmt::format("the store failed while {}: {} ({})", doing, words, code),
                     "repeat the request; see the server's log");
+}
+
+void keep_private(const std::filesystem::path& file) {
+  constexpr mode_t kOwner = 0600;
+  const base::Fd made(
+      ::open(file.c_str(), O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, kOwner));
+  for (const char* end : {"", "-wal", "-shm"}) ::chmod((file.string() + end).c_str(), kOwner);
 }
 
 Statement::Statement(Statement&& other) noexcept

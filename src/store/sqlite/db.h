@@ -17,6 +17,11 @@ namespace rq::store::sqlite {
 // The fault behind a result code of SQLite.
 [[nodiscard]] base::Error fault(sqlite3* db, int code, std::string_view doing);
 
+// The database and the files beside it are their owner's alone, whatever the folder; makes it if it
+// is not there. SQLite gives new files the mode of the database. What fails here is told by
+// opening it.
+void keep_private(const std::filesystem::path& file);
+
 // A prepared statement, kept for life. Binds are 1-based, columns 0-based, as in SQLite.
 class Statement {
  public:

@@ -70,6 +70,59 @@ TEST_F(IdentityTest, OneWithoutItsLogIsRefused) {
   expect_refused("older than it was");
 }
 
+// The word of table meta.
+std::int64_t meta_of(const fs::path& file, const char* key) {
+  return std::stoll(
+      rows_of(file, fmt::format("SELECT value FROM meta WHERE key = '{}'", key)).at(0));
+}
+
+// faults.md D14, relative: after a backup is put back, a worker of before must not end another
+// message with its old token.
+TEST_F(IdentityTest, ABackupThatIsPutBackGivesNoNumberOrBootAgain) {
+  const fs::path backup = dir.path() / "backup.db";
+  copy_as_after_a_crash(file, backup);
+  Boot last_boot = 0;
+  Seq last_number = 0;
+  for (int restored = 0; restored < 2; ++restored) {
+    for (int i = 0; i < 3; ++i) {
+      auto store = open_store(file);
+      ASSERT_TRUE(store) << store.error().message;
+      EXPECT_GT((*store)->boot(), last_boot);
+      last_boot = (*store)->boot();
+      const auto number = (*store)->next_number();
+      EXPECT_GT(number, last_number);
+      last_number = restored == 0 ? number : last_number;
+    }
+    fs::remove(beside);
+    fs::rename(backup, file);
+    copy_as_after_a_crash(file, backup);
+  }
+}
+
+// faults.md D14, relative: an orderly end left out the rest of a block of numbers.
+TEST(IdentityOfNumbers, ACleanEndLeavesNoGap) {
+  SqliteRig rig;
+  rig.define("q");
+  rig.submit(Rig::put_of("q"));
+  rig.run();
+  const fs::path file = rig.file();
+  EXPECT_GT(meta_of(file, "next_seq"), 2) << "a block";
+  rig.close();
+  EXPECT_EQ(meta_of(file, "next_seq"), 2);
+}
+
+// Payloads are nobody else's business, also in a folder that was there before.
+TEST_F(IdentityTest, ItsFilesAreItsOwnersAlone) {
+  fs::permissions(file, fs::perms::all);
+  const auto store = open_store(file);
+  ASSERT_TRUE(store);
+  for (const char* end : {"", "-wal", "-shm", ".identity"}) {
+    EXPECT_EQ(fs::status(file.string() + end).permissions(),
+              fs::perms::owner_read | fs::perms::owner_write)
+        << end;
+  }
+}
+
 TEST_F(IdentityTest, OneThatVanishesUnderTheServerFailsTheBatch) {
   SqliteRig rig;
   rig.define("q");

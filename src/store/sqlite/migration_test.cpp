@@ -215,6 +215,26 @@ TEST(OpenStore, KeepsOthersFromWriting) {
   EXPECT_TRUE(other.exec("UPDATE meta SET value = 99 WHERE key = 'boot'"));
 }
 
+// Rather the row of the queue is lost than that its messages are wrong, but they may be that too.
+TEST(CheckStore, MessagesOfALostQueueAreLookedAt) {
+  SqliteRig rig;
+  rig.define("q");
+  rig.put("q");
+  TempDir dir;
+  const fs::path copy = dir.path() / "rq.db";
+  copy_as_after_a_crash(rig.file(), copy);
+  rows_of(copy, "DELETE FROM queue");
+  const auto lost = check_store(copy);
+  ASSERT_TRUE(lost);
+  ASSERT_EQ(lost->size(), 1U);
+  EXPECT_EQ(lost->front(), "message 1 is of queue 1, which is not there");
+  rows_of(copy, "DELETE FROM ready");
+  const auto both = check_store(copy);
+  ASSERT_TRUE(both);
+  ASSERT_EQ(both->size(), 2U);
+  EXPECT_EQ(both->back(), "message 1 rests in que, but is in no line");
+}
+
 TEST(CheckStore, FindsWhatDoesNotAgree) {
   const struct {
     const char* damage;
@@ -235,6 +255,7 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
       {"INSERT INTO ready SELECT queue, rank, ord, last_seq + 1, first_seq FROM ready", "twice"},
       {"DELETE FROM scheduled", "scheduled"},
       {"DELETE FROM parked", "parked"},
+      {"DELETE FROM queue", "not there"},
   };
   for (const auto& c : cases) {
     SqliteRig rig;

@@ -120,7 +120,7 @@ std::int64_t word_of(std::string_view name) {
   return word;
 }
 
-// `state`: the one to rest in. Every put pays for this: few words, and one run over them.
+// `state`: the one to rest in. Every put pays for this: few words.
 std::int64_t crc_of(const Message& m, State state, bool detailed) {
   const std::array<std::int64_t, 14> words{m.seq,
                                            m.queue,
@@ -136,9 +136,11 @@ std::int64_t crc_of(const Message& m, State state, bool detailed) {
                                            both(m.failures, m.losses),
                                            both(m.count, m.max_count),
                                            static_cast<std::int64_t>(m.payload.size())};
+  // Two runs that do not wait for one another: the processor does both at once.
   const std::uint32_t head =
       base::crc32c(0, {reinterpret_cast<const char*>(words.data()), sizeof words});
-  return as_stored(base::crc32c(head, m.payload));
+  const std::uint32_t body = base::crc32c(0, m.payload);
+  return as_stored(base::crc32c(head, {reinterpret_cast<const char*>(&body), sizeof body}));
 }
 
 base::Error no_crc(std::string_view table) {
@@ -473,7 +475,7 @@ std::int64_t crc_of(const core::Queue& q, std::string_view settings) {
       .add(q.on_demand ? 1 : 0)
       .add(q.script_error)
       .add(settings)
-      .add(q.going ? 1 : 0)
+      .add(q.being_deleted ? 1 : 0)
       .value();
 }
 
@@ -490,7 +492,9 @@ void bind_queue(Statement& statement, const core::Queue& queue, const std::strin
                                         : statement.bind(3, base::to_ms(queue.paused_until));
   statement.bind(4, queue.revision).bind(5, base::to_ms(queue.created));
   statement.bind(6, queue.on_demand ? 1 : 0).bind_text_or_null(7, queue.script_error);
-  statement.bind(8, settings).bind(9, queue.going ? 1 : 0).bind(10, crc_of(queue, settings));
+  statement.bind(8, settings)
+      .bind(9, queue.being_deleted ? 1 : 0)
+      .bind(10, crc_of(queue, settings));
 }
 
 base::Error of_message(core::Seq seq, base::Error error) {
@@ -510,7 +514,7 @@ Result<core::Queue> read_queue(const Statement& row) {
   q.created = row.instant(5);
   q.on_demand = row.integer(6) != 0;
   q.script_error = row.text(7);
-  q.going = row.integer(9) != 0;
+  q.being_deleted = row.integer(9) != 0;
   const std::string_view text = row.text(8);
   const bool has_crc = !row.is_null(10);
   if (has_crc && row.integer(10) != crc_of(q, text)) return of_queue(q, wrong_crc("queue"));

@@ -11,5 +11,7 @@ namespace rq::store::sqlite {
 [[nodiscard]] base::Result<void> migrate(Db& db);
 
 [[nodiscard]] int newest_version();
+// Stores of this version and later ones say who they are.
+inline constexpr int kIdentityVersion = 4;
 
 }  // namespace rq::store::sqlite

@@ -91,6 +91,7 @@ class SqliteHome final : public contract::Home {
   void crash() override {
     const fs::path copy = dir_.path() / fmt::format("crash-{}.db", ++crashes_);
     copy_as_after_a_crash(file_, copy);
+    fs::copy_file(file_.string() + ".identity", copy.string() + ".identity");
     file_ = copy;
   }
   std::vector<std::string> findings() override {

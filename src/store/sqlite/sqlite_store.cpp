@@ -21,6 +21,8 @@ namespace {
 // numbers left out after a crash. The same for boots.
 constexpr Seq kNumberBlock = 10'000;
 constexpr Boot kBootBlock = 16;
+// More than any server gives between a backup and its return.
+constexpr Seq kNumbersSkipped = 1'000'000'000;
 // A store up to this size, with its log, is rebuilt between two batches when a check asks for it:
 // that takes no longer than a large batch may. Nobody waits for a larger one in the middle of the
 // day because of a page that nobody asks for.
@@ -41,12 +43,15 @@ std::uintmax_t size_with_log(const std::filesystem::path& file) {
 // --- Opening ---
 
 Result<void> SqliteStore::open() {
+  auto opened = open_or_go_on();
+  // The next opening of the file makes it anew.
+  if (!opened && is_damage(db_)) rebuild_files_.mark(opened.error().message);
+  return opened;
+}
+
+Result<void> SqliteStore::open_or_go_on() {
   if (db_.handle() == nullptr) {
-    if (auto opened = open_file(); !opened) {
-      // The next opening makes it anew.
-      if (is_damage(db_)) rebuild_files_.mark(opened.error().message);
-      return opened;
-    }
+    RQ_TRY(open_file());
   } else {
     abort();
     RQ_TRY(identity_.check_still_there());
@@ -101,6 +106,7 @@ Result<void> SqliteStore::open_file() {
   RQ_TRY_ASSIGN(remembered, identity_.read());
   RQ_TRY_ASSIGN(report, rebuild_if_damaged(rebuild_files_, remembered));
   if (!report.empty()) reports_.push_back(std::move(report));
+  keep_private(file_);
   RQ_TRY(db_.open(file_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                   writer_vfs_.name()));
   RQ_TRY(db_.exec(kWaitForOthers));
@@ -112,6 +118,7 @@ Result<void> SqliteStore::open_file() {
   // Debian's build wipes what is deleted, and so writes pages that are about to be used again.
   RQ_TRY(db_.exec("PRAGMA secure_delete = OFF"));
   RQ_TRY(db_.exec(fmt::format("PRAGMA cache_size = -{}", options_.cache_bytes / 1024).c_str()));
+  RQ_TRY_ASSIGN(version, db_.one("PRAGMA user_version"));
   RQ_TRY(migrate(db_));
   RQ_TRY(prepare());
   RQ_TRY_ASSIGN(crc_from, read_crc_from(db_));
@@ -123,11 +130,20 @@ Result<void> SqliteStore::open_file() {
   RQ_CHECK(boot.has_value() && next.has_value() && identity.has_value());
   RQ_TRY(identity_.check(*identity, *boot));
   next_ = *next;
-  block_end_ = next_;
   boot_ = *boot;
-  boots_end_ = *boot;
+  if (!remembered.any && version.value_or(0) >= kIdentityVersion) skip_what_was_given();
+  block_end_ = next_;
+  boots_end_ = boot_;
   last_queue_ = queue.value_or(0);
   return options_.threads ? log_.open_beside(file_) : Result<void>{};
+}
+
+// A store that nobody remembers is most often a backup that was put back: numbers and boots were
+// given since that it does not know of. A token of then must fit no message of now.
+void SqliteStore::skip_what_was_given() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  boot_ = std::max<Boot>(boot_, std::chrono::duration_cast<std::chrono::seconds>(now).count());
+  next_ += kNumbersSkipped;
 }
 
 Result<void> SqliteStore::prepare() {
@@ -200,7 +216,7 @@ SqliteStore::~SqliteStore() {
   if (db_.handle() == nullptr || boot_ == 0) return;
   abort();
   // A clean end leaves no gap in numbers and boots. If it fails there is one: no harm.
-  if (block_end_ != next_) static_cast<void>(sql_.set_next_seq.bind(1, next_).run());
+  static_cast<void>(sql_.set_next_seq.bind(1, next_).run());
   if (boots_end_ != boot_) static_cast<void>(sql_.set_boot.bind(1, boot_).run());
   static_cast<void>(log_.sync());
 }

@@ -94,6 +94,7 @@ class SqliteStore final : public Store {
   void maintain() override;
 
  private:
+  [[nodiscard]] Result<void> open_or_go_on();
   [[nodiscard]] Result<void> open_file();
   [[nodiscard]] Result<void> rebuild();
   [[nodiscard]] Result<void> prepare();
@@ -155,6 +156,8 @@ class SqliteStore final : public Store {
   Changes changes_;
   std::vector<SetAside> set_aside_;
   std::unordered_map<std::string, Held*> new_keys_;
+
+  void skip_what_was_given();
 
   // Numbers are set aside in the table in blocks: [next_, block_end_).
   Seq next_ = 1;

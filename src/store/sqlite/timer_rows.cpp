@@ -7,6 +7,7 @@ namespace rq::store::sqlite {
 using base::Result;
 
 namespace {
+// As the tables have them; `going` is a queue that is being deleted.
 constexpr std::array<std::string_view, 6> kNames{"keep_done", "keep_err", "keep_cancelled",
                                                  "resume",    "idle",     "going"};
 }  // namespace

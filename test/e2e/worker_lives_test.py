@@ -1,0 +1,241 @@
+"""Scripts go on when the process that runs them dies, or makes way for another program (issue 10, item 6;
+faults.md B3, D5)."""
+# ctest-timeout: 300
+import os
+import shutil
+import signal
+import sys
+import time
+
+import rqtest
+from rqtest import eventually
+from workers import Worker, alive, attempts, finished, get, log_of, loop_of, parent, put
+
+checks = rqtest.Checks()
+
+
+def queue(server, name, text, **settings):
+    """A queue whose script has that text."""
+    script = server.dir / 'scripts' / name
+    script.parent.mkdir(exist_ok=True)
+    script.write_text('#!/bin/bash\n' + text)
+    script.chmod(0o755)
+    reply = server.put(f'/v1/queues/{name}', {'script': name, **settings})
+    assert reply.status in (200, 201), reply
+
+
+def until(flag):
+    return f'until [ -e {flag} ]; do sleep .02; done\n'
+
+
+def started(server, name, **message):
+    """A message whose script has said "here PID"; and that pid."""
+    message = put(server, name, **message)
+    text = eventually(lambda: get(server, message)['progress'], f'{name} runs')
+    assert text.startswith('here '), (text, get(server, message))
+    return message, int(text.split()[1])
+
+
+def struck(server, how):
+    """kill -9 of one of the two processes of the worker; returns when another is in its place."""
+    holder = server.worker_pid()
+    loop = loop_of(holder)
+    if how == 'loop':
+        os.kill(loop, signal.SIGKILL)
+        eventually(lambda: loop_of(holder) != loop, 'another loop')
+    else:
+        os.kill(holder, signal.SIGKILL)
+        eventually(lambda: server.worker_pid() == loop, 'the loop takes the place of the holder')
+        loop_of(loop)
+
+
+def killed(server):
+    """kill -9 of the worker while scripts run."""
+    assert server.put('/v1/queues/copies', {}).status == 201
+    for how in ('loop', 'holder'):
+        go, flag = server.dir / f'{how}.go', server.dir / f'{how}.flag'
+        ends = {  # what the script does after the death: state and text
+            'exits': ('echo gone wrong >&2; exit 3\n', 'err', 'exit 3: gone wrong'),
+            'says': ('echo "run on" >&3; echo "done well" >&3\n', 'done', 'well'),
+            'asks': ('echo "dup 0-X-copies" >&3; read -r -u 4 word id; echo "done $word" >&3\n',
+                     'done', 'ok'),
+            'killed': ('echo >&3; kill -SEGV $$\n', 'err', 'killed by SIGSEGV'),
+        }
+        before = {  # what the script has said before
+            'word': ('echo "done early" >&3\n', 'done', 'early'),
+            'half': ('printf "done ha" >&3; ' + until(flag) + 'echo lf >&3\n', 'done', 'half'),
+        }
+        for name, (text, _, _) in ends.items():
+            queue(server, how + name, f'echo "run here $$" >&3; {until(flag)}{text}')
+        for name, (text, _, _) in before.items():
+            queue(server, how + name, f'echo "run here $$" >&3; {until(go)}{text}{until(flag)}')
+        expected = {**ends, **before}
+        runs = {name: started(server, how + name) for name in expected}
+        go.touch()
+        eventually(lambda: get(server, runs['word'][0])['progress'] == 'early', 'it has said its word')
+        struck(server, how)
+        eventually(lambda: server.get('/v1/workers').json['workers'], 'the worker is back')
+        for name, (message, pid) in runs.items():
+            checks.that(alive(pid), f'{how}, {name}: the script goes on')
+            checks.equal((get(server, message)['state'], get(server, message)['attempts']), ('run', 0),
+                         f'{how}, {name}: its message runs')
+        flag.touch()
+        for name, (_, state, text) in expected.items():
+            message, pid = runs[name]
+            found = finished(server, message)
+            checks.equal((found['state'], found['progress'], found['attempts'], found['losses']),
+                         (state, text, 1, 0), f'{how}, {name}: its end is told by the next one')
+            checks.equal([a['post_mortem']['pid'] for a in attempts(server, message)], [pid],
+                         f'{how}, {name}: of the same process')
+        checks.equal(log_of(server, runs['exits'][0]).count('RQ START'), 1, 'begun once')
+
+
+def copies(server):
+    """A copy that is asked for just before the worker dies is made once, and answered."""
+    flag = server.dir / 'copies.flag'
+    queue(server, 'asks', f'echo "run here $$" >&3; {until(flag)}'
+                          'for i in 1 2 3; do echo "dup 0-X-made" >&3; done\n'
+                          'for i in 1 2 3; do read -r -u 4 word id; echo "$word $id" >>answers; done\n'
+                          'echo "done $(sort -u answers | grep -c ^ok)" >&3\n')
+    assert server.put('/v1/queues/made', {}).status == 201
+    message, _ = started(server, 'asks')
+    server.process.send_signal(signal.SIGSTOP)
+    flag.touch()
+    time.sleep(0.3)  # no event tells that the worker has read them: nobody answers
+    struck(server, 'loop')
+    server.process.send_signal(signal.SIGCONT)
+    checks.equal(finished(server, message)['progress'], '3', 'all are answered')
+    checks.equal(server.get('/v1/queues/made').json['counts']['que'], 3, 'and made once')
+
+
+def wishes(server):
+    """What a server wants of a script reaches it through the next worker, and so does its timeout."""
+    queue(server, 'stopped', 'echo "run here $$" >&3; sleep 1000\n', grace_s=0.2)
+    queue(server, 'late', 'echo "run here $$" >&3; sleep 1000\n', timeout_s=4)
+    queue(server, 'forks', 'sleep 1000 & echo "run here $$" >&3; sleep 1000\n', grace_s=0.2)
+    stopped, late, forks = (started(server, name) for name in ('stopped', 'late', 'forks'))
+    struck(server, 'loop')
+    for message, reason in ((stopped, 'stopped after'), (forks, 'stopped after')):
+        assert server.post(f'/v1/messages/{message[0]}/kill').status == 200
+        checks.that(reason in finished(server, message[0])['progress'], 'a kill reaches it')
+    eventually(lambda: not alive(forks[1]), 'with all that it has started')
+    found = finished(server, late[0])
+    checks.that('timed out after 4.' in found['progress'],
+                f'its timeout is that of its start: {found["progress"]}')
+
+
+def many(server):
+    """A worker that is killed again and again, each time with other scripts under way."""
+    queue(server, 'many', 'sleep 0.0$((RANDOM % 9)); echo "done $RQ_ATTEMPT" >&3\n', num_workers=4)
+    ids = [put(server, 'many') for _ in range(150)]
+    for how in ('loop', 'holder', 'loop', 'holder'):
+        struck(server, how)
+    found = [finished(server, message) for message in ids]
+    checks.equal({m['state'] for m in found}, {'done'}, 'all are done')
+
+
+def ends_with_both(server):
+    """Both processes at once: what is left is ended, and handed back."""
+    queue(server, 'lost', 'echo "run here $$" >&3; [ $RQ_ATTEMPT = 1 ] && sleep 1000; echo done >&3\n')
+    with Worker(server) as worker:
+        message, pid = started(server, 'lost')
+        worker.kill()
+    with Worker(server):
+        found = finished(server, message)
+        checks.that(not alive(pid), 'what was left is killed')
+        checks.equal((found['state'], [a['outcome'] for a in attempts(server, message)]),
+                     ('done', ['lost', 'done']), 'and the message runs again')
+
+
+def poison(server):
+    """faults.md D5: a script that kills its worker, and one that has nothing to do with it."""
+    flag = server.dir / 'calm'
+    with Worker(server) as worker:
+        queue(server, 'bystander', f'echo "run here $$" >&3; {until(flag)}echo "done calm" >&3\n')
+        bystander, pid = started(server, 'bystander')
+        queue(server, 'killer', 'kill -9 $PPID; exit 1\n', retries=100, backoff={'base_s': 0.01})
+        killer = put(server, 'killer')
+        found = finished(server, killer)
+        checks.equal((found['state'], found['mark'], found['attempts']), ('err', 'held', 3),
+                     f'D5: it is held back: {found}')
+        checks.that('died 3 times while this message ran' in found['progress'],
+                    f'and says why: {found["progress"]}')
+        checks.that(alive(pid), 'D5: the bystander is not touched')
+        flag.touch()
+        found = finished(server, bystander)
+        checks.equal((found['state'], found['progress'], found['attempts'], found['losses']),
+                     ('done', 'calm', 1, 0), 'and ends as if nothing had been')
+        checks.equal(worker.process.poll(), None, 'it is the same worker')
+
+        # One that does not stop.
+        queue(server, 'stubborn', 'while read -r _ _ _ up _ </proc/$$/stat; do kill -9 $up\n'
+                                  f'pkill -9 -f "worker --dir {server.dir}"; sleep .05; done\n',
+              retries=0)
+        stubborn = put(server, 'stubborn')
+        eventually(lambda: worker.process.poll() is not None, 'it kills both')
+    deaths = 0
+    while get(server, stubborn)['state'] != 'err' and deaths < 12:
+        deaths += 1
+        with Worker(server) as one:
+            eventually(lambda: not alive(one.process.pid) or get(server, stubborn)['state'] == 'err',
+                       'the worker dies, or the message is held back')
+    found = get(server, stubborn)
+    checks.equal((found['state'], found['mark']), ('err', 'held'),
+                 f'D5: it is held back as well: {found}')
+
+
+def handed_over():
+    """faults.md B3: a worker that outlives its server becomes what the next server would start."""
+    with rqtest.Server(manual_clock=False, worker=True, env={'COLOUR': 'red'}) as server:
+        flag = server.dir / 'flag'
+        queue(server, 'slow', f'echo "run here $$" >&3; {until(flag)}echo "done $COLOUR" >&3\n',
+              env_allow=['COLOUR'], num_workers=9)
+        old, pid = started(server, 'slow')
+        worker = server.worker_pid()
+        loop = loop_of(worker)
+
+        def follows(what):
+            nonlocal loop
+            before = loop
+            eventually(lambda: not alive(before), f'{what}: the old loop makes way at once')
+            checks.equal(server.worker_pid(), worker, f'{what}: to another of the same worker')
+            loop = loop_of(worker)
+            checks.that(alive(pid), f'{what}: the script goes on')
+            checks.that(parent(pid) == worker, f'{what}: with the worker above it')
+            checks.equal((get(server, old)['state'], get(server, old)['attempts']), ('run', 0),
+                         f'{what}: in the same attempt')
+
+        server.kill()
+        server.env['COLOUR'] = 'blue'
+        server.start()
+        follows('B3: another environment')
+        new, _ = started(server, 'slow')
+        copy = server.dir / 'rq-copy'
+        shutil.copy2(rqtest.RQ_BIN, copy)
+        server.kill()
+        old_binary, server.binary = server.binary, str(copy)
+        server.start()
+        follows('B3: another program')
+        checks.equal(os.readlink(f'/proc/{worker}/exe'), str(copy), 'B3: which runs now')
+        flag.touch()
+        checks.equal([(finished(server, m)['progress'], get(server, m)['attempts'])
+                      for m in (old, new)], [('red', 1), ('blue', 1)],
+                     'B3: each script has the environment that it was started with')
+        server.binary = old_binary
+
+
+def main():
+    for part in (killed, copies, wishes, many):
+        with rqtest.Server(manual_clock=False, worker=True) as server:
+            part(server)
+            print(f'{part.__name__}: done', flush=True)
+    with rqtest.Server(manual_clock=False, worker=False) as server:
+        for part in (ends_with_both, poison):
+            part(server)
+            print(f'{part.__name__}: done', flush=True)
+    handed_over()
+    return checks.report()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
