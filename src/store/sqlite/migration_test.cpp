@@ -232,7 +232,7 @@ TEST(CheckStore, MessagesOfALostQueueAreLookedAt) {
   const auto both = check_store(copy);
   ASSERT_TRUE(both);
   ASSERT_EQ(both->size(), 2U);
-  EXPECT_EQ(both->back(), "message 1 rests in que, but is in no line");
+  EXPECT_EQ(both->back(), "message 1 is que, but table ready has no row for it");
 }
 
 TEST(CheckStore, FindsWhatDoesNotAgree) {
