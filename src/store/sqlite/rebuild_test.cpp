@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <optional>
 #include <sstream>
 
 #include "store/sqlite/rebuild.h"
@@ -162,20 +161,18 @@ class Rebuilds : public testing::Test {
     RQ_TRY(out.engine->open());
     return out;
   }
-  static Committed run(Opened& opened, core::Command command, core::Reply* reply = nullptr) {
+  static Committed run(Opened& opened, core::Command command) {
     std::vector<core::Envelope> batch;
     batch.push_back({.ticket = {}, .command = std::move(command)});
     core::Outbox out;
-    Committed ran = opened.engine->run(batch, {.now = base::from_ms(1'800'000'000'000)}, out);
-    if (reply != nullptr && !out.deliveries.empty()) *reply = std::move(out.deliveries[0].reply);
-    return ran;
+    return opened.engine->run(batch, {.now = base::from_ms(1'800'000'000'000)}, out);
   }
   // Acknowledged.
   void put(Opened& opened, const std::string& key) {
-    core::Put put = Rig::put_of("q", "payload of " + key);
-    put.make_queue = true;
-    put.message.detail().key = key;
-    ASSERT_EQ(run(opened, std::move(put)).what, Committed::What::yes);
+    core::Put one = Rig::put_of("q", "payload of " + key);
+    one.make_queue = true;
+    one.message.detail().key = key;
+    ASSERT_EQ(run(opened, std::move(one)).what, Committed::What::yes);
     keys_.push_back(key);
   }
   void expect_all_there() {
