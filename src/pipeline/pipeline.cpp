@@ -56,6 +56,7 @@ struct Pipeline::Impl {
   void finish_advances();
   void mend();
   [[nodiscard]] bool reopen();
+  void log_reports() const;
 
   std::unique_ptr<core::Store> store;
   engine::Engine engine;
@@ -103,7 +104,9 @@ void Pipeline::on_failure(std::function<void()> call) { impl_->failure = std::mo
 void Pipeline::on_waste(std::function<void()> call) { impl_->waste = std::move(call); }
 
 Result<core::Boot> Pipeline::open() {
-  RQ_TRY(impl_->engine.open());
+  const auto opened = impl_->engine.open();
+  impl_->log_reports();
+  RQ_TRY(opened);
   // Nobody could keep a lease while there was no server. How long that was is not known, but it was
   // longer than since the end of any lease: it would have been noticed.
   const Instant first = impl_->store->first_lease_end();
@@ -235,6 +238,7 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
     spdlog::error("message {} was set aside, see table corrupt of the store: {}", gone.seq,
                   gone.why);
   }
+  log_reports();
   if (ran.what != core::Committed::What::yes) {
     spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.why.message);
     broken = true;
@@ -266,10 +270,15 @@ void Pipeline::Impl::mend() {
   if (failure) failure();
 }
 
+void Pipeline::Impl::log_reports() const {
+  for (const std::string& report : store->take_reports()) spdlog::error("{}", report);
+}
+
 // The store has gone back to its last commit; the engine reads what it knows from there.
 bool Pipeline::Impl::reopen() {
   for (int i = 0; i < kReopenTries; ++i) {
     const auto opened = engine.open();
+    log_reports();
     if (opened) {
       broken = false;
       return true;

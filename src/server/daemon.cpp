@@ -162,10 +162,10 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
                                                                .cache_bytes = config.cache_bytes}),
                               clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());
-  if (const auto aside = store::sqlite::set_aside_in(file); aside && !aside->empty()) {
+  if (const auto aside = store::sqlite::set_aside_in(file); aside && aside->total > 0) {
     spdlog::warn(
         "damaged rows of the store have been set aside: {}; the last one: {}; see: rq doctor",
-        aside->size(), aside->front());
+        aside->total, aside->newest.front());
   }
   RQ_TRY_ASSIGN(quick, open_readers(file, kReaderThreads));
   RQ_TRY_ASSIGN(search, open_readers(file, kSearchThreads));
@@ -178,7 +178,7 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   pipeline.add_sink(events);
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   const auto end = [] { ::kill(::getpid(), SIGTERM); };
-  StoreWatch watch(pipeline, std::move(watch_view), file, end);
+  StoreWatch watch(pipeline, std::move(watch_view), end);
   pipeline.on_failure(end);
   pipeline.on_waste([&janitor] { janitor.wake(); });
   doors::api::ApiDoor http(

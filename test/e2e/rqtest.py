@@ -36,6 +36,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RQ_BIN = os.environ.get('RQ_BIN', str(ROOT / 'build' / 'dev' / 'rq'))
 START_SECONDS = 30   # a debug build under a sanitizer, on a busy machine
 REPLY_SECONDS = 60
+SKIPPED = 77  # the exit code of a test that cannot run here; ctest says so
 
 
 class Response:

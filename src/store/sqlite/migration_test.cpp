@@ -233,7 +233,7 @@ TEST(CheckStore, MessagesOfALostQueueAreLookedAt) {
   const auto both = check_store(copy);
   ASSERT_TRUE(both);
   ASSERT_EQ(both->size(), 2U);
-  EXPECT_EQ(both->back(), "message 1 rests in que, but is in no line");
+  EXPECT_EQ(both->back(), "message 1 is que, but table ready has no row for it");
 }
 
 TEST(CheckStore, FindsWhatDoesNotAgree) {
@@ -246,13 +246,13 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
       {"UPDATE counter SET high = high + 1", "high"},
       {"UPDATE counter SET scheduled = 9", "scheduled"},
       {"UPDATE counter SET done = done + 1", "finished"},
-      {"DELETE FROM ready", "in no line"},
+      {"DELETE FROM ready", "table ready has no row"},
       {"DELETE FROM message WHERE seq IN (SELECT seq FROM lease)", "not there"},
       {"DELETE FROM message WHERE seq IN (SELECT first_seq FROM ready)", "not there"},
       {"INSERT INTO lease SELECT first_seq, queue, 9, 1, 1, 1, 1, NULL, NULL, NULL, NULL FROM "
        "ready",
-       "not in que"},
-      {"UPDATE ready SET first_seq = last_seq + 1", "not in que"},
+       "in a wrong place; it is in state run"},
+      {"UPDATE ready SET first_seq = last_seq + 1", "ends before it begins"},
       {"INSERT INTO ready SELECT queue, rank, ord, last_seq + 1, first_seq FROM ready", "twice"},
       {"DELETE FROM scheduled", "scheduled"},
       {"DELETE FROM parked", "parked"},

@@ -60,13 +60,13 @@ std::string readable(std::string_view text) {
 Result<std::vector<std::string>> check_store(const std::filesystem::path& file) {
   Db db;
   RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-  RQ_TRY(db.exec("PRAGMA busy_timeout = 5000"));
+  RQ_TRY(db.exec(kWaitForOthers));
   std::vector<core::Finding> found;
   const auto checked = [&]() -> Result<void> {
     RQ_TRY_ASSIGN(version, db.one("PRAGMA user_version"));
     if (version.value_or(0) != newest_version()) {
-      found.push_back({0, fmt::format("schema version {}, this rq knows {}", version.value_or(0),
-                                      newest_version())});
+      found.push_back({.text = fmt::format("schema version {}, this rq knows {}",
+                                           version.value_or(0), newest_version())});
       return {};
     }
     // One transaction: the server may go on writing meanwhile.
@@ -82,17 +82,20 @@ Result<std::vector<std::string>> check_store(const std::filesystem::path& file) 
   }();
   if (!checked) {
     if (!is_damage(db)) return checked.error();
-    found.push_back({0, checked.error().message});
+    found.push_back({.text = checked.error().message});
   }
   std::vector<std::string> findings;
   for (const core::Finding& finding : found) findings.push_back(readable(finding.text));
+  if (found.size() >= kFindingsMax) {
+    findings.push_back(fmt::format("… after {} findings it has not looked further", found.size()));
+  }
   return findings;
 }
 
-Result<std::vector<std::string>> set_aside_in(const std::filesystem::path& file) {
+Result<RowsSetAside> set_aside_in(const std::filesystem::path& file) {
   Db db;
   RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-  RQ_TRY(db.exec("PRAGMA busy_timeout = 5000"));
+  RQ_TRY(db.exec(kWaitForOthers));
   Statement rows;
   RQ_TRY(rows.prepare(
       db.handle(),
@@ -100,11 +103,12 @@ Result<std::vector<std::string>> set_aside_in(const std::filesystem::path& file)
       "|| ' (' || what || ')') || ': ' || why FROM corrupt ORDER BY id DESC LIMIT ?1",
       false));
   rows.bind(1, static_cast<std::int64_t>(kFindingsMax));
-  std::vector<std::string> out;
+  RQ_TRY_ASSIGN(total, db.one("SELECT count(*) FROM corrupt"));
+  RowsSetAside out{.total = total.value_or(0)};
   for (;;) {
     RQ_TRY_ASSIGN(found, rows.step());
     if (!found) return out;
-    out.push_back(readable(rows.text(0)));
+    out.newest.push_back(readable(rows.text(0)));
   }
 }
 
