@@ -183,9 +183,6 @@ class Store : public Mending {
   // Instant::max(): never.
   [[nodiscard]] virtual Instant next_deadline() const = 0;
   [[nodiscard]] virtual Condition condition() const = 0;
-  // After open(), outside a batch: when the first lease ends, of those that outlive their
-  // connection. Instant::max(): there is none.
-  [[nodiscard]] virtual Instant first_lease_end() const = 0;
   // Between batches, when the replies have left: what the store has to do for itself, if it has.
   virtual void maintain() = 0;
 };

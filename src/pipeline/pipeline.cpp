@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "base/check.h"
 #include "engine/engine.h"
@@ -31,8 +30,6 @@ constexpr std::size_t kBatchCommandsMax = 1200;
 // After a fault: tries to open the store again, and the pauses between.
 constexpr int kReopenTries = 10;
 constexpr std::chrono::milliseconds kReopenPause{200};
-// After the start of a server no lease ends sooner: those who hold them come back first.
-constexpr std::chrono::seconds kComeBack{10};
 
 bool is_small(std::span<const Envelope> batch) {
   std::size_t messages = 0;
@@ -83,7 +80,6 @@ struct Pipeline::Impl {
   core::Outbox outbox;
   std::vector<std::vector<Delivery>> by_door;
   std::vector<Advance> advancing;
-  base::Millis away{};               // leases end so much later, from the first batch on
   std::atomic<bool> running{false};  // somebody has the turn and runs a batch
 };
 
@@ -107,11 +103,6 @@ Result<core::Boot> Pipeline::open() {
   const auto opened = impl_->engine.open();
   impl_->log_reports();
   RQ_TRY(opened);
-  // Nobody could keep a lease while there was no server. How long that was is not known, but it was
-  // longer than since the end of any lease: it would have been noticed.
-  const Instant first = impl_->store->first_lease_end();
-  const Instant soonest = clock_.now() + kComeBack;
-  if (first < soonest) impl_->away = soonest - first;
   return impl_->store->boot();
 }
 
@@ -221,7 +212,7 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
   const core::Committed ran = engine.run(batch,
                                          {.now = reading.now,
                                           .shift = reading.step.value_or(base::Millis{0}),
-                                          .stopped = reading.stopped + std::exchange(away, {}),
+                                          .stopped = reading.stopped,
                                           .want_notices = wanted,
                                           .tick = clock.tick()},
                                          outbox);

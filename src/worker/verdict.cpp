@@ -70,10 +70,13 @@ std::string last_words(const Ended& ended) {
 }
 
 // The kernel kills who has used up its CPU time, and says no more than that.
+// The kernel ends a process by its ticks, and accounts for it by its clock.
+constexpr std::chrono::milliseconds kCpuSlack{100};
+
 bool is_out_of_cpu_time(const Ended& ended) {
   return ended.cpu_seconds_max > 0 && WIFSIGNALED(ended.status) &&
          (WTERMSIG(ended.status) == SIGKILL || WTERMSIG(ended.status) == SIGXCPU) &&
-         ended.user + ended.system >= std::chrono::seconds{ended.cpu_seconds_max};
+         ended.user + ended.system + kCpuSlack >= std::chrono::seconds{ended.cpu_seconds_max};
 }
 
 // "exit 3: LAST LINE"

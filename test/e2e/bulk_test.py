@@ -211,7 +211,7 @@ def test_delete_queue(server):
     equal(ran.returncode, 4, 'refused')
     that('2 done' in ran.stderr and '1 err' in ran.stderr and '--force' in ran.stderr,
          f'with what is there, and how: {ran}')
-    equal(rq(server, 'queue', 'delete', 'd', '--force').returncode, 0, 'forced')
+    equal(rq(server, 'queue', 'delete', 'd', '--force', '-y').returncode, 0, 'forced')
     equal(server.get('/v1/queues/d').status, 404, 'gone')
 
 

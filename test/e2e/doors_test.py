@@ -86,7 +86,7 @@ def test_log_of_worker():
         pid = rqtest.eventually(s.worker_pid, 'a worker')
         rqtest.eventually(lambda: "'local' has its server" in s.log(), 'it is at work')
         lines = [line for line in s.log().splitlines() if ' worker info ' in line]
-        that(lines and all(re.match(r'\d{4}-\d\d-\d\dT[\d:.]{12}[+-]\d{4} ', line) for line in lines),
+        that(lines and all(re.match(r'\d{4}-\d\d-\d\dT[\d:.]{12}[+-]\d\d:\d\d ', line) for line in lines),
              f'in the form of the server: {lines}')
         os.rename(s.log_path, s.dir / 'server.log.1')
         s.process.send_signal(signal.SIGHUP)

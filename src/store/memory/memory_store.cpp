@@ -324,16 +324,4 @@ Instant MemoryStore::next_deadline() const {
   return out;
 }
 
-Instant MemoryStore::first_lease_end() const {
-  Instant out = Instant::max();
-  for (const auto& [id, queue] : seen().queues) {
-    seen().for_each_in(id, Place::lease, [&](const Filed& filed) {
-      if (is_orphan(*seen().messages.at(filed.key.seq))) return true;
-      out = std::min(out, base::from_ms(filed.key.order));
-      return false;
-    });
-  }
-  return out;
-}
-
 }  // namespace rq::store::memory

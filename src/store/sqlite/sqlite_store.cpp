@@ -406,13 +406,6 @@ Instant SqliteStore::next_deadline() const {
   return std::min({end, due_floor_, timers_.next(), soon_at_});
 }
 
-Instant SqliteStore::first_lease_end() const {
-  const auto first = std::find_if(ends_.begin(), ends_.end(), [this](const auto& end) {
-    return orphans_.count(end.second) == 0;
-  });
-  return first == ends_.end() ? Instant::max() : base::from_ms(first->first);
-}
-
 // --- Looks ---
 
 Result<Record*> SqliteStore::find(Seq seq) { return find(core::Suspect{.seq = seq}); }

@@ -88,7 +88,6 @@ class SqliteStore final : public Store {
   }
 
   [[nodiscard]] Instant next_deadline() const override;
-  [[nodiscard]] Instant first_lease_end() const override;
   [[nodiscard]] Condition condition() const override {
     return {.wants_maintenance = log_.wants_copying(), .no_room = room_.none()};
   }
