@@ -11,15 +11,19 @@
 #   make lint     formatting, layers, clang-tidy        make fmt    formats the C++ files
 #   make asan     unit, fuzz and e2e tests under AddressSanitizer and UBSan; make tsan: threads
 #   make fuzz     each fuzz target for FUZZ_SECONDS=60
+#   make damage   bit flips and edited rows, found and survived (ROUNDS=50)
+#   make install  rq and its systemd unit (PREFIX=/usr/local, DESTDIR=), after make build
 #   make setup    all packages      make build      make clean
 
 JOBS ?= $(shell nproc)
 ROUNDS ?= 50
 FUZZ_SECONDS ?= 60
+PREFIX ?= /usr/local
+RQ_BINARY ?= build/release/rq
 CTEST = ctest --output-on-failure --no-tests=error --no-label-summary -j$(JOBS)
 
 .DEFAULT_GOAL := build
-.PHONY: demo run test bench bench-disk crash lint fmt asan tsan fuzz setup build clean
+.PHONY: demo run test bench bench-disk crash damage lint fmt asan tsan fuzz setup build install clean
 
 demo:
 	@tools/setup build test
@@ -51,6 +55,11 @@ crash:
 	@$(MAKE) --no-print-directory binary
 	RQ_BIN=$(CURDIR)/build/release/rq python3 test/e2e/crash.py --rounds $(ROUNDS) $(CRASH)
 
+damage:
+	@tools/setup build test
+	@$(MAKE) --no-print-directory binary
+	RQ_BIN=$(CURDIR)/build/release/rq python3 test/e2e/damage.py --rounds $(ROUNDS) $(DAMAGE)
+
 lint:
 	@tools/setup build lint
 	@$(MAKE) --no-print-directory build/release/build.ninja
@@ -76,6 +85,13 @@ setup:
 build:
 	@tools/setup build
 	@$(MAKE) --no-print-directory compile-release
+
+# Builds nothing, so that it can be run as root.
+install:
+	@test -x $(RQ_BINARY) || { echo "there is no $(RQ_BINARY): make build makes it" >&2; exit 1; }
+	install -D -m 0755 $(RQ_BINARY) $(DESTDIR)$(PREFIX)/bin/rq
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' tools/rq.service | \
+	  install -D -m 0644 /dev/stdin $(DESTDIR)/etc/systemd/system/rq.service
 
 clean:
 	rm -rf build

@@ -17,6 +17,8 @@ import threading
 import time
 import unittest
 
+import tables
+
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ.get('RQ_BUILD', HERE.parent / 'build' / 'release'))
 LOAD = BUILD / 'bench' / 'rq_load'
@@ -384,6 +386,16 @@ class WholeBench(unittest.TestCase):
             # A life has two synced commits.
             for cell in rates:
                 self.assertLess(float(cell.replace(',', '')), 500)
+
+    def test_a_section_that_was_measured_by_hand_stays(self):
+        with tempfile.TemporaryDirectory() as folder:
+            results = pathlib.Path(folder) / 'RESULTS.md'
+            results.write_text('# Results\n\n## Mine\n\nMeasured by hand: 7\n\n## Gone\n\nold row\n')
+            tables.Page(results, ['A row']).set('A row', 'new')
+            text = results.read_text()
+            self.assertIn('## Mine\n\nMeasured by hand: 7\n', text)
+            self.assertIn('## A row\n\nnew\n', text)
+            self.assertNotIn('Gone', text)
 
     def test_every_row_makes_its_table_and_nothing_stays_behind(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TREE = {"Makefile": "JOBS := 2\nall: x\n\ntest run:\n\ttrue\n", "README.md": "",
-        "docs/HACKING.md": "src/core/  rules\n", "src/core/message.cpp": "", "tools/tidy": "",
+        "docs/HACKING.md": "", "docs/ARCHITECTURE.md": "| `src/core` | rules |\n",
+        "src/core/message.cpp": "", "tools/tidy": "",
         "test/golden/schema-1.sql": ""}
 
 
@@ -46,6 +47,21 @@ class CheckDocs(unittest.TestCase):
         self.assert_refused("`tools/gone src/core`", "tools/gone is not there")
         self.assert_refused("test/golden/table-N.sql", "is not there")
 
+    def test_the_api_page_names_every_path_and_field(self):
+        document = ('{"paths": {"/v1/jobs": '
+                    '{"get": {"parameters": [{"name": "since", "in": "query"}]}},'
+                    ' "/v1/jobs/{job}/a": {}, "/v1/jobs/{job}/b": {}}, "components": {"schemas": '
+                    '{"Job": {"properties": {"age": {"properties": {"low": {}}}}}}}}')
+        page = "`GET /v1/jobs?since=` age `low` `/v1/jobs/{job}/a`, `…/b`"
+        files = {"src/doors/api/openapi.json": document}
+        listed = {"docs/ARCHITECTURE.md": "| `src/core` | rules |\n| `src/doors/api` | doors |\n"}
+        self.assertEqual(check({**files, **listed, "docs/API.md": page})[0], 0)
+        for gone in ("since", "age", "low", "?since=", "`…/b`", "/v1/jobs/{job}/a"):
+            kept = page.replace(gone, "") if gone != "?since=" else page.replace("/v1/jobs?", "")
+            code, output = check({**files, **listed, "docs/API.md": kept})
+            self.assertEqual(code, 1, f"{gone}: {output}")
+            self.assertIn("API.md:1: does not name", output)
+
     def test_names_that_stand_for_any_are_left_alone(self):
         self.assert_clean("`test/seeds/x_fuzz/*`, test/e2e/x_test.py, src/x.cpp, src/<folder>/a, "
                           "test/golden/schema-N.sql, src/core/*.cpp, var/src/core/none.cpp")
@@ -65,8 +81,8 @@ class CheckDocs(unittest.TestCase):
     def test_each_folder_is_listed_once(self):
         code, output = check({"src/engine/batch.cpp": ""})
         self.assertEqual(code, 1, output)
-        self.assertIn("HACKING.md:1: does not list src/engine/", output)
-        code, output = check({"docs/HACKING.md": "src/core/  a\nsrc/core/  b\n"})
+        self.assertIn("ARCHITECTURE.md:1: does not list src/engine/", output)
+        code, output = check({"docs/ARCHITECTURE.md": "| `src/core` | a |\n| `src/core` | b |\n"})
         self.assertEqual(code, 1, output)
         self.assertIn("more than once", output)
 

@@ -16,13 +16,6 @@ std::uint32_t reversed(std::uint32_t bits) {
   return out;
 }
 
-std::uint32_t portable(std::uint32_t before, std::string_view bytes) {
-  // Boost's remainder is the register before it is reflected and inverted at the end.
-  boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> crc(reversed(~before));
-  crc.process_bytes(bytes.data(), bytes.size());
-  return crc.checksum();
-}
-
 #if defined(__x86_64__)
 __attribute__((target("sse4.2"))) std::uint32_t by_instruction(std::uint32_t before,
                                                                std::string_view bytes) {
@@ -43,12 +36,19 @@ __attribute__((target("sse4.2"))) std::uint32_t by_instruction(std::uint32_t bef
 
 }  // namespace
 
+std::uint32_t crc32c_portable(std::uint32_t before, std::string_view bytes) {
+  // Boost's remainder is the register before it is reflected and inverted at the end.
+  boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> crc(reversed(~before));
+  crc.process_bytes(bytes.data(), bytes.size());
+  return crc.checksum();
+}
+
 std::uint32_t crc32c(std::uint32_t before, std::string_view bytes) {
 #if defined(__x86_64__)
   static const bool kHasInstruction = __builtin_cpu_supports("sse4.2") != 0;
   if (kHasInstruction) return by_instruction(before, bytes);
 #endif
-  return portable(before, bytes);
+  return crc32c_portable(before, bytes);
 }
 
 }  // namespace rq::base

@@ -24,7 +24,7 @@ struct Close {
 using Dir = std::unique_ptr<DIR, Close>;
 
 // The folder to be deleted becomes flat: what is nested deeper than one level is moved up, so that
-// a path is never long and two folders are open at most.
+// a path is never long and three folders are open at most.
 class Tree {
  public:
   Tree(std::filesystem::path folder, const std::function<bool()>& stop)
@@ -33,17 +33,17 @@ class Tree {
   Result<void> remove() {
     if (::rmdir(folder_.c_str()) == 0 || errno == ENOENT) return {};
     top_ = Dir{open_at(AT_FDCWD, folder_.c_str())};
-    if (!top_) return failure("open", folder_.filename().string());
+    if (!top_) return failure("open", {});
     // What is moved up may come in this round or in the next one.
     for (bool again = true; again;) {
       again = false;
-      RQ_TRY(empty(top_.get(), [&](const char* name) -> Result<void> {
+      RQ_TRY(empty(top_.get(), {}, [&](const char* name) -> Result<void> {
         RQ_TRY_ASSIGN(gone, remove_folder(name));
         again = again || gone;
         return {};
       }));
     }
-    if (::rmdir(folder_.c_str()) != 0 && !error_) error_ = failure("delete", ".");
+    if (::rmdir(folder_.c_str()) != 0 && !error_) error_ = failure("delete", {});
     return error_ ? Result<void>{*error_} : Result<void>{};
   }
 
@@ -57,19 +57,20 @@ class Tree {
     return dir;
   }
 
-  Error failure(std::string_view what, std::string_view name) const {
-    return fail(
-        Code::internal,
-        fmt::format("cannot {} {}/{}: {}", what, folder_.string(), name, std::strerror(errno)),
-        "see to whom it belongs, and delete it by hand");
+  // `inner`: a path below the folder; empty: the folder itself.
+  Error failure(std::string_view what, const std::filesystem::path& inner) const {
+    const std::filesystem::path path = inner.empty() ? folder_ : folder_ / inner;
+    return fail(Code::internal,
+                fmt::format("cannot {} {}: {}", what, path.string(), std::strerror(errno)),
+                "see to whom it belongs, and delete it by hand");
   }
-  void remember(std::string_view what, std::string_view name) {
-    if (!error_) error_ = failure(what, name);
+  void remember(std::string_view what, const std::filesystem::path& inner) {
+    if (!error_) error_ = failure(what, inner);
   }
 
-  // Deletes the files of a folder, and calls each(name) for the folders in it.
+  // Deletes the files of the folder `path`, and calls each(name) for the folders in it.
   template <typename Each>
-  Result<void> empty(DIR* dir, const Each& each) {
+  Result<void> empty(DIR* dir, const std::filesystem::path& path, const Each& each) {
     int unasked = 0;
     while (const dirent* entry = ::readdir(dir)) {
       if (++unasked % kEntriesUnasked == 0 && stop_()) {
@@ -80,7 +81,7 @@ class Tree {
       if (::unlinkat(::dirfd(dir), name, 0) == 0 || errno == ENOENT) continue;
       const int why = errno;
       if (why != EISDIR && why != EPERM) {
-        remember("delete", name);
+        remember("delete", path / name);
         continue;
       }
       struct stat info {};
@@ -88,7 +89,7 @@ class Tree {
         RQ_TRY(each(name));
       } else {
         errno = why;
-        remember("delete", name);
+        remember("delete", path / name);
       }
     }
     ::rewinddir(dir);
@@ -116,8 +117,10 @@ class Tree {
       remember("open", name);
       return false;
     }
-    RQ_TRY(empty(dir.get(), [&](const char* inner) -> Result<void> {
-      if (!move_up(::dirfd(dir.get()), inner)) remember("move", inner);
+    RQ_TRY(empty(dir.get(), name, [&](const char* inner) -> Result<void> {
+      if (!move_up(::dirfd(dir.get()), inner)) {
+        remember("move", std::filesystem::path{name} / inner);
+      }
       return {};
     }));
     if (::unlinkat(top, name.c_str(), AT_REMOVEDIR) == 0) return true;

@@ -85,19 +85,49 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-std::string nearest_verb(std::string_view word) {
-  std::string_view best;
+// Of the names, the one that was most likely meant; empty: none is near.
+std::string nearest(std::string_view word, const std::vector<std::string>& names) {
+  std::string best;
   std::size_t best_distance = 3;  // further off, it is a guess
-  for (const Verb& verb : verbs()) {
-    if (verb.group == Group::hidden) continue;
-    const std::size_t apart = distance(word, verb.name);
+  for (const std::string& name : names) {
+    const std::size_t apart = distance(word, name);
     if (apart < best_distance) {
       best_distance = apart;
-      best = verb.name;
+      best = name;
     }
   }
+  return best;
+}
+
+std::string nearest_verb(std::string_view word) {
+  std::vector<std::string> names;
+  for (const Verb& verb : verbs()) {
+    if (verb.group != Group::hidden) names.emplace_back(verb.name);
+  }
+  const std::string best = nearest(word, names);
   return best.empty() ? "rq help lists the verbs"
                       : fmt::format("did you mean 'rq {}'? rq help lists the verbs", best);
+}
+
+// Words that the verb does not know: an option that is misspelt, or an argument too many.
+base::Error unknown_words(const CLI::App& app, std::string_view who) {
+  const std::vector<std::string> words = app.remaining();
+  const auto option =
+      std::ranges::find_if(words, [](const std::string& word) { return word.starts_with("--"); });
+  if (option == words.end()) {
+    return fail(Code::bad_value,
+                fmt::format("one argument too many: '{}'", words.empty() ? "" : words.front()),
+                fmt::format("see {} --help", who));
+  }
+  const std::string said = option->substr(0, option->find('='));
+  std::vector<std::string> names;
+  for (const CLI::Option* known : app.get_options()) {
+    for (const std::string& name : known->get_lnames()) names.push_back("--" + name);
+  }
+  const std::string best = nearest(said, names);
+  return fail(Code::bad_value, fmt::format("there is no option '{}'", said),
+              best.empty() ? fmt::format("see {} --help", who)
+                           : fmt::format("did you mean '{}'? see {} --help", best, who));
 }
 
 base::Error empty_value(std::string_view option) {
@@ -142,7 +172,10 @@ Result<void> take_common(std::vector<std::string>& args, Context& context) {
 int finish(std::string_view who, const Result<int>& result, bool as_json) {
   if (std::fflush(stdout) != 0 && result) {
     // What was to be printed did not all get out (a full disk, a closed pipe).
-    print_error(who, fail(Code::disk_full, "the output could not be written"), as_json);
+    print_error(who,
+                fail(Code::disk_full, "the output could not be written",
+                     "see where standard output goes: a full disk, a closed pipe?"),
+                as_json);
     return base::row_of(Code::disk_full).exit_code;
   }
   if (result) return *result;
@@ -151,18 +184,21 @@ int finish(std::string_view who, const Result<int>& result, bool as_json) {
 }
 
 // Options whose help says what an empty value means.
-constexpr std::array kMayBeEmpty{"--http"sv,   "--beanstalk"sv, "--param1"sv,
-                                 "--param2"sv, "--param3"sv,    "--param4"sv};
+constexpr std::array kMayBeEmpty{"--http"sv,   "--beanstalk"sv, "--param1"sv, "--param2"sv,
+                                 "--param3"sv, "--param4"sv,    "payload"sv};
 
 // An empty value is most often a variable that was not set: `--tag "$TAG"` must not come to mean
 // every message.
 Result<void> refuse_empty_values(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
-    if (!option->nonpositional()) continue;
     const std::string name = option->get_name();
     if (std::ranges::find(kMayBeEmpty, name) != kMayBeEmpty.end()) continue;
     if (std::ranges::find(option->results(), std::string{}) == option->results().end()) continue;
-    return empty_value(name);
+    if (option->nonpositional()) return empty_value(name);
+    std::string type = option->get_type_name();  // "ID..."
+    type.erase(type.find_last_not_of('.') + 1);
+    return fail(Code::bad_value, fmt::format("the argument {} is empty", type),
+                "give it a value: was a variable not set?");
   }
   return {};
 }
@@ -176,6 +212,8 @@ int run_verb(const Verb& verb, std::vector<std::string> args, Context& context) 
   } catch (const CLI::CallForHelp&) {
     Context::print(made.app->help());
     return finish(who, 0, false);
+  } catch (const CLI::ExtrasError&) {
+    return finish(who, unknown_words(*made.app, who), context.json);
   } catch (const CLI::ParseError& error) {
     return finish(who, fail(Code::bad_value, error.what(), fmt::format("see {} --help", who)),
                   context.json);

@@ -13,14 +13,14 @@ using base::Result;
 namespace {
 constexpr std::string_view kFilters = "Which messages";
 
-// "2h": two hours ago; else a time.
+// "2h": two hours ago; else a time, and a clock alone is the last one.
 Result<std::string> time_of(const std::string& text) {
   const auto now = std::chrono::time_point_cast<base::Millis>(std::chrono::system_clock::now());
   const bool plain_number = text.find_first_not_of("0123456789.") == std::string::npos;
   if (const auto ago = parse_duration(text); ago && !plain_number) {
     return base::to_iso8601(now - *ago);
   }
-  RQ_TRY_ASSIGN(at, parse_time(text, now));
+  RQ_TRY_ASSIGN(at, parse_time(text, now, Clock::last));
   return base::to_iso8601(at);
 }
 }  // namespace
@@ -35,14 +35,17 @@ void MessageFilter::declare(CLI::App& app) {
   add("--mark", mark, "MARK", "failed timed_out lost killed held exhausted");
   add("--tag", tag, "TAG", "With this tag");
   add("--key", key, "KEY", "With this client key");
-  add("--text", text, "TEXT", "With this in payload, params, progress or result");
-  add("--after", after, "WHEN", "Created at or after: a time, or 2h (ago)");
-  add("--before", before, "WHEN", "Created before");
+  add("--text", text, "TEXT", "With this in payload, params, src, dest, progress or result");
+  add("--after", after, "WHEN",
+      "Created at or after: 2h (ago), a time, or 08:30 (UTC, the last one)");
+  add("--before", before, "WHEN", "Created before: the same");
 }
 
-bool MessageFilter::empty() const {
-  return queue.empty() && state.empty() && mark.empty() && tag.empty() && key.empty() &&
-         text.empty() && after.empty() && before.empty();
+bool MessageFilter::empty() const { return state.empty() && state_alone(); }
+
+bool MessageFilter::state_alone() const {
+  return queue.empty() && mark.empty() && tag.empty() && key.empty() && text.empty() &&
+         after.empty() && before.empty();
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> MessageFilter::pairs() const {

@@ -15,6 +15,7 @@ struct MessageFilter {
   // The options --queue, --state and so on.
   void declare(CLI::App& app);
   [[nodiscard]] bool empty() const;
+  [[nodiscard]] bool state_alone() const;  // nothing but a state, or not even that
   // As query parameters; as the `filter` of a bulk action.
   [[nodiscard]] base::Result<client::Query> query() const;
   [[nodiscard]] base::Result<boost::json::object> object() const;

@@ -163,7 +163,8 @@ void add_script_options(CLI::App& app, json::object& values) {
         values["script"] = whole_path(text);
         return {};
       },
-      "Program that is run for each message");
+      "Program that is run for each message. Without a / in front: from this folder when it is "
+      "there, else from the server's directory or its scripts/");
   add(app, "--exec-prefix", "WORDS", plain(values, "exec_prefix"),
       "Stands before the script: 'bash -lc'");
   add(app, "-j,--num-workers", "N", field(values, "num_workers"), "Scripts at a time");

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 namespace rq::cli {
@@ -112,8 +113,8 @@ std::optional<Instant> epoch_seconds(std::string_view text) {
   return base::from_ms(std::llround(*seconds * 1000));
 }
 
-// The next time that the clock shows this, in UTC.
-std::optional<Instant> next_clock(std::string_view text, Instant now) {
+// The next or the last time that the clock shows this, in UTC.
+std::optional<Instant> clock_time(std::string_view text, Instant now, Clock which) {
   const auto clock = take_clock(text);
   if (!clock) return std::nullopt;
   const auto offset = take_offset(text);
@@ -121,7 +122,7 @@ std::optional<Instant> next_clock(std::string_view text, Instant now) {
   Instant at = std::chrono::floor<std::chrono::days>(now) + *clock - *offset;
   while (at <= now) at += std::chrono::days{1};
   while (at > now + std::chrono::days{1}) at -= std::chrono::days{1};
-  return at;
+  return which == Clock::next ? at : at - std::chrono::days{1};
 }
 
 std::string digits_of(double value) {
@@ -160,7 +161,7 @@ Result<Millis> parse_duration(std::string_view text) {
   return Millis{std::llround(ms)};
 }
 
-Result<Instant> parse_time(std::string_view text, Instant now) {
+Result<Instant> parse_time(std::string_view text, Instant now, Clock clock) {
   std::optional<Instant> at;
   if (text.starts_with('+')) {
     RQ_TRY_ASSIGN(ahead, parse_duration(text.substr(1)));
@@ -171,16 +172,43 @@ Result<Instant> parse_time(std::string_view text, Instant now) {
   } else if (text.find('-') != std::string_view::npos && text.find('-') >= 4) {
     at = calendar(text);
   } else if (text.find(':') != std::string_view::npos) {
-    at = next_clock(text, now);
+    at = clock_time(text, now, clock);
   } else {
     at = epoch_seconds(text);
   }
   if (!at) {
     return fail(Code::bad_value, fmt::format("'{}' is not a time", text),
-                "write 2026-11-21T08:30:00Z, 08:30 (UTC, the next one), +10m (from now) or "
-                "@SECONDS since the epoch");
+                fmt::format("write 2026-11-21T08:30:00Z, 08:30 (UTC, the {} one), {} or @SECONDS "
+                            "since the epoch",
+                            clock == Clock::next ? "next" : "last",
+                            clock == Clock::next ? "+10m (from now)" : "2h (ago)"));
   }
   return *at;
+}
+
+namespace {
+
+Result<std::int64_t> parse_whole(std::string_view text, std::int64_t least, const char* kind) {
+  std::int64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc{} && rest == end && value >= least) return value;
+  return fail(Code::bad_value, fmt::format("'{}' is not a whole number{}", text, kind),
+              "write digits alone");
+}
+
+}  // namespace
+
+Result<std::int64_t> parse_integer(std::string_view text) {
+  return parse_whole(text, std::numeric_limits<std::int64_t>::min(), "");
+}
+
+Result<std::int64_t> parse_positive(std::string_view text) {
+  return parse_whole(text, 1, " of 1 or more");
+}
+
+Result<std::int64_t> parse_natural(std::string_view text) {
+  return parse_whole(text, 0, " of 0 or more");
 }
 
 Result<std::int64_t> parse_size(std::string_view text) {
@@ -231,6 +259,10 @@ std::string show_count(std::int64_t n) {
     digits.insert(at, 1, ' ');
   }
   return digits;
+}
+
+std::string show_messages(std::int64_t n) {
+  return fmt::format("{} {}", show_count(n), n == 1 ? "message" : "messages");
 }
 
 std::size_t columns_of(std::string_view text) {

@@ -12,17 +12,27 @@ namespace rq::cli {
 // "500ms" "10s" "5m" "2h" "7d" "1h30m", or a bare number of seconds ("1.5").
 [[nodiscard]] base::Result<base::Millis> parse_duration(std::string_view text);
 
+// Which day a clock alone means: that of a message to come, or of messages that are there.
+enum class Clock { next, last };
 // "2026-11-21T08:30:00Z", "2026-11-21 08:30" (UTC unless an offset like +02:00 follows), "08:30"
-// (the next one), "@1795224188" or a bare number (seconds since the epoch), "+10m" (from now).
-[[nodiscard]] base::Result<base::Instant> parse_time(std::string_view text, base::Instant now);
+// (the next one or the last), "@1795224188" or a bare number (seconds since the epoch), "+10m"
+// (from now).
+[[nodiscard]] base::Result<base::Instant> parse_time(std::string_view text, base::Instant now,
+                                                     Clock clock = Clock::next);
+
+// "-3"; parse_positive: 1 or more, parse_natural: 0 or more.
+[[nodiscard]] base::Result<std::int64_t> parse_integer(std::string_view text);
+[[nodiscard]] base::Result<std::int64_t> parse_positive(std::string_view text);
+[[nodiscard]] base::Result<std::int64_t> parse_natural(std::string_view text);
 
 // "1.5G", "300M", "64KiB", "4096": bytes, in powers of 1024.
 [[nodiscard]] base::Result<std::int64_t> parse_size(std::string_view text);
 
 // "3.2 s", "4 min", "2.5 h", "7 d": two digits are enough to think with.
 [[nodiscard]] std::string show_duration(double seconds);
-[[nodiscard]] std::string show_size(double bytes);     // "312 MiB"
-[[nodiscard]] std::string show_count(std::int64_t n);  // "12 345"
+[[nodiscard]] std::string show_size(double bytes);        // "312 MiB"
+[[nodiscard]] std::string show_count(std::int64_t n);     // "12 345"
+[[nodiscard]] std::string show_messages(std::int64_t n);  // "1 message", "12 345 messages"
 
 // The character at the front of a text.
 struct Character {

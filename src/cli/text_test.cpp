@@ -1,5 +1,6 @@
 #include "cli/text.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/iso8601.h"
@@ -67,6 +68,30 @@ TEST(Time, AClockAloneIsTheNextOne) {
   EXPECT_EQ(time("00:30+02:00"), "2026-11-21T22:30:00.000Z");
 }
 
+// Found by a stranger: `--before 20:40` at 20:46 matched everything.
+TEST(Time, AClockAloneOfWhatIsThereIsTheLastOne) {
+  const auto last = [](std::string_view text) {
+    return base::to_iso8601(*parse_time(text, kNow, Clock::last));
+  };
+  EXPECT_EQ(last("09:00"), "2026-11-21T09:00:00.000Z");
+  EXPECT_EQ(last("10:00"), "2026-11-21T10:00:00.000Z");
+  EXPECT_EQ(last("10:30"), "2026-11-20T10:30:00.000Z");
+  EXPECT_EQ(last("00:30+02:00"), "2026-11-20T22:30:00.000Z");
+}
+
+TEST(Integer, IsWholeAndWithinItsBound) {
+  EXPECT_EQ(*parse_integer("-3"), -3);
+  EXPECT_EQ(*parse_positive("1"), 1);
+  EXPECT_EQ(*parse_natural("0"), 0);
+  for (const char* text : {"", "abc", "1.5", "1 ", "+1", "99999999999999999999"}) {
+    const auto parsed = parse_integer(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_EQ(parsed.error().message, fmt::format("'{}' is not a whole number", text));
+  }
+  EXPECT_FALSE(parse_positive("0"));
+  EXPECT_FALSE(parse_natural("-1"));
+}
+
 TEST(Time, RefusesWhatIsNone) {
   for (const char* text : {"", "tomorrow", "2026-13-01", "2026-02-30", "25:00", "2026-11-21T08",
                            "2026-11-21T08:30:00X", "@", "+", "+x", "10:3", "-5"}) {
@@ -96,6 +121,8 @@ TEST(Shown, LengthsSizesCounts) {
   EXPECT_EQ(show_count(12), "12");
   EXPECT_EQ(show_count(1234567), "1 234 567");
   EXPECT_EQ(show_count(-1234), "-1 234");
+  EXPECT_EQ(show_messages(1), "1 message");
+  EXPECT_EQ(show_messages(1234), "1 234 messages");
 }
 
 TEST(OneLine, CutsAtColumnsNotInsideOfCharacters) {

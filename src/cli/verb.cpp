@@ -137,6 +137,13 @@ void print_error(std::string_view who, const base::Error& error, bool as_json) {
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
+base::Error named(base::Error error, std::string_view names) {
+  const std::size_t comma = names.rfind(',');
+  const std::string_view name = comma == std::string_view::npos ? names : names.substr(comma + 1);
+  error.message = fmt::format("{}: {}", name, error.message);
+  return error;
+}
+
 // --- Paths ---
 
 std::string message_path(std::string_view id, std::string_view below) {

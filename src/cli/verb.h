@@ -75,15 +75,17 @@ struct VerbApp {
 struct BadOption {
   base::Error error;
 };
+// "--delay: 'soon' is not a length of time". `names` as CLI11 takes them: "-j,--num-workers".
+[[nodiscard]] base::Error named(base::Error error, std::string_view names);
 
 template <typename T, typename Parse>
-CLI::Option* add_parsed(CLI::App& app, std::string name, std::optional<T>& into, Parse parse,
+CLI::Option* add_parsed(CLI::App& app, const std::string& name, std::optional<T>& into, Parse parse,
                         std::string help) {
   return app.add_option_function<std::string>(
-      std::move(name),
-      [&into, parse](const std::string& text) {
+      name,
+      [&into, parse, name](const std::string& text) {
         base::Result<T> value = parse(text);
-        if (!value) throw BadOption{std::move(value).error()};
+        if (!value) throw BadOption{named(std::move(value).error(), name)};
         into = std::move(value).value();
       },
       std::move(help));

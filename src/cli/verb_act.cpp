@@ -1,5 +1,5 @@
-// retry, requeue, run-now, cancel, kill, clone, move, priority, remove: on messages by id, or on
-// all that a filter finds.
+// retry, requeue, run-now, commit, cancel, kill, clone, move, priority, remove: on messages by id,
+// or on all that a filter finds.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -10,6 +10,7 @@
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "core/message.h"
 
 namespace rq::cli {
 using base::Code;
@@ -35,7 +36,16 @@ struct Options {
 struct Deed {
   const char* action;  // as the API calls it
   const char* past;    // "retried"
+  const char* verb = action;
 };
+
+// All are read before anything is done: a slip in the last must not leave the first ones changed.
+Result<void> check_ids(const std::vector<std::string>& ids) {
+  for (const std::string& id : ids) {
+    if (!id.starts_with("key:")) RQ_TRY(core::parse_id(id));
+  }
+  return {};
+}
 
 // One message.
 Result<json::value> act(client::Client& client, const Deed& deed, const Options& options,
@@ -49,7 +59,18 @@ Result<json::value> act(client::Client& client, const Deed& deed, const Options&
   return client.send("POST", message_path(id, fmt::format("/{}", action)), body);
 }
 
+// "retried: que". What runs is asked to end, and ends later.
+std::string said_of(const Deed& deed, const std::string& state) {
+  const std::string_view action = deed.action;
+  if (state == "run" && (action == "cancel" || action == "kill")) {
+    return fmt::format("told to stop, {} when its script has ended",
+                       action == "cancel" ? "cancelled" : "in err");
+  }
+  return state.empty() || state == deed.past ? deed.past : fmt::format("{}: {}", deed.past, state);
+}
+
 Result<int> act_on_ids(Context& context, const Deed& deed, const Options& options) {
+  RQ_TRY(check_ids(options.ids));
   RQ_TRY_ASSIGN(client, context.client());
   int exit_code = 0;
   for (const std::string& id : options.ids) {
@@ -57,7 +78,7 @@ Result<int> act_on_ids(Context& context, const Deed& deed, const Options& option
     if (!answer) {
       // One that is refused does not hold up the others; a server that is gone does.
       if (answer.error().code == Code::unreachable) return std::move(answer).error();
-      print_error(fmt::format("rq {}", deed.action), answer.error(), context.json);
+      print_error(fmt::format("rq {}", deed.verb), answer.error(), context.json);
       exit_code = base::row_of(answer.error().code).exit_code;
       continue;
     }
@@ -70,8 +91,7 @@ Result<int> act_on_ids(Context& context, const Deed& deed, const Options& option
     if (std::string_view(deed.action) == "clone") {
       Context::print(now + "\n");
     } else {
-      Context::print(fmt::format("{} {}{}\n", now.empty() ? id : now, deed.past,
-                                 state.empty() ? "" : fmt::format(": {}", state)));
+      Context::print(fmt::format("{} {}\n", now.empty() ? id : now, said_of(deed, state)));
     }
   }
   return exit_code;
@@ -81,7 +101,7 @@ Result<json::value> bulk(const Context& context, client::Client& client, const D
                          const Options& options, bool dry_run) {
   RQ_TRY_ASSIGN(filter, options.filter.object());
   json::object body{{"action", deed.action}, {"dry_run", dry_run}};
-  if (options.all) {
+  if (options.all && filter.empty()) {
     body["all"] = true;
   } else {
     body["filter"] = std::move(filter);
@@ -98,14 +118,14 @@ std::string retention_text(const json::value& trial) {
   const std::int64_t removes = count_at(trial, "retention_removes");
   if (removes == 0) return {};
   return fmt::format(
-      "retention will then remove {} messages: their queue keeps no more (keep_done, "
-      "keep_err, keep_cancelled in: rq queue show)",
-      show_count(removes));
+      "retention will then remove {}: their queue keeps no more (keep_done, keep_err, "
+      "keep_cancelled in: rq queue show)",
+      show_messages(removes));
 }
 
 Result<bool> confirmed(const Deed& deed, const json::value& trial) {
   const std::string what =
-      fmt::format("{} messages will be {}", show_count(count_at(trial, "matched")), deed.past);
+      fmt::format("{} will be {}", show_messages(count_at(trial, "matched")), deed.past);
   if (!is_terminal(STDIN_FILENO)) {
     return fail(Code::bad_value, fmt::format("{}, and there is no terminal to confirm on", what),
                 "say -y, or look first with --dry-run");
@@ -125,7 +145,7 @@ void print_result(const Deed& deed, const json::value& job) {
       show_count(count_at(job, "changed")), deed.past, show_count(count_at(job, "refused"))));
   for (const json::value& item : items_at(job, "errors")) {
     if (const auto error = error_in(item)) {
-      print_error(fmt::format("rq {}", deed.action), *error, false);
+      print_error(fmt::format("rq {}", deed.verb), *error, false);
     }
   }
   if (text_at(job, "phase") == "cancelled") {
@@ -135,7 +155,7 @@ void print_result(const Deed& deed, const json::value& job) {
 
 void print_trial(const Deed& deed, const json::value& job) {
   const json::array& sample = items_at(job, "sample");
-  Context::print(fmt::format("{} messages would be {}{}\n", show_count(count_at(job, "matched")),
+  Context::print(fmt::format("{} would be {}{}\n", show_messages(count_at(job, "matched")),
                              deed.past, sample.empty() ? "" : "; for example:"));
   for (const json::value& id : sample) {
     if (id.is_string()) Context::print(fmt::format("  {}\n", std::string(id.get_string())));
@@ -181,19 +201,20 @@ Action declare(CLI::App& app, Context& context, Deed deed) {
     if (action == "move") to->required();
   }
   if (action == "priority") {
-    app.add_option("--priority", options->priority, "The new one; larger goes first")
+    add_parsed(app, "--priority", options->priority, parse_integer,
+               "The new one; larger goes first")
         ->required()
         ->type_name("N");
   }
-  app.add_flag("--all", options->all, "Every message of every queue, instead of a filter");
-  app.add_option("--limit", options->limit, "With a filter: at most so many")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
+  app.add_flag("--all", options->all,
+               "Every message of every queue, or with --state every one in it; no other filter");
+  add_parsed(app, "--limit", options->limit, parse_positive, "With a filter: at most so many")
+      ->type_name("N");
   app.add_flag("--dry-run", options->dry_run, "With a filter: only count, and show some");
   app.add_flag("-y,--yes", options->yes, "With a filter: do not ask");
   return [&context, options, deed]() -> Result<int> {
-    const int ways =
-        (options->ids.empty() ? 0 : 1) + (options->filter.empty() ? 0 : 1) + (options->all ? 1 : 0);
+    const bool filter = options->all ? !options->filter.state_alone() : !options->filter.empty();
+    const int ways = (options->ids.empty() ? 0 : 1) + (filter ? 1 : 0) + (options->all ? 1 : 0);
     if (ways != 1) {
       return fail(Code::bad_value,
                   ways == 0 ? "which messages?" : "more than one of ids, a filter and --all",
@@ -216,7 +237,10 @@ Action declare_requeue(CLI::App& app, Context& context) {
   return declare(app, context, {"requeue", "requeued"});
 }
 Action declare_run_now(CLI::App& app, Context& context) {
-  return declare(app, context, {"run_now", "let go at once"});
+  return declare(app, context, {"run_now", "let go at once", "run-now"});
+}
+Action declare_commit(CLI::App& app, Context& context) {
+  return declare(app, context, {"commit", "committed"});
 }
 Action declare_cancel(CLI::App& app, Context& context) {
   return declare(app, context, {"cancel", "cancelled"});

@@ -102,6 +102,9 @@ class Doctor {
   void look_at_store() {
     const std::filesystem::path file = std::filesystem::path(dir_) / "db" / "rq.db";
     if (::access(file.c_str(), R_OK) != 0) return;
+    if (const auto same = store::sqlite::check_identity(file); !same) {
+      add("store", Finding::bad, same.error().message, same.error().remedy);
+    }
     if (quick_) {
       add("store", Finding::ok, "not read (--quick)");
     } else if (const auto found = store::sqlite::check_store(file); !found) {
@@ -113,13 +116,15 @@ class Doctor {
       for (const std::string& text : *found) add("store", Finding::bad, text);
       checks_.back().remedy =
           "a running server mends or sets aside single messages by itself; for the rest restart "
-          "it: "
-          "it rebuilds a store that it finds damaged (or: touch " +
+          "it: it rebuilds a store that it finds damaged (or: touch " +
           store::sqlite::rebuild_mark(file).string() + " before)";
     }
     const auto aside = store::sqlite::set_aside_in(file);
-    if (!aside || aside->empty()) return;
-    for (const std::string& row : *aside) add("set aside", Finding::warning, row);
+    if (!aside || aside->total == 0) return;
+    for (const std::string& row : aside->newest) add("set aside", Finding::warning, row);
+    if (const auto more = aside->total - std::ssize(aside->newest); more > 0) {
+      add("set aside", Finding::warning, fmt::format("… and {} more", more));
+    }
     checks_.back().remedy = fmt::format(
         "damaged rows are kept in table corrupt of {}, with their values. When you have seen them: "
         "stop the server, and sqlite3 {} 'DELETE FROM corrupt'",
@@ -178,7 +183,9 @@ class Doctor {
     } else {
       const std::string status = text_at(*health, "status");
       add("health", status == "ok" ? Finding::ok : Finding::warning, status,
-          status == "ok" ? "" : "see what was set aside, above");
+          status == "ok"            ? ""
+          : context_.server.empty() ? "see what was set aside, above"
+                                    : "run rq doctor on the machine of the server");
       if (const json::value& open = at(*health, "define_over_tcp");
           open.is_bool() && open.get_bool()) {
         add("rights", Finding::warning,

@@ -9,13 +9,18 @@
 #include "cli/verbs.h"
 
 namespace rq::cli {
+using base::Code;
+using base::fail;
 using base::Result;
 
 namespace {
 
+constexpr std::int64_t kShown = 50;  // when nothing is said
+
 struct Options {
   MessageFilter filter;
-  std::int64_t limit = 50;
+  std::string queue;  // the argument
+  std::optional<std::int64_t> limit;
   bool all = false;
   bool oldest = false;
   bool payloads = false;
@@ -33,10 +38,13 @@ Table make_table(const json::array& messages) {
     if (text.empty()) text = text_at(at(message, "lease"), "progress");
     if (text.empty()) text = text_at(message, "param1");
     if (text.empty()) text = text_at(message, "payload");
+    // "scheduled, in 59 min"
+    std::string due = state == "scheduled" ? age_of(message, "due") : "";
+    if (due.starts_with('-')) due = ", in " + due.substr(1);
     table.add(
         {text_at(message, "id"),
          text_at(message, "queue"),
-         {mark.empty() || mark == "none" || state != "err" ? state
+         {mark.empty() || mark == "none" || state != "err" ? state + due
                                                            : fmt::format("{} {}", state, mark),
           ink_of_state(state)},
          age_of(message, "created"),
@@ -50,19 +58,25 @@ Table make_table(const json::array& messages) {
 
 Action declare_list(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  app.add_option("queue_name", options->filter.queue, "Of this queue")->type_name("QUEUE");
+  app.add_option("queue_name", options->queue, "Of this queue")->type_name("QUEUE");
   options->filter.declare(app);
-  app.add_option("-n,--limit", options->limit, "At most so many (50)")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
+  add_parsed(app, "-n,--limit", options->limit, parse_positive, "At most so many (50)")
+      ->type_name("N");
   app.add_flag("--all", options->all, "All of them, page after page");
   app.add_flag("--oldest", options->oldest, "Oldest first");
   app.add_flag("--payloads", options->payloads, "With their payloads (--json)");
   app.add_option("--cursor", options->cursor, "Go on where the last list said")
       ->type_name("CURSOR");
   return [&context, options]() -> Result<int> {
+    if (!options->queue.empty() && !options->filter.queue.empty()) {
+      return fail(
+          Code::bad_value,
+          fmt::format("two queues: '{}' and --queue '{}'", options->queue, options->filter.queue),
+          "name one");
+    }
+    if (!options->queue.empty()) options->filter.queue = options->queue;
     RQ_TRY_ASSIGN(client, context.client());
-    std::int64_t left = options->limit;
+    std::int64_t left = options->limit.value_or(kShown);
     std::string cursor = options->cursor;
     bool cut = false;
     json::array shown;

@@ -4,24 +4,21 @@
 #include <unistd.h>
 
 #include <array>
-#include <chrono>
 #include <fstream>
 #include <iostream>
 #include <memory>
 
 #include "base/base64.h"
-#include "base/iso8601.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "cli/input.h"
+#include "cli/put_options.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
 namespace rq::cli {
 using base::Code;
 using base::fail;
-using base::Instant;
-using base::Millis;
 using base::Result;
 
 namespace {
@@ -36,19 +33,13 @@ struct Options {
   std::string payload;
   std::string file;
   std::string ndjson;
-  std::optional<Millis> delay, timeout;
-  std::string at;
-  std::optional<std::int64_t> priority, retries;
+  PutOptions shared;
   std::string key, dest, src, content_type;
-  std::vector<std::string> tags, headers;
+  std::vector<std::string> headers;
   std::array<std::string, 4> params;
   bool wait = false;
   bool follow = false;
 };
-
-Instant now_here() {
-  return std::chrono::time_point_cast<Millis>(std::chrono::system_clock::now());
-}
 
 Result<std::string> read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -73,7 +64,8 @@ Result<std::string> read_payload(const Options& options, bool given) {
   if (given && options.payload.starts_with("@@")) return options.payload.substr(1);
   if (given && options.payload.starts_with('@')) return read_file(options.payload.substr(1));
   if (given) return options.payload;
-  const bool said = !options.key.empty() || !options.tags.empty() || !options.headers.empty() ||
+  const bool said = !options.key.empty() || !options.shared.tags.empty() ||
+                    !options.headers.empty() ||
                     std::ranges::any_of(options.params, [](const auto& p) { return !p.empty(); });
   if (!said) {
     return fail(Code::bad_value, "no payload is given",
@@ -88,22 +80,10 @@ Result<std::string> read_payload(const Options& options, bool given) {
 
 // The fields that are the same for one message and for each line of --ndjson.
 Result<json::object> common_fields(const Options& options) {
-  json::object put;
+  RQ_TRY_ASSIGN(put, options.shared.fields());
   const auto set = [&put](const char* name, const std::string& text) {
     if (!text.empty()) put[name] = text;
   };
-  const auto seconds = [](Millis length) { return static_cast<double>(length.count()) / 1000; };
-  if (options.delay && !options.at.empty()) {
-    return fail(Code::bad_value, "both --delay and --at are given", "give one of them");
-  }
-  if (options.delay) put["delay_s"] = seconds(*options.delay);
-  if (!options.at.empty()) {
-    RQ_TRY_ASSIGN(due, parse_time(options.at, now_here()));
-    put["due"] = base::to_iso8601(due);
-  }
-  if (options.timeout) put["timeout_s"] = seconds(*options.timeout);
-  if (options.priority) put["priority"] = *options.priority;
-  if (options.retries) put["retries"] = *options.retries;
   set("key", options.key);
   set("dest", options.dest);
   set("src", options.src);
@@ -111,7 +91,6 @@ Result<json::object> common_fields(const Options& options) {
   for (std::size_t i = 0; i < options.params.size(); ++i) {
     if (!options.params[i].empty()) put[fmt::format("param{}", i + 1)] = options.params[i];
   }
-  if (!options.tags.empty()) put["tags"] = json::value_from(options.tags);
   if (!options.headers.empty()) {
     json::object headers;
     for (const std::string& header : options.headers) {
@@ -218,10 +197,21 @@ class ManyPut {
               put_ + repeated_ > 0 ? fmt::format("; {} before it are put", put_ + repeated_) : ""),
           "one message a line: {\"payload\":\"hello\",\"tags\":[\"x\"]}");
     }
-    for (const auto& [name, common] : common_) value.get_object().emplace(name, common);
-    batch_ += json::serialize(value) + "\n";
+    append(line, value.get_object());
     lines_.push_back(line_);
     return {};
+  }
+
+  // As it stands, so that no number is changed; the common fields that it lacks come last.
+  void append(std::string_view line, const json::object& said) {
+    batch_ += line.substr(0, line.rfind('}'));
+    bool first = said.empty();
+    for (const auto& [name, value] : common_) {
+      if (said.contains(name)) continue;
+      batch_ += std::exchange(first, false) ? "" : ",";
+      batch_ += json::serialize(json::value(name)) + ":" + json::serialize(value);
+    }
+    batch_ += "}\n";
   }
 
   Result<void> flush() {
@@ -290,6 +280,28 @@ Result<int> put_many(Context& context, client::Client& client, const Options& op
   return many.run(file, static_cast<double>(info.st_size));
 }
 
+void say_if_repeated(const json::value& answer, const std::string& key) {
+  if (at(answer, "repeated") != json::value(true)) return;
+  std::fprintf(stderr,
+               "there already, with the key '%s': nothing is put, and nothing of it is changed\n",
+               key.c_str());
+}
+
+// What it came to goes to standard output: the result of a worker over HTTP, or the text of a
+// script's word done. Why it failed is no result.
+void print_end(const Context& context, const json::value& end, bool log_shown) {
+  const std::string state = text_at(end, "state");
+  const std::string text = text_at(end, "progress");
+  std::string result = text_at(end, "result");
+  const bool text_is_result = result.empty() && !log_shown && state == "done";
+  if (text_is_result) result = text;
+  if (is_terminal(STDOUT_FILENO)) result = AnsiFilter(context.colours()).feed(result);
+  if (!result.empty()) Context::print(result + (result.ends_with('\n') ? "" : "\n"));
+  const bool shown = text_is_result || text.empty();
+  std::fprintf(stderr, "%s%s%s\n", state.c_str(), shown ? "" : ": ",
+               shown ? "" : one_line(text, 200).c_str());
+}
+
 Result<int> put_one(Context& context, client::Client& client, const Options& options,
                     json::object put, bool given) {
   RQ_TRY_ASSIGN(payload, read_payload(options, given));
@@ -298,31 +310,30 @@ Result<int> put_one(Context& context, client::Client& client, const Options& opt
   } else {
     put["payload_base64"] = base::to_base64(payload);
   }
-  RQ_TRY_ASSIGN(answer, client.send("POST", queue_path(options.queue, "/messages"), put));
-  const std::string id = text_at(answer, "id");
-  const bool wait = options.wait || options.follow;
-  if (!wait) {
+  const auto send = [&]() -> Result<json::value> {
+    RQ_TRY_ASSIGN(answer, client.send("POST", queue_path(options.queue, "/messages"), put));
+    if (!context.json) say_if_repeated(answer, options.key);
+    return answer;
+  };
+  if (!options.wait && !options.follow) {
+    RQ_TRY_ASSIGN(answer, send());
     if (context.json) {
       Context::print_json(answer);
     } else {
-      Context::print(fmt::format("{}\n", id));
-      if (at(answer, "repeated") == json::value(true)) {
-        std::fprintf(stderr, "there already, with the key '%s'\n", options.key.c_str());
-      }
+      Context::print(text_at(answer, "id") + "\n");
     }
     return 0;
   }
-  if (!context.json) std::fprintf(stderr, "%s\n", id.c_str());
-  RQ_TRY_ASSIGN(end, follow_message(context, id, {.log = options.follow, .tail_lines = {}}));
+  const FollowOptions follow{.log = options.follow, .why = "put"};
+  RQ_TRY_ASSIGN(end, put_and_follow(context, options.queue, follow, [&]() -> Result<std::string> {
+                  RQ_TRY_ASSIGN(answer, send());
+                  if (!context.json) std::fprintf(stderr, "%s\n", text_at(answer, "id").c_str());
+                  return text_at(answer, "id");
+                }));
   if (context.json) {
     Context::print_json(end);
   } else {
-    std::string result = text_at(end, "result");
-    if (is_terminal(STDOUT_FILENO)) result = AnsiFilter(context.colours()).feed(result);
-    if (!result.empty()) Context::print(result + (result.ends_with('\n') ? "" : "\n"));
-    std::fprintf(stderr, "%s%s%s\n", text_at(end, "state").c_str(),
-                 text_at(end, "progress").empty() ? "" : ": ",
-                 one_line(text_at(end, "progress"), 200).c_str());
+    print_end(context, end, options.follow);
   }
   return exit_code_of(context, end, false);
 }
@@ -341,17 +352,9 @@ Action declare_put(CLI::App& app, Context& context) {
   app.add_option("--ndjson", options->ndjson,
                  "Many: a file with one message a line as a JSON object; - for standard input")
       ->type_name("FILE");
-  add_parsed(app, "--delay", options->delay, parse_duration, "Not before so long from now")
-      ->type_name("TIME");
-  app.add_option("--at", options->at, "Not before: 2026-11-21T08:30:00Z, 08:30 (UTC), @SECONDS")
-      ->type_name("WHEN");
-  app.add_option("--priority", options->priority, "Larger goes first")->type_name("N");
+  options->shared.declare(app);
   app.add_option("--key", options->key, "Your own key: the same key again finds the first message")
       ->type_name("KEY");
-  app.add_option("--tag", options->tags, "A tag; may be repeated")
-      ->type_name("TAG")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   for (std::size_t i = 0; i < options->params.size(); ++i) {
     app.add_option(fmt::format("--param{}", i + 1), options->params[i],
                    fmt::format("RQ_PARAM{} of the script", i + 1))
@@ -364,12 +367,10 @@ Action declare_put(CLI::App& app, Context& context) {
   app.add_option("--dest", options->dest, "Destination, as the script sees it")->type_name("TEXT");
   app.add_option("--src", options->src, "Who sends it")->type_name("TEXT");
   app.add_option("--content-type", options->content_type, "Of the payload")->type_name("TYPE");
-  app.add_option("--retries", options->retries, "Instead of the queue's")->type_name("N");
-  add_parsed(app, "--timeout", options->timeout, parse_duration, "Instead of the queue's")
-      ->type_name("TIME");
   app.add_flag("--wait", options->wait,
-               "Wait for the end; print the result; exit 0 when done, 1 when not");
-  app.add_flag("-f,--follow", options->follow, "The same, with the log as it comes");
+               "Wait for the end. Standard output: the result, or else the text of its word done; "
+               "standard error: id, state, reason. Exit 0 when done, 1 when not");
+  app.add_flag("-f,--follow", options->follow, "The same; standard output is the log as it comes");
   return [&context, options, payload]() -> Result<int> {
     RQ_TRY_ASSIGN(common, common_fields(*options));
     RQ_TRY_ASSIGN(client, context.client());

@@ -1,6 +1,9 @@
 // rq queue …: the queues and their settings.
 #include <fmt/format.h>
+#include <pwd.h>
 #include <unistd.h>
+
+#include <filesystem>
 
 #include "cli/settings_options.h"
 #include "cli/text.h"
@@ -66,15 +69,48 @@ void print_queue(const Context& context, const json::value& queue) {
   Context::print(facts.text(context.colours()));
 }
 
-Result<int> say_queue(const Context& context, const json::value& queue, std::string_view what) {
+// The script as the worker will look for it, seen from here: its path, or "" when there is none.
+std::string script_seen(const std::filesystem::path& dir, const std::string& script) {
+  std::error_code error;
+  for (const auto& path : {dir / script, dir / "scripts" / script}) {  // an absolute one stays
+    if (std::filesystem::exists(path, error)) return path.string();
+  }
+  return {};
+}
+
+// What keeps the queue from running, as far as it can be seen from this machine.
+std::string hindrance(const json::value& settings, const std::string& script,
+                      const std::string& seen) {
+  if (seen.empty()) return fmt::format("there is no script '{}'", script);
+  if (text_at(settings, "exec_prefix").empty() && ::access(seen.c_str(), X_OK) != 0) {
+    return fmt::format("'{}' is not executable: chmod +x {}", seen, shell_quote(seen));
+  }
+  const std::string user = text_at(settings, "user");
+  if (!user.empty() && ::getpwnam(user.c_str()) == nullptr) {
+    return fmt::format("there is no user '{}'", user);
+  }
+  return {};
+}
+
+// The queue as it is now: what it will run, and what is wrong with that.
+Result<int> say_queue(const Context& context, const json::value& queue, const std::string& what) {
   if (context.json) {
     Context::print_json(queue);
-  } else {
-    Context::print(fmt::format("queue {} {}\n", text_at(queue, "name"), what));
-    if (const std::string error = text_at(queue, "script_error"); !error.empty()) {
-      std::fprintf(stderr, "  its script: %s\n", error.c_str());
-    }
+    return 0;
   }
+  const json::value& settings = at(queue, "settings");
+  const std::string script = text_at(settings, "script");
+  RQ_TRY_ASSIGN(where, context.address());
+  const std::filesystem::path socket = where.address.socket_path;  // DIR/run/rq.sock
+  const bool here = !socket.empty();
+  const std::string seen =
+      here && !script.empty() ? script_seen(socket.parent_path().parent_path(), script) : "";
+  Context::print(fmt::format(
+      "{}{}\n", what,
+      script.empty() ? "" : fmt::format(", its script: {}", seen.empty() ? script : seen)));
+  std::string wrong = text_at(queue, "script_error");
+  if (wrong.empty() && here && !script.empty()) wrong = hindrance(settings, script, seen);
+  if (!wrong.empty()) std::fprintf(stderr, "  it cannot run yet: %s\n", wrong.c_str());
   return 0;
 }
 
@@ -91,7 +127,12 @@ Action set_admin(CLI::App& app, Context& context, const char* below, const char*
     RQ_TRY_ASSIGN(client, context.client());
     RQ_TRY(client->send("POST", queue_path(options->queue, below), body));
     RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue)));
-    return say_queue(context, queue, said);
+    if (context.json) {
+      Context::print_json(queue);
+    } else {
+      Context::print(fmt::format("queue {} {}\n", options->queue, said));
+    }
+    return 0;
   };
 }
 
@@ -100,12 +141,18 @@ Action set_admin(CLI::App& app, Context& context, const char* below, const char*
 Action declare_queue_create(CLI::App& app, Context& context) {
   auto options = with_queue(app);
   auto given = add_settings_options(app);
-  app.add_flag("--replace", options->replace, "Replace the settings when the queue is there");
+  app.add_flag("--replace", options->replace, "Replace all settings when the queue is there");
   return [&context, options, given]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
     const std::string path = queue_path(options->queue, options->replace ? "" : "?create=1");
+    const auto before = client->get(queue_path(options->queue));
     RQ_TRY_ASSIGN(queue, client->send("PUT", path, given->values));
-    return say_queue(context, queue, "is there");
+    const std::string& name = options->queue;
+    return say_queue(context, queue,
+                     !before ? fmt::format("created queue {}", name)
+                     : at(*before, "revision") == at(queue, "revision")
+                         ? fmt::format("queue {} was there already, with these settings", name)
+                         : fmt::format("queue {} was there: its settings are replaced", name));
   };
 }
 
@@ -161,7 +208,7 @@ Action declare_queue_set(CLI::App& app, Context& context) {
       }
     }
     RQ_TRY_ASSIGN(queue, client->send("PATCH", queue_path(options->queue), given->values));
-    return say_queue(context, queue, "is changed");
+    return say_queue(context, queue, fmt::format("changed queue {}", options->queue));
   };
 }
 
@@ -179,21 +226,33 @@ Action declare_queue_down(CLI::App& app, Context& context) {
   return set_admin(app, context, "/down", "is down: it accepts nothing and starts nothing");
 }
 
+namespace {
+
+Result<bool> confirmed(const std::string& what) {
+  if (!is_terminal(STDIN_FILENO)) {
+    return fail(Code::bad_value, fmt::format("{}, and there is no terminal to confirm on", what),
+                "say -y, or look first: rq list");
+  }
+  const bool go = confirm(what + ". Go on?");
+  if (!go) std::fputs("nothing is done\n", stderr);
+  return go;
+}
+
+}  // namespace
+
 Action declare_queue_delete(CLI::App& app, Context& context) {
   auto options = with_queue(app);
-  app.add_flag("--force", options->force, "With the messages in it, finished ones too");
+  app.add_flag("--force", options->force, "With the messages in it, finished ones too; asks first");
   app.add_flag("-y,--yes", options->yes, "Do not ask");
   return [&context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
-    if (options->force && !options->yes && is_terminal(STDIN_FILENO)) {
+    if (options->force && !options->yes) {
       RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue)));
       const std::string counts = counts_text(at(queue, "counts"));
-      if (counts != "none" &&
-          !confirm(fmt::format("queue {} will be deleted with its messages: {}. "
-                               "Go on?",
-                               options->queue, counts))) {
-        std::fputs("nothing is done\n", stderr);
-        return 0;
+      if (counts != "none") {
+        RQ_TRY_ASSIGN(go, confirmed(fmt::format("queue {} will be deleted with its messages: {}",
+                                                options->queue, counts)));
+        if (!go) return 0;
       }
     }
     RQ_TRY_ASSIGN(answer,

@@ -1,4 +1,4 @@
-// rq run: queues a command line. The queue's script is rq itself: `rq exec-payload` takes the
+// rq run: queues a command line. The queue's script is inside of rq: `rq exec-payload` takes the
 // command from the payload (program and arguments, folder, environment) and runs it.
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -9,7 +9,6 @@
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -17,11 +16,11 @@
 
 #include "base/base64.h"
 #include "base/fd.h"
-#include "base/iso8601.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "cli/input.h"
 #include "cli/outputs.h"
+#include "cli/put_options.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -35,6 +34,7 @@ using base::Result;
 namespace {
 
 constexpr std::string_view kQueue = "run";
+constexpr std::string_view kScript = "@exec-payload";
 constexpr int kPipe = 3;                // to the worker: run, done
 constexpr std::size_t kShownMax = 300;  // of a command line, in texts
 
@@ -47,10 +47,7 @@ struct Options {
   std::string queue = std::string(kQueue);
   std::optional<std::int64_t> workers;
   std::vector<std::string> env;
-  std::optional<base::Millis> delay, timeout;
-  std::optional<std::int64_t> priority, retries;
-  std::vector<std::string> tags;
-  std::string at;
+  PutOptions shared;
   bool input = false;  // carry standard input
   bool wait = false;
 };
@@ -81,26 +78,21 @@ Result<json::object> environment_of(const std::vector<std::string>& more) {
   return out;
 }
 
-Result<std::string> own_path() {
-  std::error_code error;
-  const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
-  if (error) return fail(Code::internal, "cannot find the rq binary: " + error.message());
-  if (shell_quote(self) != self) {
-    return fail(Code::bad_value, fmt::format("rq lies in '{}': a queue cannot run that path", self),
-                "put rq into a folder whose name has no blanks or quotes");
-  }
-  return self;
-}
-
 // Makes the queue on first use; later, --num-workers changes it.
 Result<void> see_to_queue(client::Client& client, const Options& options) {
   auto there = client.get(queue_path(options.queue));
   if (there) {
-    const std::string prefix = text_at(at(*there, "settings"), "exec_prefix");
-    if (!prefix.ends_with(" exec-payload")) {
+    // Queues of older versions name the path of an rq.
+    const bool old = text_at(at(*there, "settings"), "exec_prefix").ends_with(" exec-payload");
+    if (!old && text_at(at(*there, "settings"), "script") != kScript) {
       return fail(Code::wrong_state,
                   fmt::format("queue '{}' does not run command lines", options.queue),
                   "name another with --queue; it is made on first use");
+    }
+    if (old) {
+      // Where that is not allowed, the path still does, as long as there is an rq.
+      static_cast<void>(client.send("PATCH", queue_path(options.queue),
+                                    json::object{{"script", kScript}, {"exec_prefix", ""}}));
     }
     if (options.workers && count_at(at(*there, "settings"), "num_workers") != *options.workers) {
       RQ_TRY(client.send("PATCH", queue_path(options.queue),
@@ -109,10 +101,8 @@ Result<void> see_to_queue(client::Client& client, const Options& options) {
     return {};
   }
   if (there.error().code != Code::not_found) return std::move(there).error();
-  RQ_TRY_ASSIGN(self, own_path());
   RQ_TRY(client.send("PUT", queue_path(options.queue, "?create=1"),
-                     json::object{{"script", self},
-                                  {"exec_prefix", self + " exec-payload"},
+                     json::object{{"script", kScript},
                                   {"put_over_tcp", false},
                                   {"num_workers", options.workers.value_or(1)}}));
   return {};
@@ -130,6 +120,19 @@ std::string shown(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "" : " ") + shell_quote(word);
   return one_line(out, kShownMax);
+}
+
+// Its output, and its exit code. Null: no output of its own comes.
+Result<int> wait_for(Context& context, const std::string& queue,
+                     const std::function<Result<std::string>()>& place, OutputsReader* outputs) {
+  const FollowOptions follow{.log = !context.json, .bare = true, .apart = outputs, .why = "run"};
+  RQ_TRY_ASSIGN(end, put_and_follow(context, queue, follow, place));
+  if (outputs != nullptr && !outputs->finish()) {
+    std::fprintf(stderr, "rq run: some of the output is missing here; all of it: rq tail %s\n",
+                 text_at(end, "id").c_str());
+  }
+  if (context.json) Context::print_json(end);
+  return exit_code_of(context, end, true);
 }
 
 Result<int> queue_command(Context& context, const Options& options,
@@ -163,27 +166,16 @@ Result<int> queue_command(Context& context, const Options& options,
     command["outputs"] =
         json::object{{"name", outputs->address().name}, {"uid", outputs->address().uid}};
   }
-  json::object put{{"payload_json", std::move(command)}, {"param1", shown(words)}};
-  const auto seconds = [](base::Millis length) {
-    return static_cast<double>(length.count()) / 1000;
-  };
-  if (options.delay && !options.at.empty()) {
-    return fail(Code::bad_value, "both --delay and --at are given", "give one of them");
-  }
-  if (options.delay) put["delay_s"] = seconds(*options.delay);
-  if (!options.at.empty()) {
-    const auto now = std::chrono::time_point_cast<base::Millis>(std::chrono::system_clock::now());
-    RQ_TRY_ASSIGN(due, parse_time(options.at, now));
-    put["due"] = base::to_iso8601(due);
-  }
-  if (options.timeout) put["timeout_s"] = seconds(*options.timeout);
-  if (options.priority) put["priority"] = *options.priority;
-  if (options.retries) put["retries"] = *options.retries;
-  if (!options.tags.empty()) put["tags"] = json::value_from(options.tags);
+  RQ_TRY_ASSIGN(put, options.shared.fields());
+  put["payload_json"] = std::move(command);
+  put["param1"] = shown(words);
   RQ_TRY_ASSIGN(client, context.client());
   RQ_TRY(see_to_queue(*client, options));
-  RQ_TRY_ASSIGN(answer, client->send("POST", queue_path(options.queue, "/messages"), put));
+  const auto send = [&] {
+    return client->send("POST", queue_path(options.queue, "/messages"), put);
+  };
   if (!options.wait) {
+    RQ_TRY_ASSIGN(answer, send());
     if (context.json) {
       Context::print_json(answer);
     } else {
@@ -191,15 +183,11 @@ Result<int> queue_command(Context& context, const Options& options,
     }
     return 0;
   }
-  const std::string id = text_at(answer, "id");
-  RQ_TRY_ASSIGN(end, follow_message(context, id,
-                                    {.log = !context.json, .bare = true, .apart = outputs.get()}));
-  if (outputs != nullptr && !outputs->finish()) {
-    std::fprintf(stderr, "rq run: some of the output is missing here; all of it: rq tail %s\n",
-                 id.c_str());
-  }
-  if (context.json) Context::print_json(end);
-  return exit_code_of(context, end, true);
+  const auto place = [&send]() -> Result<std::string> {
+    RQ_TRY_ASSIGN(answer, send());
+    return text_at(answer, "id");
+  };
+  return wait_for(context, options.queue, place, outputs.get());
 }
 
 // --- The other side: in the worker's hands
@@ -280,15 +268,22 @@ Result<Command> read_command(const std::string& payload) {
   ::_exit(127);
 }
 
+base::Error no_room_for_input() {
+  return fail(Code::internal,
+              fmt::format("cannot keep the standard input of the command in memory: {}",
+                          base::text_of_errno(errno)),
+              "free memory, or raise the queue's limits: rq queue show tells them");
+}
+
 // What the command will read.
 Result<void> give_input(const std::string& bytes) {
   const int file = ::memfd_create("stdin", MFD_CLOEXEC);
-  if (file < 0) return fail(Code::internal, fmt::format("memfd: {}", base::text_of_errno(errno)));
+  if (file < 0) return no_room_for_input();
   std::string_view rest = bytes;
   while (!rest.empty()) {
     const ssize_t n = ::write(file, rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return fail(Code::internal, fmt::format("memfd: {}", base::text_of_errno(errno)));
+    if (n <= 0) return no_room_for_input();
     rest.remove_prefix(static_cast<std::size_t>(n));
   }
   ::lseek(file, 0, SEEK_SET);
@@ -315,7 +310,11 @@ Result<int> run_payload() {
   if (outputs) RQ_TRY(outputs->make_pipes());
 
   const pid_t child = ::fork();
-  if (child < 0) return fail(Code::internal, fmt::format("fork: {}", base::text_of_errno(errno)));
+  if (child < 0) {
+    return fail(Code::internal,
+                fmt::format("cannot start a process: {}", base::text_of_errno(errno)),
+                "let fewer run at a time, or raise the queue's limit of processes");
+  }
   if (child == 0) {
     if (outputs) outputs->become_outputs();
     become(*command);
@@ -361,27 +360,17 @@ Action declare_run(CLI::App& app, Context& context) {
   app.prefix_command();  // the first word that is no option begins the command
   app.add_option("--queue", options->queue, "Queue; made on first use (default: run)")
       ->type_name("QUEUE");
-  app.add_option("-j,--num-workers", options->workers, "Commands at a time, from now on")
+  add_parsed(app, "-j,--num-workers", options->workers, parse_positive,
+             "Commands at a time: changes the queue, for everybody who uses it")
       ->type_name("N");
   app.add_option("--env", options->env,
-                 "NAME (as it is here) or NAME=VALUE. PATH, HOME, LANG and their like go along")
+                 fmt::format("NAME (as it is here) or NAME=VALUE. These go along by themselves: "
+                             "{} LC_*",
+                             fmt::join(kEnvironment, " ")))
       ->type_name("NAME")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  add_parsed(app, "--delay", options->delay, parse_duration, "Not before so long from now")
-      ->type_name("TIME");
-  add_parsed(app, "--timeout", options->timeout, parse_duration, "Longest it may take")
-      ->type_name("TIME");
-  app.add_option("--priority", options->priority, "Larger goes first")->type_name("N");
-  app.add_option("--retries", options->retries,
-                 "Times it is run again when it exits with another code than 0")
-      ->type_name("N");
-  app.add_option("--tag", options->tags, "A tag; may be repeated")
-      ->type_name("TAG")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--at", options->at, "Not before: 2026-11-21T08:30:00Z, 08:30 (UTC), @SECONDS")
-      ->type_name("WHEN");
+  options->shared.declare(app);
   app.add_flag("--stdin", options->input, "Let it read what is given to rq on standard input");
   app.add_flag("-w,--wait", options->wait,
                "Show its output and its errors as if it ran here, and exit as it does");

@@ -149,9 +149,10 @@ Action declare_stats(CLI::App&, Context& context) {
 
 Action declare_top(CLI::App& app, Context& context) {
   auto options = std::make_shared<TopOptions>();
-  add_parsed(app, "--every", options->every, parse_duration, "Time between two pictures (1s)")
+  add_parsed(app, "--every", options->every, parse_duration, "Refresh interval (1s)")
       ->type_name("TIME");
-  app.add_flag("--once", options->once, "One picture (also when standard output is no terminal)");
+  app.add_flag("--once", options->once,
+               "Show it once and exit (as when standard output is no terminal)");
   return [&context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
     if (context.json) {

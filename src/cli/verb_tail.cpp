@@ -1,7 +1,10 @@
 // rq tail: the log of a message; and following a message to its end, for all who wait for one.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <csignal>
+#include <memory>
 #include <thread>
 
 #include "cli/outputs.h"
@@ -23,11 +26,25 @@ constexpr std::int64_t kLinesShown = 1000;
 
 struct Options {
   std::string id;
-  std::int64_t lines = -1;
-  std::int64_t from = -1;
+  std::optional<std::int64_t> lines;
+  std::optional<std::int64_t> from;
   bool all = false;
   bool follow = false;
 };
+
+// Why a message does not run is looked up so often; not at once, as most run at once.
+constexpr std::chrono::seconds kLookEvery{1};
+constexpr int kSilentLooks = 2;
+
+// What an event tells of a message that is gone.
+json::value message_of(const json::value& event) {
+  return {{"id", text_at(event, "id")},
+          {"queue", text_at(event, "queue")},
+          {"seq", at(event, "seq")},
+          {"state", text_at(event, "to")},
+          {"progress", text_at(event, "text")},
+          {"gone", true}};
+}
 
 bool is_finished(const std::string& state) {
   return state == "done" || state == "relayed" || state == "err" || state == "cancelled";
@@ -78,11 +95,13 @@ class Follower {
       } else if (options_.tail_lines) {
         query.add("tail", std::to_string(*options_.tail_lines));
       }
-      auto followed = client->follow(query.on(message_path(id_, "/log/stream")),
-                                     [&](std::string_view event, std::string_view data) {
-                                       failures = 0;
-                                       return take(event, data);
-                                     });
+      auto followed = client->follow(
+          query.on(message_path(id_, "/log/stream")),
+          [&](std::string_view event, std::string_view data) {
+            failures = 0;
+            return take(event, data);
+          },
+          meanwhile());
       if (ended_) break;
       if (followed) return fail(Code::internal, "the server sent an event that is no JSON");
       // Nobody there from the start is an error; gone in the middle, it may be restarting.
@@ -91,18 +110,22 @@ class Follower {
       }
       std::this_thread::sleep_for(kComeBackEvery);
     }
-    return client->get(message_path(id_));
+    auto message = client->get(message_path(id_));
+    const bool gone = !message && message.error().code == Code::not_found;
+    if (gone && !text_at(end_, "to").empty()) return message_of(end_);
+    return message;
   }
 
  private:
   bool take(std::string_view event, std::string_view data) {
     seen_ = true;
-    if (event == "end") {
-      ended_ = true;
-      return false;
-    }
     boost::system::error_code error;
     const json::value value = json::parse(data, error);
+    if (event == "end") {
+      ended_ = true;
+      end_ = value;
+      return false;
+    }
     if (error) return false;
     if (event == "log") {
       const std::string text = text_at(value, "text");
@@ -115,9 +138,35 @@ class Follower {
         print_log(text);
       }
     } else if (event == "message") {
+      runs_ = text_at(value, "state") == "run";
       show(value);
     }
     return true;
+  }
+
+  [[nodiscard]] client::Client::Meanwhile meanwhile() {
+    if (options_.why.empty()) return {};
+    return {.every = kLookEvery, .call = [this] { say_why(); }};
+  }
+
+  // Nothing may ever run it: a queue is paused, a script is missing.
+  void say_why() {
+    waits_ = runs_ ? 0 : waits_ + 1;
+    if (waits_ < kSilentLooks) return;
+    if (!asking_) {
+      auto where = context_.address();
+      if (!where) return;
+      asking_ = std::make_unique<client::Client>(*std::move(where));
+    }
+    const auto why = asking_->get(message_path(id_, "/why"));
+    if (!why || text_at(*why, "reason") == reason_) return;
+    const bool first = reason_.empty();
+    reason_ = text_at(*why, "reason");
+    const std::string state = text_at(*why, "state");
+    if (state == "run" || is_finished(state)) return;
+    std::fprintf(stderr, "rq %s: message %s waits: %s%s\n", std::string(options_.why).c_str(),
+                 id_.c_str(), one_line(text_at(*why, "text"), 300).c_str(),
+                 first ? " (Ctrl-C leaves it there, rq cancel takes it out)" : "");
   }
 
   void print_log(std::string_view text) {
@@ -156,15 +205,85 @@ class Follower {
   std::string said_;
   std::int64_t offset_;  // of what comes next; -1: not known yet
   int attempts_ = 0;     // that have begun
+  bool runs_ = false;
+  int waits_ = 0;  // looks in a row at which it did not run
+  std::string reason_;
+  std::unique_ptr<client::Client> asking_;
+  json::value end_;
   bool seen_ = false;
   bool ended_ = false;
+};
+
+// While somebody waits: what Ctrl-C means.
+class OnInterrupt {
+ public:
+  OnInterrupt(std::string_view verb, const std::string& id) : is_set_(!verb.empty()) {
+    if (!is_set_) return;
+    text_ = fmt::format(
+        "\nrq {}: message {} is not touched; rq tail -f {} follows it, rq cancel {} ends it\n",
+        verb, id, id, id);
+    before_ = std::signal(SIGINT, [](int) {
+      const ssize_t written = ::write(STDERR_FILENO, text_.data(), text_.size());
+      static_cast<void>(written);
+      ::_exit(128 + SIGINT);
+    });
+    if (before_ == SIG_IGN) std::signal(SIGINT, before_);
+  }
+  ~OnInterrupt() {
+    if (is_set_) std::signal(SIGINT, before_);
+  }
+  OnInterrupt(const OnInterrupt&) = delete;
+  OnInterrupt& operator=(const OnInterrupt&) = delete;
+
+ private:
+  static inline std::string text_;  // for the handler
+  const bool is_set_;
+  void (*before_)(int) = SIG_DFL;
 };
 
 }  // namespace
 
 Result<json::value> follow_message(Context& context, const std::string& id,
                                    const FollowOptions& options) {
+  const OnInterrupt says(options.why, id);
   return Follower(context, id, options).run();
+}
+
+Result<json::value> put_and_follow(Context& context, const std::string& queue,
+                                   const FollowOptions& options,
+                                   const std::function<Result<std::string>()>& put) {
+  RQ_TRY_ASSIGN(where, context.address());
+  client::Client events(std::move(where));
+  client::Query query;
+  query.add("queue", queue).add("kinds", "state,removed");
+  std::optional<std::string> id;
+  Result<json::value> end = fail(Code::internal, "");
+  // True: it was gone before it could be followed.
+  const auto place = [&] {
+    id.emplace();
+    auto placed = put();
+    if (!placed) {
+      end = std::move(placed).error();
+      return false;
+    }
+    id = *std::move(placed);
+    end = follow_message(context, *id, options);
+    return !end && end.error().code == Code::not_found;
+  };
+  // Whatever happens to the message after the put, this stream has it.
+  static_cast<void>(
+      events.follow(query.on("/v1/events"), [&](std::string_view name, std::string_view data) {
+        if (!id) return name != "hello" || place();
+        boost::system::error_code error;
+        const json::value event = json::parse(data, error);
+        if (error || text_at(event, "id") != *id) return !error;
+        if (name == "removed") return false;
+        if (!is_finished(text_at(event, "to"))) return true;
+        end = message_of(event);
+        return false;
+      }));
+  if (!id) static_cast<void>(place());  // no stream was to be had
+  return end;
 }
 
 // As timeout(1) exits.
@@ -174,6 +293,12 @@ Result<int> exit_code_of(Context& context, const json::value& message, bool own)
   const std::string state = text_at(message, "state");
   if (state == "done" || state == "relayed") return 0;
   if (own) {
+    if (at(message, "gone") == json::value(true)) {
+      std::fprintf(stderr, "rq: %s: %s (queue '%s' keeps no message that has ended like this)\n",
+                   state.c_str(), one_line(text_at(message, "progress"), 200).c_str(),
+                   text_at(message, "queue").c_str());
+      return 1;
+    }
     RQ_TRY_ASSIGN(client, context.client());
     RQ_TRY_ASSIGN(answer, client->get(message_path(text_at(message, "id"), "/attempts")));
     const json::array& attempts = items_at(answer, "attempts");
@@ -252,15 +377,12 @@ Result<int> print_end(Context& context, const std::string& id, std::optional<std
 }
 
 Result<int> tail(Context& context, const Options& options) {
-  if ((options.lines >= 0) + (options.from >= 0) + (options.all ? 1 : 0) > 1) {
+  if ((options.lines ? 1 : 0) + (options.from ? 1 : 0) + (options.all ? 1 : 0) > 1) {
     return fail(Code::bad_value, "of --lines, --from and --all more than one is given",
                 "give one of them");
   }
-  std::optional<std::int64_t> lines;
-  std::optional<std::int64_t> from;
-  if (options.lines >= 0) lines = options.lines;
-  if (options.all) from = 0;
-  if (options.from >= 0) from = options.from;
+  std::optional<std::int64_t> lines = options.lines;
+  const std::optional<std::int64_t> from = options.all ? 0 : options.from;
   if (!options.follow) {
     return from ? print_from(context, options.id, *from) : print_end(context, options.id, lines);
   }
@@ -280,13 +402,10 @@ Action declare_tail(CLI::App& app, Context& context) {
       ->required()
       ->type_name("ID");
   app.add_flag("-f,--follow", options->follow, "Go on until the message is finished");
-  app.add_option("-n,--lines", options->lines,
-                 "Only the last N lines of what is there (of a large log: 1000)")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--from", options->from, "From this byte on")
-      ->type_name("BYTE")
-      ->check(CLI::NonNegativeNumber);
+  add_parsed(app, "-n,--lines", options->lines, parse_natural,
+             "Only the last N lines of what is there (of a large log: 1000)")
+      ->type_name("N");
+  add_parsed(app, "--from", options->from, parse_natural, "From this byte on")->type_name("BYTE");
   app.add_flag("--all", options->all, "All of it, however large");
   return [&context, options] { return tail(context, *options); };
 }

@@ -21,7 +21,8 @@ constexpr auto kVerbs = std::to_array<Verb>({
      "rq put mail --ndjson messages.ndjson\n"
      "rq put resize @photo.json --wait",
      declare_put},
-    {"run", put, "Queue a command line, to run here and in this environment",
+    {"run", put,
+     "Queue a command line: runs in this folder, with PATH, HOME and the like as they are here",
      "rq run -- make -C project\nrq run -j 2 --wait --timeout 10m -- ./backup.sh --all\n"
      "rq run --retries 3 --stdin -- psql -f - < change.sql",
      declare_run},
@@ -49,8 +50,10 @@ constexpr auto kVerbs = std::to_array<Verb>({
      "Make messages wait again at once; takes a running one from its worker. By a filter those in "
      "err, unless --state says others",
      "rq requeue 123\nrq requeue --queue mail --state run -y", declare_requeue},
-    {"run-now", act, "Let scheduled messages not wait for their time",
+    {"run-now", act, "Run scheduled messages now",
      "rq run-now 123\nrq run-now --queue mail --state scheduled -y", declare_run_now},
+    {"commit", act, "Let messages go that were put as prep",
+     "rq commit 123\nrq commit --queue mail -y", declare_commit},
     {"cancel", act,
      "Give messages up; a running script is told to stop. By a filter unfinished ones, unless "
      "--state says others",
@@ -58,7 +61,8 @@ constexpr auto kVerbs = std::to_array<Verb>({
     {"kill", act, "Stop running scripts; their messages end in err",
      "rq kill 123\nrq kill --queue mail --state run -y", declare_kill},
     {"clone", act,
-     "Put copies of finished messages; by a filter of those in err, unless --state says others",
+     "Resubmit copies of finished messages; by a filter of those in err, unless --state says "
+     "others",
      "rq clone 123\nrq clone 123 --to mail-test", declare_clone},
     {"move", act, "Move waiting messages to another queue",
      "rq move 123 --to slow\nrq move --queue mail --tag bulk --to slow -y", declare_move},

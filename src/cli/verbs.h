@@ -1,5 +1,7 @@
 #pragma once
 // All verbs, each declared by its own file, and what more than one of them shows.
+#include <functional>
+
 #include "cli/verb.h"
 
 namespace rq::cli {
@@ -22,6 +24,7 @@ Action declare_events(CLI::App& app, Context& context);
 Action declare_retry(CLI::App& app, Context& context);
 Action declare_requeue(CLI::App& app, Context& context);
 Action declare_run_now(CLI::App& app, Context& context);
+Action declare_commit(CLI::App& app, Context& context);
 Action declare_cancel(CLI::App& app, Context& context);
 Action declare_kill(CLI::App& app, Context& context);
 Action declare_clone(CLI::App& app, Context& context);
@@ -56,10 +59,16 @@ struct FollowOptions {
   bool progress = false;                     // changes of state and progress, to standard error
   bool bare = false;                         // without the line that opens each attempt's log
   OutputsReader* apart = nullptr;            // prints what it gets; the log what it does not
+  std::string_view why{};  // the verb that says, on standard error, why the message does not run
 };
 // The message as it ended. A server that restarts meanwhile is waited for.
 [[nodiscard]] base::Result<json::value> follow_message(Context& context, const std::string& id,
                                                        const FollowOptions& options);
+// The same for one that `put` puts into this queue and gives the id of, be it gone as soon as it is
+// finished: then what is known of its end is what the events have told.
+[[nodiscard]] base::Result<json::value> put_and_follow(
+    Context& context, const std::string& queue, const FollowOptions& options,
+    const std::function<base::Result<std::string>()>& put);
 // 0: done or relayed. `own`: the exit code of its program where there is one; else 1.
 [[nodiscard]] base::Result<int> exit_code_of(Context& context, const json::value& message,
                                              bool own);

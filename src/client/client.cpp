@@ -1,7 +1,9 @@
 #include "client/client.h"
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/json.hpp>
+#include <memory>
 #include <utility>
 
 #include "client/limits.h"
@@ -23,6 +25,24 @@ constexpr base::Millis kAnswerTime{600'000};
 Retry retry_of(std::string_view method) {
   return method == "POST" || method == "PATCH" ? Retry::never : Retry::once;
 }
+
+// Of a stream that is followed. A timer that has expired as it ended finds that it is over.
+struct Ticks {
+  Ticks(boost::asio::io_context& io, Client::Meanwhile what)
+      : timer(io), meanwhile(std::move(what)) {}
+  boost::asio::steady_timer timer;
+  const Client::Meanwhile meanwhile;
+  bool over = false;
+
+  static void go_on(const std::shared_ptr<Ticks>& ticks) {
+    ticks->timer.expires_after(ticks->meanwhile.every);
+    ticks->timer.async_wait([ticks](const boost::system::error_code& error) {
+      if (error || ticks->over) return;
+      ticks->meanwhile.call();
+      go_on(ticks);
+    });
+  }
+};
 
 }  // namespace
 
@@ -88,7 +108,10 @@ Result<std::string> Client::get_bytes(const std::string& target) {
   return std::move(reply.body);
 }
 
-Result<void> Client::follow(const std::string& target, const EventSink& sink) {
+Result<void> Client::follow(const std::string& target, const EventSink& sink,
+                            const Meanwhile& meanwhile) {
+  const auto ticks = std::make_shared<Ticks>(impl_->io, meanwhile);
+  if (meanwhile.call) Ticks::go_on(ticks);
   SseReader reader;
   bool enough = false;
   Request request;
@@ -103,6 +126,7 @@ Result<void> Client::follow(const std::string& target, const EventSink& sink) {
     return fits && !enough;
   };
   const Result<Reply> reply = perform(std::move(request));
+  ticks->over = true;
   if (enough) return {};
   if (!reply) return reply.error();
   return fail(Code::unreachable, "the server ended the stream", impl_->http.server().remedy);

@@ -3,6 +3,7 @@
 // line. It keeps its connection, speaks JSON, streams both ways, and follows event streams.
 // Thread: one at a time.   Errors: what the server says, or unreachable, too_large, internal.
 #include <boost/json/value.hpp>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -46,7 +47,13 @@ class Client {
 
   // Follows an event stream until the sink says false (then: value) or the server ends it
   // (unreachable, so that the caller may come back).
-  [[nodiscard]] base::Result<void> follow(const std::string& target, const EventSink& sink);
+  // `meanwhile`: called again and again, on this thread, also when nothing comes.
+  struct Meanwhile {
+    std::chrono::milliseconds every;
+    std::function<void()> call;
+  };
+  [[nodiscard]] base::Result<void> follow(const std::string& target, const EventSink& sink,
+                                          const Meanwhile& meanwhile = {});
 
  private:
   struct Impl;

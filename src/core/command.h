@@ -12,6 +12,7 @@
 
 #include "base/boxed.h"
 #include "base/result.h"
+#include "core/health.h"
 #include "core/lifecycle.h"
 #include "core/message.h"
 #include "core/queue.h"
@@ -295,12 +296,11 @@ struct SetScriptError {
 struct ForgetWaste {  // these folders of removed messages are gone from the disk
   std::vector<std::string> folders;
 };
-// Messages that look damaged: the store looks again, mends them or sets them aside. `pages`: it
-// cannot be read at some place. The batch then fails, and the store is mended as it is opened
-// again.
+// Messages that look damaged: the store looks again, mends them or sets them aside. Or all of it is
+// to be rebuilt.
 struct Examine {
-  std::vector<Seq> messages;
-  bool pages = false;
+  std::vector<Suspect> suspects;  // those that are still to be looked at
+  std::optional<RebuildWhen> rebuild;
 };
 
 using Command =
@@ -311,6 +311,8 @@ using Command =
 // RunEarly, DeleteQueue and the end of a connection change at most so many messages in a batch and
 // go on in the next. A command that lists its messages is done in one, unless they are large.
 inline constexpr std::int64_t kStepMax = 1000;
+// Examine looks at most at so many: each costs some twenty statements.
+inline constexpr std::int64_t kExaminedMax = 100;
 
 // How many messages the command puts, takes or changes at most, one at least: so much it costs.
 [[nodiscard]] std::size_t messages_of(const Command& command);

@@ -166,16 +166,6 @@ struct Queue {
   [[nodiscard]] bool empty_on_demand() const { return on_demand && counters.all() == 0; }
 };
 
-// A message that the store had to set aside: its rows were damaged. It is counted no more.
-struct SetAside {
-  Seq seq = 0;
-  QueueId queue = 0;
-  State state = State::que;  // it was counted as
-  bool held = false;
-  bool high = false;
-  std::string why;
-};
-
 // Why nothing in the queue starts.
 enum class ClosedBy : std::uint8_t { pause, down, script_error, deletion };
 // Nothing: it gives what is ready.

@@ -23,39 +23,14 @@
 #include <vector>
 
 #include "base/result.h"
+#include "core/health.h"
 #include "core/message.h"
+#include "core/place.h"
 #include "core/queue.h"
 
 namespace rq::core {
 
 using base::Result;
-
-// Where a message stands in the line of its queue: the smaller key is leased first.
-struct LineKey {
-  std::int64_t rank = 0;   // minus the priority
-  std::int64_t order = 0;  // Message::order
-  Seq seq = 0;
-  friend auto operator<=>(const LineKey&, const LineKey&) = default;
-};
-inline constexpr LineKey kBeforeAll{INT64_MIN, INT64_MIN, INT64_MIN};
-inline constexpr LineKey kBehindAll{INT64_MAX, INT64_MAX, INT64_MAX};
-[[nodiscard]] inline LineKey line_key(const Message& m) { return {-m.priority, m.order, m.seq}; }
-
-// Where a message is filed: in exactly one place, which follows from its state and mark.
-enum class Place : std::uint8_t {
-  line,       // que
-  scheduled,  // by due time
-  lease,      // run, by the end of its lease
-  kept,       // done, relayed, by the time it finished
-  err,        // likewise
-  cancelled,  // likewise
-  held,       // err with the mark held, likewise
-  parked,     // prep, throttled, depends
-  any,        // of all these but lease; only to ask for
-};
-[[nodiscard]] Place place_of(const Message& message);
-// What it is sorted by there, ms: due time, end of the lease, time it finished. 0: by number alone.
-[[nodiscard]] std::int64_t time_in_place(const Message& message);
 
 // What one round of a batch looks at. Any list may come back short: known() and more() say so.
 struct Needs {
@@ -138,27 +113,6 @@ struct Condition {
   bool no_room = false;  // the disk is full, or nearly so: what is left is for what frees room
 };
 
-inline constexpr Seq kAllMessages = 0;
-
-// The part of the port that is about damage. What a look finds damaged is none: the store sets it
-// aside, with why and its bytes, and everything else goes on. A store whose rows cannot be damaged
-// one by one has nothing to do.
-class Mending {
- public:
-  Mending() = default;
-  Mending(const Mending&) = delete;
-  Mending& operator=(const Mending&) = delete;
-  virtual ~Mending() = default;
-
-  // In a batch: looks whether all that it has of the message agrees; what does not is mended from
-  // what is sound, or set aside. kAllMessages: a fault, and the next open() mends what it can.
-  [[nodiscard]] virtual Result<void> examine(Seq /*seq*/) { return {}; }
-  // Messages set aside in this batch, since the last call.
-  [[nodiscard]] virtual std::vector<SetAside> take_set_aside() { return {}; }
-  // Rows that were ever set aside and are kept for whoever looks into it.
-  [[nodiscard]] virtual std::int64_t set_aside_count() const { return 0; }
-};
-
 class Store : public Mending {
  public:
   // First of all, and after a fault. Forgets the batch and all that it knew, takes a new boot,
@@ -229,6 +183,9 @@ class Store : public Mending {
   // Instant::max(): never.
   [[nodiscard]] virtual Instant next_deadline() const = 0;
   [[nodiscard]] virtual Condition condition() const = 0;
+  // After open(), outside a batch: when the first lease ends, of those that outlive their
+  // connection. Instant::max(): there is none.
+  [[nodiscard]] virtual Instant first_lease_end() const = 0;
   // Between batches, when the replies have left: what the store has to do for itself, if it has.
   virtual void maintain() = 0;
 };
@@ -248,7 +205,7 @@ struct Filter {
   std::optional<Mark> mark;
   std::string tag;
   std::string key;
-  std::string text;                      // in payload, params, progress, result; case folds
+  std::string text;  // in payload, params, src, dest, progress, result; case folds
   std::optional<Instant> after, before;  // creation time: after <= created < before
 
   bool operator==(const Filter&) const = default;
@@ -288,13 +245,6 @@ struct FoundPage {
   std::optional<Seq> after;  // likewise; absent at the end. Before it, a page may be short
 };
 
-// What a check has found.
-struct Finding {
-  Seq seq = 0;  // of the message to be examined; 0: about more than one message
-  std::string text;
-  bool page = false;  // a part of the store cannot be read
-};
-
 class Reader {
  public:
   virtual ~Reader() = default;
@@ -304,6 +254,9 @@ class Reader {
   // The next piece of a check of everything. False: that was the last one; the next call begins
   // anew.
   [[nodiscard]] virtual Result<bool> check(std::vector<Finding>& /*found*/) { return false; }
+  // Whether the store is still where it was when it was opened. A fault when it is not: what is
+  // committed then would be lost.
+  [[nodiscard]] virtual Result<void> check_still_there() const { return {}; }
   [[nodiscard]] virtual Result<std::optional<MessageRow>> message(Seq seq) = 0;
   [[nodiscard]] virtual Result<std::optional<MessageRow>> message_by_key(std::string_view key) = 0;
   [[nodiscard]] virtual Result<std::vector<Attempt>> attempts(Seq seq) = 0;

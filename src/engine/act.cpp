@@ -19,10 +19,21 @@ using base::Result;
 
 namespace {
 
+std::string deed(Action action, const Message& message) {
+  const std::string id = format_id(message);
+  switch (action) {
+    case Action::run_now:
+      return fmt::format("run message {} early", id);
+    case Action::priority:
+      return fmt::format("set the priority of message {}", id);
+    default:
+      return fmt::format("{} message {}", name_of(action), id);
+  }
+}
+
 Error wrong_state(const Message& message, Action action, std::string_view remedy) {
   return fail(Code::wrong_state,
-              fmt::format("cannot {} message {}: it is {}", name_of(action), format_id(message),
-                          name_of(message.state)),
+              fmt::format("cannot {}: it is {}", deed(action, message), name_of(message.state)),
               std::string{remedy});
 }
 

@@ -108,8 +108,9 @@ Entry* Ledger::find(QueueId id) {
 
 Result<Entry*> Ledger::need(std::string_view name) {
   if (Entry* entry = find(name)) return entry;
-  return fail(Code::not_found, fmt::format("there is no queue '{}'", name),
-              fmt::format("create it: rq queue create {}", name));
+  return fail(
+      Code::not_found, fmt::format("there is no queue '{}'", name),
+      fmt::format("rq queue list shows those that are there; create it: rq queue create {}", name));
 }
 
 Entry& Ledger::of(const Message& message) {

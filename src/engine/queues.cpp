@@ -285,8 +285,12 @@ Result<Step> decide(Desk& desk, ForgetWaste& forget) {
 void needs(Desk& /*desk*/, const Examine& /*examine*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, Examine& examine) {
-  if (examine.pages) RQ_TRY(desk.store.examine(kAllMessages));
-  for (const Seq seq : examine.messages) RQ_TRY(desk.store.examine(seq));
+  if (examine.rebuild) RQ_TRY(desk.store.request_rebuild(*examine.rebuild));
+  for (std::int64_t i = 0; i < kExaminedMax && !examine.suspects.empty(); ++i) {
+    RQ_TRY(desk.store.examine(examine.suspects.back()));
+    examine.suspects.pop_back();
+  }
+  if (!examine.suspects.empty()) return Step::goes_on;
   desk.answer(Ok{});
   return Step::done;
 }

@@ -80,7 +80,8 @@ Result<void> make_missing(Desk& desk, const Reserve& reserve) {
 // Paused or not: who names a message may have it, unless its queue is down or on its way out.
 Result<void> check_gives(const Entry& entry) {
   if (!entry.queue.being_deleted) return check_works(entry);
-  return fail(Code::not_found, fmt::format("queue '{}' is being deleted", entry.queue.name));
+  return fail(Code::not_found, fmt::format("queue '{}' is being deleted", entry.queue.name),
+              "reserve from others, or create it again when it is gone");
 }
 
 Result<Step> reserve_one(Desk& desk, const Reserve& reserve) {

@@ -113,6 +113,7 @@ class BrokenStore final : public core::Store {
     store_->forget_waste(folders);
   }
   core::Instant next_deadline() const override { return store_->next_deadline(); }
+  core::Instant first_lease_end() const override { return store_->first_lease_end(); }
   core::Condition condition() const override { return store_->condition(); }
   void maintain() override { store_->maintain(); }
 

@@ -70,6 +70,25 @@ TEST_F(ClockStep, ALeaseOutlivesAStopOfTheServer) {
   EXPECT_FALSE(rig.look_at_lease(leased));
 }
 
+// Workers come back first, and say what has become of their work.
+TEST_F(ClockStep, ALeaseOutlivesTheTimeWithoutAServer) {
+  rig.restart([this] { machine.pass(hours{3}); });
+  look();
+  EXPECT_TRUE(rig.look_at_lease(leased)) << "the worker that still has it is heard";
+  EXPECT_TRUE(rig.ask<core::Reserved>(Rig::reserve_of("work")).messages.empty());
+  pass(seconds{9});
+  EXPECT_TRUE(rig.look_at_lease(leased));
+  pass(seconds{2});
+  EXPECT_FALSE(rig.look_at_lease(leased)) << "nobody has come back for it";
+  EXPECT_EQ(rig.ask<core::Reserved>(Rig::reserve_of("work")).messages.size(), 1U);
+}
+
+TEST_F(ClockStep, AShortTimeWithoutAServerIsNoReasonForALongerLease) {
+  rig.restart([this] { machine.pass(seconds{5}); });
+  passed = seconds{5};
+  expect_leased();
+}
+
 TEST_F(ClockStep, AWaitKeepsItsLengthAndIsAnswered) {
   const std::uint64_t short_wait = rig.wait_for("empty", seconds{30}, 1);
   const std::uint64_t long_wait = rig.wait_for("empty", seconds{50}, 1);

@@ -33,6 +33,8 @@ constexpr int kReopenTries = 10;
 constexpr std::chrono::milliseconds kReopenPause{200};
 // While the disk is full it is tried for as long as that lasts.
 constexpr std::chrono::seconds kFullPause{1};
+// After the start of a server no lease ends sooner: those who hold them come back first.
+constexpr std::chrono::seconds kComeBack{10};
 
 bool is_small(std::span<const Envelope> batch) {
   std::size_t messages = 0;
@@ -57,6 +59,7 @@ struct Pipeline::Impl {
   void mend();
   [[nodiscard]] bool reopen();
   [[nodiscard]] bool waits_for_room() const { return broken && !failed && !deposed; }
+  void log_reports() const;
 
   std::unique_ptr<core::Store> store;
   engine::Engine engine;
@@ -84,6 +87,7 @@ struct Pipeline::Impl {
   core::Outbox outbox;
   std::vector<std::vector<Delivery>> by_door;
   std::vector<Advance> advancing;
+  base::Millis away{};               // leases end so much later, from the first batch on
   std::atomic<bool> running{false};  // somebody has the turn and runs a batch
 };
 
@@ -104,7 +108,14 @@ void Pipeline::on_failure(std::function<void()> call) { impl_->failure = std::mo
 void Pipeline::on_waste(std::function<void()> call) { impl_->waste = std::move(call); }
 
 Result<core::Boot> Pipeline::open() {
-  RQ_TRY(impl_->engine.open());
+  const auto opened = impl_->engine.open();
+  impl_->log_reports();
+  RQ_TRY(opened);
+  // Nobody could keep a lease while there was no server. How long that was is not known, but it was
+  // longer than since the end of any lease: it would have been noticed.
+  const Instant first = impl_->store->first_lease_end();
+  const Instant soonest = clock_.now() + kComeBack;
+  if (first < soonest) impl_->away = soonest - first;
   return impl_->store->boot();
 }
 
@@ -217,7 +228,7 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
   const core::Committed ran = engine.run(batch,
                                          {.now = reading.now,
                                           .shift = reading.step.value_or(base::Millis{0}),
-                                          .stopped = reading.stopped,
+                                          .stopped = reading.stopped + std::exchange(away, {}),
                                           .want_notices = wanted,
                                           .tick = clock.tick()},
                                          outbox);
@@ -234,6 +245,7 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
     spdlog::error("message {} was set aside, see table corrupt of the store: {}", gone.seq,
                   gone.why);
   }
+  log_reports();
   if (ran.what != core::Committed::What::yes) {
     if (!broken) spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.why.message);
     broken = true;
@@ -265,12 +277,17 @@ void Pipeline::Impl::mend() {
   if (failure) failure();
 }
 
+void Pipeline::Impl::log_reports() const {
+  for (const std::string& report : store->take_reports()) spdlog::error("{}", report);
+}
+
 // The store has gone back to its last commit; the engine reads what it knows from there. False: it
 // cannot be opened, and waiting does not help.
 bool Pipeline::Impl::reopen() {
   if (std::chrono::steady_clock::now() < reopens_at) return true;
   for (int i = 0; i < kReopenTries; ++i) {
     const auto opened = engine.open();
+    log_reports();
     if (opened) {
       if (std::exchange(reopens_at, {}) != decltype(reopens_at){}) {
         spdlog::info("the store is open again");

@@ -118,18 +118,20 @@ class Rig {
                    std::make_unique<Clock>(Clock::Mode::manual, base::from_ms(1'700'000'000'000)),
                std::size_t mailbox_max = 100'000)
       : clock_(std::move(clock)) {
-    pipeline_ = std::make_unique<Pipeline>(
-        std::make_unique<BrokenStore>(store::sqlite::make_store(file()), fates), *clock_,
-        mailbox_max);
-    const auto opened = pipeline_->open();
-    RQ_CHECK(opened.has_value());
-    for (TestDoor& door : doors) RQ_CHECK(pipeline_->add_door(door) < std::size(doors));
+    open(mailbox_max);
   }
   Rig(const Rig&) = delete;
   Rig& operator=(const Rig&) = delete;
   ~Rig() { pipeline_.reset(); }
 
   void start() { pipeline_->start(); }
+  // The server ends; then the test does what happens meanwhile, and it starts again.
+  void restart(const std::function<void()>& meanwhile) {
+    pipeline_.reset();
+    meanwhile();
+    open(100'000);
+    start();
+  }
   [[nodiscard]] Pipeline& pipeline() { return *pipeline_; }
   [[nodiscard]] Clock& clock() { return *clock_; }
   [[nodiscard]] std::filesystem::path file() const { return dir_.path() / "rq.db"; }
@@ -209,6 +211,15 @@ class Rig {
   TestDoor doors[2];
 
  private:
+  void open(std::size_t mailbox_max) {
+    pipeline_ = std::make_unique<Pipeline>(
+        std::make_unique<BrokenStore>(store::sqlite::make_store(file()), fates), *clock_,
+        mailbox_max);
+    const auto opened = pipeline_->open();
+    RQ_CHECK(opened.has_value());
+    for (TestDoor& door : doors) RQ_CHECK(pipeline_->add_door(door) < std::size(doors));
+  }
+
   const base::test::TempDir dir_;
   const std::unique_ptr<Clock> clock_;
   std::unique_ptr<Pipeline> pipeline_;

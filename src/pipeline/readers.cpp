@@ -1,11 +1,10 @@
 #include "pipeline/readers.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <optional>
 #include <utility>
+
+#include "base/thread.h"
 
 namespace rq::pipeline {
 
@@ -13,7 +12,6 @@ namespace {
 // Look-ups that wait for a reader thread. Of searches fewer: each may take seconds.
 constexpr std::size_t kReaderQueueMax = 10'000;
 constexpr std::size_t kSearchQueueMax = 100;
-constexpr int kSearchNice = 10;
 }  // namespace
 
 Readers::Place::Place(std::unique_ptr<core::Reader> view, Kind what, const std::atomic<bool>& stops)
@@ -29,10 +27,7 @@ bool Readers::Place::is_over() const {
 }
 
 void Readers::Place::serve() {
-  if (kind == Kind::search) {
-    // Of this thread alone; a failure does no harm.
-    static_cast<void>(setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kSearchNice));
-  }
+  if (kind == Kind::search) base::lower_priority();
   std::vector<Job> jobs;
   const std::optional<std::chrono::steady_clock::time_point> forever;
   while (mailbox.drain_until(jobs, forever)) {

@@ -7,6 +7,8 @@
 #include <array>
 #include <fstream>
 #include <iterator>
+#include <type_traits>
+#include <variant>
 
 namespace rq::server {
 namespace {
@@ -17,49 +19,95 @@ using base::Result;
 
 constexpr std::array<std::string_view, 5> kLevels{"trace", "debug", "info", "warn", "error"};
 
-base::Error wrong(const std::string& file, std::string_view key, std::string_view wanted) {
-  return fail(Code::bad_value, fmt::format("{}: '{}' has a value of the wrong kind", file, key),
-              fmt::format("give {}", wanted));
+struct Number {
+  std::int64_t ServerConfig::*member;
+  std::int64_t min, max;
+};
+using Text = std::string ServerConfig::*;
+using Flag = bool ServerConfig::*;
+
+// A setting of rq.toml: here and nowhere else.
+struct Setting {
+  std::string_view name;
+  std::variant<Text, Flag, Number> kind;
+  bool at_once = false;  // a change holds without a new start
+};
+
+constexpr std::array kSettings{
+    Setting{"http", &ServerConfig::http},
+    Setting{"define_over_tcp", &ServerConfig::define_over_tcp},
+    Setting{"beanstalk", &ServerConfig::beanstalk},
+    Setting{"beanstalk_job_bytes_max",
+            Number{&ServerConfig::beanstalk_job_bytes_max, kJobBytesMin, kJobBytesMax}},
+    Setting{"log_level", &ServerConfig::log_level, true},
+    Setting{"worker", &ServerConfig::worker},
+    Setting{"wal_bytes", Number{&ServerConfig::wal_bytes, kWalBytesMin, kWalBytesMax}},
+    Setting{"cache_bytes", Number{&ServerConfig::cache_bytes, kCacheBytesMin, kCacheBytesMax}},
+};
+
+std::string names_of_settings() {
+  std::string names;
+  for (const Setting& setting : kSettings) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", setting.name);
+  }
+  return names;
 }
 
-Result<void> apply(const std::string& file, std::string_view key, const toml::node& value,
-                   ServerConfig& config) {
-  const auto text = [&](std::string& out) -> Result<void> {
-    const auto given = value.value_exact<std::string>();
-    if (!given) return wrong(file, key, "a text in quotes");
-    out = *given;
+// Reads a value of the file into its member of the configuration.
+struct Take {
+  const std::string& file;
+  std::string_view name;
+  const toml::node& value;
+  ServerConfig& config;
+
+  Result<void> operator()(Text member) const { return take(config.*member, "a text in quotes"); }
+  Result<void> operator()(Flag member) const { return take(config.*member, "true or false"); }
+  Result<void> operator()(const Number& number) const {
+    const std::string wanted = fmt::format("a number from {} to {}", number.min, number.max);
+    std::int64_t given = 0;
+    RQ_TRY(take(given, wanted));
+    if (given < number.min || given > number.max) {
+      return fail(Code::bad_value, fmt::format("{}: {} = {} is out of range", file, name, given),
+                  fmt::format("give {}", wanted));
+    }
+    config.*number.member = given;
     return {};
-  };
-  const auto flag = [&](bool& out) -> Result<void> {
-    const auto given = value.value_exact<bool>();
-    if (!given) return wrong(file, key, "true or false");
-    out = *given;
-    return {};
-  };
-  const auto number = [&](std::int64_t& out, std::int64_t min, std::int64_t max) -> Result<void> {
-    const auto given = value.value_exact<std::int64_t>();
-    const std::string wanted = fmt::format("a number from {} to {}", min, max);
-    if (!given) return wrong(file, key, wanted);
-    if (*given < min || *given > max) {
-      return fail(Code::bad_value, fmt::format("{}: {} = {} is out of range", file, key, *given),
+  }
+
+ private:
+  template <typename T>
+  Result<void> take(T& out, std::string_view wanted) const {
+    const auto given = value.value_exact<T>();
+    if (!given) {
+      return fail(Code::bad_value,
+                  fmt::format("{}: '{}' has a value of the wrong kind", file, name),
                   fmt::format("give {}", wanted));
     }
     out = *given;
     return {};
-  };
-  if (key == "http") return text(config.http);
-  if (key == "beanstalk") return text(config.beanstalk);
-  if (key == "log_level") return text(config.log_level);
-  if (key == "beanstalk_job_bytes_max") {
-    return number(config.beanstalk_job_bytes_max, kJobBytesMin, kJobBytesMax);
   }
-  if (key == "wal_bytes") return number(config.wal_bytes, kWalBytesMin, kWalBytesMax);
-  if (key == "cache_bytes") return number(config.cache_bytes, kCacheBytesMin, kCacheBytesMax);
-  if (key == "define_over_tcp") return flag(config.define_over_tcp);
-  if (key == "worker") return flag(config.worker);
-  return fail(Code::unknown_field, fmt::format("{}: there is no setting '{}'", file, key),
-              "the settings are http, define_over_tcp, beanstalk, beanstalk_job_bytes_max, "
-              "log_level, worker, wal_bytes, cache_bytes");
+};
+
+Result<void> apply(const std::string& file, std::string_view key, const toml::node& value,
+                   ServerConfig& config) {
+  const auto* const setting = std::ranges::find(kSettings, key, &Setting::name);
+  if (setting == kSettings.end()) {
+    return fail(Code::unknown_field, fmt::format("{}: there is no setting '{}'", file, key),
+                fmt::format("the settings are {}", names_of_settings()));
+  }
+  return std::visit(Take{file, setting->name, value, config}, setting->kind);
+}
+
+bool same(const Setting& setting, const ServerConfig& a, const ServerConfig& b) {
+  return std::visit(
+      [&](const auto& kind) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(kind)>, Number>) {
+          return a.*kind.member == b.*kind.member;
+        } else {
+          return a.*kind == b.*kind;
+        }
+      },
+      setting.kind);
 }
 
 Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) {
@@ -92,16 +140,9 @@ Result<void> read_config(std::string_view text, const std::string& file, ServerC
 std::vector<std::string_view> changed_for_the_next_start(const ServerConfig& now,
                                                          const ServerConfig& then) {
   std::vector<std::string_view> changed;
-  const auto compare = [&changed](std::string_view name, const auto& a, const auto& b) {
-    if (a != b) changed.push_back(name);
-  };
-  compare("http", now.http, then.http);
-  compare("define_over_tcp", now.define_over_tcp, then.define_over_tcp);
-  compare("beanstalk", now.beanstalk, then.beanstalk);
-  compare("beanstalk_job_bytes_max", now.beanstalk_job_bytes_max, then.beanstalk_job_bytes_max);
-  compare("worker", now.worker, then.worker);
-  compare("wal_bytes", now.wal_bytes, then.wal_bytes);
-  compare("cache_bytes", now.cache_bytes, then.cache_bytes);
+  for (const Setting& setting : kSettings) {
+    if (!setting.at_once && !same(setting, now, then)) changed.push_back(setting.name);
+  }
   return changed;
 }
 

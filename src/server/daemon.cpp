@@ -10,6 +10,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <memory>
 #include <vector>
@@ -130,12 +131,14 @@ void tell_who_defines(const ServerConfig& config, const std::string& address) {
 
 // Until one of them ends the server. A null door: there is no beanstalkd port.
 void hear_signals(const ServerOptions& options, ServerConfig& config, Log& log,
-                  doors::beanstalk::BeanstalkDoor* beanstalk) {
+                  doors::beanstalk::BeanstalkDoor* beanstalk,
+                  const std::function<void()>& on_new_log) {
   const sigset_t heard = heard_signals();
   for (int signal = 0; signal != SIGTERM && signal != SIGINT;) {
     if (::sigwait(&heard, &signal) != 0) continue;
     if (signal == SIGHUP) {
       reload(options, config, log);
+      on_new_log();
     } else if (signal == SIGUSR1) {
       // As beanstalkd does; there is no way back but a restart.
       if (beanstalk != nullptr) beanstalk->set_draining(true);
@@ -159,10 +162,10 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
                                                                .cache_bytes = config.cache_bytes}),
                               clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());
-  if (const auto aside = store::sqlite::set_aside_in(file); aside && !aside->empty()) {
+  if (const auto aside = store::sqlite::set_aside_in(file); aside && aside->total > 0) {
     spdlog::warn(
         "damaged rows of the store have been set aside: {}; the last one: {}; see: rq doctor",
-        aside->size(), aside->front());
+        aside->total, aside->newest.front());
   }
   RQ_TRY_ASSIGN(quick, open_readers(file, kReaderThreads));
   RQ_TRY_ASSIGN(search, open_readers(file, kSearchThreads));
@@ -175,7 +178,7 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   pipeline.add_sink(events);
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   const auto end = [] { ::kill(::getpid(), SIGTERM); };
-  StoreWatch watch(pipeline, std::move(watch_view), file, end);
+  StoreWatch watch(pipeline, std::move(watch_view), end);
   pipeline.on_failure(end);
   pipeline.on_waste([&janitor] { janitor.wake(); });
   doors::api::ApiDoor http(
@@ -202,7 +205,9 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
 
   tell_who_defines(config, http.address());
 
-  hear_signals(options, config, log, beanstalk.get());
+  hear_signals(options, config, log, beanstalk.get(), [&loop, &keeper] {
+    boost::asio::post(loop.io(), [&keeper] { keeper.tell_of_new_log(); });
+  });
 
   auto closed = std::make_shared<std::promise<void>>();
   boost::asio::post(loop.io(), [&] {

@@ -17,6 +17,7 @@ constexpr std::int64_t kAtOnce = 200;  // folders in one transaction
 constexpr std::chrono::seconds kFirstPause{60};
 constexpr std::chrono::hours kPauseMax{24};
 constexpr std::size_t kNamedMax = 1000;  // in the file for rq doctor
+constexpr std::size_t kCallsMax = 1024;  // one is enough: each looks at all that there is
 
 // A folder of a message, as the engine names it: nothing that leads elsewhere.
 bool is_message_folder(const std::filesystem::path& folder) {
@@ -34,7 +35,7 @@ Janitor::Janitor(pipeline::Pipeline& pipeline, std::unique_ptr<core::Reader> rea
       reader_(std::move(reader)),
       dir_(std::move(dir)),
       door_(pipeline.add_door(*this)),
-      calls_(1024) {}
+      calls_(kCallsMax) {}
 
 Janitor::~Janitor() { stop(); }
 
@@ -91,7 +92,11 @@ void Janitor::delete_all() {
 
 // True: it is off the disk, and may be forgotten.
 bool Janitor::try_delete(const std::string& folder) {
-  if (!is_message_folder(folder)) return true;
+  if (!is_message_folder(folder)) {
+    spdlog::warn("deleting folders of messages: '{}' is none, and stays; table waste is damaged",
+                 folder);
+    return true;
+  }
   const auto found = stuck_.find(folder);
   const Time now = std::chrono::steady_clock::now();
   if (found != stuck_.end() && found->second.next > now) return false;

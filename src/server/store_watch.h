@@ -3,7 +3,6 @@
 // and has the store mend or set aside what turns out to be damaged; and sees whether its file is
 // still there.
 #include <atomic>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -17,10 +16,10 @@ namespace rq::server {
 
 class StoreWatch final : public pipeline::Door {
  public:
-  // Before Pipeline::start(); `reader` is its own. `gone` is called on its thread when the file is
-  // not there any more: what is committed now would be lost.
+  // Before Pipeline::start(); `reader` is its own. `gone` is called on its thread when the store is
+  // not where it was any more: what is committed now would be lost.
   StoreWatch(pipeline::Pipeline& pipeline, std::unique_ptr<core::Reader> reader,
-             std::filesystem::path file, std::function<void()> gone);
+             std::function<void()> gone);
   ~StoreWatch() override;
   StoreWatch(const StoreWatch&) = delete;
   StoreWatch& operator=(const StoreWatch&) = delete;
@@ -31,29 +30,19 @@ class StoreWatch final : public pipeline::Door {
   [[nodiscard]] bool store_is_gone() const { return gone_.load(std::memory_order_relaxed); }
 
  private:
-  // Of a file: the same one has the same.
-  struct Place {
-    std::uint64_t device = 0;
-    std::uint64_t inode = 0;
-    friend bool operator==(const Place&, const Place&) = default;
-  };
-  [[nodiscard]] Place place() const;
   void run();
   [[nodiscard]] bool sleep(std::chrono::steady_clock::duration how_long);
   [[nodiscard]] std::chrono::steady_clock::duration look();
-  void report(const std::vector<core::Finding>& found);
-  void mark_for_rebuild();
+  void report(std::vector<core::Finding>& found);
 
   pipeline::Pipeline& pipeline_;
   const std::unique_ptr<core::Reader> reader_;
-  const std::filesystem::path file_;
-  const Place place_;
   const std::function<void()> on_gone_;
   const std::uint32_t door_;
-  std::size_t reported_ = 0;  // in this pass
-  bool found_ = false;        // in this pass
-  bool rebuilt_ = false;      // likewise
-  int passes_ = 0;            // one after the other that have found something
+  std::size_t reported_ = 0;    // in this pass
+  bool found_ = false;          // in this pass
+  bool rebuild_asked_ = false;  // likewise
+  int passes_ = 0;              // consecutive ones that have found something
   std::atomic<bool> gone_{false};
   std::atomic<bool> stopping_{false};
   base::Mailbox<int> end_;

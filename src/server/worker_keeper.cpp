@@ -126,6 +126,10 @@ void WorkerKeeper::look_again() {
   });
 }
 
+void WorkerKeeper::tell_of_new_log() const {
+  if (pid_ > 0) ::kill(pid_, SIGURG);
+}
+
 void WorkerKeeper::stop() {
   stopped_ = true;
   pause_.cancel();

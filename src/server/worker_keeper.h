@@ -19,6 +19,8 @@ class WorkerKeeper {
   WorkerKeeper& operator=(const WorkerKeeper&) = delete;
 
   void start();
+  // This server writes its log elsewhere from now on: the worker follows (SIGURG).
+  void tell_of_new_log() const;
   // The server ends: an idle worker is asked to end too (SIGHUP), one that runs scripts goes on.
   void stop();
 

@@ -154,7 +154,7 @@ void Attempt::launch() {
   const Result<const Script*> script = station_->script().look();
   if (!script) {
     shop_.host.on_script_error(station_, script.error().message);
-    give_back({}, Millis{0});
+    give_back(script.error().message, Millis{0});
     return;
   }
   Result<MessageFolder> folder =
@@ -202,7 +202,8 @@ Launch Attempt::launch_of(const Script& script, MessageFolder folder, base::Fd l
                                            {.script = settings.script,
                                             .real_script = script.real_path,
                                             .job_dir = folder.job,
-                                            .cookie = launch.cookie},
+                                            .cookie = launch.cookie,
+                                            .other_user = station_->credentials() != nullptr},
                                            message_);
   launch.cwd = std::move(folder.fd);
   launch.cwd_path = std::move(folder.job);
@@ -242,11 +243,11 @@ void Attempt::not_started(const SpawnFailure& failure) {
 
 void Attempt::blame_script(std::string error) {
   station_->script().blame(error);
-  shop_.host.on_script_error(station_, std::move(error));
-  give_back({}, Millis{0});
+  shop_.host.on_script_error(station_, error);
+  give_back(std::move(error), Millis{0});
 }
 
-void Attempt::give_back(std::optional<std::string> reason, Millis delay) {
+void Attempt::give_back(std::string reason, Millis delay) {
   end_with({.token = message_.token,
             .outcome = "release",
             .reason = std::move(reason),
@@ -369,6 +370,7 @@ void Attempt::dup_answered(const Result<Reply>& reply) {
 
 void Attempt::on_ended(Ended&& ended) {
   gone_ = !ended.leftovers;
+  ended.cpu_seconds_max = station_->settings().limits.cpu_seconds;
   Verdict verdict = verdict_of(ended, success_);
   if (handing_back_ && verdict.outcome == "stopped") {
     verdict.outcome = "release";

@@ -101,7 +101,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   // Starts the script. REQUIRES: it has a slot, and nobody works in the folder of its message.
   void launch();
   // Not begun, or not to be: the message goes back as it was.
-  void give_back(std::optional<std::string> reason, base::Millis delay);
+  void give_back(std::string reason, base::Millis delay);
 
   // --- From outside ---
   // Somebody wants it ended.

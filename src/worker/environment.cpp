@@ -11,6 +11,8 @@ namespace {
 constexpr std::array<std::string_view, 8> kAlwaysAllowed{"PATH",  "HOME", "USER", "LOGNAME",
                                                          "SHELL", "LANG", "TZ",   "TMPDIR"};
 
+constexpr std::string_view kNoAddress = "/";
+
 std::string entry(std::string_view name, std::string_view value) {
   std::string text;
   text.reserve(name.size() + value.size() + 1);
@@ -86,7 +88,14 @@ Environment message_environment(const Environment& of_queue, const WorkerFacts& 
   const std::string full = full_id(worker.base_url, message.queue, message.id);
   add("RQ_SCRIPT", attempt.script);
   add("RQ_REALSCRIPT", attempt.real_script);
-  add("RQ_HOST", worker.base_url);
+  if (worker.base_url != kNoAddress) add("RQ_HOST", worker.base_url);
+  // So that `rq put next …` in a script finds its server.
+  if (!worker.dir.empty()) add("RQ_DIR", worker.dir);
+  if (!attempt.other_user) {
+    add("RQ_SERVER", worker.server);
+  } else if (worker.base_url != kNoAddress) {
+    add("RQ_SERVER", worker.base_url);
+  }
   add("RQ_DEST", dest_url(worker.base_url, dest));
   add("RQ_DEST_QUEUE", dest_queue(dest));
   add("RQ_MSG_ID", message.id);

@@ -24,7 +24,9 @@ struct ScriptUser {
 // What does not change while the worker runs.
 struct WorkerFacts {
   std::string name;
-  std::string base_url;  // of the server, with a slash at its end
+  std::string base_url;  // of the server, with a slash at its end; "/": it has no HTTP address
+  std::string dir;       // RQ_DIR; empty: the server is elsewhere
+  std::string server;    // RQ_SERVER of scripts that run as the worker's own user
   std::string version;
   std::string env;  // RQ_ENV
 };
@@ -32,7 +34,8 @@ struct AttemptFacts {
   std::string script;  // as configured
   std::string real_script;
   std::string job_dir;
-  std::string cookie;  // "RQ_RUN=...": marks all processes of the attempt
+  std::string cookie;       // "RQ_RUN=...": marks all processes of the attempt
+  bool other_user = false;  // than the worker's: a unix socket is not for it
 };
 [[nodiscard]] Environment message_environment(const Environment& of_queue,
                                               const WorkerFacts& worker,

@@ -65,6 +65,7 @@ std::string environment_of(const std::string& process) {
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> out;
+  out.reserve(texts.size() + 1);
   for (std::string& text : texts) out.push_back(text.data());
   out.push_back(nullptr);
   return out;
@@ -74,12 +75,18 @@ void hand_on(int fd) {
   if (fd >= 0) ::fcntl(fd, F_SETFD, 0);
 }
 
-// What this process says goes where that one's words go, if it may be asked for that.
+// What this process says goes where that one's words go: into the very file, if it may be asked for
+// that, else into the file of that name.
 void speak_like(pid_t model) {
   const base::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, model, 0)));
   if (!process.is_open()) return;
   for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
-    const base::Fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
+    base::Fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
+    const std::string file = fmt::format("/proc/{}/fd/{}", model, fd);
+    struct stat info {};
+    if (!copy.is_open() && ::stat(file.c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
+      copy.reset(::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+    }
     if (copy.is_open()) ::dup2(copy.get(), fd);
   }
 }
@@ -173,8 +180,10 @@ std::optional<int> Holder::end_of_loop() {
 
 void Holder::hear(int signal, pid_t sender) {
   if (signal == SIGURG) {
-    // A server that has found this worker at work.
-    if (!facts_.follows || sender <= 0 || is_like(sender)) return;
+    // A server that has found this worker at work, or has opened its log anew.
+    if (sender <= 0 || sender != base::LockFile::pid_in(facts_.server)) return;
+    // The loop has the same descriptors.
+    if (is_like(sender)) return speak_like(sender);
     model_ = sender;
   } else if (signal != SIGHUP) {
     ++memory_.past().stops;

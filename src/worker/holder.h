@@ -32,10 +32,11 @@ struct Handed {
 class Holder {
  public:
   // `argv`: of the program that takes over, without what is handed on.
-  // `follows`: takes the program and the environment of a server that asks for that.
+  // `server`: the file with the pid of the server whose program and environment it takes when that
+  // one asks; empty: nobody's.
   struct Facts {
     std::vector<std::string> argv;
-    bool follows = false;
+    std::string server;
   };
   Holder(Facts facts, base::LockFile& lock, KeptMemory& memory, RunningRecord& record);
 

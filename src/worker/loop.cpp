@@ -31,8 +31,15 @@ constexpr Millis kReserveTimeout{(kReserveWaitSeconds + 15) * 1000};
 // For the word that this worker is to end, when its script has heard it already.
 constexpr Millis kSoon{1'000};
 constexpr Millis kSuspectWait{1'000};
+constexpr const char* kWorkerEnds = "the worker takes nothing more";
 constexpr Millis kAliveEvery{10'000};
 constexpr std::chrono::seconds kLastWordsWait{10};  // for a server that is gone, at the very end
+
+// Is a request for messages of any queue under way?
+bool asks_any(const Roster& roster) {
+  return std::any_of(roster.stations().begin(), roster.stations().end(),
+                     [](const auto& entry) { return !entry.second->reserves.empty(); });
+}
 
 }  // namespace
 
@@ -194,10 +201,7 @@ void Loop::greet() {
 }
 
 void Loop::go_on_greeting() {
-  if (!greeting_) return;
-  for (const auto& [name, station] : roster_.stations()) {
-    if (!station->reserves.empty()) return;
-  }
+  if (!greeting_ || asks_any(roster_)) return;
   greeting_ = false;
   reporter_.keep(name_, [this] {
     reporter_.retry_now();
@@ -328,7 +332,7 @@ void Loop::take(const StationPtr& station, LeasedMessage message) {
     old->lose(Attempt::Ending::killed);
   }
   if (takes_nothing() || !station->may_begin(Clock::now())) {
-    attempt->give_back({}, Millis{0});
+    attempt->give_back(takes_nothing() ? kWorkerEnds : "the queue starts nothing now", Millis{0});
   } else if (station->has_free_slot()) {
     begin(attempt);
   } else if (station->has_room_ahead()) {
@@ -336,7 +340,7 @@ void Loop::take(const StationPtr& station, LeasedMessage message) {
     station->ahead.push_back(attempt);
     bound_ahead(station);
   } else {
-    attempt->give_back({}, Millis{0});
+    attempt->give_back("no slot is free", Millis{0});
   }
 }
 
@@ -493,15 +497,11 @@ void Loop::wait_signals() {
 void Loop::take_signals() {
   signalfd_siginfo info{};
   while (::read(signal_fd_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
-    const int signal = static_cast<int>(info.ssi_signo);
-    if (is_meant(signal, static_cast<int>(info.ssi_pid))) on_signal(signal);
+    // A terminal and a service manager tell all processes at once, and the holder tells us again.
+    const bool meant =
+        holder_ == 0 || static_cast<int>(info.ssi_pid) == holder_ || ::getppid() != holder_;
+    if (meant) on_signal(static_cast<int>(info.ssi_signo));
   }
-}
-
-// A terminal and a service manager tell all processes at once, and the holder tells us again.
-bool Loop::is_meant(int signal, int sender) const {
-  if (holder_ == 0) return signal != SIGURG;
-  return sender == holder_ || ::getppid() != holder_;
 }
 
 bool Loop::is_ending() {
@@ -549,7 +549,7 @@ bool Loop::is_idle() const {
 
 // Another process is to go on, as soon as all that only this one knows is told.
 void Loop::make_way() {
-  if (takes_nothing()) return;
+  if (holder_ == 0 || takes_nothing()) return;
   spdlog::info("making way for another process, which goes on with {} scripts",
                supervisor_.running());
   making_way_ = true;
@@ -557,19 +557,11 @@ void Loop::make_way() {
   end_if_done();
 }
 
-bool Loop::is_at_rest() const {
-  const bool asks = std::any_of(roster_.stations().begin(), roster_.stations().end(),
-                                [](const auto& entry) { return !entry.second->reserves.empty(); });
-  return !asks && reporter_.idle() &&
-         std::all_of(by_token_.begin(), by_token_.end(),
-                     [](const auto& entry) { return entry.second->is_kept(); });
-}
-
 void Loop::drain() {
   for (const auto& [name, station] : roster_.stations()) close(station);
   // What waits for a folder has not begun.
   const auto waiting = std::exchange(waiting_, {});
-  for (const auto& [seq, attempt] : waiting) attempt->give_back({}, Millis{0});
+  for (const auto& [seq, attempt] : waiting) attempt->give_back(kWorkerEnds, Millis{0});
 }
 
 void Loop::hand_back_all() {
@@ -584,11 +576,12 @@ void Loop::end_if_done() {
     stop_signals_ = 1;
     drain();
   }
-  if (making_way_ && stop_signals_ == 0 && is_at_rest()) go_();
-  if (stop_signals_ == 0 || !by_child_.empty() || !by_token_.empty()) return;
-  for (const auto& [name, station] : roster_.stations()) {
-    if (!station->reserves.empty()) return;
+  if (making_way_ && stop_signals_ == 0 && !asks_any(roster_) && reporter_.idle() &&
+      std::all_of(by_token_.begin(), by_token_.end(),
+                  [](const auto& entry) { return entry.second->is_kept(); })) {
+    go_();
   }
+  if (stop_signals_ == 0 || !by_child_.empty() || !by_token_.empty() || asks_any(roster_)) return;
   if (reporter_.idle()) {
     if (!connected_) return end();
     if (!std::exchange(parting_, true)) reporter_.part(name_, [this] { end(); });

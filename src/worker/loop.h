@@ -92,11 +92,9 @@ class Loop : private Watcher, private AttemptHost {
   void wait_children();
   void wait_signals();
   void take_signals();
-  [[nodiscard]] bool is_meant(int signal, int sender) const;
   void on_signal(int signal);
   [[nodiscard]] bool takes_nothing() const { return stop_signals_ > 0 || making_way_; }
   void make_way();
-  [[nodiscard]] bool is_at_rest() const;
   void drain();
   void hand_back_all();
   void end_if_done();

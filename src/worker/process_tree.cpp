@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <limits.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <memory>
@@ -189,6 +191,7 @@ std::string name_of_file(int fd) { return link_text(fmt::format("/proc/self/fd/{
 std::optional<std::int64_t> proportional_bytes(pid_t pid) {
   constexpr std::string_view kField = "\nPss:";
   const std::string text = read_small(fmt::format("/proc/{}/smaps_rollup", pid), 4096);
+  if (text.empty() && (errno == ESRCH || (::kill(pid, 0) != 0 && errno == ESRCH))) return 0;
   const std::size_t at = text.find(kField);
   if (at == std::string::npos) return std::nullopt;
   const std::size_t digits = text.find_first_not_of(' ', at + kField.size());

@@ -64,7 +64,8 @@ class ProcessTable {
 // What our descriptor `fd` is, as /proc names it.
 [[nodiscard]] std::string name_of_file(int fd);
 
-// The memory of the process, what it shares counted in parts; nothing when that may not be known.
+// The memory of the process, what it shares counted in parts; 0: it has ended. Nothing when that
+// may not be known.
 [[nodiscard]] std::optional<std::int64_t> proportional_bytes(pid_t pid);
 
 // How many children this process has, whoever started them; nothing when the kernel does not tell.

@@ -94,12 +94,25 @@ bool goes_on(KeptScript& script) {
          ::waitid(P_PID, static_cast<id_t>(script.pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-// Which run of the machine: process numbers of another one mean nothing.
-std::array<char, 40> machine_boot() {
-  std::array<char, 40> id{};
+// Where a table is at home. On another run of the machine process numbers mean nothing; and a copy
+// of the file, made with a copy of the directory, tells of scripts that are somebody else's.
+using Home = std::array<char, 40>;
+
+Home home_of(int fd) {
+  Home home{};
+  std::array<char, 36> id{};  // 32 digits, and dashes
   const base::Fd file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
-  if (file.is_open() && ::read(file.get(), id.data(), id.size() - 1) < 0) id.fill(0);
-  return id;
+  struct stat info {};
+  if (!file.is_open() || ::read(file.get(), id.data(), id.size()) < 0 || ::fstat(fd, &info) != 0) {
+    return home;
+  }
+  const char* const end = std::remove(id.begin(), id.end(), '-');
+  const char* const middle = id.data() + (end - id.data()) / 2;
+  std::array<std::uint64_t, 4> parts{0, 0, info.st_dev, info.st_ino};
+  std::from_chars(id.data(), middle, parts[0], 16);
+  std::from_chars(middle, end, parts[1], 16);
+  std::memcpy(home.data(), parts.data(), sizeof parts);
+  return home;
 }
 
 }  // namespace
@@ -116,7 +129,7 @@ struct RunningRecord::Table {
   char magic[4];  // "RQRR"
   std::uint32_t version;
   std::uint32_t left;  // 1: by leave()
-  std::array<char, 40> boot;
+  Home home;
   char mark[32];
   Witnesses witnesses;
   std::array<Entry, kRunningRecordsMax> entries;
@@ -157,7 +170,7 @@ void RunningRecord::start_anew() {
   std::memcpy(table_->magic, "RQRR", 4);
   table_->version = kVersion;
   table_->left = 0;
-  table_->boot = machine_boot();
+  table_->home = home_of(file_.get());
   std::uint64_t random = 0;
   RQ_CHECK(::getrandom(&random, sizeof random, 0) == sizeof random);
   mark_ = fmt::format("RQ_RUN={:016x}.", random);
@@ -232,7 +245,7 @@ RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
     const bool again = deaths_of(table_->witnesses, witness.seq) > 0;
     if (died && !again && witness.deaths >= kSuspectDeaths) note(table_->witnesses, witness);
   }
-  if (table_->boot == machine_boot() && table_->mark[0] != '\0') {
+  if (table_->home == home_of(file_.get()) && table_->mark[0] != '\0') {
     out.processes = kill_left(ended, out.staying);
   }
   if (out.staying.empty()) {

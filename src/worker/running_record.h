@@ -5,7 +5,8 @@
 // leases back, before it takes anything.
 //
 // The file is a table in shared memory, so an entry costs no system call; what is written survives
-// the process, and after a loss of power nothing is left to clean up.
+// the process, and after a loss of power nothing is left to clean up. It says where it was written:
+// no process is killed for what stands in a copy of it.
 //
 // Format: version 2; to change it, change kVersion: a file of another version is started anew.
 #include <cstdint>

@@ -26,6 +26,7 @@ struct Script {
 [[nodiscard]] bool needs_shell(std::string_view command);
 
 // Looks at the script before each run; what costs more than a stat is kept until the file changes.
+// A name that begins with @ is a script that ships inside of rq: the worker's own program.
 class ScriptFile {
  public:
   ScriptFile() = default;
@@ -39,6 +40,7 @@ class ScriptFile {
   void blame(std::string text);
 
  private:
+  [[nodiscard]] base::Result<const Script*> look_inside();
   [[nodiscard]] base::Result<std::string> find(struct stat& info) const;
   [[nodiscard]] base::Result<Script> examine(const std::string& path,
                                              const struct stat& info) const;

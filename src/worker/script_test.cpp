@@ -120,6 +120,18 @@ TEST_F(ScriptFiles, WhatTheExecRefusedIsRefusedUntilTheFileChanges) {
   EXPECT_TRUE(file.look().has_value());
 }
 
+TEST_F(ScriptFiles, SomeAreInsideOfTheProgram) {
+  ScriptFile file(dir_, "@exec-payload", "");
+  const auto script = file.look();
+  ASSERT_TRUE(script.has_value());
+  EXPECT_EQ((*script)->program, "/proc/self/exe") << "there for as long as the process is";
+  EXPECT_EQ((*script)->argv, (std::vector<std::string>{"rq", "exec-payload"}));
+  EXPECT_EQ((*script)->sha256.size(), 64U);
+  const auto unknown = ScriptFile(dir_, "@other", "").look();
+  ASSERT_FALSE(unknown.has_value());
+  EXPECT_NE(unknown.error().message.find("@exec-payload"), std::string::npos) << "which there are";
+}
+
 TEST(NeedsShell, AsRubyDecides) {
   for (const char* yes : {"a | b", "a 'b c'", "a $X", "a*", "X=1 a", "exec a", "a; b", "a > b"}) {
     EXPECT_TRUE(needs_shell(yes)) << yes;

@@ -70,6 +70,28 @@ void watch(int poll, int fd, std::uint64_t tag, std::uint32_t events = EPOLLIN) 
   RQ_CHECK(::epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) == 0);
 }
 
+// Of a tree of processes.
+struct Use {
+  std::int64_t bytes = 0;
+  std::int64_t processes = 0;
+};
+Use use_of(const std::vector<Process>& tree, std::int64_t bytes_max) {
+  Use use{.bytes = 0, .processes = std::ssize(tree)};
+  for (const Process& p : tree) use.bytes += p.rss_bytes;
+  if (bytes_max == 0 || use.bytes <= bytes_max) return use;
+  // What several of them share counts once: that costs more to find out.
+  use.bytes = 0;
+  for (const Process& p : tree) use.bytes += proportional_bytes(p.pid).value_or(p.rss_bytes);
+  return use;
+}
+
+// A bound of 0 is none.
+StopCause above(const Use& use, std::int64_t bytes_max, std::int64_t processes_max) {
+  if (bytes_max > 0 && use.bytes > bytes_max) return StopCause::out_of_memory;
+  const bool too_many = processes_max > 0 && use.processes > processes_max;
+  return too_many ? StopCause::too_many_processes : StopCause::none;
+}
+
 // A file without a name that holds the payload: a script that does not read it blocks nobody, and
 // one that reads it twice can.
 base::Fd payload_file(std::string_view payload) {
@@ -293,7 +315,7 @@ void Supervisor::abandon(ChildId id) {
   Child* child = find(id);
   if (child == nullptr) return;
   Look look;
-  blame(*child, StopCause::abandoned);
+  child->blame(StopCause::abandoned);
   begin_kill(*child, look);
 }
 
@@ -331,19 +353,19 @@ void Supervisor::write_answers(Child& child) {
       ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
     }
   }
-  if (closed) close_answers(child);
+  if (closed) child.close_answers();
   watch_pipe(child);
 }
 
 // Of what is closed, its number means nothing any more: first that is written down.
-void Supervisor::close_answers(Child& child) {
-  if (child.kept != nullptr) child.kept->to_script = -1;
-  child.to_script.reset();
+void Supervisor::Child::close_answers() {
+  if (kept != nullptr) kept->to_script = -1;
+  to_script.reset();
 }
 
-void Supervisor::blame(Child& child, StopCause cause) {
-  child.cause = cause;
-  if (child.kept != nullptr) child.kept->cause = static_cast<std::uint8_t>(cause);
+void Supervisor::Child::blame(StopCause why) {
+  cause = why;
+  if (kept != nullptr) kept->cause = static_cast<std::uint8_t>(why);
 }
 
 void Supervisor::set_reading(ChildId id, bool reading) {
@@ -513,7 +535,7 @@ void Supervisor::conclude(Child& child, Look& look) {
   if (std::exchange(child.awaits_room, false)) {
     ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
   }
-  close_answers(child);
+  child.close_answers();
   child.kept = nullptr;  // all that it needs is written; others may use it from now on
 
   const bool suspect = may_have_left_something(child, held);
@@ -527,7 +549,7 @@ void Supervisor::conclude(Child& child, Look& look) {
   ended.verdict = child.verdict;
   ended.rss_bytes = std::max(ended.rss_bytes, child.rss_bytes);
   ended.processes = child.processes;
-  ended.last_output = tail_of_log(child);
+  ended.last_output = child.tail_of_log();
 
   if (left) {
     if (child.phase == Phase::running) {
@@ -602,31 +624,36 @@ void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
   }
 }
 
-// Looks at what is bounded of the whole tree.
+// Looks at what is bounded of the whole tree. Its processes are looked at one after the other,
+// while they come and go: what is found only counts if those that were there are there at a second
+// look.
 void Supervisor::sample(Child& child, Look& look) {
-  const std::vector<Process> tree = look.table().tree_of(child.marks());
-  std::int64_t bytes = 0;
-  for (const Process& p : tree) bytes += p.rss_bytes;
-  if (child.memory_bytes > 0 && bytes > child.memory_bytes) {
-    // What several of them share counts once: that costs more to find out.
-    bytes = 0;
-    for (const Process& p : tree) bytes += proportional_bytes(p.pid).value_or(p.rss_bytes);
+  std::vector<Process> tree = look.table().tree_of(child.marks());
+  Use use = use_of(tree, child.memory_bytes);
+  StopCause cause = above(use, child.memory_bytes, child.processes_max);
+  if (cause != StopCause::none) {
+    look.forget();
+    const std::vector<Process> now = look.table().tree_of(child.marks());
+    std::erase_if(tree, [&now](const Process& p) {
+      return std::none_of(now.begin(), now.end(), [&p](const Process& other) {
+        return other.pid == p.pid && other.start_ticks == p.start_ticks;
+      });
+    });
+    use = use_of(tree, child.memory_bytes);
+    cause = above(use, child.memory_bytes, child.processes_max);
   }
-  child.rss_bytes = std::max(child.rss_bytes, bytes);
-  child.processes = std::max(child.processes, std::ssize(tree));
-  StopCause cause = StopCause::none;
-  if (child.memory_bytes > 0 && bytes > child.memory_bytes) cause = StopCause::out_of_memory;
-  if (child.processes_max > 0 && std::ssize(tree) > child.processes_max) {
-    cause = StopCause::too_many_processes;
-  }
+  child.rss_bytes = std::max(child.rss_bytes, use.bytes);
+  child.processes = std::max(child.processes, use.processes);
   if (cause == StopCause::none) return;
-  if (child.cause == StopCause::none) blame(child, cause);
+  if (child.cause == StopCause::none) child.blame(cause);
   begin_kill(child, look);
 }
 
 void Supervisor::begin_stop(Child& child, StopCause cause, Look& look) {
   if (child.phase == Phase::stopping || child.phase == Phase::killing) return;
-  if (child.cause == StopCause::none) blame(child, cause);
+  if (child.cause == StopCause::none) child.blame(cause);
+  child.ended.told_to_end =
+      duration_cast<microseconds>(std::chrono::steady_clock::now() - child.started);
   child.phase = Phase::stopping;
   child.timeout_at = SteadyTime::max();
   child.act_at = std::chrono::steady_clock::now() + child.grace;
@@ -705,14 +732,14 @@ void Supervisor::arm(SteadyTime at) {
   RQ_CHECK(::timerfd_settime(timer_.get(), 0, &spec, nullptr) == 0);
 }
 
-std::string Supervisor::tail_of_log(const Child& child) {
+std::string Supervisor::Child::tail_of_log() const {
   std::string tail;
   struct stat now {};
-  if (::fstat(child.log.get(), &now) != 0 || now.st_size <= child.log_start) return tail;
+  if (::fstat(log.get(), &now) != 0 || now.st_size <= log_start) return tail;
   const std::int64_t bytes = std::min<std::int64_t>(
-      now.st_size - child.log_start, static_cast<std::int64_t>(base::kLastOutputBytesMax));
+      now.st_size - log_start, static_cast<std::int64_t>(base::kLastOutputBytesMax));
   tail.resize(static_cast<std::size_t>(bytes));
-  const ssize_t n = ::pread(child.log.get(), tail.data(), tail.size(), now.st_size - bytes);
+  const ssize_t n = ::pread(log.get(), tail.data(), tail.size(), now.st_size - bytes);
   tail.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
   return tail;
 }

@@ -68,11 +68,14 @@ struct Ended {
   bool leftovers = false;  // it has left processes behind; on_gone comes when they are gone
   wire::PipeVerdict verdict;
   std::chrono::microseconds wall{0};
+  std::chrono::microseconds told_to_end{
+      0};  // so long after its start; 0: it was not, or by another
   std::chrono::microseconds user{0};
   std::chrono::microseconds system{0};
-  std::int64_t rss_bytes = 0;  // peak, of the largest process or (when bounded) of the tree
-  std::int64_t processes = 0;  // most that were counted; when bounded
-  std::string last_output;     // raw bytes, the tail
+  std::int64_t rss_bytes = 0;        // peak, of the largest process or (when bounded) of the tree
+  std::int64_t processes = 0;        // most that were counted; when bounded
+  std::int64_t cpu_seconds_max = 0;  // the queue's limit for each process; 0: none
+  std::string last_output;           // raw bytes, the tail
 };
 
 class Watcher {
@@ -169,6 +172,9 @@ class Supervisor {
     Ended ended;  // what is known since it has exited
     [[nodiscard]] SteadyTime next() const;
     [[nodiscard]] TreeMarks marks() const;
+    void blame(StopCause why);
+    void close_answers();
+    [[nodiscard]] std::string tail_of_log() const;
   };
   // At most one look at /proc for all that one wake-up has to do.
   class Look;
@@ -179,8 +185,6 @@ class Supervisor {
   void watch_pipe(Child& child);
   void write_answers(Child& child);
   void close_pipe(Child& child);
-  void close_answers(Child& child);
-  static void blame(Child& child, StopCause cause);
   void take_line(Child& child, std::string_view line);
   void reap(Look& look);
   void reap_adopted(Look& look);
@@ -198,7 +202,6 @@ class Supervisor {
   void note_stayers(Look& look);
   void gone(Child& child);
   void arm(SteadyTime at);
-  [[nodiscard]] static std::string tail_of_log(const Child& child);
 
   Watcher& watcher_;
   Spawner spawner_;

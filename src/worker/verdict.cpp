@@ -1,6 +1,7 @@
 #include "worker/verdict.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -68,6 +69,13 @@ std::string last_words(const Ended& ended) {
   return line.empty() ? ended.verdict.text : line;
 }
 
+// The kernel kills who has used up its CPU time, and says no more than that.
+bool is_out_of_cpu_time(const Ended& ended) {
+  return ended.cpu_seconds_max > 0 && WIFSIGNALED(ended.status) &&
+         (WTERMSIG(ended.status) == SIGKILL || WTERMSIG(ended.status) == SIGXCPU) &&
+         ended.user + ended.system >= std::chrono::seconds{ended.cpu_seconds_max};
+}
+
 // "exit 3: LAST LINE"
 std::string bad_exit(const Ended& ended) {
   std::string reason;
@@ -76,6 +84,10 @@ std::string bad_exit(const Ended& ended) {
   } else {
     const char* const name = ::sigabbrev_np(WTERMSIG(ended.status));
     reason = fmt::format("killed by SIG{}", name != nullptr ? name : "?");
+    if (is_out_of_cpu_time(ended)) {
+      reason = fmt::format("out of CPU time: {}, at the queue's limit of {} s (cpu_s)", reason,
+                           ended.cpu_seconds_max);
+    }
   }
   if (ended.verdict.decisive) {
     reason += fmt::format(" after '{}'", wire::completion_name(ended.verdict.decisive));
@@ -121,7 +133,9 @@ Verdict by_words(const Ended& ended, core::Success success) {
 Verdict judge(const Ended& ended, core::Success success) {
   Verdict verdict = by_words(ended, success);
   const bool got_there = verdict.outcome == "done" || verdict.outcome == "relayed";
-  const double seconds = static_cast<double>(ended.wall.count()) / 1e6;
+  // Without the time that it had to end by itself.
+  const auto length = ended.told_to_end.count() > 0 ? ended.told_to_end : ended.wall;
+  const double seconds = static_cast<double>(length.count()) / 1e6;
   switch (ended.cause) {
     case StopCause::none:
       break;

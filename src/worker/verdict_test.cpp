@@ -129,6 +129,24 @@ TEST(Verdict, StoppedAndTimedOutCountUnlessTheWorkWasDone) {
   }
 }
 
+TEST(Verdict, WhoHasUsedUpItsCpuTimeIsToldSo) {
+  Ended ended = ended_with(std::nullopt, SIGKILL);
+  ended.cpu_seconds_max = 2;
+  ended.user = std::chrono::milliseconds{1'900};
+  EXPECT_EQ(verdict_of(ended).reason, "killed by SIGKILL: text") << "somebody else killed it";
+  ended.system = std::chrono::milliseconds{100};
+  EXPECT_EQ(verdict_of(ended).reason,
+            "out of CPU time: killed by SIGKILL, at the queue's limit of 2 s (cpu_s): text");
+}
+
+TEST(Verdict, TheTimeToEndByItselfIsNoPartOfATimeOut) {
+  Ended ended = ended_with(std::nullopt, SIGKILL, "");
+  ended.cause = StopCause::timed_out;
+  ended.wall = std::chrono::seconds{12};
+  ended.told_to_end = std::chrono::seconds{2};
+  EXPECT_EQ(verdict_of(ended).reason, "timed out after 2.0 s");
+}
+
 TEST(Verdict, ThePostMortemIsJsonWithWhatThereIs) {
   Ended ended = ended_with(PipeWord::done, kTermed);
   ended.wall = std::chrono::microseconds{1'500'000};

@@ -1,6 +1,7 @@
 #include "worker/worker.h"
 
 #include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -112,6 +113,10 @@ std::vector<std::string> arguments(const WorkerOptions& options, const std::stri
 }  // namespace
 
 Result<int> run_worker(const WorkerOptions& options) {
+  // As the server writes: both may have one log.
+  auto log = spdlog::stderr_logger_mt("rq");
+  log->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z worker %l %v");
+  spdlog::set_default_logger(std::move(log));
   RQ_TRY_ASSIGN(name, name_of(options));
   const std::unique_ptr<char, void (*)(void*)> dir(::realpath(options.dir.c_str(), nullptr),
                                                    ::free);
@@ -143,8 +148,9 @@ Result<int> run_worker(const WorkerOptions& options) {
   record->keep_in(*memory);
   const RunningRecord::Leftovers leftovers =
       goes_on ? take_over(memory->past(), *record) : record->clean_up();
-  Holder holder({.argv = arguments(options, root), .follows = options.kept}, lock, *memory,
-                *record);
+  Holder holder(
+      {.argv = arguments(options, root), .server = options.kept ? run_dir + "/server.pid" : ""},
+      lock, *memory, *record);
   if (const std::optional<int> code = holder.hold()) return *code;
 
   if (!leftovers.begun.empty() || leftovers.processes > 0) {
@@ -157,9 +163,12 @@ Result<int> run_worker(const WorkerOptions& options) {
   facts.dir = root;
   facts.name = name;
   facts.worker.name = name;
-  facts.worker.base_url = options.base_url.empty() ? "http://127.0.0.1:3333/" : options.base_url;
+  // Unless it is given, the server says it.
+  facts.worker.base_url = options.base_url;
   if (!facts.worker.base_url.ends_with('/')) facts.worker.base_url.push_back('/');
   facts.base_url_fixed = !options.base_url.empty();
+  if (!server.address.socket_path.empty()) facts.worker.dir = root;
+  facts.worker.server = server.address.text();
   facts.worker.version = RQ_VERSION;
   facts.worker.env = options.env;
   facts.kept = options.kept;

@@ -82,13 +82,19 @@ TEST(Environments, RqsVariablesAreExact) {
   message.dest = "/q/other";
   message.attempt = 2;
   message.tags = {"a", "b"};
-  const Environment environment = message_environment(
-      {"PATH=/bin"}, {.base_url = "http://h:1/", .version = "1", .env = "e"},
-      {.script = "./s", .real_script = "/s", .job_dir = "/j", .cookie = "RQ_RUN=1"}, message);
+  WorkerFacts worker{.base_url = "http://h:1/",
+                     .dir = "/d",
+                     .server = "unix:/d/run/rq.sock",
+                     .version = "1",
+                     .env = "e"};
+  AttemptFacts attempt{.script = "./s", .real_script = "/s", .job_dir = "/j", .cookie = "RQ_RUN=1"};
+  const Environment environment = message_environment({"PATH=/bin"}, worker, attempt, message);
   const std::vector<std::string> wanted{"PATH=/bin",
                                         "RQ_SCRIPT=./s",
                                         "RQ_REALSCRIPT=/s",
                                         "RQ_HOST=http://h:1/",
+                                        "RQ_DIR=/d",
+                                        "RQ_SERVER=unix:/d/run/rq.sock",
                                         "RQ_DEST=http://h:1/q/other",
                                         "RQ_DEST_QUEUE=other",
                                         "RQ_MSG_ID=20261121.0021.54.865.9",
@@ -113,6 +119,20 @@ TEST(Environments, RqsVariablesAreExact) {
                                         "RQ_KEY=",
                                         "RQ_RUN=1"};
   EXPECT_EQ(environment, wanted);
+
+  const auto has = [&](std::string_view entry) {
+    const Environment all = message_environment({}, worker, attempt, message);
+    return std::any_of(all.begin(), all.end(),
+                       [entry](const std::string& one) { return one.starts_with(entry); });
+  };
+  attempt.other_user = true;
+  EXPECT_TRUE(has("RQ_SERVER=http://h:1/")) << "the socket is the worker's user's";
+  worker.base_url = "/";
+  EXPECT_FALSE(has("RQ_SERVER=")) << "it cannot get there at all";
+  EXPECT_FALSE(has("RQ_HOST="));
+  EXPECT_TRUE(has("RQ_DEST=/q/other"));
+  worker.dir.clear();
+  EXPECT_FALSE(has("RQ_DIR=")) << "the server is elsewhere";
 }
 
 TEST_F(Folder, IsMadeWithItsPartsAndNeverOutside) {
@@ -353,10 +373,17 @@ TEST_F(Folder, WhatIsLeftOfADeadWorkersScriptsIsKilled) {
       ASSERT_EQ(::kill(left, 0), 0);
     }
   }
+  int status = 0;
+  // A copy of the directory is no reason to kill the scripts of the original.
+  std::filesystem::copy_file(path, path + "-copy");
+  auto copy = RunningRecord::open(path + "-copy");
+  ASSERT_TRUE(copy.has_value());
+  EXPECT_EQ((*copy)->clean_up().processes, 0U);
+  EXPECT_EQ(::waitpid(left, &status, WNOHANG), 0) << "it lives";
+
   auto record = RunningRecord::open(path);
   ASSERT_TRUE(record.has_value());
   EXPECT_GE((*record)->clean_up().processes, 1U);
-  int status = 0;
   ASSERT_EQ(::waitpid(left, &status, 0), left);
   EXPECT_EQ(WTERMSIG(status), SIGKILL);
 }

@@ -21,16 +21,7 @@ PROGRAM_SECONDS = 120
 
 
 def install():
-    """npm ci, unless what is there is what package-lock.json says."""
-    lock = HERE / 'package-lock.json'
-    marker = INSTALLED / 'installed-package-lock.json'
-    if not marker.exists() or marker.read_bytes() != lock.read_bytes():
-        INSTALLED.mkdir(parents=True, exist_ok=True)
-        shutil.copy(HERE / 'package.json', INSTALLED)
-        shutil.copy(lock, INSTALLED)
-        subprocess.run(['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund'], cwd=INSTALLED,
-                       check=True, stdout=subprocess.DEVNULL)
-        shutil.copy(lock, marker)
+    rqtest.npm_install(HERE, INSTALLED)
     for program in ('jackd.js', 'fivebeans.js'):
         shutil.copy(HERE / program, INSTALLED)
 

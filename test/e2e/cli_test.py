@@ -94,6 +94,21 @@ def test_help():
     refused(rq('lsit'), 'bad_value', 2, 'a verb that is not there', 'lsit', 'rq list')
     refused(rq('queue', 'creat', 'x'), 'bad_value', 2, 'a verb of a family', 'queue creat')
     refused(rq('put', 'q', '--colour'), 'bad_value', 2, 'an option that is not there', '--colour')
+    refused(rq('list', '--sate', 'err'), 'bad_value', 2, 'a misspelt option', "did you mean '--state'")
+    refused(rq('show', '1', ''), 'bad_value', 2, 'an empty argument', 'ID')
+    refused(rq('list', 'a', 'b'), 'bad_value', 2, 'an argument too many', "'b'")
+    for args in (('put', 'q', 'x', '--priority', 'abc'), ('run', '-j', '0', '--', 'true'),
+                 ('list', '-n', '0'), ('cancel', '--all', '--limit', '0'), ('tail', '1', '-n', '-1'),
+                 ('tail', '1', '--from', 'abc'), ('priority', '1', '--priority', '1.5')):
+        ran = rq(*args)
+        refused(ran, 'bad_value', 2, f'a number: {args}', 'is not a whole number', '--')
+        checks.that('onvert' not in ran.err and len(ran.err) < 200, f'in plain words: {ran}')
+    refused(rq('list', 'a', '--queue', 'b'), 'bad_value', 2, 'two queues', "'a'", "'b'")
+    refused(rq('retry', '1', '2', 'abc'), 'bad_value', 2, 'one id that is none, before all', 'abc')
+    told = re.search(r'by themselves: (.*?LC_\*)', ' '.join(rq('run', '--help').out.split()))
+    page = (rqtest.ROOT / 'docs' / 'SCRIPTS.md').read_text()
+    page = re.search(r'only these go along: `(.*?)`', page, re.S).group(1)
+    checks.equal(sorted(told.group(1).split() if told else []), sorted(page.split()), 'what run carries')
     refused(rq('put'), 'bad_value', 2, 'an argument that is missing', 'queue')
     refused(rq('put', 'q', 'x', '--delay', 'soon'), 'bad_value', 2, 'a delay', 'soon')
     refused(rq('--dir'), 'bad_value', 2, 'a common option without a value', '--dir')
@@ -109,7 +124,7 @@ def test_no_server():
             ('put', 'q', 'x'), ('put', 'q', '--ndjson', file), ('run', '--', 'true'),
             ('show', '1'), ('list',), ('tail', '1'), ('tail', '-f', '1'), ('why', '1'),
             ('stats',), ('top',), ('events',), ('retry', '1'), ('requeue', '1'),
-            ('run-now', '1'), ('cancel', '1'), ('kill', '1'), ('clone', '1'),
+            ('run-now', '1'), ('commit', '1'), ('cancel', '1'), ('kill', '1'), ('clone', '1'),
             ('move', '1', '--to', 'b'), ('priority', '1', '--priority', '2'), ('remove', '1'),
             ('cancel', '--queue', 'q', '-y'), ('queue', 'create', 'q'), ('queue', 'list'),
             ('queue', 'show', 'q'), ('queue', 'set', 'q', '--retries', '1'),
@@ -193,6 +208,26 @@ def test_queues(server):
     checks.equal(settings['limits']['open_files'], 64, '--set with a dot')
     checks.equal(settings['keep_done'], {'age_s': 172800, 'count': 50}, '--keep-done')
     checks.equal(settings['backoff']['max_s'], 3600, '--backoff')
+    ran = ok(rq('queue', 'create', 'told', '--script', str(path)), 'a new queue')
+    checks.equal((ran.out, ran.err), (f'created queue told, its script: {path}\n', ''), 'created')
+    ran = ok(rq('queue', 'create', 'told', '--script', str(path)), 'the same queue')
+    checks.that('told was there already, with these settings' in ran.out, f'there already: {ran}')
+    ran = ok(rq('queue', 'create', 'told', '--replace', '--script', 'a.sh', '--retries', '1'), 'replace')
+    checks.that('settings are replaced' in ran.out and str(path) not in ran.out, f'replaced: {ran}')
+    checks.that("cannot run yet: there is no script 'a.sh'" in ran.err, f'no such script: {ran}')
+    (server.dir / 'scripts').mkdir(exist_ok=True)
+    below = script(server.dir / 'scripts', 'below.sh', 'exit 0\n')
+    ran = ok(rq('queue', 'set', 'told', '--script', 'below.sh'), 'a script of the server')
+    checks.equal((ran.out, ran.err), (f'changed queue told, its script: {below}\n', ''), 'its path')
+    below.chmod(0o644)
+    ran = ok(rq('queue', 'set', 'told', '--retries', '2'), 'not executable')
+    checks.that(f'chmod +x {below}' in ran.err, f'not executable: {ran}')
+    below.chmod(0o755)
+    ran = ok(rq('queue', 'set', 'told', '--user', 'no-such-user'), 'no such user')
+    checks.that("there is no user 'no-such-user'" in ran.err, f'no such user: {ran}')
+    ok(rq('put', 'told', 'x'), 'a message')
+    refused(rq('queue', 'delete', 'told', '--force'), 'bad_value', 2, 'nobody to ask', '-y', '1 que')
+    ok(rq('queue', 'delete', 'told', '--force', '-y'), 'deleted')
     ok(rq('queue', 'create', 'mail', '--json', *['--script', str(path), '--num-workers', '2',
        '--retries', '3', '--timeout', '60s', '--env', 'A=B', '--backoff', 'exponential:15s..1h',
        '--memory', '64M', '--keep-done', '2d,50', '--set', 'limits.open_files=64']),
@@ -282,6 +317,8 @@ def test_put(server):
     checks.equal({k: m[k] for k in wanted}, wanted, 'all fields')
     again = ok(rq('put', 'in', *all_fields, '--json'), 'the key again').json
     checks.that(again['id'] == b and again['repeated'] is True, f'finds the first: {again}')
+    ran = ok(rq('put', 'in', *all_fields[:-2], '--delay', '5s', '--priority', '9'), 'a repeat with other tags')
+    checks.that('nothing of it is changed' in ran.err, f'it is said: {ran}')
     refused(rq('put', 'in', 'other', '--key', 'k/ 1'), 'exists', 4, 'the key of another message', 'payload')
     c = put('later', '--at', '2099-01-01T00:00:00Z')
     checks.equal(message(c)['due'], '2099-01-01T00:00:00.000Z', '--at')
@@ -302,6 +339,13 @@ def test_put(server):
     checks.equal(message('key:n2499')['tags'], ['bulk'], 'options hold for each line')
     ran = ok(rq('put', 'in', '--ndjson', '-', input=many.read_bytes()), 'ndjson again')
     checks.equal(ran.out, '0 put, 2 500 there already, 0 refused\n', 'again, from a pipe')
+    # Nothing of a line is written anew: numbers stay as they came.
+    numbers = '[19.990,123456789012345678901234567890,1.0,1e400]'
+    line = f' {{"key":"exact","payload_json": {numbers} }} \r\n{{}}\n'
+    ok(rq('put', 'in', '--ndjson', '-', '--tag', 'exact', '--param1', 'it\'s "1"', input=line.encode()), 'exact')
+    checks.equal(payload('key:exact').decode(), numbers, 'put --ndjson carries JSON as it came')
+    checks.equal(message('key:exact')['param1'], 'it\'s "1"', 'and the options with it')
+    checks.equal(len(ok(rq('list', '--tag', 'exact', '--json'), 'list').lines), 2, 'an empty line object too')
     mixed = b'{"payload":"a"}\n{"payload":"b","priority":"high"}\n{"payload":"c"}\n'
     ran = rq('put', 'in', '--ndjson', '-', input=mixed)
     checks.equal(ran.code, 2, f'one is refused: {ran}')
@@ -342,6 +386,12 @@ def test_list_and_act(server):
     checks.equal(listed('--text', 'TEXT 3'), [ids[3]], 'by text')
     checks.equal(listed('--after', '1d', '--oldest')[:1], ids[:1], 'after: a day ago')
     checks.equal(listed('--before', '1d'), [], 'before')
+    # A clock alone is the last time that it showed this, not the next.
+    past, ahead = (time.strftime('%H:%M', time.gmtime(time.time() + m * 60)) for m in (-5, 5))
+    checks.equal(listed('--before', past), [], f'--before {past}: nothing is so old')
+    checks.equal(len(listed('--after', past)), 7, f'--after {past}: all')
+    checks.equal(len(listed('--after', ahead)), 7, f'--after {ahead}: since yesterday')
+    checks.that(re.search(r'scheduled, in (59|60) min', rq('list', '--state', 'scheduled').out), 'when it is due')
     first = rq('list', 'a', '-n', '4', '--oldest', '--json')
     cursor = re.search(r'--cursor (\S+)', first.err).group(1)
     checks.equal([m['id'] for m in first.lines] + listed('a', '--oldest', '--cursor', cursor),
@@ -371,8 +421,13 @@ def test_list_and_act(server):
     ran = ok(rq('cancel', ids[0], ids[1], '--reason', 'no need'), 'cancel')
     checks.that(ran.out.count('cancelled') >= 2, f'each is told of: {ran}')
     checks.equal(state(ids[0]), 'cancelled', 'cancel')
+    checks.that('no need' in rq('why', ids[0]).out, 'and why tells the reason')
     ran = rq('cancel', '999999', ids[2])
     checks.equal((ran.code, state(ids[2])), (3, 'cancelled'), 'one bad id does not stop the rest')
+    checks.that('/v1' not in ran.err.replace('GET /v1/messages', '') and 'rq list' in ran.err, f'plain: {ran}')
+    checks.equal(rq('priority', ids[3], 'abc', '--priority', '4').code, 2, 'what is no id')
+    checks.equal(rq('show', ids[3], '--json').json['priority'], 0, 'is seen before anything is done')
+    refused(rq('run-now', ids[2]), 'wrong_state', 4, 'words', 'rq run-now:', 'cannot run message', 'early')
     refused(rq('kill', ids[3]), 'wrong_state', 4, 'kill what does not run', ids[3])
     ok(rq('retry', ids[0]), 'retry')
     checks.equal(state(ids[0]), 'que', 'retry')
@@ -425,7 +480,7 @@ def test_list_and_act(server):
         refused(remote(*args), 'forbidden', 6, f'over TCP: {args}', 'over TCP', 'define_over_tcp',
                 str(server.socket_path))
     # A relative: a message of rq run is a command line.
-    ok(rq('run', '--queue', 'lines', '--wait', '--', 'true'), 'run, over the socket')
+    ok(rq('run', '--queue', 'lines', '--', 'true'), 'run, over the socket')
     refused(remote('run', '--queue', 'lines', '--', 'true'), 'forbidden', 6, 'run over TCP', 'unix socket')
     refused(remote('put', 'lines', '{"argv":["id"]}'), 'forbidden', 6, 'put of a command line over TCP',
             'lines', 'put_over_tcp')
@@ -495,14 +550,14 @@ echo "done greeted $name" >&3
         ok(rq('queue', 'create', name, '--script', path, '--grace', '1s'), name)
 
     ran = ok(rq('put', 'good', 'world', '--param1', 'P', '--key', 'w', '--wait'), 'put --wait')
-    checks.that('done: greeted world' in ran.err, f'--wait tells the end: {ran}')
+    checks.equal((ran.out, ran.err.splitlines()[-1]), ('greeted world\n', 'done'), '--wait: what it came to')
     ran = ok(rq('put', 'good', 'you', '--follow'), 'put --follow')
     checks.that('line 2 for you' in ran.out, f'--follow shows the log: {ran}')
     ended = ok(rq('put', 'good', 'json', '--wait', '--json'), 'put --wait --json').json
     checks.equal(ended['state'], 'done', 'put --wait --json')
     ran = rq('put', 'bad', 'x', '--wait', '--key', 'bad')
     checks.equal(ran.code, 1, f'--wait of one that fails: {ran}')
-    checks.that('err' in ran.err, f'--wait of one that fails: {ran}')
+    checks.equal((ran.out, ran.err.splitlines()[-1]), ('', 'err: broken'), f'why, and no result: {ran}')
 
     log = ok(rq('tail', 'key:w'), 'tail').out
     checks.that('RQ START' in log and '\x1b[31mred\x1b[0m line 1\nline 2 for world P\n' in log,
@@ -704,6 +759,75 @@ def test_run(server):
     shutil.rmtree(home)
 
 
+def test_waiting(server):
+    """Who waits for a message is told its end, and meanwhile why it does not run."""
+    rq = Cli(server.dir)
+    quick = script(server.dir, 'quick.sh', 'echo said; [ "$RQ_PARAM1" != bad ] && echo "done well" >&3\n')
+    ok(rq('queue', 'create', 'fleeting', '--script', quick, '--keep-done', '0', '--keep-err', '0'),
+       'a queue that keeps nothing')
+    for _ in range(5):
+        ran = ok(rq('put', 'fleeting', 'x', '--wait'), 'put --wait')
+        checks.equal(ran.err.splitlines()[-1], 'done: well', f'its end: {ran}')
+    ran = rq('put', 'fleeting', 'x', '--param1', 'bad', '--wait')
+    checks.equal((ran.code, ran.err.splitlines()[-1][:11]), (1, 'err: exit 1'), f'a failure: {ran}')
+    ran = rq('put', 'fleeting', 'x', '--wait', '--json')
+    checks.equal((ran.code, ran.json['state'], ran.json['progress']), (0, 'done', 'well'), f'{ran}')
+    ok(rq('run', '--queue', 'brief', '--', 'true'), 'makes the queue')
+    ok(rq('queue', 'set', 'brief', '--keep-done', '0', '--keep-err', '0'), 'brief keeps nothing')
+    ran = ok(rq('run', '--queue', 'brief', '--wait', '--', 'echo', 'hi'), 'run --wait')
+    checks.equal((ran.out, ran.err), ('hi\n', ''), f'run --wait: {ran}')
+    ran = rq('run', '--queue', 'brief', '--wait', '--', 'sh', '-c', 'exit 3')
+    checks.that(ran.code == 1 and 'exit 3' in ran.err, f'a command that fails: {ran}')
+
+    ok(rq('queue', 'create', 'keys', '--script', quick), 'keys')
+    checks.that('there already' not in rq('put', 'keys', 'x', '--key', 'k-1', '--wait').err, 'the first')
+    ran = ok(rq('put', 'keys', 'x', '--key', 'k-1', '--wait'), 'the second')
+    checks.that("there already, with the key 'k-1'" in ran.err, f'nothing has run: {ran}')
+
+    ok(rq('queue', 'pause', 'brief'), 'pause')
+    waiting = subprocess.Popen([RQ, 'run', '--queue', 'brief', '--wait', '--', 'true'], env=rq.env,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said = waiting.stderr.readline()
+    id = ok(rq('list', '--queue', 'brief', '--state', 'que', '--json'), 'list').json['id']
+    checks.that(said.startswith(f'rq run: message {id} waits: ') and 'paused' in said
+                and 'cancel' in said, f'it says why: {said!r}')
+    waiting.send_signal(signal.SIGINT)
+    said = waiting.communicate(timeout=60)[1]
+    checks.equal(waiting.returncode, 130, 'Ctrl-C')
+    checks.that(f'rq cancel {id}' in said, f'and what that means: {said!r}')
+    checks.equal(rq('show', id, '--json').json['state'], 'que', 'the message is not touched')
+
+    # The program that made the queue may be gone: the script of rq run is in the worker's own.
+    copy = pathlib.Path(server.dir, 'rq-copy')
+    shutil.copy(RQ, copy)
+    made = [str(copy), 'run', '--queue', 'made', '--wait', '--', 'echo']
+    subprocess.run([*made, 'one'], env=rq.env, check=True, capture_output=True)
+    copy.unlink()
+    checks.equal(ok(rq('run', '--queue', 'made', '--wait', '--', 'echo', 'two'), 'gone').out, 'two\n',
+                 'it runs without it')
+    # As older versions made them.
+    ok(rq('queue', 'set', 'made', '--script', copy, '--exec-prefix', f'{copy} exec-payload'), 'old')
+    checks.equal(ok(rq('run', '--queue', 'made', '--wait', '--', 'echo', 'three'), 'old').out,
+                 'three\n', 'an old queue is renewed')
+    ran = ok(rq('queue', 'set', 'made', '--script', '@no-such'), 'another name')
+    rqtest.eventually(lambda: '@exec-payload' in rq('queue', 'show', 'made').out,
+                      'what there is inside is told')
+
+
+def test_no_address():
+    """Without HTTP on an address scripts are told of none."""
+    dir = tempfile.mkdtemp(prefix='rqtest-')
+    server = subprocess.Popen([RQ, 'server', '--dir', dir, '--http', ''], stderr=subprocess.DEVNULL)
+    rq = Cli(dir)
+    rqtest.eventually(lambda: rq('stats').code == 0, 'a server')
+    ran = ok(rq('run', '--wait', '--', 'sh', '-c',
+                'echo "[$RQ_HOST] $RQ_DEST ${RQ_FULL_MSG_ID%/*} $RQ_SERVER"'), 'run')
+    checks.equal(ran.out, f'[] /q/run /q/run unix:{dir}/run/rq.sock\n', 'the truth')
+    server.terminate()
+    checks.equal(server.wait(60), 0, 'it ends')
+    shutil.rmtree(dir, ignore_errors=True)
+
+
 def test_restart(server):
     """tail -f outlives a restart of the server."""
     rq = Cli(server.dir)
@@ -761,7 +885,7 @@ def test_readme():
                              env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
         out = ran.stdout.decode()
         checks.equal(ran.returncode, 0, f'README: {ran.stderr.decode()[-500:]}')
-        for wanted in ('queue hello is there', 'Hello, world', 'greeted world', 'Linux', 'done'):
+        for wanted in ('created queue hello', 'Hello, world', 'greeted world', 'Linux', 'done'):
             checks.that(wanted in out or wanted in ran.stderr.decode(), f'README shows {wanted!r}: {out}')
         for pid_file in pathlib.Path(dir).glob('*/run/worker.pid'):
             try:
@@ -788,7 +912,9 @@ def main():
     with rqtest.Server(manual_clock=False, worker=True) as server:
         test_scripts(server)
         test_run(server)
+        test_waiting(server)
         test_restart(server)
+    test_no_address()
     test_readme()
     return checks.report()
 

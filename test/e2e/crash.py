@@ -2,9 +2,9 @@
 """kill -9 under load: the server, the worker, or both, at random moments, again and again.
 
     RQ_BIN=build/release/rq python3 test/e2e/crash.py [--rounds 50] [--seed S] [--limit SECONDS]
-                                        [--kill server|worker|both|clock|stop] [--keep]
+                                        [--kill server|worker|half|both|clock|stop] [--keep]
 
-Without --kill a draw says each time who is killed. `clock` steps the wall clock of server and worker
+Without --kill a draw says each time who is killed. `half` kills one of the two processes of a worker. `clock` steps the wall clock of server and worker
 instead, by up to a day forwards and back; `stop` stops the server for longer than a lease. Clients put messages and work them off over HTTP,
 a script queue runs through the real worker. What every client saw is recorded; when the killing is
 over and all has drained, history.py judges it. A round takes about half a second; what has not come
@@ -206,6 +206,15 @@ class Daemon:
             except ProcessLookupError:
                 pass
         return len(pids)
+
+    def kill_half(self, dice):
+        """One of the two processes of the worker, or of the one that is just taking over."""
+        pids = sorted(self.workers())
+        if pids:
+            try:
+                os.kill(dice.choice(pids), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
     def stop(self):
         if self.server is not None and self.server.poll() is None:
@@ -462,6 +471,9 @@ def strike(daemon, victim, dice, kills):
         daemon.server.send_signal(signal.SIGSTOP)
         time.sleep(dice.uniform(*STOP_S))
         return daemon.server.send_signal(signal.SIGCONT)
+    if victim == "half":
+        daemon.kill_half(dice)
+        return None
     hit_server = lambda: daemon.kill_server() if victim != "worker" else None
     hit_worker = lambda: daemon.kill_workers() if victim != "server" else 0
     # Of both, either is the first.
@@ -501,7 +513,8 @@ def run(rounds, seed, top, kill=None):
         load.start()
         for _ in range(rounds):
             load.stop_putting.wait(dice.uniform(0.05, 0.5))
-            victim = kill or dice.choices(["server", "worker", "both"], [40, 30, 30])[0]
+            victim = kill or dice.choices(["server", "half", "worker", "both"],
+                                           [30, 30, 20, 20])[0]
             strike(daemon, victim, dice, kills)
         killed_s = time.monotonic() - began
         load.stop_putting.set()
@@ -545,7 +558,7 @@ def run(rounds, seed, top, kill=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--kill", choices=["server", "worker", "both", "clock", "stop"],
+    parser.add_argument("--kill", choices=["server", "worker", "half", "both", "clock", "stop"],
                         help="only this one")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--limit", type=int, metavar="SECONDS", help="for all of it")

@@ -1,6 +1,7 @@
 # What stands at the doors of a server: signals, its socket and its log, names of hosts, and what is
 # refused before it can do harm.
 import os
+import re
 import signal
 import socket
 import sys
@@ -79,6 +80,23 @@ def test_socket_and_log():
         that('SIGHUP' not in (s.dir / 'server.log.1').read_text(), 'the old one is left alone')
 
 
+def test_log_of_worker():
+    """The worker writes where its server writes, also when that is another file."""
+    with rqtest.Server(worker=True) as s:
+        pid = rqtest.eventually(s.worker_pid, 'a worker')
+        rqtest.eventually(lambda: "'local' has its server" in s.log(), 'it is at work')
+        lines = [line for line in s.log().splitlines() if ' worker info ' in line]
+        that(lines and all(re.match(r'\d{4}-\d\d-\d\dT[\d:.]{12}[+-]\d{4} ', line) for line in lines),
+             f'in the form of the server: {lines}')
+        os.rename(s.log_path, s.dir / 'server.log.1')
+        s.process.send_signal(signal.SIGHUP)
+        rqtest.eventually(lambda: os.readlink(f'/proc/{pid}/fd/2') == str(s.log_path),
+                          'the worker follows')
+        os.kill(pid, signal.SIGTERM)
+        rqtest.eventually(lambda: 'worker info SIGTERM' in s.log(), 'what it says is there')
+        that('SIGTERM' not in (s.dir / 'server.log.1').read_text(), 'and not in the old one')
+
+
 def test_hosts(s):
     """faults.md C13"""
     for host in ['127.0.0.1:9999', 'localhost:1', '[::1]:65535', '127.0.0.1', 'localhost']:
@@ -127,6 +145,7 @@ def test_webhooks(s):
 def main():
     test_signals()
     test_socket_and_log()
+    test_log_of_worker()
     with rqtest.Server() as s:
         test_hosts(s)
         test_forms(s)

@@ -9,14 +9,15 @@ SCRIPT = '#!/bin/sh\necho done >&3\n'
 # Of the test itself.
 OURS = re.compile(r'server\.log|scripts/hello\.sh')
 # What a sound server need not have.
-MAY_LACK = {'rq.toml', 'db/rq.db.damaged-N', 'run/undeleted'}
+MAY_LACK = {'rq.toml', 'db/rq.db.damaged-N', 'run/undeleted', 'run/worker-NAME.lock',
+            'run/worker-NAME.pid'}
 
 
 def rows():
     """The first column of the table: [(as it stands there, what it fits)]"""
     page = (rqtest.ROOT / 'docs' / 'STORAGE.md').read_text().partition('## The files of DIR')[2]
     names = re.findall(r'^\| `([^`]+)` \|', page, re.MULTILINE)
-    return [(name, re.compile(re.sub(r'\b(QUEUE|ID|N)\b', '[^/]+', re.escape(name))
+    return [(name, re.compile(re.sub(r'\b(QUEUE|ID|NAME|N)\b', '[^/]+', re.escape(name))
                               + ('.*' if name.endswith('/') else '')))
             for name in names]
 
@@ -36,6 +37,9 @@ def main():
                  if not p.is_dir()]
         table = rows()
         checks.that(len(table) > 5, 'the table is found')
+        names = [name for name, _ in table]
+        checks.equal(names, list(dict.fromkeys(names)), 'each is listed once')
+        checks.that('run/' not in names, 'the files of run/ are listed one by one')
         for name in files:
             if not OURS.fullmatch(name):
                 checks.that(any(form.fullmatch(name) for _, form in table),

@@ -422,11 +422,12 @@ def test_events(s):
     all_of_it, moves = s.events('/v1/events?kinds=message'), s.events('/v1/events?kinds=move')
     next(all_of_it), next(moves)
     m = put(s, 'ev')
+    s.put('/v1/queues/elsewhere')
     s.post(f"/v1/messages/{m['id']}/cancel")
-    s.post(f"/v1/messages/{m['id']}/move", {'queue': 'q1'})
+    s.post(f"/v1/messages/{m['id']}/move", {'queue': 'elsewhere'})
     told = [data for _, data in (next(all_of_it) for _ in range(3))]
     equal([(d['change'], d['queue'], d.get('from_queue')) for d in told],
-          [('put', 'ev', None), ('state', 'ev', None), ('move', 'q1', 'ev')], 'what changed')
+          [('put', 'ev', None), ('state', 'ev', None), ('move', 'elsewhere', 'ev')], 'what changed')
     equal(next(moves)[1], told[2], 'moves only')
     all_of_it.close()
     moves.close()

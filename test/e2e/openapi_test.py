@@ -18,19 +18,6 @@ INSTALLED = rqtest.ROOT / 'build' / 'openapi'  # npm's modules; kept from run to
 checks = rqtest.Checks()
 
 
-def install():
-    """npm ci, unless what is there is what package-lock.json says."""
-    lock = HERE / 'package-lock.json'
-    marker = INSTALLED / 'installed-package-lock.json'
-    if not marker.exists() or marker.read_bytes() != lock.read_bytes():
-        INSTALLED.mkdir(parents=True, exist_ok=True)
-        shutil.copy(HERE / 'package.json', INSTALLED)
-        shutil.copy(lock, INSTALLED)
-        subprocess.run(['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund'], cwd=INSTALLED,
-                       check=True, stdout=subprocess.DEVNULL)
-        shutil.copy(lock, marker)
-
-
 def run(*command):
     ran = subprocess.run(['node_modules/.bin/' + command[0], *command[1:]], cwd=INSTALLED,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -107,7 +94,7 @@ def try_example(method, path, operation, type, body):
 def main():
     with rqtest.Server() as server:
         document = server.get('/v1/openapi.json').json
-    install()
+    rqtest.npm_install(HERE, INSTALLED)
     test_public_tools(document)
     test_errors_by_code(document)
     test_examples(document)

@@ -233,7 +233,7 @@ def test_look(s, rq):
         equal(any(short in line for line in heard), wanted, f'events {option} {value}: {heard[-3:]}')
 
 
-BULK = ('retry', 'requeue', 'run-now', 'cancel', 'kill', 'clone', 'move', 'priority', 'remove')
+BULK = ('retry', 'requeue', 'run-now', 'commit', 'cancel', 'kill', 'clone', 'move', 'priority', 'remove')
 # A state that the verb takes and in which no message is; prep for the others. kill takes one only.
 NONE_IN = {'retry': 'done', 'requeue': 'done', 'clone': 'done', 'run-now': 'que', 'remove': 'done'}
 MORE = {'clone': ['--to', 'b-clone2'], 'move': ['--to', 'b-move2'], 'priority': ['--priority', '5']}
@@ -248,6 +248,8 @@ def bulk_messages(s, queue, verb):
         put = {'payload': f'{queue} text{i}', 'tags': [f'{queue}-{i}'], 'key': f'{queue}-{i}'}
         if verb == 'run-now':
             put['delay_s'] = 3600
+        if verb == 'commit':
+            put['prep'] = True
         seqs.append(s.post(f'/v1/queues/{queue}/messages', put).json['seq'])
     if verb in ('retry', 'requeue', 'clone', 'remove', 'kill'):
         for m in s.post('/v1/reserve', {'queues': [queue], 'limit': 2}).json['messages']:
@@ -270,13 +272,16 @@ def test_bulk(s, rq):
         state = first['state']
         equal(matched(), 2, f'{verb} --queue, --dry-run')
         equal(matched('--state', state), 2, f'{verb} --state')
-        if verb != 'kill':
+        if verb not in ('kill', 'commit'):
             equal(matched('--state', NONE_IN.get(verb, 'prep')), 0, f'{verb} --state of none')
         if verb == 'remove':
             equal(rq.code(verb, '--all', '--dry-run', '-y'), 2, 'remove --all: it wants a state')
         else:
             everywhere = rq.json(verb, *more, '--all', '--dry-run', '-y')['matched']
             that(everywhere >= 2, f'{verb} --all: {everywhere}')
+        in_state = rq.json(verb, *more, '--all', '--state', state, '--dry-run', '-y')['matched']
+        that(in_state >= 2, f'{verb} --all --state: {in_state}')
+        equal(rq.code(verb, *more, '--all', '--tag', 'x', '--dry-run', '-y'), 2, f'{verb} --all, a filter')
         equal(matched('--tag', f'{queue}-1'), 1, f'{verb} --tag')
         equal(matched('--key', f'{queue}-2'), 1, f'{verb} --key')
         equal(matched('--text', 'text2'), 1, f'{verb} --text')
@@ -294,10 +299,16 @@ def test_bulk(s, rq):
         m = s.get(f'/v1/messages/{seqs[0]}').json
         equal(m['state'], state, verb)
         that('because of me' in json.dumps(m), f'{verb} --reason: {m}')
+        if verb == 'cancel':
+            that('cancelled: because of me' in rq('why', seqs[0]), 'why tells the reason')
     for verb in ('retry', 'requeue'):
         seqs, _ = bulk_messages(s, f'reason-{verb}', verb)
         rq(verb, seqs[0], '--reason', 'because of me')
         equal(s.get(f'/v1/messages/{seqs[0]}').json['state'], 'que', f'{verb} --reason')
+    seqs, _ = bulk_messages(s, 'committed', 'commit')
+    that(f'rq commit {rq.message(seqs[0])["id"]}' in rq('why', seqs[0]), 'why says how')
+    rq('commit', seqs[0])
+    equal(s.get(f'/v1/messages/{seqs[0]}').json['state'], 'que', 'commit')
     seqs, _ = bulk_messages(s, 'deeds', 'move')
     rq('move', seqs[0], '--to', 'deeds2')
     equal(s.get(f'/v1/messages/{seqs[0]}').json['queue'], 'deeds2', 'move --to')

@@ -36,6 +36,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RQ_BIN = os.environ.get('RQ_BIN', str(ROOT / 'build' / 'dev' / 'rq'))
 START_SECONDS = 30   # a debug build under a sanitizer, on a busy machine
 REPLY_SECONDS = 60
+SKIPPED = 77  # the exit code of a test that cannot run here; ctest says so
 
 
 class Response:
@@ -169,6 +170,20 @@ class EventStream:
 
     def close(self):
         self.sock.close()
+
+
+def npm_install(source, target):
+    """npm ci of source's package-lock.json into target, unless what is there is what it says."""
+    lock = source / 'package-lock.json'
+    marker = target / 'installed-package-lock.json'
+    if marker.exists() and marker.read_bytes() == lock.read_bytes():
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source / 'package.json', target)
+    shutil.copy(lock, target)
+    subprocess.run(['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund'], cwd=target,
+                   check=True, stdout=subprocess.DEVNULL)
+    shutil.copy(lock, marker)
 
 
 SANITIZER_REPORT = 'WARNING: ThreadSanitizer'

@@ -2,9 +2,11 @@
 concerns the death of a worker is in worker_lives_test.py."""
 # ctest-timeout: 600
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import rqtest
@@ -160,6 +162,12 @@ def limits(server):
                 f'and say so: {found["progress"]}')
 
 
+    queue(server, 'burns', 'while :; do :; done\n', limits={'cpu_s': 1})
+    found = finished(server, put(server, 'burns'))
+    checks.that(found['progress'].startswith('out of CPU time: killed by SIG')
+                and 'limit of 1 s' in found['progress'], f'the limit is named: {found["progress"]}')
+
+
 def hostile(server):
     """faults.md D1."""
     queue(server, 'fifo', 'echo hi; rm stdio.log; mkfifo stdio.log; echo "done $RQ_ATTEMPT" >&3\n'
@@ -189,6 +197,10 @@ def run_times_out(server):
                          timeout=60)
     checks.equal((run.returncode, run.stdout), (124, 'out\n'), f'C16: a time-out has its own code: {run}')
     checks.that('timed out after 0.' in run.stderr, 'and is said')
+    queue(server, 'stays', "trap '' TERM; while :; do sleep .1; done\n", timeout_s=0.5, grace_s=1)
+    found = finished(server, put(server, 'stays'))
+    checks.that(found['progress'].startswith('timed out after 0.'),
+                f'without the grace: {found["progress"]}')
 
 
 def names(server):
@@ -297,6 +309,69 @@ def restarts(server):
         checks.equal(set(states), {'done'}, 'B11: nothing waits for the end of a long lease')
 
 
+def asks_its_server(server):
+    """A script finds its server: what comes next is put by the script itself."""
+    assert server.put('/v1/queues/next', {}).status == 201
+    rq = f'env -u RQ_BIN {rqtest.RQ_BIN}'
+    queue(server, 'first', f'cd /; id=$({rq} put next "after $RQ_MSG_ID") && echo "done $id" >&3\n')
+    message = put(server, 'first')
+    found = finished(server, message)
+    checks.equal(found['state'], 'done', f'rq put in a script: {found} {log_of(server, message)}')
+    checks.equal(get(server, found['progress'])['payload'], f'after {message}', 'it is there')
+    ran = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'run', '--wait', '--', 'sh', '-c',
+                          f'cd /; {rq} put next "by a command"; echo "$RQ_DIR"'],
+                         text=True, capture_output=True, timeout=60)
+    checks.equal((ran.returncode, ran.stdout.splitlines()[-1:]), (0, [str(server.dir)]),
+                 f'and in a command of rq run: {ran}')
+    if os.geteuid() == 0:
+        queue(server, 'guest', 'echo "done $RQ_SERVER" >&3\n', user='nobody')
+        checks.equal(finished(server, put(server, 'guest'))['progress'],
+                     f'http://127.0.0.1:{server.port}/', 'the socket is not for another user')
+    for field in ({'env_vars': {'RQ_DIR': '/x'}}, {'env_allow': ['RQ_DIR']}):
+        reply = server.put('/v1/queues/refused', field)
+        checks.equal((reply.status, 'RQ_DIR' in reply.body.decode()), (400, True),
+                     f'{field}: refused by name')
+
+
+def outage():
+    """Leases do not end while there is no server to keep them at."""
+    with rqtest.Server(manual_clock=False, worker=True) as server:
+        flag = server.dir / 'flag'
+        queue(server, 'lasts', f'echo x >> {server.dir}/ran; echo run on >&3\n'
+                               f'until [ -e {flag} ]; do sleep .02; done; echo "done at last" >&3\n',
+              lease_s=1)
+        message = put(server, 'lasts')
+        eventually(lambda: get(server, message)['progress'] == 'on', 'it runs')
+        server.kill()
+        flag.touch()
+        time.sleep(1.5)  # longer than the lease
+        server.start()
+        found = finished(server, message)
+        checks.equal((found['state'], found['progress'], found['losses']), ('done', 'at last', 0),
+                     'what was done meanwhile is done')
+        checks.equal((server.dir / 'ran').read_text(), 'x\n', 'and is not done again')
+
+
+def copied():
+    """A server on a copy of a directory does nothing to the scripts of the original."""
+    with rqtest.Server(manual_clock=False, worker=True) as server:
+        flag = server.dir / 'flag'
+        queue(server, 'waits', f'echo run $$ >&3; until [ -e {flag} ]; do sleep .02; done\n'
+                               'echo done >&3\n')
+        message = put(server, 'waits')
+        pid = int(eventually(lambda: get(server, message)['progress'], 'it runs'))
+        copy = tempfile.mkdtemp(prefix='rqtest-')
+        subprocess.run(['cp', '-a', f'{server.dir}/.', copy], check=True)
+        with rqtest.Server(manual_clock=False, worker=True, dir=copy) as other:
+            eventually(lambda: "'local' has its server" in
+                       (other.dir / 'server.log').read_text().rpartition(f' serves {copy} ')[2],
+                       'its worker is at work')
+            checks.that(alive(pid), 'the script of the original lives')
+            flag.touch()
+            checks.equal(finished(server, message)['state'], 'done', 'and ends well')
+        shutil.rmtree(copy, ignore_errors=True)
+
+
 def stopped_together():
     """faults.md B2: server, worker and script hear TERM at once."""
     unit = (rqtest.ROOT / 'tools' / 'rq.service').read_text()
@@ -335,11 +410,13 @@ def main():
         with Worker(server):
             for part in (words, what_runs, other_users, limits, hostile, reasons_of_stops,
                          run_times_out, names,
-                         storms, chains, restarts):
+                         storms, chains, asks_its_server, restarts):
                 part(server)
                 print(f'{part.__name__}: done', flush=True)
     silence()
     stopped_together()
+    outage()
+    copied()
     return checks.report()
 
 

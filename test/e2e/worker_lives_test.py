@@ -147,6 +147,25 @@ def ends_with_both(server):
                      ('done', ['lost', 'done']), 'and the message runs again')
 
 
+def told_at_once(server):
+    """A terminal and a service manager tell both processes: that is one word, not two."""
+    flag = server.dir / 'told'
+    queue(server, 'told', f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n')
+    with Worker(server) as worker:
+        message, pid = started(server, 'told')
+        os.kill(loop_of(worker.process.pid), signal.SIGTERM)
+        worker.terminate()
+        eventually(lambda: 'taking no more' in worker.log(), 'the worker drains')
+        # What it was told holds for the one that goes on, too.
+        os.kill(loop_of(worker.process.pid), signal.SIGKILL)
+        eventually(lambda: worker.log().count('taking no more') == 2, 'and so does the next')
+        checks.that(alive(pid), 'the script may end')
+        flag.touch()
+        checks.equal(finished(server, message)['progress'], 'well', 'and does')
+        checks.equal(worker.process.wait(30), 0, 'then the worker ends')
+        checks.that('handing their messages back' not in worker.log(), 'it was told once')
+
+
 def poison(server):
     """faults.md D5: a script that kills its worker, and one that has nothing to do with it."""
     flag = server.dir / 'calm'
@@ -205,6 +224,15 @@ def handed_over():
             checks.equal((get(server, old)['state'], get(server, old)['attempts']), ('run', 0),
                          f'{what}: in the same attempt')
 
+        os.kill(worker, signal.SIGURG)
+        queue(server, 'quick', 'echo done >&3\n')
+        checks.equal(finished(server, put(server, 'quick'))['state'], 'done', 'it works on')
+        checks.equal(loop_of(worker), loop, 'nobody but its server makes it another program')
+        server.kill()
+        server.start()
+        checks.equal(finished(server, put(server, 'quick'))['state'], 'done', 'B3: the same again')
+        checks.equal((server.worker_pid(), loop_of(worker)), (worker, loop),
+                     'B3: nothing is handed over when nothing is new')
         server.kill()
         server.env['COLOUR'] = 'blue'
         server.start()
@@ -230,7 +258,7 @@ def main():
             part(server)
             print(f'{part.__name__}: done', flush=True)
     with rqtest.Server(manual_clock=False, worker=False) as server:
-        for part in (ends_with_both, poison):
+        for part in (ends_with_both, told_at_once, poison):
             part(server)
             print(f'{part.__name__}: done', flush=True)
     handed_over()

@@ -69,7 +69,7 @@ def languages(server):
 
 
 def environment(server):
-    queue(server, 'env', 'showenv.sh', env_vars={'COLOR': 'blue', 'RQ_COUNT': '99'},
+    queue(server, 'env', 'showenv.sh', env_vars={'COLOR': 'blue'},
           env_allow=['PASSED_ON'])
     message = put(server, 'env', param1='one', param3='drei ü', tags=['a', 'b'], key='order-7',
                   priority=4, content_type='text/plain', payload='x')
@@ -83,7 +83,7 @@ def environment(server):
                  'RQ_WRITE=3', 'RQ_READ=4', 'RQ_PIPE=3', 'RQ_COUNT=0', 'RQ_PARAM1=one',
                  'RQ_PARAM2=', 'RQ_PARAM3=drei ü', 'RQ_PARAM4=', 'RQ_ENV=production',
                  'RQ_QUEUE=env', 'RQ_ATTEMPT=1', 'RQ_CONTENT_TYPE=text/plain', 'RQ_TAGS=a,b',
-                 'RQ_PRIORITY=4', 'RQ_KEY=order-7', 'COLOR=blue', 'PASSED_ON=yes',
+                 f'RQ_DIR={server.dir}', f'RQ_SERVER=unix:{server.socket_path}', 'RQ_PRIORITY=4', 'RQ_KEY=order-7', 'COLOR=blue', 'PASSED_ON=yes',
                  f'{server.dir}/{found["folder"]}/job'):
         checks.that(line in lines, f'{line!r} in the environment')
     checks.that(not any('KEPT_BACK' in line for line in lines), 'nothing else of the worker gets in')

@@ -181,7 +181,8 @@ void ApiDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
 }
 
 std::string ApiDoor::base_url() const {
-  return fmt::format("http://{}/", bound_address_.empty() ? "127.0.0.1:3333" : bound_address_);
+  // Without HTTP on an address ids have no host: "/q/QUEUE/ID".
+  return bound_address_.empty() ? "/" : fmt::format("http://{}/", bound_address_);
 }
 
 // The client of a reserve went away before its answer came: nothing shall wait for the lease's end.

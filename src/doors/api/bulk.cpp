@@ -129,8 +129,10 @@ Result<void> narrow(Action action, core::Filter& filter) {
   // A mark or a key says which are meant.
   filter.states = filter.mark || !filter.key.empty() ? possible : core::usual_states_of(action);
   if (!filter.states.empty()) return {};
-  return fail(Code::bad_value, fmt::format("the filter of {} names no state", name_of(action)),
-              "say which messages shall go: \"state\":\"done\", or several with commas between");
+  return fail(
+      Code::bad_value, fmt::format("the filter of {} names no state", name_of(action)),
+      "say which messages shall go: --state done (\"state\":\"done\"), or several with commas "
+      "between");
 }
 
 Result<BulkOrder> order_from(const boost::json::object& body, std::optional<Millis>& wait) {

@@ -116,11 +116,18 @@ class LogStream final : public Stream, public pipeline::EventListener, public fi
   }
 
   void on_notices(const std::vector<core::Notice>& notices) override {
+    if (seq_ == 0) return;
+    bool any = false;
     for (const core::Notice& notice : notices) {
-      if (seq_ == 0 || notice.seq != seq_) continue;
-      look_again();
-      return;  // it may be gone
+      if (notice.seq != seq_) continue;
+      any = true;
+      // The message may be gone before anybody looks.
+      if (notice.what == core::Notice::What::message && is_finished(notice.to)) {
+        end_.clear();
+        append_notice(end_, notice);
+      }
     }
+    if (any) look_again();  // `this` may be gone
   }
 
   void on_file_changed() override {
@@ -220,7 +227,7 @@ class LogStream final : public Stream, public pipeline::EventListener, public fi
     // A large message is written when the one before has been read.
     if (backlog > http::kEventBacklogBytesMax) return;
     out += std::exchange(news_, {});
-    if (last_) out += "event: end\ndata: {}\n\n";
+    if (last_) out += "event: end\ndata: " + end_ + "\n\n";
     if (!out.empty()) write(out);
     if (last_) end();
   }
@@ -239,7 +246,8 @@ class LogStream final : public Stream, public pipeline::EventListener, public fi
   core::Seq seq_ = 0;  // 0: not found yet, the stream has not begun
   std::string folder_;
   std::int64_t offset_ = 0;
-  std::string news_;  // events about the message, sent after the log so far
+  std::string news_;        // events about the message, sent after the log so far
+  std::string end_ = "{}";  // the event that told its end
   bool looking_ = false;
   bool look_again_ = false;
   bool last_ = false;  // nothing more will come: end when all is sent

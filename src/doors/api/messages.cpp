@@ -89,6 +89,10 @@ Reason why_closed(const core::Queue& queue, core::ClosedBy by) {
   return {};
 }
 
+std::string with_text(std::string_view what, std::string_view text) {
+  return text.empty() ? std::string(what) : fmt::format("{}: {}", what, text);
+}
+
 // Of a message that is ready: what keeps it from being leased now.
 Reason why_ready(const Why& why, const core::QueueShown& shown,
                  const std::optional<WorkerNotes::Hold>& hold) {
@@ -99,9 +103,9 @@ Reason why_ready(const Why& why, const core::QueueShown& shown,
             fmt::format("{}; the next start is at {}", hold->text, base::to_iso8601(hold->until))};
   }
   if (why.ahead > 0) {
-    return {"behind",
-            fmt::format("{} messages of queue '{}' go first, {} are running", count_text(why.ahead),
-                        queue.name, queue.counters.in(State::run))};
+    return {"behind", fmt::format("{} message{} of queue '{}' go{} first, {} are running",
+                                  count_text(why.ahead), why.ahead == 1 ? "" : "s", queue.name,
+                                  why.ahead == 1 ? "es" : "", queue.counters.in(State::run))};
   }
   if (!queue.settings.script.empty() && queue.settings.num_workers == 0) {
     return {"no_workers",
@@ -125,7 +129,8 @@ Reason why_not(const Why& why, const core::QueueShown& shown,
   const core::Message& m = why.row.message;
   switch (m.state) {
     case State::prep:
-      return {"prep", "it is being put together; commit it: rq message commit"};
+      return {"prep",
+              fmt::format("it is being put together; commit it: rq commit {}", core::format_id(m))};
     case State::scheduled:
       return {"scheduled", fmt::format("it waits for {}", base::to_iso8601(m.due))};
     case State::throttled:
@@ -147,7 +152,7 @@ Reason why_not(const Why& why, const core::QueueShown& shown,
       return {"err", fmt::format("it ended in err ({}): {}", name_of(m.mark),
                                  m.detail_or_default().progress)};
     case State::cancelled:
-      return {"cancelled", "it was cancelled"};
+      return {"cancelled", with_text("it was cancelled", m.detail_or_default().progress)};
   }
   return {"unknown", ""};
 }

@@ -15,6 +15,7 @@ namespace rq::doors::api {
 namespace {
 
 using base::Code;
+using base::fail;
 using core::Fields;
 namespace json = boost::json;
 
@@ -81,6 +82,23 @@ void define(Exchange& x, core::Reply& reply) {
   x.ask(std::move(command), shown == nullptr ? render_new_queue : render_queue);
 }
 
+// Of what is given now: a queue that has such a name from before keeps it.
+base::Result<void> check_variables(const core::QueueSettings& given) {
+  const auto refuse = [](std::string_view field, std::string_view name) {
+    return fail(
+        Code::bad_value,
+        fmt::format("{}: '{}': names that begin with RQ_ are set by rq itself", field, name),
+        "choose another name; docs/SCRIPTS.md lists what a script finds");
+  };
+  for (const auto& [name, value] : given.env_vars) {
+    if (name.starts_with("RQ_")) return refuse("env_vars", name);
+  }
+  for (const std::string& name : given.env_allow) {
+    if (name.starts_with("RQ_")) return refuse("env_allow", name);
+  }
+  return {};
+}
+
 void begin_define(Exchange& x, const Request& request, bool patch) {
   auto wish = std::make_unique<Defining>();
   wish->queue = request.parameters[0];
@@ -93,7 +111,9 @@ void begin_define(Exchange& x, const Request& request, bool patch) {
   auto body = x.json(request);
   if (!body) return x.refuse(body.error());
   // Checked before anybody is asked; the copy outlives the reader's memory.
-  if (auto good = core::merge_settings({}, **body); !good) return x.refuse(good.error());
+  auto given = core::merge_settings({}, **body);
+  if (!given) return x.refuse(given.error());
+  if (auto good = check_variables(*given); !good) return x.refuse(good.error());
   wish->changes = json::object(**body, json::storage_ptr{});
   core::ShowQueue show{.queue = wish->queue};
   x.keep(std::move(wish));

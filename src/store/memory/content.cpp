@@ -84,7 +84,7 @@ void compare(const Queue& queue, const Counters& rows, std::vector<std::string>&
 
 }  // namespace
 
-Filed filed(const Message& m) {
+Filed placed(const Message& m) {
   const Place place = place_of(m);
   return {m.queue, place, place == Place::line ? line_key(m) : LineKey{0, time_in_place(m), m.seq}};
 }
@@ -92,9 +92,9 @@ Filed filed(const Message& m) {
 void Content::put(Message&& message) {
   const Seq seq = message.seq;
   if (const auto old = messages.find(seq); old != messages.end()) {
-    places.erase(filed(*old->second));
+    places.erase(placed(*old->second));
   }
-  places.insert(filed(message));
+  places.insert(placed(message));
   if (const auto& details = message.details; details && !details->key.empty()) {
     keys[details->key] = seq;
   }
@@ -109,7 +109,7 @@ void Content::erase(Seq seq) {
     if (!details->folder.empty()) waste.insert(details->folder);
     if (!details->key.empty()) keys.erase(details->key);
   }
-  places.erase(filed(message));
+  places.erase(placed(message));
   attempts.erase(seq);
   messages.erase(found);
 }
@@ -141,7 +141,7 @@ std::vector<std::string> Content::findings() const {
   for (const auto& [seq, message] : messages) {
     const Message& m = *message;
     if (!queues.contains(m.queue)) out.push_back(fmt::format("message {} has no queue", seq));
-    if (!places.contains(filed(m))) out.push_back(fmt::format("message {} is not filed", seq));
+    if (!places.contains(placed(m))) out.push_back(fmt::format("message {} is not filed", seq));
     if ((m.state == State::run) != (m.lease != nullptr)) {
       out.push_back(fmt::format("message {} is {} and has {} lease", seq, core::name_of(m.state),
                                 m.lease ? "a" : "no"));

@@ -19,7 +19,7 @@ struct Filed {
   LineKey key;
   friend auto operator<=>(const Filed&, const Filed&) = default;
 };
-[[nodiscard]] Filed filed(const Message& message);
+[[nodiscard]] Filed placed(const Message& message);
 
 struct TimerKey {
   Timer::What what = Timer::What::keep_done;

@@ -65,7 +65,7 @@ void MemoryStore::changed(Record& record, Change change) {
 // Files it where its state says.
 void MemoryStore::refile(Row& row) {
   if (row.listed) batch_.in_hand.erase(row.filed);
-  row.filed = filed(row.message);
+  row.filed = placed(row.message);
   row.changed = row.listed = true;
   if (row.there) batch_.in_hand.insert(row.filed);
 }

@@ -110,7 +110,7 @@ void MemoryStore::load_row(Seq seq, bool payload) {
     row.message = row.stored->copy();
     if (row.message.lease) row.message.lease->until += batch_.shift;
     row.message.payload = kNotAskedFor;
-    row.filed = filed(row.message);
+    row.filed = placed(row.message);
   }
   if (!payload || row.payload || row.stored == nullptr) return;
   row.message.payload = row.stored->payload;
@@ -283,7 +283,7 @@ Result<Record*> MemoryStore::first(QueueId queue, Place place) {
   if (record == nullptr) return record;
   // One that came in this batch may stand behind others that were not loaded.
   const List* list = list_of(queue, place);
-  const bool known = list == nullptr || list->complete || filed(record->message).key <= list->end;
+  const bool known = list == nullptr || list->complete || placed(record->message).key <= list->end;
   return known ? record : nullptr;
 }
 
@@ -320,6 +320,18 @@ Instant MemoryStore::next_deadline() const {
         return place == Place::lease;  // an orphan may stand behind others
       });
     }
+  }
+  return out;
+}
+
+Instant MemoryStore::first_lease_end() const {
+  Instant out = Instant::max();
+  for (const auto& [id, queue] : seen().queues) {
+    seen().for_each_in(id, Place::lease, [&](const Filed& filed) {
+      if (is_orphan(*seen().messages.at(filed.key.seq))) return true;
+      out = std::min(out, base::from_ms(filed.key.order));
+      return false;
+    });
   }
   return out;
 }

@@ -80,6 +80,7 @@ class MemoryStore : public Store {
   void forget_waste(const std::vector<std::string>& folders) override;
 
   [[nodiscard]] Instant next_deadline() const override;
+  [[nodiscard]] Instant first_lease_end() const override;
   [[nodiscard]] Condition condition() const override {
     return {.no_room = options_.no_room && options_.no_room()};
   }

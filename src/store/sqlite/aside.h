@@ -1,8 +1,5 @@
 #pragma once
 // One job at a time on a thread of its own, for the engine, which goes on meanwhile.
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -13,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/mailbox.h"
+#include "base/thread.h"
 
 namespace rq::store::sqlite {
 
@@ -52,12 +50,10 @@ class Aside {
   }
 
  private:
-  static constexpr int kNice = 10;
   static constexpr std::optional<std::chrono::steady_clock::time_point> kForever{};
 
   void run(const std::function<Answer(Job)>& work) {
-    // Lowers the priority of this thread; a failure does no harm.
-    static_cast<void>(setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice));
+    base::lower_priority();
     std::vector<Job> jobs;
     while (jobs_.drain_until(jobs, kForever)) {
       Answer answer = work(std::move(jobs.at(0)));

@@ -7,11 +7,14 @@
 #include <utility>
 
 #include "core/queue.h"
+#include "store/sqlite/places.h"
 
 namespace rq::store::sqlite {
 
 using base::Result;
+using core::Filed;
 using core::Finding;
+using core::Place;
 using core::Seq;
 
 namespace {
@@ -20,86 +23,124 @@ constexpr std::int64_t kPieceRows = 1000;                // rows that one piece 
 constexpr std::size_t kPieceBytes = 16UL * 1024 * 1024;  // of their payloads
 constexpr Seq kPassOver = 8;                             // messages; a page holds some tens
 
-// 1: the row stands where its state says.
-constexpr const char* kIsFiled =
-    "CASE WHEN l.seq IS NOT NULL THEN 1 "
-    "WHEN m.rest_state = 'que' THEN coalesce((SELECT r.first_seq FROM ready r WHERE r.queue = "
-    "m.queue AND r.rank = -m.priority AND r.ord = coalesce(m.ord, m.due, m.created) AND r.last_seq "
-    ">= m.seq ORDER BY r.last_seq LIMIT 1) <= m.seq, 0) "
-    "WHEN m.rest_state = 'scheduled' THEN EXISTS (SELECT 1 FROM scheduled s WHERE s.due = "
-    "coalesce(m.due, m.created) AND s.seq = m.seq AND s.queue = m.queue) "
-    "WHEN m.rest_state IN ('prep', 'throttled', 'depends') THEN EXISTS (SELECT 1 FROM parked p "
-    "WHERE p.queue = m.queue AND p.seq = m.seq) "
-    "ELSE EXISTS (SELECT 1 FROM finished f WHERE f.queue = m.queue AND f.kind = CASE WHEN "
-    "m.rest_state = 'cancelled' THEN 'cancelled' WHEN m.rest_state <> 'err' THEN 'kept' WHEN "
-    "m.mark = 'held' THEN 'held' ELSE 'err' END AND f.at = "
-    "m.finished AND f.seq = m.seq) END";
+// 1: a row stands where the message m says.
+std::string is_filed_sql() {
+  const auto exists = [](Place place) {
+    return fmt::format("WHEN '{}' THEN EXISTS (SELECT 1 FROM {} t WHERE {}) ", sql_of(place).name,
+                       sql_of(place).table, fits_sql(place));
+  };
+  // Of the line the one run that could hold it: the first that does not end before it.
+  return fmt::format(
+      "CASE {} WHEN '{}' THEN coalesce((SELECT t.first_seq FROM ready t WHERE t.queue = m.queue "
+      "AND "
+      "{} AND t.last_seq >= m.seq ORDER BY t.last_seq LIMIT 1) <= m.seq, 0) {}{}{}{}{}{}{}ELSE 0 "
+      "END",
+      place_sql(), sql_of(Place::line).name, sql_of(Place::line).key, exists(Place::lease),
+      exists(Place::scheduled), exists(Place::parked), exists(Place::kept), exists(Place::err),
+      exists(Place::cancelled), exists(Place::held));
+}
 
-// The places but the line. Each query gives, after the key of the last row, the next rows: four
-// columns of the key, the number, and whether there is such a message.
-struct PlaceQuery {
-  const char* table;
-  std::array<const char*, 4> start;
-  const char* sql;
+// The tables of the places but the line, and their keys: with where they start.
+constexpr std::size_t kKeyMax = 4;
+struct PlaceKey {
+  Place place;  // one of the table
+  std::array<const char*, kKeyMax> columns;
+  std::array<const char*, kKeyMax> start;
 };
 constexpr const char* kLeast = "-9223372036854775808";
-constexpr std::array<PlaceQuery, 4> kPlaces{{
-    {"lease",
-     {kLeast, "", "", ""},
-     "SELECT l.seq, ?2, ?3, ?4, l.seq, EXISTS (SELECT 1 FROM message m WHERE m.seq = l.seq AND "
-     "m.queue = l.queue) FROM lease l WHERE l.seq > CAST(?1 AS INTEGER) ORDER BY l.seq LIMIT ?5"},
-    {"scheduled",
-     {kLeast, kLeast, "", ""},
-     "SELECT s.due, s.seq, ?3, ?4, s.seq, EXISTS (SELECT 1 FROM message m WHERE m.seq = s.seq AND "
-     "m.queue = s.queue AND m.rest_state = 'scheduled' AND coalesce(m.due, m.created) = s.due) "
-     "FROM scheduled s WHERE (s.due, s.seq) > (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER)) ORDER BY "
-     "s.due, s.seq LIMIT ?5"},
-    {"finished",
-     {kLeast, "", kLeast, kLeast},
-     "SELECT f.queue, f.kind, f.at, f.seq, f.seq, EXISTS (SELECT 1 FROM message m WHERE m.seq = "
-     "f.seq AND m.queue = f.queue AND m.finished = f.at AND f.kind = CASE WHEN m.rest_state IN "
-     "('done', 'relayed') THEN 'kept' WHEN m.rest_state = 'cancelled' THEN 'cancelled' WHEN "
-     "m.rest_state <> 'err' THEN '' WHEN m.mark "
-     "= 'held' THEN 'held' ELSE 'err' END) FROM finished f WHERE (f.queue, f.kind, f.at, f.seq) > "
-     "(CAST(?1 AS INTEGER), ?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER)) ORDER BY f.queue, "
-     "f.kind, f.at, f.seq LIMIT ?5"},
-    {"parked",
-     {kLeast, kLeast, "", ""},
-     "SELECT p.queue, p.seq, ?3, ?4, p.seq, EXISTS (SELECT 1 FROM message m WHERE m.seq = p.seq "
-     "AND m.queue = p.queue AND m.rest_state IN ('prep', 'throttled', 'depends')) FROM parked p "
-     "WHERE (p.queue, p.seq) > (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER)) ORDER BY p.queue, p.seq "
-     "LIMIT ?5"},
+constexpr std::array<PlaceKey, 4> kPlaceKeys{{
+    {Place::lease, {"t.seq"}, {kLeast}},
+    {Place::scheduled, {"t.due", "t.seq"}, {kLeast, kLeast}},
+    {Place::kept, {"t.queue", "t.kind", "t.at", "t.seq"}, {kLeast, "", kLeast, kLeast}},
+    {Place::parked, {"t.queue", "t.seq"}, {kLeast, kLeast}},
 }};
 
-static_assert(core::kHighPriority == -1024, "the text about `high` says: rank < 1024");
-// Each lists what should not be: one line a row.
-constexpr std::array<const char*, 7> kSums{
-    "SELECT 'queue ' || q.name || ' has lost its counters' FROM queue q WHERE NOT EXISTS (SELECT 1 "
-    "FROM counter c WHERE c.queue = q.id)",
-    "SELECT 'counter of queue ' || q.name || ': ' || c.que || ' in que, the line has ' || "
-    "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id) FROM "
-    "queue q JOIN counter c ON c.queue = q.id WHERE c.que <> (SELECT coalesce(sum(last_seq - "
-    "first_seq + 1), 0) FROM ready r WHERE r.queue = q.id)",
-    "SELECT 'counter of queue ' || q.name || ': ' || c.high || ' high, the line has ' || "
-    "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id AND "
-    "r.rank < 1024) FROM queue q JOIN counter c ON c.queue = q.id WHERE c.high <> (SELECT "
-    "coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id AND r.rank < "
-    "1024)",
-    "SELECT 'counter of queue ' || q.name || ': ' || c.run || ' in run, there are leases: ' || "
-    "(SELECT count(*) FROM lease l WHERE l.queue = q.id) FROM queue q JOIN counter c ON c.queue = "
-    "q.id WHERE c.run <> (SELECT count(*) FROM lease l WHERE l.queue = q.id)",
-    "SELECT 'counter of queue ' || q.name || ': ' || c.scheduled || ' scheduled, there are ' || "
-    "(SELECT count(*) FROM scheduled s WHERE s.queue = q.id) FROM queue q JOIN counter c ON "
-    "c.queue = q.id WHERE c.scheduled <> (SELECT count(*) FROM scheduled s WHERE s.queue = q.id)",
-    "SELECT 'counter of queue ' || q.name || ': ' || (c.done + c.relayed + c.cancelled + c.err) "
-    "|| ' finished, there are ' || (SELECT count(*) FROM finished f WHERE f.queue = q.id) FROM "
-    "queue q JOIN counter c ON c.queue = q.id WHERE c.done + c.relayed + c.cancelled + c.err <> "
-    "(SELECT count(*) FROM finished f WHERE f.queue = q.id)",
-    "SELECT 'the line has messages ' || r.first_seq || ' to ' || r.last_seq || ' twice in part' "
-    "FROM ready r WHERE r.first_seq <= (SELECT p.last_seq FROM ready p WHERE p.queue = r.queue AND "
-    "p.rank = r.rank AND p.ord = r.ord AND p.last_seq < r.last_seq ORDER BY p.last_seq DESC LIMIT "
-    "1)",
+// Of a row m of message: its state, as people know it.
+std::string state_sql() {
+  return fmt::format("CASE {} WHEN '{}' THEN '{}' ELSE m.rest_state END", place_sql(),
+                     sql_of(Place::lease).name, name_of(core::State::run));
+}
+
+// The next rows after a key: the key, the number, Filed, the kind, and what is wrong with the row.
+constexpr int kRowSeq = kKeyMax;
+constexpr int kRowFiled = kRowSeq + 1;
+constexpr int kRowKind = kRowFiled + 3;
+constexpr int kRowWrong = kRowKind + 1;
+std::string rows_sql(const PlaceKey& key) {
+  const PlaceSql& sql = sql_of(key.place);
+  std::string columns;
+  std::string after;
+  std::string order;
+  for (std::size_t i = 0; i < kKeyMax; ++i) {
+    const char* column = key.columns.at(i);
+    columns += column == nullptr ? "'', " : fmt::format("{}, ", column);
+    if (column == nullptr) continue;
+    const bool number = std::string_view{key.start.at(i)} == kLeast;
+    after += fmt::format("{}{}", order.empty() ? "" : ", ",
+                         fmt::format(fmt::runtime(number ? "CAST(?{} AS INTEGER)" : "?{}"), i + 1));
+    order += fmt::format("{}{}", order.empty() ? "" : ", ", column);
+  }
+  const bool finished = std::string_view{sql.table} == "finished";
+  const std::string kind = finished ? "t.kind" : fmt::format("'{}'", sql.name);
+  return fmt::format(
+      "SELECT {0}t.seq, {1}, {2}, CASE WHEN m.seq IS NULL THEN 'which is not there' WHEN {3} IS "
+      "NOT "
+      "{2} THEN 'which is in state ' || {8} WHEN NOT ({4} AND t.queue = m.queue) THEN 'which has "
+      "another queue or time' END FROM {5} t LEFT JOIN message m ON m.seq = t.seq WHERE ({6}) > "
+      "({7}) ORDER BY {6} LIMIT ?5",
+      columns, sql.filed, kind, place_sql(), sql.key, sql.table, order, after, state_sql());
+}
+
+// What a counter says, and what there is.
+struct Sum {
+  const char* said;
+  const char* what;
+  std::string there;
 };
+std::vector<Sum> sums_of_counters() {
+  const std::string line =
+      "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id{})";
+  const auto rows = [](std::string_view table) {
+    return fmt::format("(SELECT count(*) FROM {} t WHERE t.queue = q.id)", table);
+  };
+  return {
+      {"c.que", "in que", fmt::format(fmt::runtime(line), "")},
+      {"c.high", "in que with a high priority",
+       fmt::format(fmt::runtime(line), fmt::format(" AND r.rank < {}", -core::kHighPriority))},
+      {"c.run", "in run", rows("lease")},
+      {"c.scheduled", "scheduled", rows("scheduled")},
+      {"c.prep + c.throttled + c.depends", "parked", rows("parked")},
+      {"c.done + c.relayed + c.cancelled + c.err", "finished", rows("finished")},
+  };
+}
+
+// Each lists what should not be: one line a row.
+std::vector<std::string> rules() {
+  std::vector<std::string> out{
+      "SELECT 'queue ' || q.name || ' has lost its counters' FROM queue q WHERE NOT EXISTS (SELECT "
+      "1 FROM counter c WHERE c.queue = q.id)",
+      "SELECT 'the line has messages ' || r.first_seq || ' to ' || r.last_seq || ' twice in part' "
+      "FROM ready r WHERE r.first_seq <= (SELECT p.last_seq FROM ready p WHERE p.queue = r.queue "
+      "AND p.rank = r.rank AND p.ord = r.ord AND p.last_seq < r.last_seq ORDER BY p.last_seq DESC "
+      "LIMIT 1)"};
+  for (const Sum& sum : sums_of_counters()) {
+    out.push_back(fmt::format(
+        "WITH n AS MATERIALIZED (SELECT q.name, {} AS said, {} AS there FROM queue q JOIN counter "
+        "c "
+        "ON c.queue = q.id) SELECT 'counter of queue ' || name || ': ' || said || ' {}, the table "
+        "has ' || there FROM n WHERE said <> there",
+        sum.said, sum.there, sum.what));
+  }
+  return out;
+}
+
+std::optional<Place> place_named(std::string_view name) {
+  for (const Place place : {Place::lease, Place::scheduled, Place::kept, Place::err,
+                            Place::cancelled, Place::held, Place::parked}) {
+    if (sql_of(place).name == name) return place;
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -108,18 +149,19 @@ Result<void> Check::prepare(Db& db) {
   RQ_TRY(messages_.prepare(
       db.handle(), fmt::format("SELECT {}, q.id, {} FROM message m {} LEFT JOIN queue q ON q.id = "
                                "m.queue WHERE m.seq > ?1 ORDER BY m.seq LIMIT ?2",
-                               kMessageColumns, kIsFiled, kMessageJoins)
+                               kMessageColumns, is_filed_sql(), kMessageJoins)
                        .c_str()));
   RQ_TRY(next_run_.prepare(
       db.handle(),
       "SELECT queue, rank, ord, first_seq, last_seq FROM ready WHERE (queue, rank, ord, last_seq) "
       "> (?1, ?2, ?3, ?4) ORDER BY queue, rank, ord, last_seq LIMIT 1"));
-  RQ_TRY(missing_.prepare(
-      db.handle(),
-      "WITH RECURSIVE n(seq) AS (VALUES (?1) UNION ALL SELECT seq + 1 FROM n WHERE seq < ?2) "
-      "SELECT seq FROM n WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.seq = n.seq AND m.queue "
-      "= ?3 AND m.priority = -?4 AND coalesce(m.ord, m.due, m.created) = ?5 AND m.rest_state = "
-      "'que' AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.seq = m.seq))"));
+  const std::string missing = fmt::format(
+      "WITH RECURSIVE n(seq) AS (VALUES (?1) UNION ALL SELECT seq + 1 FROM n WHERE seq < ?2), "
+      "t(queue, rank, ord) AS (VALUES (?3, ?4, ?5)) SELECT n.seq, {3} FROM n CROSS JOIN t LEFT "
+      "JOIN "
+      "message m ON m.seq = n.seq WHERE NOT coalesce(t.queue = m.queue AND {1} AND {0} = '{2}', 0)",
+      place_sql(), sql_of(Place::line).key, sql_of(Place::line).name, state_sql());
+  RQ_TRY(missing_.prepare(db.handle(), missing.c_str()));
   RQ_TRY_ASSIGN(from, read_crc_from(db));
   crc_from_ = from;
   return {};
@@ -162,8 +204,8 @@ Result<bool> Check::step(std::vector<Finding>& found) {
 Result<bool> Check::pass_over(const base::Error& why, std::vector<Finding>& found) {
   if (!is_damage(*db_)) return why;
   if (!std::exchange(unreadable_, true)) {
-    found.push_back(
-        {0, fmt::format("messages after {} cannot be read: {}", seq_, why.message), true});
+    found.push_back({.text = fmt::format("messages after {} cannot be read: {}", seq_, why.message),
+                     .page = true});
   }
   seq_ += kPassOver;
   RQ_TRY_ASSIGN(end, db_->one("SELECT value FROM meta WHERE key = 'next_seq'"));
@@ -186,23 +228,21 @@ Result<bool> Check::messages(std::vector<Finding>& found) {
     const auto message = read_message(messages_, crc_from_);
     if (message) bytes += message->payload.size();
     if (!message) {
-      found.push_back({seq_, of_message(seq_, message.error()).message});
+      found.push_back(
+          {.suspect = {.seq = seq_}, .text = of_message(seq_, message.error()).message});
       continue;
     }
     // Rather the row of the queue is lost than that its messages are wrong.
     const bool lost_queue = messages_.is_null(kMessageColumnCount);
     if (lost_queue && lost_queues_.insert(message->queue).second) {
-      found.push_back(
-          {0, fmt::format("message {} is of queue {}, which is not there", seq_, message->queue)});
+      found.push_back({.text = fmt::format("message {} is of queue {}, which is not there", seq_,
+                                           message->queue)});
     }
     if (messages_.integer(kMessageColumnCount + 1) == 0) {
-      const core::Place place = core::place_of(*message);
       found.push_back(
-          {lost_queue ? 0 : seq_,
-           fmt::format("message {} rests in {}, but is {}", seq_, name_of(message->state),
-                       place == core::Place::line     ? "in no line"
-                       : place == core::Place::parked ? "not parked"
-                                                      : "not filed so")});
+          {.suspect = {.seq = lost_queue ? 0 : seq_},
+           .text = fmt::format("message {} is {}, but table {} has no row for it", seq_,
+                               name_of(message->state), sql_of(core::place_of(*message)).table)});
     }
   }
 }
@@ -223,8 +263,9 @@ Result<bool> Check::line(std::vector<Finding>& found) {
       next_run_.reset();
       --left;
       if (run_.first > run_.last) {
-        found.push_back({0, fmt::format("the line has messages {} to {}, which are not in que",
-                                        run_.first, run_.last)});
+        found.push_back({.text = fmt::format("the line has a row of messages {} to {}: it ends "
+                                             "before it begins",
+                                             run_.first, run_.last)});
         continue;
       }
     }
@@ -238,13 +279,22 @@ Result<bool> Check::line(std::vector<Finding>& found) {
       if (!there) break;
       const Seq seq = missing_.integer(0);
       missing.push_back(
-          {seq, fmt::format("the line has message {}, which is not there or not in que", seq)});
+          {.suspect = {.seq = seq,
+                       .row = Filed{.anywhere = true,
+                                    .place = Place::line,
+                                    .queue = run_.queue,
+                                    .rank = run_.rank,
+                                    .time = run_.order}},
+           .text = missing_.is_null(1)
+                       ? fmt::format("the line has message {}, which is not there", seq)
+                       : fmt::format("the line has message {} in a wrong place; it is in state {}",
+                                     seq, missing_.text(1))});
     }
     if (std::ssize(missing) == kPieceRows) {
       // Rather the row of the line is wrong than so many messages.
-      found.push_back({0, fmt::format("the line has messages {} to {}, of which most are not there "
-                                      "or not in que",
-                                      run_.first, run_.last)});
+      found.push_back({.text = fmt::format("the line has messages {} to {}, most of which are not "
+                                           "there or not in que",
+                                           run_.first, run_.last)});
       run_.first = run_.last + 1;
       continue;
     }
@@ -257,16 +307,19 @@ Result<bool> Check::line(std::vector<Finding>& found) {
 }
 
 Result<bool> Check::rows_of_a_place(std::vector<Finding>& found) {
-  if (place_ == kPlaces.size()) return false;
-  const PlaceQuery& place = kPlaces.at(place_);
+  if (place_ == kPlaceKeys.size()) return false;
+  const PlaceKey& key = kPlaceKeys.at(place_);
   if (!last_key_) {
     last_key_.emplace();
-    for (std::size_t i = 0; i < last_key_->size(); ++i) last_key_->at(i) = place.start.at(i);
+    for (std::size_t i = 0; i < kKeyMax; ++i) {
+      last_key_->at(i) = key.start.at(i) == nullptr ? "" : key.start.at(i);
+    }
   }
   Statement rows;
-  RQ_TRY(rows.prepare(db_->handle(), place.sql, false));
+  RQ_TRY(rows.prepare(db_->handle(), rows_sql(key).c_str(), false));
   const auto after = *last_key_;
-  for (std::size_t i = 0; i < after.size(); ++i) {
+  for (std::size_t i = 0; i < kKeyMax; ++i) {
+    if (key.columns.at(i) == nullptr) continue;
     rows.bind(static_cast<int>(i) + 1, std::string_view{after.at(i)});
   }
   rows.bind(5, kPieceRows);
@@ -274,14 +327,22 @@ Result<bool> Check::rows_of_a_place(std::vector<Finding>& found) {
   for (;; ++n) {
     RQ_TRY_ASSIGN(there, rows.step());
     if (!there) break;
-    for (std::size_t i = 0; i < after.size(); ++i) {
+    for (std::size_t i = 0; i < kKeyMax; ++i) {
       last_key_->at(i) = rows.text(static_cast<int>(i));
     }
-    const Seq seq = rows.integer(4);
-    if (rows.integer(5) == 0) {
-      found.push_back({seq, fmt::format("table {} has message {}, which is not there or not so",
-                                        place.table, seq)});
+    if (rows.is_null(kRowWrong)) continue;
+    Finding finding{
+        .suspect = {.seq = rows.integer(kRowSeq)},
+        .text = fmt::format("table {} has a row ({}) of message {}, {}", sql_of(key.place).table,
+                            rows.text(kRowKind), rows.integer(kRowSeq), rows.text(kRowWrong))};
+    if (const auto place = place_named(rows.text(kRowKind))) {
+      finding.suspect.row = Filed{.anywhere = true,
+                                  .place = *place,
+                                  .queue = rows.integer(kRowFiled),
+                                  .rank = rows.integer(kRowFiled + 1),
+                                  .time = rows.integer(kRowFiled + 2)};
     }
+    found.push_back(std::move(finding));
   }
   if (n < kPieceRows) {
     ++place_;
@@ -291,13 +352,13 @@ Result<bool> Check::rows_of_a_place(std::vector<Finding>& found) {
 }
 
 Result<void> Check::sums(std::vector<Finding>& found) {
-  for (const char* rule : kSums) {
+  for (const std::string& rule : rules()) {
     Statement broken;
-    RQ_TRY(broken.prepare(db_->handle(), rule, false));
+    RQ_TRY(broken.prepare(db_->handle(), rule.c_str(), false));
     for (;;) {
       RQ_TRY_ASSIGN(there, broken.step());
       if (!there) break;
-      found.push_back({0, std::string{broken.text(0)}});
+      found.push_back({.text = std::string{broken.text(0)}});
     }
   }
   Statement queues;
@@ -308,7 +369,8 @@ Result<void> Check::sums(std::vector<Finding>& found) {
   for (;;) {
     RQ_TRY_ASSIGN(there, queues.step());
     if (!there) return {};
-    if (const auto queue = read_queue(queues); !queue) found.push_back({0, queue.error().message});
+    if (const auto queue = read_queue(queues); !queue)
+      found.push_back({.text = queue.error().message});
   }
 }
 
@@ -318,7 +380,7 @@ Result<void> Check::pages(std::vector<Finding>& found) {
   for (;;) {
     RQ_TRY_ASSIGN(there, check.step());
     if (!there) return {};
-    if (check.text(0) != "ok") found.push_back({0, std::string{check.text(0)}, true});
+    if (check.text(0) != "ok") found.push_back({.text = std::string{check.text(0)}, .page = true});
   }
 }
 

@@ -40,7 +40,7 @@ class Check {
   enum class Part : std::uint8_t { messages, line, places, sums };
   Part part_ = Part::messages;
   core::Seq seq_ = 0;
-  bool unreadable_ = false;  // where it is
+  bool unreadable_ = false;  // the last read has failed
   std::set<core::QueueId> lost_queues_;
   struct Run {  // what is left of it
     std::int64_t queue = INT64_MIN;

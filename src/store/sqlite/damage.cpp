@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "store/sqlite/firsts.h"
+#include "store/sqlite/places.h"
 
 namespace rq::store::sqlite {
 
@@ -25,9 +25,9 @@ Result<std::string> quoted_row(Db& db, std::string_view table) {
   }
 }
 
-Result<void> Damage::find(std::string_view sql, Place place, Seq seq, std::vector<Filed>& out) {
+Result<void> Damage::find(const std::string& sql, Place place, Seq seq, std::vector<Filed>& out) {
   Statement rows;
-  RQ_TRY(rows.prepare(db_->handle(), std::string{sql}.c_str(), false));
+  RQ_TRY(rows.prepare(db_->handle(), sql.c_str(), false));
   rows.bind(1, seq);
   for (;;) {
     RQ_TRY_ASSIGN(found, rows.step());
@@ -41,40 +41,24 @@ Result<void> Damage::find(std::string_view sql, Place place, Seq seq, std::vecto
   }
 }
 
-Result<std::vector<Filed>> Damage::places_of(Seq seq, bool all) {
+Result<std::vector<Filed>> Damage::places_of(const core::Suspect& suspect) {
   std::vector<Filed> out;
-  struct Look {
-    Place place;
-    const char* kind;    // of the rows of finished
-    const char* source;  // FROM and WHERE
-  };
-  // First those that cost little: by the key of the table.
-  static constexpr const char* kFinished =
-      "SELECT f.queue, 0, f.at FROM message m CROSS JOIN finished f ON f.queue = m.queue AND "
-      "f.kind = '{0}' AND f.at = m.finished AND f.seq = m.seq WHERE m.seq = ?1";
-  static constexpr const char* kAllFinished =
-      "SELECT queue, 0, at FROM finished WHERE seq = ?1 AND kind = '{0}'";
-  const Look looks[] = {
-      {Place::lease, "", "SELECT queue, 0, until FROM lease WHERE seq = ?1"},
-      {Place::line, "",
-       "SELECT queue, rank, ord FROM ready WHERE first_seq <= ?1 AND last_seq >= ?1"},
-      {Place::scheduled, "",
-       "SELECT s.queue, 0, s.due FROM message m CROSS JOIN scheduled s ON s.due = "
-       "coalesce(m.due, m.created) AND s.seq = m.seq WHERE m.seq = ?1"},
-      {Place::kept, "kept", kFinished},
-      {Place::err, "err", kFinished},
-      {Place::held, "held", kFinished},
-      {Place::cancelled, "cancelled", kFinished},
-      {Place::parked, "", "SELECT queue, 0, 0 FROM parked WHERE seq = ?1"},
-      {Place::scheduled, "", "SELECT queue, 0, due FROM scheduled WHERE seq = ?1"},
-      {Place::kept, "kept", kAllFinished},
-      {Place::err, "err", kAllFinished},
-      {Place::held, "held", kAllFinished},
-      {Place::cancelled, "cancelled", kAllFinished},
-  };
-  for (const Look& look : looks) {
-    if (!all && !out.empty()) break;
-    RQ_TRY(find(fmt::format(fmt::runtime(look.source), look.kind), look.place, seq, out));
+  const Seq seq = suspect.seq;
+  for (const Place place : {Place::lease, Place::line, Place::scheduled, Place::kept, Place::err,
+                            Place::held, Place::cancelled, Place::parked}) {
+    const PlaceSql& sql = sql_of(place);
+    // A lease has its number as its key, whatever the message says.
+    const std::string source = place == Place::lease
+                                   ? "lease t WHERE t.seq = ?1"
+                                   : fmt::format("message m CROSS JOIN {} t ON {} WHERE m.seq = ?1",
+                                                 sql.table, fits_sql(place));
+    RQ_TRY(find(fmt::format("SELECT {} FROM {}", sql.filed, source), place, seq, out));
+  }
+  if (const auto& row = suspect.row) {
+    const PlaceSql& sql = sql_of(row->place);
+    RQ_TRY(
+        find(fmt::format("SELECT {} FROM {} t WHERE {}", sql.filed, sql.table, row_sql(*row, "?1")),
+             row->place, seq, out));
   }
   return out;
 }
@@ -110,8 +94,8 @@ Result<State> Damage::state_in(const Filed& place, Seq seq) {
   return State::que;
 }
 
-Result<void> Damage::keep(Seq seq, const std::vector<Filed>& places, std::string_view why,
-                          core::Instant now) {
+Result<std::int64_t> Damage::keep(Seq seq, const std::vector<Filed>& places, std::string_view why,
+                                  core::Instant now) {
   const auto insert = [&](std::string_view what, const std::string& values) -> Result<int> {
     Statement copy;
     RQ_TRY(copy.prepare(
@@ -121,23 +105,21 @@ Result<void> Damage::keep(Seq seq, const std::vector<Filed>& places, std::string
     RQ_TRY(copy.run());
     return sqlite3_changes(db_->handle());
   };
-  int kept = 0;
+  std::int64_t kept = 0;
   for (const char* table : {"message", "detail", "lease"}) {
     RQ_TRY_ASSIGN(row, quoted_row(*db_, table));
     RQ_TRY_ASSIGN(n, insert(table, fmt::format("SELECT ?1, ?2, ?3, ?4, {} FROM {} WHERE seq = ?3",
                                                row, table)));
     kept += n;
   }
-  if (kept > 0) return {};
+  if (kept > 0) return kept;
   for (const Filed& place : places) {
-    const std::string_view table = place.place == Place::line        ? "ready"
-                                   : place.place == Place::scheduled ? "scheduled"
-                                   : place.place == Place::parked    ? "parked"
-                                                                     : "finished";
-    RQ_TRY(insert(table, fmt::format("VALUES (?1, ?2, ?3, ?4, '{}, {}, {}')", place.queue,
-                                     place.rank, place.time)));
+    RQ_TRY_ASSIGN(
+        n, insert(sql_of(place.place).table, fmt::format("VALUES (?1, ?2, ?3, ?4, '{}, {}, {}')",
+                                                         place.queue, place.rank, place.time)));
+    kept += n;
   }
-  return {};
+  return kept;
 }
 
 Result<void> Damage::run(std::string_view sql, Seq seq) {
@@ -147,14 +129,12 @@ Result<void> Damage::run(std::string_view sql, Seq seq) {
 }
 
 Result<void> Damage::take_from_line(const Filed& place, Seq seq) {
-  const std::string here =
-      fmt::format("queue = {} AND rank = {} AND ord = {} AND first_seq <= ?1 AND last_seq >= ?1",
-                  place.queue, place.rank, place.time);
+  const std::string here = row_sql(place, "?1");
   // What follows it, then what is before it.
   RQ_TRY(run("CREATE TEMP TABLE IF NOT EXISTS cut (queue, rank, ord, last_seq, first_seq)", seq));
   RQ_TRY(run("DELETE FROM temp.cut", seq));
-  RQ_TRY(run("INSERT INTO temp.cut SELECT * FROM ready WHERE " + here, seq));
-  RQ_TRY(run("DELETE FROM ready WHERE " + here, seq));
+  RQ_TRY(run("INSERT INTO temp.cut SELECT * FROM ready t WHERE " + here, seq));
+  RQ_TRY(run("DELETE FROM ready AS t WHERE " + here, seq));
   RQ_TRY(
       run("INSERT OR IGNORE INTO ready SELECT queue, rank, ord, ?1 - 1, first_seq FROM temp.cut "
           "WHERE first_seq < ?1",
@@ -167,31 +147,10 @@ Result<void> Damage::take_from_line(const Filed& place, Seq seq) {
 
 Result<void> Damage::wipe(Seq seq, const std::vector<Filed>& places) {
   for (const Filed& place : places) {
-    switch (place.place) {
-      case Place::line:
-        RQ_TRY(take_from_line(place, seq));
-        break;
-      case Place::scheduled:
-        RQ_TRY(
-            run(fmt::format("DELETE FROM scheduled WHERE due = {} AND seq = ?1", place.time), seq));
-        break;
-      case Place::kept:
-      case Place::err:
-      case Place::held:
-      case Place::cancelled:
-        RQ_TRY(run(fmt::format("DELETE FROM finished WHERE queue = {} AND kind = '{}' AND at = {} "
-                               "AND seq = ?1",
-                               place.queue, kind_of(place.place), place.time),
-                   seq));
-        break;
-      case Place::parked:
-        RQ_TRY(
-            run(fmt::format("DELETE FROM parked WHERE queue = {} AND seq = ?1", place.queue), seq));
-        break;
-      case Place::lease:
-      case Place::any:
-        break;
-    }
+    RQ_TRY(place.in(Place::line) ? take_from_line(place, seq)
+                                 : run(fmt::format("DELETE FROM {} AS t WHERE {}",
+                                                   sql_of(place.place).table, row_sql(place, "?1")),
+                                       seq));
   }
   for (const char* table : {"lease", "tag", "detail", "message"}) {
     RQ_TRY(run(fmt::format("DELETE FROM {} WHERE seq = ?1", table), seq));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/health.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/records.h"
 
@@ -17,21 +18,22 @@ class Damage {
   // The statements are rarely wanted, and prepared when they are.
   void open(Db& db) { db_ = &db; }
 
-  // Where the narrow tables have the message. `all`: it looks for wrong places as well, which reads
-  // whole tables; else only until one is found.
-  [[nodiscard]] base::Result<std::vector<Filed>> places_of(Seq seq, bool all);
+  // Where the narrow tables have the message: the rows that its own row leads to, and `row`, if it
+  // is there. Never searches a table: a row that stands elsewhere is found by the check, which
+  // names it.
+  [[nodiscard]] base::Result<std::vector<Filed>> places_of(const core::Suspect& suspect);
   // The state of the message while it was in that place, as its counters tell it.
   [[nodiscard]] base::Result<State> state_in(const Filed& place, Seq seq);
-  // Copies what the tables say of the message into `corrupt`.
-  [[nodiscard]] base::Result<void> keep(Seq seq, const std::vector<Filed>& places,
-                                        std::string_view why, core::Instant now);
+  // Copies what the tables say of the message into `corrupt`: so many rows.
+  [[nodiscard]] base::Result<std::int64_t> keep(Seq seq, const std::vector<Filed>& places,
+                                                std::string_view why, core::Instant now);
   // Deletes what the tables say of the message, but for its attempts.
   [[nodiscard]] base::Result<void> wipe(Seq seq, const std::vector<Filed>& places);
   // Rows in `corrupt`.
   [[nodiscard]] base::Result<std::int64_t> count();
 
  private:
-  [[nodiscard]] base::Result<void> find(std::string_view sql, Place place, Seq seq,
+  [[nodiscard]] base::Result<void> find(const std::string& sql, Place place, Seq seq,
                                         std::vector<Filed>& out);
   [[nodiscard]] base::Result<void> run(std::string_view sql, Seq seq);
   [[nodiscard]] base::Result<void> take_from_line(const Filed& place, Seq seq);

@@ -17,7 +17,7 @@ using core::State;
 std::vector<std::string> set_aside(const fs::path& file) {
   const auto rows = set_aside_in(file);
   if (!rows) ADD_FAILURE() << rows.error().message;
-  return rows ? *rows : std::vector<std::string>{};
+  return rows ? rows->newest : std::vector<std::string>{};
 }
 
 // Has the store look again at all that its check names.
@@ -31,7 +31,7 @@ void examine_findings(SqliteRig& rig) {
   }
   core::Examine examine;
   for (const core::Finding& finding : found) {
-    if (finding.seq > 0) examine.messages.push_back(finding.seq);
+    if (finding.suspect.seq > 0) examine.suspects.push_back(finding.suspect);
   }
   rig.ask<core::Ok>(std::move(examine));
 }
@@ -150,7 +150,7 @@ TEST(DamagedRows, StopNobodyElseAndAreMendedOrSetAside) {
     EXPECT_EQ(rig.take("other", 1).size(), 1U);
     examine_findings(rig);
     rig.expect_sound();
-    EXPECT_LE(set_aside(rig.file()).size(), c.aside);
+    EXPECT_EQ(set_aside(rig.file()).size(), c.aside);
     rig.reopen();
     rig.pass(seconds{120});
     rig.take("q", 10);
@@ -332,7 +332,7 @@ TEST_F(DamagedPages, ARebuildThatWasCutShortIsFinished) {
     expect_well(*store, file);
   }
   // The fresh one was whole, and the old one out of the way.
-  fs::rename(file, file.string() + ".fresh");
+  fs::rename(file, file.string() + ".fresh-2");
   {
     const auto store = make_store(file);
     expect_well(*store, file);

@@ -13,6 +13,15 @@ namespace rq::store::sqlite {
 using base::Code;
 using base::Result;
 
+namespace {
+// Its beginning tells which one it is; some have a thousand characters.
+constexpr std::size_t kSqlShown = 60;
+std::string shown(std::string_view sql) {
+  if (sql.size() <= kSqlShown) return fmt::format("running '{}'", sql);
+  return fmt::format("running '{}…'", sql.substr(0, kSqlShown));
+}
+}  // namespace
+
 base::Error fault(sqlite3* db, int code, std::string_view doing) {
   const std::string words = db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code);
   const int primary = code & 0xff;
@@ -48,7 +57,7 @@ Result<void> Statement::prepare(sqlite3* db, const char* sql, bool for_life) {
   db_ = db;
   const int code =
       sqlite3_prepare_v3(db, sql, -1, for_life ? SQLITE_PREPARE_PERSISTENT : 0U, &handle_, nullptr);
-  if (code != SQLITE_OK) return fault(db, code, fmt::format("preparing '{}'", sql));
+  if (code != SQLITE_OK) return fault(db, code, shown(sql));
   return {};
 }
 
@@ -59,7 +68,7 @@ Result<bool> Statement::step() {
     sqlite3_reset(handle_);
     return false;
   }
-  auto error = fault(db_, code, fmt::format("running '{}'", sqlite3_sql(handle_)));
+  auto error = fault(db_, code, shown(sqlite3_sql(handle_)));
   sqlite3_reset(handle_);
   return error;
 }
@@ -70,7 +79,7 @@ Result<void> Statement::run() {
     sqlite3_reset(handle_);
     return {};
   }
-  auto error = fault(db_, code, fmt::format("running '{}'", sqlite3_sql(handle_)));
+  auto error = fault(db_, code, shown(sqlite3_sql(handle_)));
   sqlite3_reset(handle_);
   return error;
 }
@@ -84,7 +93,7 @@ Result<void> Db::open(const std::filesystem::path& file, int flags, const char* 
 
 Result<void> Db::exec(const char* sql) {
   const int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
-  if (code != SQLITE_OK) return fault(handle_, code, fmt::format("running '{}'", sql));
+  if (code != SQLITE_OK) return fault(handle_, code, shown(sql));
   return {};
 }
 

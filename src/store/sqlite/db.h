@@ -104,6 +104,10 @@ class Db {
   sqlite3* handle_ = nullptr;
 };
 
+// How long a connection waits while another one has the file to itself, ms: it recovers or resets
+// the log.
+inline constexpr const char* kWaitForOthers = "PRAGMA busy_timeout = 2000";
+
 // The last call on this connection has found that the file is damaged.
 [[nodiscard]] bool is_damage(const Db& db);
 

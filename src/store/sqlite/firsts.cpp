@@ -42,8 +42,8 @@ Result<void> Firsts::prepare(Db& db) {
                          "ORDER BY seq LIMIT ?4");
 }
 
-Result<std::optional<Seq>> Firsts::first(QueueId queue, Place place,
-                                         const std::vector<Held*>& dirty) {
+Result<std::optional<Firsts::Key>> Firsts::first(QueueId queue, Place place,
+                                                 const std::vector<Held*>& dirty) {
   const auto [found, made] = lists_.try_emplace({queue, place});
   List& list = found->second;
   if (made) {
@@ -63,7 +63,7 @@ Result<std::optional<Seq>> Firsts::first(QueueId queue, Place place,
   if (!list.come.empty() && (best == nullptr || *list.come.begin() < *best)) {
     best = &*list.come.begin();
   }
-  return best == nullptr ? std::optional<Seq>{} : std::optional{best->second};
+  return best == nullptr ? std::optional<Key>{} : std::optional{*best};
 }
 
 Result<void> Firsts::read_on(QueueId queue, Place place, List& list) {

@@ -20,9 +20,10 @@ class Firsts {
   explicit Firsts(Records& records) : records_(records) {}
 
   [[nodiscard]] base::Result<void> prepare(Db& db);
-  // The number of the first one. `dirty`: the records that the batch has changed so far.
+  using Key = std::pair<std::int64_t, Seq>;  // (time in the place, number)
+  // Of the first one. `dirty`: the records that the batch has changed so far.
   // REQUIRES: scheduled, kept, err, held or parked.
-  [[nodiscard]] base::Result<std::optional<Seq>> first(QueueId queue, Place place,
+  [[nodiscard]] base::Result<std::optional<Key>> first(QueueId queue, Place place,
                                                        const std::vector<Held*>& dirty);
   // Skips the first message: its row does not agree with the table. REQUIRES: first() told one.
   void pass_over(QueueId queue, Place place);
@@ -31,7 +32,6 @@ class Firsts {
   void end_batch() { lists_.clear(); }
 
  private:
-  using Key = std::pair<std::int64_t, Seq>;  // (time in the place, number)
   struct List {
     std::vector<Key> stored;  // read from the table, from `at` on not yet looked at
     std::size_t at = 0;

@@ -16,6 +16,11 @@ base::Result<void> LineQuery::prepare(Db& db) {
       "ORDER BY r.rank, r.ord, r.last_seq, m.seq LIMIT ?5",
       kPlainColumns);
   RQ_TRY(rows_.prepare(db.handle(), rows.c_str()));
+  RQ_TRY(filed_.prepare(
+      db.handle(),
+      "SELECT t.rank, t.ord FROM ready t WHERE t.queue = ?1 AND (t.rank, t.ord, t.last_seq) >= "
+      "(?2, ?3, ?4) AND t.first_seq <= ?5 AND t.last_seq >= ?5 ORDER BY t.rank, t.ord, t.last_seq "
+      "LIMIT 1"));
   const std::string whole =
       fmt::format("SELECT {} FROM message m {} WHERE m.seq = ?1", kMessageColumns, kMessageJoins);
   return whole_.prepare(db.handle(), whole.c_str());
@@ -47,7 +52,13 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
         rows_.reset();
         return std::move(message).error();
       }
-      out.damaged.push_back(seq_of(rows_));
+      const LineKey after = out.messages.empty() ? part.after : line_key(out.messages.back());
+      auto damaged = suspect(part.queue, after);
+      if (!damaged) {
+        rows_.reset();
+        return std::move(damaged).error();
+      }
+      out.damaged.push_back(*damaged);
       continue;
     }
     bytes += message->payload.size();
@@ -59,6 +70,21 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
   }
 }
 
+// The message of the row: the line tells where it stands, which its own row may not do any more.
+base::Result<core::Suspect> LineQuery::suspect(core::QueueId queue, const LineKey& after) {
+  core::Suspect out{.seq = seq_of(rows_)};
+  filed_.bind(1, queue).bind(2, after.rank).bind(3, after.order).bind(4, after.seq);
+  RQ_TRY_ASSIGN(found, filed_.bind(5, out.seq).step());
+  if (!found) return out;
+  out.row = {.anywhere = true,
+             .place = core::Place::line,
+             .queue = queue,
+             .rank = filed_.integer(0),
+             .time = filed_.integer(1)};
+  filed_.reset();
+  return out;
+}
+
 base::Result<std::unique_ptr<LineAhead>> open_line_ahead(const std::filesystem::path& file) {
   struct Connection {
     Db db;
@@ -66,7 +92,7 @@ base::Result<std::unique_ptr<LineAhead>> open_line_ahead(const std::filesystem::
   };
   auto own = std::make_shared<Connection>();
   RQ_TRY(own->db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-  RQ_TRY(own->db.exec("PRAGMA busy_timeout = 2000"));
+  RQ_TRY(own->db.exec(kWaitForOthers));
   RQ_TRY(own->query.prepare(own->db));
   return std::make_unique<LineAhead>([own](LinePart part) { return own->query.read(part); });
 }

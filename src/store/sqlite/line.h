@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/health.h"
 #include "store/sqlite/aside.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/line_windows.h"
@@ -18,8 +19,8 @@ struct LinePart {
 };
 struct LineRows {
   std::vector<core::Message> messages;
-  std::vector<core::Seq> damaged;  // left out: their rows cannot be read
-  bool complete = false;           // the line ends here
+  std::vector<core::Suspect> damaged;  // left out: their rows cannot be read
+  bool complete = false;               // the line ends here
 };
 
 // The statements on one connection, which sees what that connection sees. Thread: the connection's.
@@ -29,7 +30,9 @@ class LineQuery {
   [[nodiscard]] base::Result<LineRows> read(const LinePart& part);
 
  private:
-  Statement rows_, whole_;
+  [[nodiscard]] base::Result<core::Suspect> suspect(core::QueueId queue, const LineKey& after);
+
+  Statement rows_, whole_, filed_;
   core::Seq crc_from_ = 0;
 };
 

@@ -25,7 +25,7 @@ class Lines {
   // The best of the line, with what the batch has done.
   [[nodiscard]] base::Result<std::optional<LineKey>> peek(QueueId queue);
   // Messages of which a row could not be read.
-  [[nodiscard]] std::vector<Seq> take_damaged() { return std::exchange(damaged_, {}); }
+  [[nodiscard]] std::vector<core::Suspect> take_damaged() { return std::exchange(damaged_, {}); }
   // The engine has taken from this line.
   void used(QueueId queue) { used_ = queue; }
 
@@ -49,7 +49,7 @@ class Lines {
   std::unique_ptr<LineAhead> ahead_;  // null without threads
   std::optional<LinePart> part_;      // what ahead_ reads or has read, if that is still wanted
   std::optional<QueueId> used_;       // in this batch
-  std::vector<Seq> damaged_;
+  std::vector<core::Suspect> damaged_;
 };
 
 }  // namespace rq::store::sqlite

@@ -5,6 +5,7 @@
 #include "base/json_writer.h"
 #include "base/utf8.h"
 #include "store/sqlite/check.h"
+#include "store/sqlite/identity.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/schema.h"
 #include "store/sqlite/sqlite_store.h"
@@ -33,6 +34,17 @@ Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file) {
   return std::unique_ptr<Reader>{std::move(reader)};
 }
 
+Result<void> check_identity(const std::filesystem::path& file) {
+  Identity identity(file);
+  RQ_TRY(identity.check_file());
+  Db db;
+  if (!db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX)) return {};
+  const auto who = db.one("SELECT value FROM meta WHERE key = 'identity'");
+  const auto boot = db.one("SELECT value FROM meta WHERE key = 'boot'");
+  if (!who || !*who || !boot || !*boot) return {};
+  return identity.check(**who, **boot);
+}
+
 namespace {
 constexpr std::size_t kFindingsMax = 1000;  // then it has said enough
 
@@ -48,13 +60,13 @@ std::string readable(std::string_view text) {
 Result<std::vector<std::string>> check_store(const std::filesystem::path& file) {
   Db db;
   RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-  RQ_TRY(db.exec("PRAGMA busy_timeout = 5000"));
+  RQ_TRY(db.exec(kWaitForOthers));
   std::vector<core::Finding> found;
   const auto checked = [&]() -> Result<void> {
     RQ_TRY_ASSIGN(version, db.one("PRAGMA user_version"));
     if (version.value_or(0) != newest_version()) {
-      found.push_back({0, fmt::format("schema version {}, this rq knows {}", version.value_or(0),
-                                      newest_version())});
+      found.push_back({.text = fmt::format("schema version {}, this rq knows {}",
+                                           version.value_or(0), newest_version())});
       return {};
     }
     // One transaction: the server may go on writing meanwhile.
@@ -70,17 +82,20 @@ Result<std::vector<std::string>> check_store(const std::filesystem::path& file) 
   }();
   if (!checked) {
     if (!is_damage(db)) return checked.error();
-    found.push_back({0, checked.error().message});
+    found.push_back({.text = checked.error().message});
   }
   std::vector<std::string> findings;
   for (const core::Finding& finding : found) findings.push_back(readable(finding.text));
+  if (found.size() >= kFindingsMax) {
+    findings.push_back(fmt::format("… after {} findings it has not looked further", found.size()));
+  }
   return findings;
 }
 
-Result<std::vector<std::string>> set_aside_in(const std::filesystem::path& file) {
+Result<RowsSetAside> set_aside_in(const std::filesystem::path& file) {
   Db db;
   RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-  RQ_TRY(db.exec("PRAGMA busy_timeout = 5000"));
+  RQ_TRY(db.exec(kWaitForOthers));
   Statement rows;
   RQ_TRY(rows.prepare(
       db.handle(),
@@ -88,11 +103,12 @@ Result<std::vector<std::string>> set_aside_in(const std::filesystem::path& file)
       "|| ' (' || what || ')') || ': ' || why FROM corrupt ORDER BY id DESC LIMIT ?1",
       false));
   rows.bind(1, static_cast<std::int64_t>(kFindingsMax));
-  std::vector<std::string> out;
+  RQ_TRY_ASSIGN(total, db.one("SELECT count(*) FROM corrupt"));
+  RowsSetAside out{.total = total.value_or(0)};
   for (;;) {
     RQ_TRY_ASSIGN(found, rows.step());
     if (!found) return out;
-    out.push_back(readable(rows.text(0)));
+    out.newest.push_back(readable(rows.text(0)));
   }
 }
 

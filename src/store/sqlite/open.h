@@ -35,17 +35,24 @@ struct Options {
 // A read-only view beside it. The store must have been opened before.
 [[nodiscard]] base::Result<std::unique_ptr<Reader>> open_reader(const std::filesystem::path& file);
 
+// What the store refuses at its start, seen without opening it for work: it is gone, another one,
+// or older than the file beside it remembers. A file that cannot be read is check_store's to tell
+// of.
+[[nodiscard]] base::Result<void> check_identity(const std::filesystem::path& file);
+
 // Reads every page and every row, with their checksums, and compares the tables with each other:
-// what is wrong, one line each; empty when all is well. For doctor. Beside a running server or
-// without one.
+// what is wrong, one line each; empty when all is well. When there is very much, a last line says
+// so. For doctor. Beside a running server or without one.
 [[nodiscard]] base::Result<std::vector<std::string>> check_store(const std::filesystem::path& file);
 
-// Rows that were set aside (table corrupt), the newest first, one line each.
-[[nodiscard]] base::Result<std::vector<std::string>> set_aside_in(
-    const std::filesystem::path& file);
+// Rows that were set aside (table corrupt): the newest ones first, one line each.
+struct RowsSetAside {
+  std::int64_t total = 0;
+  std::vector<std::string> newest;
+};
+[[nodiscard]] base::Result<RowsSetAside> set_aside_in(const std::filesystem::path& file);
 
-// While this file is there, the store is rebuilt from its messages when it is opened next: a check
-// has found what cannot be mended while the store is open.
+// While this file is there, the store is rebuilt from its messages when it is opened next.
 [[nodiscard]] std::filesystem::path rebuild_mark(const std::filesystem::path& file);
 
 }  // namespace rq::store::sqlite

@@ -10,10 +10,9 @@
 #include <array>
 #include <bit>
 #include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
 #include <utility>
+
+#include "base/fd.h"
 
 namespace rq::store::sqlite {
 
@@ -21,9 +20,28 @@ using base::Result;
 
 namespace {
 
-constexpr std::size_t kHeaderBytes = 100;  // of page 1
+// Section 1.3, the database header, on page 1: where its fields are.
+constexpr std::size_t kHeaderBytes = 100;
+constexpr std::size_t kHeaderPageBytes = 16;
+constexpr std::size_t kHeaderFreeTrunk = 32;
+constexpr std::size_t kHeaderFreePages = 36;
+// Section 4.1, the write-ahead log: of its head, and of each frame.
+constexpr std::uint32_t kLogMagic = 0x377f0683U;  // or one less
 constexpr std::size_t kLogHeaderBytes = 32;
+constexpr std::size_t kLogPageBytes = 8;
+constexpr std::size_t kLogSalt = 16;
+constexpr std::size_t kLogSum = 24;
+constexpr std::size_t kSaltBytes = 8;
 constexpr std::size_t kFrameHeaderBytes = 24;
+constexpr std::size_t kFramePages = 4;
+constexpr std::size_t kFrameSalt = 8;
+constexpr std::size_t kFrameSum = 16;
+// Section 1.6, the head of a page of a tree.
+constexpr std::size_t kTreeCells = 3;
+constexpr std::size_t kTreeLastChild = 8;
+constexpr std::size_t kLeafHeadBytes = 8;
+constexpr std::size_t kInteriorHeadBytes = 12;
+constexpr std::size_t kChildBytes = 4;
 constexpr std::size_t kPageBytesMin = 512;
 constexpr std::size_t kPageBytesMax = 65'536;
 constexpr std::size_t kRowBytesMax = 64UL * 1024 * 1024;  // a payload and its row are far below
@@ -59,11 +77,19 @@ std::uint64_t varint(std::string_view bytes, std::size_t& at) {
   return value << 8U | byte_at(bytes, at++);
 }
 
-std::string read_file(const std::filesystem::path& file) {
-  std::ifstream in{file, std::ios::binary};
-  std::ostringstream out;
-  out << in.rdbuf();
-  return std::move(out).str();
+// The content of the file, for reading. Empty: it has none, or cannot be read (errno).
+std::string_view map(const std::filesystem::path& file) {
+  const base::Fd opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info {};
+  if (!opened.is_open() || ::fstat(opened.get(), &info) != 0 || info.st_size == 0) return {};
+  const auto size = static_cast<std::size_t>(info.st_size);
+  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, opened.get(), 0);
+  if (mapped == MAP_FAILED) return {};
+  return {static_cast<const char*>(mapped), size};
+}
+
+void unmap(std::string_view bytes) {
+  if (!bytes.empty()) ::munmap(const_cast<char*>(bytes.data()), bytes.size());
 }
 
 // The running checksum of the log.
@@ -119,28 +145,26 @@ std::optional<std::vector<RawValue>> values_of(std::string_view record) {
 }  // namespace
 
 RawFile::~RawFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<char*>(bytes_.data()), bytes_.size());
+  unmap(bytes_);
+  unmap(log_);
 }
 
 Result<void> RawFile::open(const std::filesystem::path& file, const Roots& remembered) {
-  const int opened = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  struct stat info {};
-  const bool there = opened >= 0 && ::fstat(opened, &info) == 0;
-  const auto size = static_cast<std::size_t>(info.st_size);
-  void* mapped =
-      there && size > 0 ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, opened, 0) : MAP_FAILED;
-  if (opened >= 0) ::close(opened);
-  if (mapped == MAP_FAILED) {
+  errno = 0;
+  bytes_ = map(file);
+  if (bytes_.empty()) {
     return base::fail(base::Code::internal,
-                      fmt::format("cannot read {}: {}", file.string(), ::strerror(errno)),
+                      fmt::format("cannot read {}: {}", file.string(),
+                                  errno == 0 ? "it is empty" : base::text_of_errno(errno)),
                       "see that it belongs to the user of the server");
   }
-  bytes_ = {static_cast<const char*>(mapped), size};
-  const std::size_t said = u16(bytes_, 16);
+  const std::size_t said = u16(bytes_, kHeaderPageBytes);
   const std::size_t page_bytes = said == 1 ? kPageBytesMax : said;
   if (std::has_single_bit(page_bytes) && page_bytes >= kPageBytesMin) page_bytes_ = page_bytes;
   pages_ = static_cast<Number>(bytes_.size() / page_bytes_);
-  read_log(read_file(file.string() + "-wal"));
+  log_ = map(file.string() + "-wal");
+  read_log();
+  walked_.resize(std::size_t{pages_} + 1);
   read_schema();
   for (const auto& [table, root] : remembered) {
     // A page number in the schema may be damaged as well.
@@ -150,42 +174,64 @@ Result<void> RawFile::open(const std::filesystem::path& file, const Roots& remem
   return {};
 }
 
-void RawFile::read_log(const std::string& log) {
-  if (log.size() < kLogHeaderBytes) return;
-  const std::string_view all{log};
-  const std::uint32_t magic = u32(all, 0);
-  if ((magic | 1U) != 0x377f0683U) return;
-  const std::size_t page_bytes = u32(all, 8);
+// Which pages have newer content there: of whole transactions, up to the first frame that does not
+// hold together.
+void RawFile::read_log() {
+  if (log_.size() < kLogHeaderBytes) return;
+  const std::uint32_t magic = u32(log_, 0);
+  if ((magic | 1U) != kLogMagic) return;
+  const std::size_t page_bytes = u32(log_, kLogPageBytes);
   if (!std::has_single_bit(page_bytes) || page_bytes < kPageBytesMin ||
       page_bytes > kPageBytesMax) {
     return;
   }
   LogSum sum{.big = (magic & 1U) != 0};
-  sum.add(all.substr(0, 24));
-  if (sum.a != u32(all, 24) || sum.b != u32(all, 28)) return;
+  sum.add(log_.substr(0, kLogSum));
+  if (sum.a != u32(log_, kLogSum) || sum.b != u32(log_, kLogSum + 4)) return;
   page_bytes_ = page_bytes;
-  std::map<Number, std::string> batch;
+  std::size_t committed = 0;
   const std::size_t frame = kFrameHeaderBytes + page_bytes;
-  for (std::size_t at = kLogHeaderBytes; at + frame <= log.size(); at += frame) {
-    if (all.substr(at + 8, 8) != all.substr(16, 8)) return;  // of an older log
-    sum.add(all.substr(at, 8));
-    sum.add(all.substr(at + kFrameHeaderBytes, page_bytes));
-    if (sum.a != u32(all, at + 16) || sum.b != u32(all, at + 20)) return;
-    batch[u32(all, at)] = std::string{all.substr(at + kFrameHeaderBytes, page_bytes)};
-    const Number pages = u32(all, at + 4);
+  Number n = 0;
+  for (std::size_t at = kLogHeaderBytes; at + frame <= log_.size(); at += frame, ++n) {
+    // Of an older log, when the salts are not those of its head.
+    if (log_.substr(at + kFrameSalt, kSaltBytes) != log_.substr(kLogSalt, kSaltBytes)) break;
+    sum.add(log_.substr(at, kFrameSalt));
+    sum.add(log_.substr(at + kFrameHeaderBytes, page_bytes));
+    if (sum.a != u32(log_, at + kFrameSum) || sum.b != u32(log_, at + kFrameSum + 4)) break;
+    newer_.push_back({.page = u32(log_, at), .frame = n});
+    const Number pages = u32(log_, at + kFramePages);
     if (pages == 0) continue;
     pages_ = pages;  // a commit
-    batch.merge(newer_);
-    newer_ = std::exchange(batch, {});
+    committed = newer_.size();
   }
+  newer_.resize(committed);
+  // Of each page the last one.
+  std::stable_sort(newer_.begin(), newer_.end(),
+                   [](const InLog& a, const InLog& b) { return a.page < b.page; });
+  const auto last = std::unique(newer_.rbegin(), newer_.rend(),
+                                [](const auto& a, const auto& b) { return a.page == b.page; });
+  newer_.erase(newer_.begin(), last.base());
 }
 
 std::string_view RawFile::page(Number number) const {
   if (number == 0 || number > pages_) return {};
-  if (const auto found = newer_.find(number); found != newer_.end()) return found->second;
-  const std::size_t at = (number - 1) * page_bytes_;
+  const auto found =
+      std::lower_bound(newer_.begin(), newer_.end(), number,
+                       [](const InLog& in_log, Number page) { return in_log.page < page; });
+  if (found != newer_.end() && found->page == number) {
+    return log_.substr(
+        kLogHeaderBytes + found->frame * (kFrameHeaderBytes + page_bytes_) + kFrameHeaderBytes,
+        page_bytes_);
+  }
+  const std::size_t at = (number - std::size_t{1}) * page_bytes_;
   if (at + page_bytes_ > bytes_.size()) return {};
   return bytes_.substr(at, page_bytes_);
+}
+
+bool RawFile::mark(Pages& pages, Number number) {
+  if (number >= pages.size() || pages[number]) return false;
+  pages[number] = true;
+  return true;
 }
 
 bool RawFile::is_tree(Number number) const {
@@ -218,7 +264,7 @@ void RawFile::walk(std::string_view table, const Each& each) {
 
 void RawFile::walk_page(Number number, int depth, const Each& each) {
   const std::string_view bytes = page(number);
-  if (bytes.empty() || depth > kDepthMax || !walked_.insert(number).second) {
+  if (bytes.empty() || depth > kDepthMax || !mark(walked_, number)) {
     broken_ = true;
     return;
   }
@@ -231,22 +277,24 @@ void RawFile::walk_page(Number number, int depth, const Each& each) {
   }
   if (type != kTableInterior) rows_of(number, each);
   if (!interior) return;
-  const std::size_t cells = u16(bytes, head + 3);
+  const std::size_t cells = u16(bytes, head + kTreeCells);
   for (std::size_t i = 0; i < cells; ++i) {
-    walk_page(u32(bytes, u16(bytes, head + 12 + 2 * i)), depth + 1, each);
+    walk_page(u32(bytes, u16(bytes, head + kInteriorHeadBytes + 2 * i)), depth + 1, each);
   }
-  walk_page(u32(bytes, head + 8), depth + 1, each);
+  walk_page(u32(bytes, head + kTreeLastChild), depth + 1, each);
 }
 
 void RawFile::rows_of(Number number, const Each& each) {
   const std::string_view bytes = page(number);
   const std::size_t head = number == 1 ? kHeaderBytes : 0;
   const std::uint8_t type = byte_at(bytes, head);
-  const std::size_t pointers = head + (type == kIndexInterior ? 12 : 8);
-  const std::size_t cells = std::min(u16(bytes, head + 3), (bytes.size() - pointers) / 2);
+  const std::size_t pointers =
+      head + (type == kIndexInterior ? kInteriorHeadBytes : kLeafHeadBytes);
+  const std::size_t cells = std::min(u16(bytes, head + kTreeCells), (bytes.size() - pointers) / 2);
   for (std::size_t i = 0; i < cells; ++i) {
     const std::size_t cell = u16(bytes, pointers + 2 * i);
-    auto row = row_at(bytes, type == kIndexInterior ? cell + 4 : cell, type == kTableLeaf);
+    auto row =
+        row_at(bytes, type == kIndexInterior ? cell + kChildBytes : cell, type == kTableLeaf);
     if (!row) {
       broken_ = true;
       continue;
@@ -256,6 +304,8 @@ void RawFile::rows_of(Number number, const Each& each) {
 }
 
 std::optional<RawRow> RawFile::row_at(std::string_view bytes, std::size_t at, bool table) {
+  // Section 1.6: how much of a row its page holds; the rest is on overflow pages, of which the
+  // first four bytes lead to the next one.
   const std::size_t usable = page_bytes_;
   const std::uint64_t size = varint(bytes, at);
   RawRow row;
@@ -274,7 +324,7 @@ std::optional<RawRow> RawFile::row_at(std::string_view bytes, std::size_t at, bo
   while (record.size() < size) {
     const std::string_view more = page(next);
     if (more.empty()) return std::nullopt;
-    walked_.insert(next);
+    mark(walked_, next);
     record += more.substr(4, size - record.size());
     next = u32(more, 0);
   }
@@ -285,21 +335,21 @@ std::optional<RawRow> RawFile::row_at(std::string_view bytes, std::size_t at, bo
 }
 
 // Nothing, when the list of them does not hold together.
-std::optional<std::set<RawFile::Number>> RawFile::free_pages() const {
+std::optional<RawFile::Pages> RawFile::free_pages() const {
   const std::string_view first = page(1);
-  std::set<Number> free;
-  for (Number trunk = u32(first, 32); trunk != 0;) {
+  Pages free(std::size_t{pages_} + 1);
+  std::size_t count = 0;
+  for (Number trunk = u32(first, kHeaderFreeTrunk); trunk != 0;) {
     const std::string_view bytes = page(trunk);
     const std::size_t leaves = u32(bytes, 4);
-    if (bytes.empty() || leaves > page_bytes_ / 4 || !free.insert(trunk).second) {
-      return std::nullopt;
-    }
+    if (bytes.empty() || leaves > page_bytes_ / 4 || !mark(free, trunk)) return std::nullopt;
     for (std::size_t i = 0; i < leaves; ++i) {
-      if (!free.insert(u32(bytes, 8 + 4 * i)).second) return std::nullopt;
+      if (!mark(free, u32(bytes, 8 + 4 * i))) return std::nullopt;
     }
+    count += leaves + 1;
     trunk = u32(bytes, 0);
   }
-  if (free.size() != u32(first, 36)) return std::nullopt;
+  if (count != u32(first, kHeaderFreePages)) return std::nullopt;
   return free;
 }
 
@@ -307,10 +357,10 @@ void RawFile::walk_lost(const Each& each) {
   const auto free = free_pages();
   if (!free) return;
   for (Number number = 2; number <= pages_; ++number) {
-    if (walked_.contains(number) || free->contains(number)) continue;
+    if (walked_[number] || (*free)[number]) continue;
     const std::string_view bytes = page(number);
     if (bytes.empty() || byte_at(bytes, 0) != kTableLeaf) continue;
-    walked_.insert(number);
+    mark(walked_, number);
     rows_of(number, each);
   }
 }

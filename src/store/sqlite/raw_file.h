@@ -7,7 +7,6 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -41,7 +40,8 @@ class RawFile {
   [[nodiscard]] base::Result<void> open(const std::filesystem::path& file, const Roots& remembered);
 
   using Each = std::function<void(RawRow&&)>;
-  // Each row that hangs together with the table's root. Nothing, when that is not known.
+  // Calls each() for every row that can be reached from the table's root. Nothing, when that is not
+  // known.
   void walk(std::string_view table, const Each& each);
   // Each row of pages that belong to no tree any more and are not free: a tree has lost them. Only
   // tables with row numbers. After all walks.
@@ -51,20 +51,29 @@ class RawFile {
 
  private:
   [[nodiscard]] std::string_view page(Number number) const;
-  void read_log(const std::string& log);
+  void read_log();
   void read_schema();
   [[nodiscard]] bool is_tree(Number number) const;
-  [[nodiscard]] std::optional<std::set<Number>> free_pages() const;
+  // A page each: in memory are some bits of each page, and the place of each one in the log.
+  using Pages = std::vector<bool>;
+  // False: it is marked already, or there is no such page.
+  static bool mark(Pages& pages, Number number);
+  [[nodiscard]] std::optional<Pages> free_pages() const;
   void walk_page(Number number, int depth, const Each& each);
   void rows_of(Number number, const Each& each);
   [[nodiscard]] std::optional<RawRow> row_at(std::string_view page, std::size_t at, bool table);
 
-  std::string_view bytes_;               // mapped
-  std::map<Number, std::string> newer_;  // pages in the log
+  std::string_view bytes_;  // mapped
+  std::string_view log_;    // likewise
+  struct InLog {
+    Number page = 0;
+    Number frame = 0;
+  };
+  std::vector<InLog> newer_;  // pages in the log, by number
   std::size_t page_bytes_ = 4096;
   Number pages_ = 0;
   Roots roots_;
-  std::set<Number> walked_;
+  Pages walked_;
   bool broken_ = false;
 };
 

@@ -13,16 +13,19 @@ namespace rq::store::sqlite {
 using core::State;
 
 namespace {
+constexpr const char* kSmallCache = "PRAGMA cache_size = -8192";  // KiB, of each reader
+constexpr core::StateSet kRunning{State::run};
 constexpr int kStepsUnasked = 1000;  // of SQLite's machine: far below a millisecond
 // The pages of a larger store are left to rq doctor, bytes.
 constexpr std::int64_t kPagesBesideMax = 1LL << 30U;
 }  // namespace
 
 Result<void> SqliteReader::open(const std::filesystem::path& file) {
+  RQ_TRY(same_.remember(file));
   RQ_TRY(db_.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-  RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
+  RQ_TRY(db_.exec(kWaitForOthers));
   RQ_TRY(db_.exec("PRAGMA query_only = 1"));
-  RQ_TRY(db_.exec("PRAGMA cache_size = -8192"));
+  RQ_TRY(db_.exec(kSmallCache));
   RQ_TRY_ASSIGN(from, read_crc_from(db_));
   crc_from_ = from;
   const std::string select =
@@ -141,7 +144,7 @@ void SqliteReader::stop_when(std::function<bool()> stop) {
 Result<bool> SqliteReader::check(std::vector<core::Finding>& found) {
   auto more = check_piece(found);
   if (!more && is_damage(db_)) {
-    found.push_back({0, more.error().message, true});
+    found.push_back({.text = more.error().message, .page = true});
     more = false;
   }
   static_cast<void>(db_.exec("COMMIT"));
@@ -173,17 +176,22 @@ Result<std::optional<QueueId>> SqliteReader::queue_of(const Filter& filter) {
                     "see: rq queue list");
 }
 
-// Small sets are found through their own index. Others are walked by number, through all messages
-// or those of a tag, at most `scan_max` rows of them.
+// Small sets are found through their own index. Others are walked by number, through all messages,
+// those of a tag or those that run, at most `scan_max` rows of them.
 Result<SqliteReader::Walk> SqliteReader::walk(const Filter& filter, Range range,
                                               std::int64_t scan_max) {
   RQ_TRY_ASSIGN(queue, queue_of(filter));
   Walk out{.where = conditions_of(filter, queue)};
   const bool tagged = !filter.tag.empty();
+  const char* table = tagged ? "tag" : "message";
   if (tagged) {
     out.from = "tag t CROSS JOIN message m ON m.seq = t.seq";
     out.number = "t.seq";
     out.where.add("t.tag = {0}", filter.tag);
+  } else if (filter.states == kRunning) {
+    table = "lease";
+    out.from = "lease w CROSS JOIN message m ON m.seq = w.seq";
+    out.number = "w.seq";
   }
   bool few = !filter.key.empty() || takes_all(filter);
   if (!few && queue && !filter.states.empty() && !tagged) {
@@ -201,8 +209,7 @@ Result<SqliteReader::Walk> SqliteReader::walk(const Filter& filter, Range range,
     Statement last;
     const std::string sql = fmt::format(
         "SELECT seq FROM {} WHERE seq > ?1 AND seq < ?2 {} ORDER BY seq {} LIMIT 1 OFFSET ?3",
-        tagged ? "tag" : "message", tagged ? "AND tag = ?4" : "",
-        range.newest_first ? "DESC" : "ASC");
+        table, tagged ? "AND tag = ?4" : "", range.newest_first ? "DESC" : "ASC");
     RQ_TRY(last.prepare(db_.handle(), sql.c_str(), false));
     last.bind(1, range.above).bind(2, range.below).bind(3, scan_max);
     if (tagged) last.bind(4, std::string_view{filter.tag});

@@ -27,5 +27,31 @@ TEST(SqliteReaderStop, EndsALookUpThatRuns) {
   EXPECT_TRUE(again->rows.empty());
 }
 
+// Each worker that connects asks for what runs: that costs by what runs, not by what waits.
+TEST(SqliteReaderWalk, WhatRunsIsFoundAmongTheLeases) {
+  SqliteRig rig;
+  rig.define("q");
+  for (int i = 0; i < 2000; ++i) rig.put("q");
+  const auto running = rig.take("q", 3);
+  const auto reader = rig.home().reader();
+  int asked = 0;
+  reader->stop_when([&asked] {
+    ++asked;
+    return false;
+  });
+  core::Page page{.filter = {.states = {core::State::run}}, .limit = 2};
+  const auto first = reader->list(page);
+  ASSERT_TRUE(first) << first.error().message;
+  ASSERT_EQ(first->rows.size(), 2U);
+  ASSERT_TRUE(first->cursor);
+  page.cursor = *first->cursor;
+  const auto second = reader->list(page);
+  ASSERT_TRUE(second) << second.error().message;
+  ASSERT_EQ(second->rows.size(), 1U);
+  EXPECT_FALSE(second->cursor);
+  EXPECT_EQ(second->rows[0].message.seq, running.at(0).seq) << "the newest first";
+  EXPECT_LE(asked, 2);
+}
+
 }  // namespace
 }  // namespace rq::store::sqlite::test

@@ -6,17 +6,18 @@
 #include <array>
 #include <boost/json.hpp>
 #include <optional>
-#include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "base/check.h"
 #include "core/name.h"
 #include "core/queue.h"
 #include "core/settings_json.h"
 #include "store/sqlite/check.h"
 #include "store/sqlite/damage.h"
 #include "store/sqlite/open.h"
+#include "store/sqlite/places.h"
 #include "store/sqlite/raw_file.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema.h"
@@ -36,9 +37,15 @@ constexpr Seq kNumbersLeftOut = 1'000'000;
 constexpr core::Boot kBootsLeftOut = 1000;
 // A next number further than this behind the last message is itself damaged.
 constexpr Seq kNumbersMax = 1'000'000'000'000;
-constexpr int kDamagedKept = 3;
 // Columns that a table got after its first version: rows that are older do not have them.
 constexpr int kColumnsAdded = 2;
+// Of counters the totals; what is now follows from the messages.
+constexpr std::array kTotals{"puts",    "dones",   "errs",    "retries",     "losses",
+                             "cancels", "deletes", "expired", "expired_errs"};
+// Bad messages of which the numbers are in memory at once.
+constexpr std::size_t kBadAtOnce = 1000;
+// A queue's number is believed up to here when the table of the last one is lost.
+constexpr core::QueueId kQueueIdMax = 1'000'000;
 // Of a run of the line: more are not named one by one.
 constexpr Seq kLostNamedMax = 100'000;
 
@@ -73,6 +80,30 @@ void bind_value(Statement& statement, int at, const RawValue& value) {
   }
 }
 
+// The columns of a table, in the order of its rows.
+struct Columns {
+  std::vector<std::string> names;
+  std::vector<bool> never_null;
+
+  [[nodiscard]] Result<void> read(Db& db, std::string_view table) {
+    Statement all;
+    RQ_TRY(all.prepare(db.handle(),
+                       "SELECT name, \"notnull\" FROM pragma_table_info(?1) ORDER BY cid", false));
+    all.bind(1, table);
+    for (;;) {
+      RQ_TRY_ASSIGN(found, all.step());
+      if (!found) return {};
+      names.emplace_back(all.text(0));
+      never_null.push_back(all.integer(1) != 0);
+    }
+  }
+  [[nodiscard]] std::size_t at(std::string_view name) const {
+    const auto found = std::find(names.begin(), names.end(), name);
+    RQ_CHECK(found != names.end());
+    return static_cast<std::size_t>(found - names.begin());
+  }
+};
+
 std::int64_t number(const RawRow& row, std::size_t column) {
   if (column >= row.values.size()) return 0;
   const auto* n = std::get_if<std::int64_t>(&row.values[column]);
@@ -98,7 +129,8 @@ class Rebuild {
     const char* name;
     bool numbered;
     Statement insert{};
-    int columns = 0;
+    Columns columns{};
+    [[nodiscard]] int width() const { return static_cast<int>(columns.names.size()); }
   };
 
   Result<void> take(Table& table, RawRow&& row);
@@ -106,8 +138,12 @@ class Rebuild {
   Result<void> note(std::string_view what, std::optional<Seq> seq, std::string_view why,
                     const RawRow* row);
   Result<void> read_tables(RawFile& raw);
+  Result<void> prepare_counters();
+  Result<void> read_counters(RawFile& raw);
+  Result<void> count_from_zero(core::QueueId id);
   Result<void> read_places(RawFile& raw);
   Result<void> check_messages();
+  Result<void> set_aside_bad(Seq& after, bool& more);
   Result<void> check_queues();
   Result<void> mend_queue(core::QueueId id, const std::string& name, const std::string& why);
   Result<void> derive();
@@ -124,8 +160,8 @@ class Rebuild {
                                 {"lease", true},
                                 {"attempt", false},
                                 {"corrupt", true}}};
-  Statement counter_, waste_, note_;
-  std::set<Seq> placed_;  // the narrow tables have them
+  Columns counter_columns_;
+  Statement counter_, waste_, note_, placed_;
   core::Boot boot_max_ = 0;
   std::optional<std::int64_t> next_seq_, boot_, identity_, crc_from_;
   std::int64_t last_queue_ = 0;
@@ -134,23 +170,21 @@ class Rebuild {
 
 Result<void> Rebuild::run(RawFile& raw) {
   for (Table& table : tables_) {
-    RQ_TRY_ASSIGN(
-        columns,
-        db_.one(fmt::format("SELECT count(*) FROM pragma_table_info('{}')", table.name).c_str()));
-    table.columns = static_cast<int>(columns.value_or(0));
+    RQ_TRY(table.columns.read(db_, table.name));
     std::string sql = fmt::format("INSERT OR IGNORE INTO {} VALUES (?1", table.name);
-    for (int i = 2; i <= table.columns; ++i) sql += fmt::format(", ?{}", i);
+    for (int i = 2; i <= table.width(); ++i) sql += fmt::format(", ?{}", i);
     RQ_TRY(table.insert.prepare(db_.handle(), (sql + ")").c_str()));
   }
-  RQ_TRY(counter_.prepare(db_.handle(),
-                          "INSERT OR IGNORE INTO counter VALUES "
-                          "(?1,0,0,0,0,0,0,0,0,0,0,0,?2,?3,?4,?5,?6,?7,?8,0,?9,?10)"));
+  RQ_TRY(prepare_counters());
   RQ_TRY(waste_.prepare(db_.handle(), "INSERT OR IGNORE INTO waste VALUES (?1)"));
   RQ_TRY(
       note_.prepare(db_.handle(),
                     "INSERT INTO corrupt (at, what, seq, why, bytes) VALUES (unixepoch() * 1000, "
                     "?1, ?2, ?3, ?4)"));
   RQ_TRY(db_.exec("BEGIN"));
+  // Numbers that the narrow tables tell of, as runs: on disk, for there may be as many as messages.
+  RQ_TRY(db_.exec("CREATE TABLE placed (first INTEGER NOT NULL, last INTEGER NOT NULL)"));
+  RQ_TRY(placed_.prepare(db_.handle(), "INSERT INTO placed VALUES (?1, ?2)"));
   RQ_TRY(read_tables(raw));
   RQ_TRY(read_places(raw));
   if (!any_) {
@@ -158,9 +192,9 @@ Result<void> Rebuild::run(RawFile& raw) {
                 "restore a backup, with its -wal file");
   }
   RQ_TRY(check_queues());
+  RQ_TRY(name_the_lost());
   RQ_TRY(check_messages());
   RQ_TRY(set_meta());
-  RQ_TRY(name_the_lost());
   RQ_TRY(derive());
   RQ_TRY(note("store", std::nullopt, fmt::format("it was rebuilt: {}", why_), nullptr));
   return db_.exec("COMMIT");
@@ -181,16 +215,16 @@ Result<void> Rebuild::note(std::string_view what, std::optional<Seq> seq, std::s
 // A row that the table does not take is damaged: it keeps the types.
 Result<void> Rebuild::take(Table& table, RawRow&& row) {
   const auto seq = table.numbered ? row.rowid : number(row, 0);
-  const bool fits = !row.values.empty() && std::ssize(row.values) <= table.columns;
+  const bool fits = !row.values.empty() && std::ssize(row.values) <= table.width();
   if (fits) {
-    for (int i = 0; i < table.columns; ++i) {
+    for (int i = 0; i < table.width(); ++i) {
       const bool there = i < std::ssize(row.values);
       if (i == 0 && table.numbered) {
         table.insert.bind(1, row.rowid);
       } else if (there) {
         bind_value(table.insert, i + 1, row.values[static_cast<std::size_t>(i)]);
-      } else if (std::string_view{table.name} == "queue" && i == 9) {
-        table.insert.bind(i + 1, std::int64_t{0});  // `going`, in rows of old versions
+      } else if (table.columns.never_null[static_cast<std::size_t>(i)]) {
+        table.insert.bind(i + 1, std::int64_t{0});  // the default of what was added later
       } else {
         table.insert.bind_null(i + 1);
       }
@@ -212,18 +246,22 @@ Result<void> Rebuild::take(Table& table, RawRow&& row) {
 Result<void> Rebuild::take_lost(RawRow&& row) {
   const std::int64_t columns = std::ssize(row.values);
   const auto like = [columns](const Table& table) {
-    return columns == table.columns || columns == table.columns - 1;
+    return columns == table.width() || columns == table.width() - 1;
   };
   Table& queue = tables_[0];
   Table& message = tables_[1];
   Table& detail = tables_[2];
-  const auto* state = text(row, 2);
-  if (like(message) && state != nullptr && core::state_of(*state)) {
-    return take(message, std::move(row));
+  if (like(message)) {
+    const auto* state = text(row, message.columns.at("rest_state"));
+    if (state != nullptr && core::state_of(*state)) return take(message, std::move(row));
   }
   if (like(detail)) return take(detail, std::move(row));
-  if (like(queue) && text(row, 1) != nullptr && state != nullptr && core::admin_of(*state)) {
-    return take(queue, std::move(row));
+  if (like(queue)) {
+    const auto* name = text(row, queue.columns.at("name"));
+    const auto* admin = text(row, queue.columns.at("admin"));
+    if (name != nullptr && admin != nullptr && core::admin_of(*admin)) {
+      return take(queue, std::move(row));
+    }
   }
   return {};
 }
@@ -231,25 +269,20 @@ Result<void> Rebuild::take_lost(RawRow&& row) {
 Result<void> Rebuild::read_tables(RawFile& raw) {
   Result<void> ok;
   for (Table& table : tables_) {
+    const bool lease = std::string_view{table.name} == "lease";
     raw.walk(table.name, [&](RawRow&& row) {
       const auto columns = std::ssize(row.values);
-      if (std::string_view{table.name} == "lease") {
-        boot_max_ = std::max(boot_max_, number(row, 4));
-        placed_.insert(row.rowid);
+      if (lease) {
+        boot_max_ = std::max(boot_max_, number(row, table.columns.at("boot")));
+        if (ok) ok = placed_.bind(1, row.rowid).bind(2, row.rowid).run();
       }
       // A tree may lead to a page of another one.
-      const bool ours = columns <= table.columns && columns >= table.columns - kColumnsAdded;
+      const bool ours = columns <= table.width() && columns >= table.width() - kColumnsAdded;
       if (ok) ok = ours ? take(table, std::move(row)) : take_lost(std::move(row));
     });
   }
-  raw.walk("counter", [&](RawRow&& row) {
-    counter_.bind(1, row.rowid);
-    int at = 2;
-    for (const std::size_t column : {12U, 13U, 14U, 15U, 16U, 17U, 18U, 20U, 21U}) {
-      counter_.bind(at++, std::max<std::int64_t>(number(row, column), 0));
-    }
-    if (ok) ok = counter_.run();
-  });
+  RQ_TRY(ok);
+  RQ_TRY(read_counters(raw));
   raw.walk("waste", [&](RawRow&& row) {
     if (const auto* folder = text(row, 0); ok && folder != nullptr) {
       ok = waste_.bind(1, std::string_view{*folder}).run();
@@ -268,17 +301,55 @@ Result<void> Rebuild::read_tables(RawFile& raw) {
   return ok;
 }
 
+Result<void> Rebuild::prepare_counters() {
+  RQ_TRY(counter_columns_.read(db_, "counter"));
+  std::string sql = "INSERT OR IGNORE INTO counter VALUES (?1";
+  for (std::size_t i = 1; i < counter_columns_.names.size(); ++i) {
+    const auto total = std::find(kTotals.begin(), kTotals.end(), counter_columns_.names[i]);
+    sql += total == kTotals.end() ? ", 0" : fmt::format(", ?{}", total - kTotals.begin() + 2);
+  }
+  return counter_.prepare(db_.handle(), (sql + ")").c_str());
+}
+
+// Unless it has counters.
+Result<void> Rebuild::count_from_zero(core::QueueId id) {
+  counter_.bind(1, id);
+  for (std::size_t i = 0; i < kTotals.size(); ++i) {
+    counter_.bind(static_cast<int>(i) + 2, std::int64_t{0});
+  }
+  return counter_.run();
+}
+
+Result<void> Rebuild::read_counters(RawFile& raw) {
+  Result<void> ok;
+  raw.walk("counter", [&](RawRow&& row) {
+    counter_.bind(1, row.rowid);
+    int at = 2;
+    for (const char* total : kTotals) {
+      counter_.bind(at++, std::max<std::int64_t>(number(row, counter_columns_.at(total)), 0));
+    }
+    if (ok) ok = counter_.run();
+  });
+  return ok;
+}
+
 // Messages of which a place is told; and what a tree has lost.
 Result<void> Rebuild::read_places(RawFile& raw) {
-  raw.walk("ready", [&](RawRow&& row) {
-    const Seq first = number(row, 4);
-    const Seq last = std::min(number(row, 3), first + kLostNamedMax);
-    for (Seq seq = first; seq <= last && seq > 0; ++seq) placed_.insert(placed_.end(), seq);
-  });
-  raw.walk("scheduled", [&](RawRow&& row) { placed_.insert(number(row, 1)); });
-  raw.walk("finished", [&](RawRow&& row) { placed_.insert(number(row, 3)); });
-  raw.walk("parked", [&](RawRow&& row) { placed_.insert(number(row, 1)); });
   Result<void> ok;
+  const auto walk = [&](const char* table, const char* first, const char* last) -> Result<void> {
+    Columns columns;
+    RQ_TRY(columns.read(db_, table));
+    const std::size_t from = columns.at(first);
+    const std::size_t to = columns.at(last);
+    raw.walk(table, [&](RawRow&& row) {
+      const Seq begin = number(row, from);
+      const Seq end = std::min(number(row, to), begin + kLostNamedMax);
+      if (ok && begin > 0 && begin <= end) ok = placed_.bind(1, begin).bind(2, end).run();
+    });
+    return ok;
+  };
+  RQ_TRY(walk("ready", "first_seq", "last_seq"));
+  for (const char* table : {"scheduled", "finished", "parked"}) RQ_TRY(walk(table, "seq", "seq"));
   if (raw.broken()) {
     raw.walk_lost([&](RawRow&& row) {
       if (ok) ok = take_lost(std::move(row));
@@ -305,9 +376,16 @@ Result<void> Rebuild::set_meta() {
 }
 
 Result<void> Rebuild::check_queues() {
-  RQ_TRY(
-      db_.exec("INSERT OR IGNORE INTO counter SELECT id,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0 "
-               "FROM queue"));
+  Statement uncounted;
+  RQ_TRY(uncounted.prepare(
+      db_.handle(), "SELECT id FROM queue WHERE id NOT IN (SELECT queue FROM counter)", false));
+  std::vector<core::QueueId> ids;
+  for (;;) {
+    RQ_TRY_ASSIGN(found, uncounted.step());
+    if (!found) break;
+    ids.push_back(uncounted.integer(0));
+  }
+  for (const core::QueueId id : ids) RQ_TRY(count_from_zero(id));
   struct Bad {
     core::QueueId id;
     std::string name;
@@ -336,7 +414,7 @@ Result<void> Rebuild::check_queues() {
     if (!found) break;
     // A row that is damaged may name any.
     const bool may_be =
-        gone.integer(0) > 0 && gone.integer(0) <= std::max<std::int64_t>(last_queue_, 1'000'000);
+        gone.integer(0) > 0 && gone.integer(0) <= std::max(last_queue_, kQueueIdMax);
     if (may_be) bad.push_back({gone.integer(0), {}, "its row is gone"});
   }
   for (const Bad& queue : bad) RQ_TRY(mend_queue(queue.id, queue.name, queue.why));
@@ -376,37 +454,43 @@ Result<void> Rebuild::mend_queue(core::QueueId id, const std::string& name,
       false));
   bind_queue(insert, queue, settings);
   RQ_TRY(insert.bind(11, id).run());
-  RQ_TRY(db_.exec(fmt::format("INSERT OR IGNORE INTO counter VALUES "
-                              "({},0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0)",
-                              id)
-                      .c_str()));
+  RQ_TRY(count_from_zero(id));
   return note("queue", std::nullopt, fmt::format("queue '{}': {}", queue.name, why), nullptr);
 }
 
 Result<void> Rebuild::check_messages() {
+  Seq after = 0;
+  for (bool more = true; more;) RQ_TRY(set_aside_bad(after, more));
+  return {};
+}
+
+// The next messages of which a row is damaged.
+Result<void> Rebuild::set_aside_bad(Seq& after, bool& more) {
   RQ_TRY_ASSIGN(time, db_.one("SELECT unixepoch() * 1000"));
   const core::Instant now = base::from_ms(time.value_or(0));
   Statement all;
   RQ_TRY(all.prepare(db_.handle(),
                      fmt::format("SELECT {}, q.id FROM message m {} LEFT JOIN queue q ON q.id = "
-                                 "m.queue",
+                                 "m.queue WHERE m.seq > ?1 ORDER BY m.seq",
                                  kMessageColumns, kMessageJoins)
                          .c_str(),
                      false));
+  all.bind(1, after);
   std::vector<std::pair<Seq, std::string>> bad;
-  for (;;) {
+  while (bad.size() < kBadAtOnce) {
     RQ_TRY_ASSIGN(found, all.step());
+    more = found;
     if (!found) break;
-    const Seq seq = seq_of(all);
+    after = seq_of(all);
     const auto message = read_message(all, crc_from_.value_or(INT64_MAX));
     if (!message) {
-      bad.emplace_back(seq, message.error().message);
+      bad.emplace_back(after, message.error().message);
     } else if (all.is_null(kMessageColumnCount)) {
-      bad.emplace_back(seq, "its queue is not there");
+      bad.emplace_back(after, "its queue is not there");
     }
   }
+  all.reset();
   for (const auto& [seq, why] : bad) {
-    placed_.erase(seq);
     RQ_TRY(damage_.keep(seq, {}, why, now));
     RQ_TRY(damage_.wipe(seq, {}));
   }
@@ -414,71 +498,73 @@ Result<void> Rebuild::check_messages() {
 }
 
 Result<void> Rebuild::name_the_lost() {
+  Statement runs;
+  RQ_TRY(runs.prepare(db_.handle(), "SELECT first, last FROM placed", false));
   Statement there;
   RQ_TRY(there.prepare(db_.handle(), "SELECT 1 FROM message WHERE seq = ?1"));
-  for (const Seq seq : placed_) {
-    RQ_TRY_ASSIGN(found, there.bind(1, seq).step());
-    there.reset();
-    if (found) continue;
-    RQ_TRY(note("message", seq, "its row cannot be found any more", nullptr));
+  for (;;) {
+    RQ_TRY_ASSIGN(any, runs.step());
+    if (!any) break;
+    for (Seq seq = runs.integer(0); seq <= runs.integer(1); ++seq) {
+      RQ_TRY_ASSIGN(found, there.bind(1, seq).step());
+      there.reset();
+      if (found) continue;
+      RQ_TRY(note("message", seq, "its row cannot be found any more", nullptr));
+    }
   }
-  return {};
+  placed_ = Statement{};
+  return db_.exec("DROP TABLE placed");
 }
-
-static_assert(core::kHighPriority == -1024, "the text about `high` says: rank < 1024");
 
 // Everything else follows from the messages.
 Result<void> Rebuild::derive() {
-  return db_.exec(R"sql(
+  const std::string line = sql_of(core::Place::line).name;
+  // What each column of counter counts, of the view.
+  std::string counts;
+  std::string sets;
+  const auto count = [&](std::string_view column, const std::string& which) {
+    counts += fmt::format(", count(*) FILTER (WHERE {}) AS {}", which, column);
+    sets += fmt::format("{}{} = n.{}", sets.empty() ? "" : ", ", column, column);
+  };
+  for (int i = 0; i < core::kStateCount; ++i) {
+    const auto state = static_cast<core::State>(i);
+    if (state == core::State::run || state == core::State::que) continue;
+    count(name_of(state), fmt::format("rest_state = '{}'", name_of(state)));
+  }
+  count("que", fmt::format("place = '{}'", line));
+  count("high", fmt::format("place = '{}' AND rank < {}", line, -core::kHighPriority));
+  count("run", fmt::format("place = '{}'", sql_of(core::Place::lease).name));
+  count("held", fmt::format("place = '{}'", sql_of(core::Place::held).name));
+  RQ_TRY(db_.exec(R"sql(
 DELETE FROM detail WHERE seq NOT IN (SELECT seq FROM message WHERE detailed = 1);
 DELETE FROM attempt WHERE seq NOT IN (SELECT seq FROM message);
-DELETE FROM lease WHERE seq NOT IN (SELECT seq FROM message);
+DELETE FROM lease WHERE seq NOT IN (SELECT seq FROM message WHERE rest_state = 'que');
 UPDATE lease SET queue = (SELECT queue FROM message m WHERE m.seq = lease.seq);
 INSERT OR IGNORE INTO tag SELECT t.value, d.seq FROM detail d, json_each(d.tags) t
  WHERE d.tags IS NOT NULL;
-CREATE TEMP VIEW resting AS SELECT m.seq, m.queue, m.rest_state, m.mark, m.finished,
-  -m.priority AS rank, coalesce(m.ord, m.due, m.created) AS ord, coalesce(m.due, m.created) AS due
-  FROM main.message m WHERE m.seq NOT IN (SELECT seq FROM main.lease);
+)sql"));
+  RQ_TRY(db_.exec(fmt::format(R"sql(
+CREATE TEMP VIEW resting AS SELECT m.seq, m.queue, m.rest_state, {} AS place, -m.priority AS rank,
+  coalesce(m.ord, m.due, m.created) AS ord, coalesce(m.due, m.created) AS due,
+  coalesce(m.finished, 0) AS finished FROM main.message m;
 INSERT INTO ready SELECT queue, rank, ord, max(seq), min(seq)
   FROM (SELECT queue, rank, ord, seq,
                seq - row_number() OVER (PARTITION BY queue, rank, ord ORDER BY seq) AS run
-          FROM temp.resting WHERE rest_state = 'que')
+          FROM temp.resting WHERE place = '{}')
  GROUP BY queue, rank, ord, run;
-INSERT INTO scheduled SELECT due, seq, queue FROM temp.resting WHERE rest_state = 'scheduled';
-INSERT INTO parked SELECT queue, seq FROM temp.resting
- WHERE rest_state IN ('prep', 'throttled', 'depends');
-INSERT INTO finished SELECT queue, CASE WHEN rest_state = 'cancelled' THEN 'cancelled'
-  WHEN rest_state <> 'err' THEN 'kept'
-  WHEN mark = 'held' THEN 'held' ELSE 'err' END, coalesce(finished, 0), seq FROM temp.resting
- WHERE rest_state IN ('done', 'relayed', 'cancelled', 'err');
-UPDATE counter SET
-  que = (SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r
-          WHERE r.queue = counter.queue),
-  high = (SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r
-           WHERE r.queue = counter.queue AND r.rank < 1024),
-  run = (SELECT count(*) FROM lease l WHERE l.queue = counter.queue);
-CREATE TEMP TABLE counted AS SELECT queue, rest_state, mark, count(*) AS n FROM temp.resting
- GROUP BY 1, 2, 3;
-CREATE INDEX temp.counted_queue ON counted (queue);
-UPDATE counter SET
-  prep = (SELECT coalesce(sum(n), 0) FROM temp.counted t
-           WHERE t.queue = counter.queue AND rest_state = 'prep'),
-  scheduled = (SELECT coalesce(sum(n), 0) FROM temp.counted t
-                WHERE t.queue = counter.queue AND rest_state = 'scheduled'),
-  throttled = (SELECT coalesce(sum(n), 0) FROM temp.counted t
-                WHERE t.queue = counter.queue AND rest_state = 'throttled'),
-  depends = (SELECT coalesce(sum(n), 0) FROM temp.counted t
-              WHERE t.queue = counter.queue AND rest_state = 'depends'),
-  done = (SELECT coalesce(sum(n), 0) FROM temp.counted t
-           WHERE t.queue = counter.queue AND rest_state = 'done'),
-  relayed = (SELECT coalesce(sum(n), 0) FROM temp.counted t
-              WHERE t.queue = counter.queue AND rest_state = 'relayed'),
-  err = (SELECT coalesce(sum(n), 0) FROM temp.counted t
-          WHERE t.queue = counter.queue AND rest_state = 'err'),
-  cancelled = (SELECT coalesce(sum(n), 0) FROM temp.counted t
-                WHERE t.queue = counter.queue AND rest_state = 'cancelled'),
-  held = (SELECT coalesce(sum(n), 0) FROM temp.counted t
-           WHERE t.queue = counter.queue AND rest_state = 'err' AND mark = 'held');
+INSERT INTO scheduled SELECT due, seq, queue FROM temp.resting WHERE place = 'scheduled';
+INSERT INTO parked SELECT queue, seq FROM temp.resting WHERE place = 'parked';
+INSERT INTO finished SELECT queue, place, finished, seq FROM temp.resting
+ WHERE place IN ('kept', 'err', 'cancelled', 'held');
+)sql",
+                              place_sql(), line)
+                      .c_str()));
+  RQ_TRY(
+      db_.exec(fmt::format("UPDATE counter SET {} FROM (SELECT queue{} FROM temp.resting GROUP BY "
+                           "queue) n WHERE n.queue = counter.queue",
+                           sets, counts)
+                   .c_str()));
+  return db_.exec(R"sql(
 DELETE FROM counter WHERE queue NOT IN (SELECT id FROM queue);
 INSERT INTO timer SELECT 'keep_done', queue, 0, 0 FROM counter WHERE done + relayed > 0;
 INSERT INTO timer SELECT 'keep_cancelled', queue, 0, 0 FROM counter WHERE cancelled > 0;
@@ -489,68 +575,49 @@ INSERT INTO timer SELECT 'going', id, 0, 0 FROM queue WHERE going;
 )sql");
 }
 
-}  // namespace
+// --- Around it ---
 
-namespace {
-
-base::Error cannot(std::string_view what, const fs::path& file, const std::error_code& error) {
-  return fail(error == std::errc::no_space_on_device ? Code::disk_full : Code::internal,
-              fmt::format("the store is damaged, and cannot be rebuilt: cannot {} {}: {}", what,
-                          file.string(), error.message()),
-              "see that the disk has room for it twice, then start the server again");
+base::Error cannot(const fs::path& file, const base::Error& why) {
+  return fail(
+      why.code,
+      fmt::format("the store {} is damaged, and cannot be rebuilt: {}", file.string(), why.message),
+      why.remedy);
 }
 
-// Whole: a rebuild that was cut short has another name, and begins anew.
-fs::path fresh_of(const fs::path& file) { return file.string() + ".fresh"; }
-fs::path making_of(const fs::path& file) { return file.string() + ".making"; }
-fs::path log_of(const fs::path& file) { return file.string() + "-wal"; }
+Result<void> fill(const RebuildFiles& files, const Remembered& known, std::string_view why) {
+  RawFile raw;
+  RQ_TRY(raw.open(files.file(), known.roots));
+  Db db;
+  RQ_TRY(db.open(files.making(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
+  RQ_TRY(migrate(db));
+  return Rebuild(db, known, why).run(raw);
+}
 
-// Where the damaged one goes.
-fs::path kept_of(const fs::path& file) {
-  std::error_code none;
-  for (int n = 1; n < kDamagedKept; ++n) {
-    fs::path kept = fmt::format("{}.damaged-{}", file.string(), n);
-    if (!fs::exists(kept, none) && !fs::exists(log_of(kept), none)) return kept;
+// A new store beside it; nothing of one, when that fails.
+Result<void> make(RebuildFiles& files, const Remembered& known, std::string_view why) {
+  RQ_TRY(files.clear_making());
+  if (auto filled = fill(files, known, why); !filled) {
+    static_cast<void>(files.clear_making());
+    return cannot(files.file(), filled.error());
   }
-  return fmt::format("{}.damaged-{}", file.string(), kDamagedKept);
+  std::error_code error;
+  fs::permissions(files.making(), fs::status(files.file(), error).permissions(), error);
+  return {};
 }
 
-Result<void> make(const fs::path& file, const Remembered& known, std::string_view why) {
-  const fs::path making = making_of(file);
-  std::error_code error;
-  fs::remove(making, error);
-  fs::remove(making.string() + "-journal", error);
-  {
-    RawFile raw;
-    RQ_TRY(raw.open(file, known.roots));
-    Db db;
-    RQ_TRY(db.open(making, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
-    RQ_TRY(db.exec("PRAGMA temp_store = MEMORY"));
-    RQ_TRY(migrate(db));
-    if (auto done = Rebuild(db, known, why).run(raw); !done) {
-      return fail(done.error().code,
-                  fmt::format("{} is damaged, and cannot be rebuilt: {}", file.string(),
-                              done.error().message),
-                  done.error().remedy);
-    }
+// All pages of the new one become those of the old one, in one transaction.
+Result<void> copy_pages(const fs::path& made, Db& db) {
+  Db from;
+  RQ_TRY(from.open(made, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
+  sqlite3_backup* copy = sqlite3_backup_init(db.handle(), "main", from.handle(), "main");
+  if (copy == nullptr) {
+    return fault(db.handle(), sqlite3_errcode(db.handle()), "rebuilding the store");
   }
-  fs::permissions(making, fs::status(file, error).permissions(), error);
-  fs::rename(making, fresh_of(file), error);
-  return error ? cannot("rename", making, error) : Result<void>{};
-}
-
-// May have been begun before: it goes on where it was.
-Result<void> take_its_place(const fs::path& file) {
-  std::error_code error;
-  const fs::path kept = kept_of(file);
-  if (fs::exists(file)) fs::rename(file, kept, error);
-  if (error) return cannot("rename", file, error);
-  if (fs::exists(log_of(file))) fs::rename(log_of(file), log_of(kept), error);
-  if (error) return cannot("rename", log_of(file), error);
-  fs::remove(file.string() + "-shm", error);
-  fs::rename(fresh_of(file), file, error);
-  if (error) return cannot("rename", fresh_of(file), error);
-  fs::remove(rebuild_mark(file), error);
+  // What stops a step may come again, and so is none of the errors that finish() tells.
+  const int step = sqlite3_backup_step(copy, -1);
+  const int end = sqlite3_backup_finish(copy);
+  if (step != SQLITE_DONE) return fault(nullptr, step, "rebuilding the store");
+  if (end != SQLITE_OK) return fault(db.handle(), end, "rebuilding the store");
   return {};
 }
 
@@ -598,60 +665,54 @@ Result<void> try_to_read(Db& db) {
   return {};
 }
 
+// Why it has to be rebuilt; empty: it reads well. Other faults are the opening's own business.
+Result<std::string> why_damaged(const fs::path& file) {
+  Db db;
+  RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
+  const auto read = try_to_read(db);
+  const bool damaged = !read && (is_damage(db) || read.error().code == Code::internal ||
+                                 sqlite3_errcode(db.handle()) == SQLITE_ERROR);
+  return damaged ? read.error().message : std::string{};
+}
+
+std::string rebuilt(const RebuildFiles& files, std::string_view why) {
+  return fmt::format(
+      "the store was damaged ({}) and has been rebuilt from its messages: what it was is kept in "
+      "{}; what could not be saved is in table corrupt, see: rq doctor",
+      why, files.kept().string());
+}
+
 }  // namespace
 
-fs::path rebuild_mark(const fs::path& file) { return file.string() + ".rebuild"; }
-
-Result<void> finish_rebuild(const fs::path& file) {
+Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& remembered) {
   std::error_code none;
-  return fs::exists(fresh_of(file), none) ? take_its_place(file) : Result<void>{};
+  const fs::path& file = files.file();
+  if (!fs::exists(file, none) || fs::file_size(file, none) == 0) return std::string{};
+  RQ_TRY_ASSIGN(why, why_damaged(file));
+  const bool readable = why.empty();
+  if (readable && !files.is_marked()) return std::string{};
+  if (readable) why = fmt::format("{} was there", rebuild_mark(file).string());
+  if (const auto made = make(files, remembered, why); !made) {
+    if (!readable) return made.error();
+    // It is as good as it was.
+    return fmt::format("{}; {}. The next start tries again", made.error().message,
+                       made.error().remedy);
+  }
+  RQ_TRY(files.take_over());
+  return rebuilt(files, why);
 }
 
-Result<void> rebuild_if_damaged(const fs::path& file, const Remembered& remembered) {
-  std::error_code none;
-  if (!fs::exists(file, none) || fs::file_size(file, none) == 0) return {};
-  std::string why;
-  if (fs::exists(rebuild_mark(file), none)) {
-    why = fmt::format("{} was there", rebuild_mark(file).string());
-  } else {
-    Db db;
-    RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-    const auto read = try_to_read(db);
-    // Other faults are the opening's own business.
-    const bool damaged = !read && (is_damage(db) || read.error().code == Code::internal ||
-                                   sqlite3_errcode(db.handle()) == SQLITE_ERROR);
-    if (!damaged) return {};
-    why = read.error().message;
-  }
-  RQ_TRY(make(file, remembered, why));
-  return take_its_place(file);
-}
-
-Result<void> rebuild_open(const fs::path& file, Db& db, const Remembered& remembered) {
-  RQ_TRY(make(file, remembered, "a page could not be read"));
-  const fs::path kept = kept_of(file);
-  std::error_code error;
-  fs::copy_file(file, kept, fs::copy_options::overwrite_existing, error);
-  if (!error && fs::exists(log_of(file))) {
-    fs::copy_file(log_of(file), log_of(kept), fs::copy_options::overwrite_existing, error);
-  }
-  if (error) return cannot("copy", file, error);
-  const fs::path fresh = fresh_of(file);
-  {
-    Db from;
-    RQ_TRY(from.open(fresh, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-    sqlite3_backup* copy = sqlite3_backup_init(db.handle(), "main", from.handle(), "main");
-    if (copy == nullptr) {
-      return fault(db.handle(), sqlite3_errcode(db.handle()), "rebuilding the store");
-    }
-    sqlite3_backup_step(copy, -1);
-    if (const int code = sqlite3_backup_finish(copy); code != SQLITE_OK) {
-      return fault(db.handle(), code, "rebuilding the store");
-    }
-  }
-  fs::remove(fresh, error);
-  fs::remove(rebuild_mark(file), error);
-  return {};
+Result<std::string> rebuild_open(RebuildFiles& files, Db& db, const Remembered& remembered,
+                                 std::string_view why) {
+  RQ_TRY(make(files, remembered, why));
+  const auto done = [&]() -> Result<void> {
+    RQ_TRY(files.copy_damaged());
+    return copy_pages(files.making(), db);
+  }();
+  static_cast<void>(files.clear_making());
+  if (!done) return cannot(files.file(), done.error());
+  files.unmark();
+  return rebuilt(files, why);
 }
 
 }  // namespace rq::store::sqlite

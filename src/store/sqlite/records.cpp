@@ -4,15 +4,6 @@
 
 namespace rq::store::sqlite {
 
-Filed filed(const Message& m) {
-  const Place place = place_of(m);
-  if (place == Place::line) {
-    return {
-        .anywhere = true, .place = place, .queue = m.queue, .rank = -m.priority, .time = m.order};
-  }
-  return {.anywhere = true, .place = place, .queue = m.queue, .rank = 0, .time = time_in_place(m)};
-}
-
 Records::Records() : slots_(kSlots) {}
 
 Held* Records::find(Seq seq) {

@@ -12,18 +12,6 @@
 
 namespace rq::store::sqlite {
 
-// Where a message is filed in the narrow tables.
-struct Filed {
-  bool anywhere = false;
-  Place place = Place::parked;
-  QueueId queue = 0;
-  std::int64_t rank = 0;  // in the line
-  std::int64_t time = 0;  // in the line its order, elsewhere time_in_place()
-  friend bool operator==(const Filed&, const Filed&) = default;
-  [[nodiscard]] bool in(Place p) const { return anywhere && place == p; }
-};
-[[nodiscard]] Filed filed(const Message& message);
-
 struct Held final : Record {
   Filed now;              // as the engine left it
   Filed stored;           // as the tables say

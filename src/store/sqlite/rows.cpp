@@ -316,7 +316,8 @@ Result<core::Seq> read_crc_from(Db& db) {
 Result<Message> read_message(const Statement& row, core::Seq crc_from) {
   RQ_TRY_ASSIGN(m, read_plain_message(row, crc_from));
   if (is_detailed(row)) RQ_TRY(read_details(row, crc_from, m.detail()));
-  if (!row.is_null(kLeaseSeq)) {
+  // A lease of a message that is not at rest in the line is a wrong row.
+  if (!row.is_null(kLeaseSeq) && m.state == State::que) {
     m.state = State::run;
     m.lease = std::make_unique<core::Lease>();
     read_lease(row, *m.lease);

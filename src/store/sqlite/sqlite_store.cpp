@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 #include <utility>
 
@@ -24,6 +23,20 @@ constexpr Seq kNumberBlock = 10'000;
 constexpr Boot kBootBlock = 16;
 // More than any server gives between a backup and its return.
 constexpr Seq kNumbersSkipped = 1'000'000'000;
+// A store up to this size, with its log, is rebuilt between two batches when a check asks for it:
+// that takes no longer than a large batch may. Nobody waits for a larger one in the middle of the
+// day because of a page that nobody asks for.
+constexpr std::uintmax_t kRebuiltAtOnceMax = 16UL * 1024 * 1024;
+
+std::uintmax_t size_with_log(const std::filesystem::path& file) {
+  std::uintmax_t bytes = 0;
+  for (const std::string& part : {file.string(), file.string() + "-wal"}) {
+    std::error_code error;
+    const std::uintmax_t size = std::filesystem::file_size(part, error);
+    if (!error) bytes += size;
+  }
+  return bytes;
+}
 
 }  // namespace
 
@@ -32,7 +45,7 @@ constexpr Seq kNumbersSkipped = 1'000'000'000;
 Result<void> SqliteStore::open() {
   auto opened = open_or_go_on();
   // The next opening of the file makes it anew.
-  if (!opened && is_damage(db_)) mark_for_rebuild(opened.error().message);
+  if (!opened && is_damage(db_)) rebuild_files_.mark(opened.error().message);
   return opened;
 }
 
@@ -42,10 +55,7 @@ Result<void> SqliteStore::open_or_go_on() {
   } else {
     abort();
     RQ_TRY(identity_.check_still_there());
-    if (std::exchange(damaged_, false)) {
-      // Without room for it, all goes on as well as it can, and the next start tries again.
-      if (const auto mended = mend_pages(); !mended) mark_for_rebuild(mended.error().message);
-    }
+    if (std::exchange(damaged_, false)) RQ_TRY(rebuild());
   }
   RQ_TRY(log_.renew_if_in_doubt());
   if (!log_.unsynced()) soon_at_ = Instant::max();
@@ -57,29 +67,49 @@ Result<void> SqliteStore::open_or_go_on() {
   return read_leases();
 }
 
-void SqliteStore::mark_for_rebuild(const std::string& why) const {
-  std::ofstream{rebuild_mark(file_)} << why << '\n';
-}
-
-// The file turned out to be damaged while it was open.
-Result<void> SqliteStore::mend_pages() {
+// The file turned out to be damaged while it was open. Without room for a new one, all goes on as
+// well as it can, and the next start tries again.
+Result<void> SqliteStore::rebuild() {
   RQ_TRY_ASSIGN(remembered, identity_.read());
   remembered.boot = boots_end_;
-  RQ_TRY(rebuild_open(file_, db_, remembered));
+  auto done = rebuild_open(rebuild_files_, db_, remembered, "a page could not be read");
+  if (!done) {
+    if (done.error().code != Code::disk_full) log_.doubt();  // it may have been a sync
+    rebuild_files_.mark(done.error().message);
+    reports_.push_back(fmt::format("{}; {}. The next start of the server tries again",
+                                   done.error().message, done.error().remedy));
+    return {};
+  }
+  reports_.push_back(std::move(*done));
   log_.committed();
   return log_.sync();
 }
 
+Result<void> SqliteStore::request_rebuild(RebuildWhen when) {
+  if (when == RebuildWhen::now && size_with_log(file_) <= kRebuiltAtOnceMax) {
+    damaged_ = true;
+    return base::fail(Code::unknown_outcome, "a page of the store is damaged: it is rebuilt now",
+                      "repeat the request in a moment");
+  }
+  if (rebuild_files_.mark("A check has found what only a rebuild can mend.")) {
+    reports_.emplace_back(
+        "the store is damaged in a way that only a rebuild can mend: the next start of the server "
+        "does that; restart it when it suits you");
+  }
+  return {};
+}
+
 Result<void> SqliteStore::open_file() {
   room_.look(true);  // opening writes, too
-  RQ_TRY(finish_rebuild(file_));
+  RQ_TRY(rebuild_files_.finish());
   RQ_TRY(identity_.check_file());
   RQ_TRY_ASSIGN(remembered, identity_.read());
-  RQ_TRY(rebuild_if_damaged(file_, remembered));
+  RQ_TRY_ASSIGN(report, rebuild_if_damaged(rebuild_files_, remembered));
+  if (!report.empty()) reports_.push_back(std::move(report));
   keep_private(file_);
   RQ_TRY(db_.open(file_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                   writer_vfs_.name()));
-  RQ_TRY(db_.exec("PRAGMA busy_timeout = 2000"));
+  RQ_TRY(db_.exec(kWaitForOthers));
   RQ_TRY(log_.open(options_.wal_bytes));
   // synchronous=NORMAL and Log::sync() after each commit that promises the disk are together what
   // FULL is; apart, they let a lease do without (docs/ARCHITECTURE.md).
@@ -130,7 +160,8 @@ Result<void> SqliteStore::prepare() {
       {sql_.read, "SELECT key FROM meta"},
       {sql_.find, by_seq.c_str()},
       {sql_.find_key, "SELECT seq FROM detail WHERE key = ?1"},
-      {sql_.due, "SELECT seq FROM scheduled WHERE due <= ?1 ORDER BY due, seq LIMIT ?2"},
+      {sql_.due,
+       "SELECT seq, due, queue FROM scheduled WHERE due <= ?1 ORDER BY due, seq LIMIT ?2"},
       {sql_.min_due, "SELECT min(due) FROM scheduled WHERE due > ?1"},
       {sql_.all_queues, "SELECT id FROM queue"},
       {sql_.all_leases, "SELECT until, seq, ends IS NOT NULL AND boot < ?1 FROM lease"},
@@ -237,7 +268,11 @@ Result<void> SqliteStore::read_due(std::int64_t n) {
   for (;;) {
     RQ_TRY_ASSIGN(found, sql_.due.step());
     if (!found) break;
-    due_.push_back(sql_.due.integer(0));
+    due_.push_back({.seq = sql_.due.integer(0),
+                    .row = Filed{.anywhere = true,
+                                 .place = Place::scheduled,
+                                 .queue = sql_.due.integer(2),
+                                 .time = sql_.due.integer(1)}});
   }
   if (std::ssize(due_) < n) {
     RQ_TRY_ASSIGN(found, sql_.min_due.bind(1, now).step());
@@ -374,24 +409,35 @@ Instant SqliteStore::next_deadline() const {
   return std::min({end, due_floor_, timers_.next(), soon_at_});
 }
 
+Instant SqliteStore::first_lease_end() const {
+  const auto first = std::find_if(ends_.begin(), ends_.end(), [this](const auto& end) {
+    return orphans_.count(end.second) == 0;
+  });
+  return first == ends_.end() ? Instant::max() : base::from_ms(first->first);
+}
+
 // --- Looks ---
 
-Result<Record*> SqliteStore::find(Seq seq) {
+Result<Record*> SqliteStore::find(Seq seq) { return find(core::Suspect{.seq = seq}); }
+
+// `suspect.row` has led to it: if it is damaged, that goes with it.
+Result<Record*> SqliteStore::find(const core::Suspect& suspect) {
+  const Seq seq = suspect.seq;
   if (Held* known = records_.find(seq)) {
     return known->erased ? nullptr : static_cast<Record*>(known);
   }
   if (seq <= 0 || seq >= next_) return static_cast<Record*>(nullptr);
-  return find_stored(seq);
+  return find_stored(suspect);
 }
 
-Result<Record*> SqliteStore::find_stored(Seq seq) {
-  sql_.find.bind(1, seq);
+Result<Record*> SqliteStore::find_stored(const core::Suspect& suspect) {
+  sql_.find.bind(1, suspect.seq);
   RQ_TRY_ASSIGN(found, sql_.find.step());
   if (!found) return static_cast<Record*>(nullptr);
   auto message = read_message(sql_.find, crc_from_);
   sql_.find.reset();
   if (!message) {
-    RQ_TRY(set_aside(seq, message.error().message));
+    RQ_TRY(set_aside(suspect, message.error().message));
     return static_cast<Record*>(nullptr);
   }
   if (!queue_ids_.contains(message->queue)) return static_cast<Record*>(nullptr);
@@ -414,7 +460,7 @@ Result<Record*> SqliteStore::find_key(std::string_view client_key) {
 Result<std::optional<LineKey>> SqliteStore::peek(QueueId queue) {
   RQ_TRY_ASSIGN(key, lines_.peek(queue));
   // Looked at by its number, a row that cannot be read is set aside.
-  for (const Seq seq : lines_.take_damaged()) RQ_TRY(find(seq));
+  for (const core::Suspect& suspect : lines_.take_damaged()) RQ_TRY(find(suspect));
   return key;
 }
 
@@ -451,9 +497,10 @@ Result<Record*> SqliteStore::first(QueueId queue, Place place) {
     return static_cast<Record*>(nullptr);
   }
   for (;;) {
-    RQ_TRY_ASSIGN(seq, firsts_.first(queue, place, changes_.dirty));
-    if (!seq) return static_cast<Record*>(nullptr);
-    RQ_TRY_ASSIGN(record, find(*seq));
+    RQ_TRY_ASSIGN(key, firsts_.first(queue, place, changes_.dirty));
+    if (!key) return static_cast<Record*>(nullptr);
+    const Filed row{.anywhere = true, .place = place, .queue = queue, .time = key->first};
+    RQ_TRY_ASSIGN(record, find(core::Suspect{.seq = key->second, .row = row}));
     if (record != nullptr && place_of(record->message) == place) return record;
     firsts_.pass_over(queue, place);
   }
@@ -475,9 +522,9 @@ Result<Record*> SqliteStore::next_ended() {
 
 Result<Record*> SqliteStore::next_due() {
   while (!due_.empty()) {
-    const Seq seq = due_.back();
+    const core::Suspect due = due_.back();
     due_.pop_back();
-    RQ_TRY_ASSIGN(record, find(seq));
+    RQ_TRY_ASSIGN(record, find(due));
     if (record != nullptr && record->message.state == State::scheduled) return record;
   }
   return static_cast<Record*>(nullptr);
@@ -485,9 +532,10 @@ Result<Record*> SqliteStore::next_due() {
 
 // --- Damage ---
 
-Result<void> SqliteStore::set_aside(Seq seq, const std::string& why) {
+Result<void> SqliteStore::set_aside(const core::Suspect& suspect, const std::string& why) {
+  const Seq seq = suspect.seq;
   RQ_TRY(ensure_transaction());
-  RQ_TRY_ASSIGN(places, damage_.places_of(seq, false));
+  RQ_TRY_ASSIGN(places, damage_.places_of(suspect));
   for (const Filed& place : places) {
     RQ_TRY_ASSIGN(state, damage_.state_in(place, seq));
     set_aside_.push_back({.seq = seq,
@@ -498,9 +546,8 @@ Result<void> SqliteStore::set_aside(Seq seq, const std::string& why) {
                           .why = why});
   }
   if (places.empty()) set_aside_.push_back({.seq = seq, .why = why});
-  RQ_TRY(damage_.keep(seq, places, why, now_));
-  RQ_TRY_ASSIGN(count, damage_.count());
-  set_aside_count_ = count;
+  RQ_TRY_ASSIGN(rows, damage_.keep(seq, places, why, now_));
+  set_aside_count_ += rows;
   return wipe(seq, places);
 }
 
@@ -517,12 +564,8 @@ Result<void> SqliteStore::wipe(Seq seq, const std::vector<Filed>& places) {
 }
 
 // A message that is sound is written anew, with its place; from memory, if it is there.
-Result<void> SqliteStore::examine(Seq seq) {
-  if (seq == core::kAllMessages) {
-    damaged_ = true;
-    return base::fail(Code::unknown_outcome, "a page of the store is damaged: it is rebuilt now",
-                      "repeat the request in a moment");
-  }
+Result<void> SqliteStore::examine(const core::Suspect& suspect) {
+  const Seq seq = suspect.seq;
   if (seq < 0 || seq >= next_) return {};
   Held* held = records_.find(seq);
   if (held != nullptr && held->dirty) return {};  // this batch writes it
@@ -537,14 +580,14 @@ Result<void> SqliteStore::examine(Seq seq) {
   }
   sql_.find.reset();
   if (held == nullptr && sound) {
-    RQ_TRY(find_stored(seq));
+    RQ_TRY(find_stored(suspect));
     held = records_.find(seq);
   }
-  RQ_TRY_ASSIGN(places, damage_.places_of(seq, true));
+  RQ_TRY_ASSIGN(places, damage_.places_of(suspect));
   if (held == nullptr) {
     // A message whose queue has lost its row stays for a rebuild.
     if (sound || (!found && places.empty())) return {};
-    return set_aside(seq, why);
+    return set_aside(suspect, why);
   }
   if (sound && places == std::vector{held->stored}) return {};
   RQ_TRY(wipe(seq, places));

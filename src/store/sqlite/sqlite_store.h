@@ -23,6 +23,7 @@
 #include "store/sqlite/lines.h"
 #include "store/sqlite/log.h"
 #include "store/sqlite/open.h"
+#include "store/sqlite/rebuild_files.h"
 #include "store/sqlite/records.h"
 #include "store/sqlite/room.h"
 #include "store/sqlite/timer_rows.h"
@@ -33,10 +34,12 @@ namespace rq::store::sqlite {
 
 class SqliteStore final : public Store {
  public:
-  SqliteStore(std::filesystem::path file, const Options& options)
+  SqliteStore(std::filesystem::path file, const Options& options,
+              FileCalls& calls = FileCalls::real())
       : file_(std::move(file)),
         options_(options),
         identity_(file_),
+        rebuild_files_(file_, calls),
         room_(file_, options.room_bytes) {}
   ~SqliteStore() override;
 
@@ -74,13 +77,18 @@ class SqliteStore final : public Store {
   void disarm(const Timer& timer) override { timers_.disarm(timer); }
   void forget_waste(const std::vector<std::string>& folders) override;
 
-  [[nodiscard]] Result<void> examine(Seq seq) override;
+  [[nodiscard]] Result<void> examine(const core::Suspect& suspect) override;
   [[nodiscard]] std::vector<SetAside> take_set_aside() override {
     return std::exchange(set_aside_, {});
   }
   [[nodiscard]] std::int64_t set_aside_count() const override { return set_aside_count_; }
+  [[nodiscard]] Result<void> request_rebuild(RebuildWhen when) override;
+  [[nodiscard]] std::vector<std::string> take_reports() override {
+    return std::exchange(reports_, {});
+  }
 
   [[nodiscard]] Instant next_deadline() const override;
+  [[nodiscard]] Instant first_lease_end() const override;
   [[nodiscard]] Condition condition() const override {
     return {.wants_maintenance = log_.wants_copying(), .no_room = room_.none()};
   }
@@ -89,16 +97,16 @@ class SqliteStore final : public Store {
  private:
   [[nodiscard]] Result<void> open_or_go_on();
   [[nodiscard]] Result<void> open_file();
-  [[nodiscard]] Result<void> mend_pages();
-  void mark_for_rebuild(const std::string& why) const;
+  [[nodiscard]] Result<void> rebuild();
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] Result<void> take_boot();
   [[nodiscard]] Result<void> read_queue_ids();
   [[nodiscard]] Result<void> read_leases();
   [[nodiscard]] Result<void> read_due(std::int64_t n);
   [[nodiscard]] Result<void> shift_leases(Millis by);
-  [[nodiscard]] Result<Record*> find_stored(Seq seq);
-  [[nodiscard]] Result<void> set_aside(Seq seq, const std::string& why);
+  [[nodiscard]] Result<Record*> find(const core::Suspect& suspect);
+  [[nodiscard]] Result<Record*> find_stored(const core::Suspect& suspect);
+  [[nodiscard]] Result<void> set_aside(const core::Suspect& suspect, const std::string& why);
   [[nodiscard]] Result<void> wipe(Seq seq, const std::vector<Filed>& places);
   void mark_dirty(Held& held);
   void refile(Held& held);
@@ -112,6 +120,8 @@ class SqliteStore final : public Store {
   const std::filesystem::path file_;
   const Options options_;
   Identity identity_;
+  RebuildFiles rebuild_files_;
+  std::vector<std::string> reports_;
   Room room_;
   Boot boot_ = 0;
   Boot first_boot_ = 0;  // of this object: older ones belong to an earlier start of the server
@@ -143,7 +153,7 @@ class SqliteStore final : public Store {
   Instant now_{};
   std::int64_t due_max_ = 0;
   std::int64_t ended_left_ = 0;
-  std::vector<Seq> due_;  // in reverse
+  std::vector<core::Suspect> due_;  // in reverse
   Changes changes_;
   std::vector<SetAside> set_aside_;
   std::unordered_map<std::string, Held*> new_keys_;

@@ -1,0 +1,205 @@
+#include "store/sqlite/rebuild_files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <utility>
+
+#include "base/fd.h"
+#include "store/sqlite/open.h"
+
+namespace rq::store::sqlite {
+
+using base::Code;
+using base::Result;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int kDamagedKept = 3;  // then the last one is replaced
+
+fs::path with(const fs::path& file, std::string_view ending) {
+  return file.string() + std::string{ending};
+}
+fs::path log_of(const fs::path& file) { return with(file, "-wal"); }
+
+bool is_there(const fs::path& file) {
+  std::error_code none;
+  return fs::exists(file, none);
+}
+
+}  // namespace
+
+// --- Calls ---
+
+FileCalls& FileCalls::real() {
+  static FileCalls calls;
+  return calls;
+}
+
+std::error_code FileCalls::rename(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  return error;
+}
+
+std::error_code FileCalls::remove(const fs::path& file) {
+  std::error_code error;
+  fs::remove(file, error);
+  return error;
+}
+
+std::error_code FileCalls::copy(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::copy_file(from, to, error);
+  return error;
+}
+
+std::error_code FileCalls::sync_folder(const fs::path& folder) {
+  const base::Fd opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (opened.is_open() && ::fsync(opened.get()) == 0) return {};
+  return {errno, std::generic_category()};
+}
+
+// --- Names ---
+
+RebuildFiles::RebuildFiles(fs::path file, FileCalls& calls)
+    : file_(std::move(file)), calls_(calls) {}
+
+fs::path RebuildFiles::making() const { return with(file_, ".making"); }
+
+fs::path RebuildFiles::fresh(int n) const { return with(file_, fmt::format(".fresh-{}", n)); }
+
+fs::path RebuildFiles::damaged(int n) const { return with(file_, fmt::format(".damaged-{}", n)); }
+
+std::optional<int> RebuildFiles::fresh() const {
+  for (int n = 1; n <= kDamagedKept; ++n) {
+    if (is_there(fresh(n))) return n;
+  }
+  return std::nullopt;
+}
+
+// --- The mark ---
+
+bool RebuildFiles::mark(std::string_view why) const {
+  if (is_marked()) return false;
+  std::ofstream{rebuild_mark(file_)} << why << '\n';
+  return true;
+}
+
+bool RebuildFiles::is_marked() const { return is_there(rebuild_mark(file_)); }
+
+// One that stays asks for one more rebuild, which does no harm.
+void RebuildFiles::unmark() { static_cast<void>(calls_.remove(rebuild_mark(file_))); }
+
+// --- Steps ---
+
+RebuildFiles::Next RebuildFiles::next() const {
+  if (!fresh()) return Next::nothing;
+  if (is_there(file_)) return Next::keep_store;
+  if (is_there(log_of(file_))) return Next::keep_log;
+  return Next::take_place;
+}
+
+Result<void> RebuildFiles::finish() {
+  for (;;) {
+    const Next step = next();
+    if (step == Next::nothing) {
+      static_cast<void>(clear_making());  // somebody may have died at it
+      return {};
+    }
+    const int n = fresh().value_or(0);
+    kept_ = damaged(n);
+    switch (step) {
+      case Next::nothing:
+        break;
+      case Next::keep_store:
+        RQ_TRY(rename(file_, kept_));
+        break;
+      case Next::keep_log:
+        RQ_TRY(rename(log_of(file_), log_of(kept_)));
+        break;
+      case Next::take_place:
+        // SQLite would take what is left of the old log's index, or of the log, for the new one's.
+        RQ_TRY(remove(with(file_, "-shm")));
+        unmark();
+        RQ_TRY(sync_folder());
+        RQ_TRY(rename(fresh(n), file_));
+        RQ_TRY(sync_folder());
+        break;
+    }
+  }
+}
+
+Result<void> RebuildFiles::take_over() {
+  RQ_TRY_ASSIGN(n, make_room());
+  RQ_TRY(rename(making(), fresh(n)));
+  RQ_TRY(sync_folder());
+  return finish();
+}
+
+Result<void> RebuildFiles::copy_damaged() {
+  RQ_TRY_ASSIGN(n, make_room());
+  const fs::path kept = damaged(n);
+  const auto copied = [&]() -> Result<void> {
+    RQ_TRY(copy(file_, kept));
+    return is_there(log_of(file_)) ? copy(log_of(file_), log_of(kept)) : Result<void>{};
+  }();
+  if (!copied) {  // half of a copy is of no use
+    static_cast<void>(calls_.remove(log_of(kept)));
+    static_cast<void>(calls_.remove(kept));
+    return copied;
+  }
+  kept_ = kept;
+  return {};
+}
+
+Result<void> RebuildFiles::clear_making() {
+  RQ_TRY(remove(making()));
+  return remove(with(making(), "-journal"));
+}
+
+// The first number of which nothing is there; or the last one, when that has gone.
+Result<int> RebuildFiles::make_room() {
+  for (int n = 1; n < kDamagedKept; ++n) {
+    if (!is_there(damaged(n)) && !is_there(log_of(damaged(n)))) return n;
+  }
+  RQ_TRY(remove(log_of(damaged(kDamagedKept))));
+  RQ_TRY(remove(damaged(kDamagedKept)));
+  return kDamagedKept;
+}
+
+Result<void> RebuildFiles::rename(const fs::path& from, const fs::path& to) {
+  const auto error = calls_.rename(from, to);
+  return error ? cannot("rename", from, error) : Result<void>{};
+}
+
+Result<void> RebuildFiles::remove(const fs::path& file) {
+  const auto error = calls_.remove(file);
+  return error ? cannot("delete", file, error) : Result<void>{};
+}
+
+Result<void> RebuildFiles::copy(const fs::path& from, const fs::path& to) {
+  const auto error = calls_.copy(from, to);
+  return error ? cannot("copy", from, error) : Result<void>{};
+}
+
+Result<void> RebuildFiles::sync_folder() {
+  const auto error = calls_.sync_folder(file_.parent_path());
+  return error ? cannot("sync", file_.parent_path(), error) : Result<void>{};
+}
+
+base::Error RebuildFiles::cannot(std::string_view what, const fs::path& file,
+                                 const std::error_code& error) const {
+  return base::fail(
+      error == std::errc::no_space_on_device ? Code::disk_full : Code::internal,
+      fmt::format("cannot {} {}: {}", what, file.string(), error.message()),
+      fmt::format("see that {} has room and belongs to rq", file_.parent_path().string()));
+}
+
+fs::path rebuild_mark(const fs::path& file) { return with(file, ".rebuild"); }
+
+}  // namespace rq::store::sqlite
