@@ -79,8 +79,9 @@ struct ReserveQueue {
   std::string queue;
   std::int64_t limit = 0;  // at most so many from this queue; 0: no bound of its own
 };
-// Takes up to `limit` messages, best first (priority, order, number) over all queues. With none
-// there it waits till `wait_until`; waiting reserves are served in the order they came.
+// Takes up to `limit` messages, best first (priority, order, number) over all queues; fewer, but
+// one at least, when their payloads are large (engine::kBatchPayloadBytes). With none there it
+// waits till `wait_until`; waiting reserves are served in the order they came.
 struct Reserve {
   std::shared_ptr<const std::vector<ReserveQueue>> queues;
   std::int64_t limit = 1;
@@ -108,6 +109,13 @@ struct Disconnect {};
 // reply of its own.
 struct StopWaiting {};
 
+struct HeartbeatDone {
+  struct Item {
+    Instant until{};
+    StopRequest stop = StopRequest::none;  // somebody wants the attempt ended
+  };
+  std::vector<base::Result<Item>> items;
+};
 struct Heartbeat {
   struct Item {
     Token token;
@@ -116,13 +124,7 @@ struct Heartbeat {
     std::optional<Millis> lease;          // a new length
   };
   std::vector<Item> items;
-};
-struct HeartbeatDone {
-  struct Item {
-    Instant until{};
-    StopRequest stop = StopRequest::none;  // somebody wants the attempt ended
-  };
-  std::vector<base::Result<Item>> items;
+  HeartbeatDone done;  // set by the engine only, while the command goes on over several batches
 };
 
 enum class Outcome : std::uint8_t {
@@ -140,6 +142,9 @@ enum class Outcome : std::uint8_t {
 [[nodiscard]] std::string_view name_of(Outcome outcome);
 [[nodiscard]] std::optional<Outcome> outcome_of(std::string_view name);
 
+struct FinishDone {
+  std::vector<base::Result<State>> items;  // the state it went to
+};
 // Ends leases.
 struct Finish {
   struct Item {
@@ -154,9 +159,7 @@ struct Finish {
     bool remove = false;                   // done: the message goes at once, whatever the retention
   };
   std::vector<Item> items;
-};
-struct FinishDone {
-  std::vector<base::Result<State>> items;  // the state it went to
+  FinishDone done;  // as in Heartbeat
 };
 
 // A copy of a leased message into a queue (RQ's dup): params, payload and so on, count 0.
@@ -189,14 +192,6 @@ enum class Action : std::uint8_t {
 // Of them those that are meant when nobody says which: what has ended well is not done again, and
 // what somebody has yet to read is not taken away. Empty: they must be named.
 [[nodiscard]] StateSet usual_states_of(Action action);
-struct Act {
-  Action action = Action::cancel;
-  std::vector<Seq> messages;
-  std::string queue;  // move, clone (empty: the same)
-  std::int64_t priority = 0;
-  std::string host;    // clone: as in Duplicate
-  std::string reason;  // status text of cancel and kill; what a stopped script says comes after
-};
 struct ActDone {
   struct Item {
     Seq seq = 0;  // of the message; of the new one for clone
@@ -204,6 +199,15 @@ struct ActDone {
     State state = State::que;  // after it. remove: before it
   };
   std::vector<base::Result<Item>> items;
+};
+struct Act {
+  Action action = Action::cancel;
+  std::vector<Seq> messages;
+  std::string queue;  // move, clone (empty: the same)
+  std::int64_t priority = 0;
+  std::string host;    // clone: as in Duplicate
+  std::string reason;  // status text of cancel and kill; what a stopped script says comes after
+  ActDone done;        // as in Heartbeat
 };
 // Up to `bound` held messages of the queue, or if there are none scheduled ones, become ready now.
 struct RunEarly {
@@ -305,7 +309,7 @@ using Command =
                  SetAdmin, DeleteQueue, SetScriptError, ForgetWaste, Examine>;
 
 // RunEarly, DeleteQueue and the end of a connection change at most so many messages in a batch and
-// go on in the next. A command that lists its messages is done in one.
+// go on in the next. A command that lists its messages is done in one, unless they are large.
 inline constexpr std::int64_t kStepMax = 1000;
 // Examine looks at most at so many: each costs some twenty statements.
 inline constexpr std::int64_t kExaminedMax = 100;

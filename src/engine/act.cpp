@@ -124,6 +124,7 @@ Result<ActDone::Item> clone(Desk& desk, const Act& act, const Record& record) {
   Put put;
   put.queue = act.queue.empty() ? desk.ledger.of(from).queue.name : act.queue;
   put.message = from.copy();
+  desk.has(put.message);
   put.message.attempts = put.message.failures = put.message.losses = put.message.count = 0;
   put.message.finished = Instant{};
   put.message.mark = Mark::none;
@@ -220,6 +221,7 @@ Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
 
 // Held, or scheduled: it is to be had now.
 void make_ready(Desk& desk, Record& record) {
+  desk.has(record.message);
   if (record.message.state == State::err) return restart(desk, record);
   // Where the number alone is the order, the time that it was to wait for stays to be seen.
   if (!desk.ledger.of(record.message).queue.on_demand) record.message.due = desk.batch.now;
@@ -258,21 +260,15 @@ void needs(Desk& /*desk*/, const Act& act, Needs& out) {
   // What may be ready after it may be given away in this batch.
   const bool payload =
       act.action != Action::cancel && act.action != Action::kill && act.action != Action::remove;
-  for (const Seq seq : act.messages) out.numbers.push_back({seq, payload});
+  for (std::size_t i = act.done.items.size(); i < act.messages.size(); ++i) {
+    out.numbers.push_back({act.messages[i], payload});
+  }
 }
 
 Result<Step> decide(Desk& desk, Act& act) {
   if (act.action == Action::priority) RQ_TRY(check_priority(act.priority));
   cut_text(act.reason);
-  ActDone done;
-  done.items.reserve(act.messages.size());
-  for (const Seq seq : act.messages) {
-    auto one = act_one(desk, act, seq);
-    if (!one && base::is_fault(one.error())) return std::move(one).error();
-    done.items.push_back(std::move(one));
-  }
-  desk.answer(std::move(done));
-  return Step::done;
+  return each_item(desk, act.messages, act.done, [&](Seq seq) { return act_one(desk, act, seq); });
 }
 
 // --- Running early ---
@@ -296,7 +292,7 @@ Result<Step> decide(Desk& desk, RunEarly& early) {
   const Place place = early.held ? Place::held : Place::scheduled;
   const std::int64_t step_ends = std::min(early.bound, early.done + kStepMax);
   bool all = false;
-  while (early.done < step_ends && !all) {
+  while (early.done < step_ends && !all && !desk.full()) {
     RQ_TRY_ASSIGN(record, desk.store.first(entry->queue.id, place));
     if (record == nullptr) {
       RQ_TRY_ASSIGN(more, desk.store.more(entry->queue.id, place));
@@ -349,6 +345,7 @@ void needs(Desk& desk, const Peek& peek, Needs& out) {
 }
 
 Result<Step> decide(Desk& desk, Peek& peek) {
+  if (desk.full()) return Step::goes_on;
   Record* record = nullptr;
   if (peek.what == PeekWhat::message) {
     RQ_TRY_ASSIGN(found, need_message(desk, peek.seq));
@@ -367,6 +364,7 @@ Result<Step> decide(Desk& desk, Peek& peek) {
                   fmt::format("see what it holds: rq queue show {}", entry->queue.name));
     }
   }
+  desk.has(record->message);  // the copy
   desk.answer(Peeked{.message = record->message.copy(),
                      .queue = desk.ledger.of(record->message).queue.name});
   return Step::done;

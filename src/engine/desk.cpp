@@ -4,7 +4,10 @@ namespace rq::engine {
 
 base::Result<Record*> need_message(Desk& desk, Seq seq) {
   RQ_TRY_ASSIGN(record, desk.store.find(seq));
-  if (record != nullptr) return record;
+  if (record != nullptr) {
+    desk.has(record->message);
+    return record;
+  }
   return base::fail(base::Code::not_found, "there is no message " + std::to_string(seq),
                     "it may be finished and past its queue's retention; see: rq list");
 }

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/bytes.h"
+#include "base/error.h"
 #include "base/result.h"
 #include "core/command.h"
 #include "core/store.h"
@@ -33,6 +35,10 @@ enum class Step : std::uint8_t {
 
 // Messages whose leases end, which fall due, or timers handled in one batch, at most of each.
 inline constexpr std::int64_t kDueMax = 1000;
+
+// Payloads that one batch has in hand, about: with more, whoever has large messages goes on in the
+// next one. Replies hold copies of them, and render them.
+inline constexpr std::size_t kBatchPayloadBytes = 32 * base::kMiB;
 
 // A queue of a reserve, and what take_best knows of its line.
 struct Source {
@@ -58,6 +64,11 @@ struct Desk {
   void answer(Answer&& reply) {
     answer(ticket, std::forward<Answer>(reply));
   }
+
+  // The batch has this message in hand.
+  void has(const Message& message) { batch.payload_bytes += message.payload.size(); }
+  // It has had enough: what can wait goes on in the next one.
+  [[nodiscard]] bool full() const { return batch.payload_bytes >= kBatchPayloadBytes; }
 
   Store& store;
   Batch batch;
@@ -89,6 +100,21 @@ struct Desk {
 // A command that looks at no message. The families have their own for those that do.
 template <typename Looks>
 void needs(Desk& /*desk*/, const Looks& /*command*/, Needs& /*out*/) {}
+
+// Does `one` to each item of a command that lists its messages, over several batches when they are
+// large. `done` is what has been done so far, and then the answer.
+template <typename Item, typename Done, typename One>
+base::Result<Step> each_item(Desk& desk, std::vector<Item>& items, Done& done, One one) {
+  done.items.reserve(items.size());
+  while (done.items.size() < items.size()) {
+    if (desk.full()) return Step::goes_on;
+    auto result = one(items[done.items.size()]);
+    if (!result && base::is_fault(result.error())) return std::move(result).error();
+    done.items.push_back(std::move(result));
+  }
+  desk.answer(std::move(done));
+  return Step::done;
+}
 
 // The message, or a refusal that says it is not there.
 [[nodiscard]] base::Result<Record*> need_message(Desk& desk, Seq seq);

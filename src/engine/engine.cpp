@@ -23,8 +23,13 @@ Result<void> Engine::open() {
   opened_ = false;
   left_over_.clear();
   desk_.batch.offered.clear();
-  RQ_TRY(store_.open());
-  RQ_TRY(desk_.ledger.open());
+  auto opened = store_.open();
+  if (opened) opened = desk_.ledger.open();
+  if (!opened) {
+    full_ = opened.error().code == Code::disk_full ? std::optional{opened.error()} : std::nullopt;
+    return opened;
+  }
+  full_.reset();
   // What a failed batch gave away is ready again, and somebody may wait for it.
   for (const auto& [id, entry] : desk_.ledger.all()) {
     if (entry->queue.counters.in(State::que) > 0 && desk_.waiters.first(id) != nullptr) {
@@ -39,9 +44,11 @@ Result<void> Engine::open() {
 
 Committed Engine::run(std::span<Envelope> batch, const Moment& moment, Outbox& out) {
   begin(moment);
-  auto decided = opened_ ? decide_all(batch)
-                         : Result<void>{base::fail(Code::unknown_outcome, "the store is not open",
-                                                   "repeat the request; see the server's log")};
+  auto decided =
+      opened_
+          ? decide_all(batch)
+          : Result<void>{full_.value_or(base::fail(Code::unknown_outcome, "the store is not open",
+                                                   "repeat the request; see the server's log"))};
   Committed committed = decided ? commit() : Committed{Committed::What::no, decided.error(), false};
   if (committed.what != Committed::What::yes) {
     if (!decided && opened_) store_.abort();
@@ -64,7 +71,8 @@ Result<void> Engine::decide_all(std::span<Envelope> batch) {
   RQ_TRY(try_ready());
   for (Envelope& envelope : batch) RQ_TRY(take(envelope));
   const auto unfinished = [this] {
-    return !timers_.empty() || !desk_.batch.offered.empty() || desk_.turns.has_more();
+    const bool offers = !desk_.batch.offered.empty() && !desk_.full();
+    return !timers_.empty() || offers || desk_.turns.has_more();
   };
   for (int rounds = 1; unfinished() && rounds < store_.rounds_max(); ++rounds) {
     RQ_TRY(load_more());
@@ -90,6 +98,7 @@ void Engine::begin(const Moment& moment) {
   batch.set_aside.clear();
   batch.wanted = {};
   batch.caller_uid = -1;  // of what falls due
+  batch.payload_bytes = 0;
   desk_.turns.begin_batch();
   desk_.connections.begin();
   taken_ = 0;

@@ -66,10 +66,11 @@ class Engine {
 
   Store& store_;
   Desk desk_;
-  bool opened_ = false;           // false: what it knows may not be what the store holds
-  Millis shift_{};                // of the clock; the store has not committed it yet
-  Millis lease_shift_{};          // likewise, with the time that this server was stopped
-  std::vector<Timer> left_over_;  // due in the batch before, which had no round left for them
+  bool opened_ = false;              // false: what it knows may not be what the store holds
+  std::optional<base::Error> full_;  // why it could not be opened: the disk was full
+  Millis shift_{};                   // of the clock; the store has not committed it yet
+  Millis lease_shift_{};             // likewise, with the time that this server was stopped
+  std::vector<Timer> left_over_;     // due in the batch before, which had no round left for them
 
   // Of the batch that runs:
   std::vector<Timer> timers_;         // fired, and not looked at yet

@@ -179,37 +179,26 @@ bool may_come_back(const Finish::Item& item) {
 // --- Commands ---
 
 void needs(Desk& /*desk*/, const Heartbeat& heartbeat, Needs& out) {
-  for (const Heartbeat::Item& item : heartbeat.items) out.numbers.push_back({item.token.seq});
+  for (std::size_t i = heartbeat.done.items.size(); i < heartbeat.items.size(); ++i) {
+    out.numbers.push_back({heartbeat.items[i].token.seq});
+  }
 }
 
 Result<Step> decide(Desk& desk, Heartbeat& heartbeat) {
-  HeartbeatDone done;
-  done.items.reserve(heartbeat.items.size());
-  for (Heartbeat::Item& item : heartbeat.items) {
-    auto one = heartbeat_one(desk, item);
-    if (!one && base::is_fault(one.error())) return std::move(one).error();
-    done.items.push_back(std::move(one));
-  }
-  desk.answer(std::move(done));
-  return Step::done;
+  return each_item(desk, heartbeat.items, heartbeat.done,
+                   [&desk](Heartbeat::Item& item) { return heartbeat_one(desk, item); });
 }
 
 void needs(Desk& /*desk*/, const Finish& finish, Needs& out) {
-  for (const Finish::Item& item : finish.items) {
+  for (std::size_t i = finish.done.items.size(); i < finish.items.size(); ++i) {
+    const Finish::Item& item = finish.items[i];
     out.numbers.push_back({item.token.seq, may_come_back(item)});
   }
 }
 
 Result<Step> decide(Desk& desk, Finish& finish) {
-  FinishDone done;
-  done.items.reserve(finish.items.size());
-  for (Finish::Item& item : finish.items) {
-    auto one = finish_one(desk, item);
-    if (!one && base::is_fault(one.error())) return std::move(one).error();
-    done.items.push_back(std::move(one));
-  }
-  desk.answer(std::move(done));
-  return Step::done;
+  return each_item(desk, finish.items, finish.done,
+                   [&desk](Finish::Item& item) { return finish_one(desk, item); });
 }
 
 // --- For the other families ---
@@ -222,7 +211,10 @@ bool is_live(const Record& record, const Token& token) {
 
 Result<Record*> need_leased(Desk& desk, const Token& token) {
   RQ_TRY_ASSIGN(record, desk.store.find(token.seq));
-  if (record != nullptr && is_live(*record, token)) return record;
+  if (record != nullptr && is_live(*record, token)) {
+    desk.has(record->message);
+    return record;
+  }
   return fail(
       Code::lease_lost,
       fmt::format("token {} is not the live lease of message {}", to_string(token), token.seq),

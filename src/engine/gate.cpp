@@ -97,6 +97,10 @@ Result<Taken> take_best(Desk& desk, const Ticket& ticket, const Reserve& reserve
     if (record != nullptr) {
       lease(desk, *record, ticket, reserve, out);
       --best->left;
+      if (desk.full()) {
+        out.full = true;
+        break;
+      }
     }
     if (best->left > 0 && std::ssize(out.messages) < reserve.limit) {
       RQ_TRY_ASSIGN(key, desk.store.peek(best->entry->queue.id));
@@ -135,6 +139,7 @@ void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& rese
     change = Change::whole;
   }
   desk.store.changed(record, change);
+  desk.has(message);
   out.messages.push_back(message.copy());
   if (reserve.names) out.names.push_back(entry.name);
 }

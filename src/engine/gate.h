@@ -23,6 +23,7 @@ struct Taken {
   std::vector<QueueName> names;   // of their queues, if the reserve wants them
   // Too little of a line is loaded to tell; what to load is in Batch::wanted.
   bool lacks = false;
+  bool full = false;  // the batch has had enough: there may be more in the next one
 };
 // The best messages over all queues of the reserve, priority, order and number being compared over
 // all of them. A message is given only if every better one that there may be is known.

@@ -44,9 +44,10 @@ struct Batch {
   std::vector<Notice> notices;
   bool waste = false;
   std::vector<SetAside> set_aside;
-  std::vector<QueueId> offered;  // something has become ready in them
-  Needs wanted;                  // of the next round
-  std::int64_t caller_uid = -1;  // of the command that runs
+  std::vector<QueueId> offered;   // something has become ready in them
+  Needs wanted;                   // of the next round
+  std::int64_t caller_uid = -1;   // of the command that runs
+  std::size_t payload_bytes = 0;  // of the messages that it has had in hand
 };
 
 struct Entry {

@@ -179,6 +179,7 @@ void needs(Desk& /*desk*/, const Duplicate& duplicate, Needs& out) {
 
 // RQ's dup.
 Result<Step> decide(Desk& desk, Duplicate& duplicate) {
+  if (desk.full()) return Step::goes_on;
   RQ_TRY_ASSIGN(record, need_leased(desk, duplicate.token));
   Put put;
   put.queue = std::move(duplicate.queue);

@@ -198,7 +198,7 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
 }
 
 Result<void> go_on_deleting(Desk& desk, Entry& entry) {
-  for (std::int64_t i = 0; i < kStepMax && entry.queue.counters.all() > 0; ++i) {
+  for (std::int64_t i = 0; i < kStepMax && entry.queue.counters.all() > 0 && !desk.full(); ++i) {
     RQ_TRY_ASSIGN(record, desk.store.first(entry.queue.id, Place::any));
     if (record == nullptr) {
       RQ_TRY_ASSIGN(more, desk.store.more(entry.queue.id, Place::any));
@@ -206,6 +206,7 @@ Result<void> go_on_deleting(Desk& desk, Entry& entry) {
       // The counters say more than the tables hold (doctor will tell).
       entry.queue.counters.in_state = {};
     } else {
+      desk.has(record->message);
       desk.ledger.remove(*record);
     }
   }

@@ -29,7 +29,8 @@ bool tell_part(Desk& desk, Ticket& ticket, Reserve& reserve, Taken& taken) {
   const std::int64_t got = std::ssize(taken.messages);
   if (got == 0) return true;
   if (!reserve.each || got >= reserve.limit) return false;
-  desk.answer(ticket, reserved_of(std::exchange(taken, {.lacks = taken.lacks})));
+  desk.answer(ticket,
+              reserved_of(std::exchange(taken, {.lacks = taken.lacks, .full = taken.full})));
   ticket.request += static_cast<std::uint64_t>(got);
   reserve.limit -= got;
   return true;
@@ -119,6 +120,7 @@ void needs(Desk& desk, const Reserve& reserve, Needs& out) {
 
 Result<Step> decide(Desk& desk, Reserve& reserve) {
   if (reserve.lease) RQ_TRY(check_lease(*reserve.lease));
+  if (desk.full()) return Step::goes_on;
   if (reserve.only) return reserve_one(desk, reserve);
   // A reserve that can take nothing would block all who wait behind it.
   if (reserve.limit < 1) {
@@ -137,6 +139,7 @@ Result<Step> decide(Desk& desk, Reserve& reserve) {
     return Step::done;
   }
   // One that was told a part has a share in this batch: if it fails, so does the rest.
+  if (taken.full) return Step::goes_on;
   if (taken.lacks) return told ? Step::goes_on : Step::lacks;
   if (!wait(desk, desk.ticket, std::move(reserve), ids_of(desk.watched))) desk.answer(Reserved{});
   return Step::done;
@@ -153,7 +156,7 @@ void needs_of_offers(Desk& desk, Needs& out) {
 
 Result<void> serve_offered(Desk& desk) {
   auto& offered = desk.batch.offered;
-  while (!offered.empty()) {
+  while (!offered.empty() && !desk.full()) {
     Waiters::Waiter* longest = nullptr;
     std::erase_if(offered, [&](QueueId id) {
       Entry* entry = desk.ledger.find(id);
@@ -211,9 +214,11 @@ Result<Step> decide(Desk& desk, Disconnect& /*disconnect*/) {
   desk.turns.drop(connection);
   const std::vector<Token> leases = desk.connections.some(connection, kStepMax);
   for (const Token& token : leases) {
+    if (desk.full()) return Step::goes_on;
     RQ_TRY_ASSIGN(record, desk.store.find(token.seq));
     desk.connections.ended(token.seq);
     if (record == nullptr || !is_live(*record, token)) continue;
+    desk.has(record->message);
     release_lease(desk, *record, "the connection ended");
   }
   return std::ssize(leases) < kStepMax ? Step::done : Step::goes_on;

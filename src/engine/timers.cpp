@@ -16,7 +16,7 @@ namespace {
 Result<void> sweep(Desk& desk, Entry& entry, Keep kind) {
   const Retention& keep = retention(entry.queue.settings, kind);
   const QueueId queue = entry.queue.id;
-  for (std::int64_t i = 0; i < kRetentionStep; ++i) {
+  for (std::int64_t i = 0; i < kRetentionStep && !desk.full(); ++i) {
     RQ_TRY_ASSIGN(oldest, desk.store.first(queue, place_of(kind)));
     if (oldest == nullptr) {
       RQ_TRY_ASSIGN(more, desk.store.more(queue, place_of(kind)));
@@ -31,6 +31,7 @@ Result<void> sweep(Desk& desk, Entry& entry, Keep kind) {
       desk.ledger.arm(entry, kind, ends);
       return {};
     }
+    desk.has(oldest->message);
     desk.ledger.remove(*oldest, Removal::retention);
   }
   desk.ledger.arm(entry, kind, desk.batch.now);

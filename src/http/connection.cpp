@@ -455,6 +455,11 @@ void Connection::close_when_idle() {
   if (watched_ > 0 || events_ > 0 || (line_.empty() && line_.out().empty())) close();
 }
 
+bool Connection::is_idle() const {
+  return stage_ == Stage::open && !parser_ && in_.empty() && line_.empty() &&
+         line_.unsent().empty();
+}
+
 void Connection::close() {
   if (stage_ == Stage::closed) return;
   stage_ = Stage::closed;

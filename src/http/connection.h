@@ -70,12 +70,13 @@ class Connection final : public net::Link {
   // --- Writing ---
   // Writes what is there and reads on if reading had stopped. Once a turn.
   void flush() override;
+  [[nodiscard]] bool is_idle() const override;
   enum class Sent : std::uint8_t { all, blocked, later };
   [[nodiscard]] Sent send_out();
   [[nodiscard]] Sent send_source(Slot& slot);
   [[nodiscard]] Sent send_range(Slot& slot);
   void linger();
-  void close();
+  void close() override;
   void sweep_reading();
 
   Server& server_;

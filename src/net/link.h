@@ -58,9 +58,14 @@ class Link {
   // Sends what is there; then whatever else waits for the end of a turn.
   virtual void flush() = 0;
 
+  // Nothing is under way, and the other side can come again: it may be closed to make room.
+  [[nodiscard]] virtual bool is_idle() const { return false; }
+  virtual void close() {}
+
   void sent(Channel::State state);
 
   std::unique_ptr<Channel> channel_;  // null: closed
+  std::uint64_t spoke_ = 0;           // when it last did, as Links counts
   bool readable_ = false;             // there may be more to read
   bool writable_ = true;
   bool hung_up_ = false;

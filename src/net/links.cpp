@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include <boost/asio/post.hpp>
@@ -36,10 +38,22 @@ base::Error no_epoll() {
                     "allow this process more open files");
 }
 
+int descriptors_for_network() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::numeric_limits<int>::max();
+  const int all = static_cast<int>(
+      std::min<rlim_t>(limit.rlim_cur, static_cast<rlim_t>(std::numeric_limits<int>::max())));
+  return all - std::min(kDescriptorsKept, all / 4);
+}
+
 }  // namespace
 
 Links::Links(Loop& loop, LinkMaker& maker)
-    : loop_(loop), maker_(maker), epoll_(loop.io()), accept_pause_(loop.io()) {}
+    : loop_(loop),
+      maker_(maker),
+      epoll_(loop.io()),
+      accept_pause_(loop.io()),
+      descriptors_max_(descriptors_for_network()) {}
 
 Links::~Links() {
   stop_listening();
@@ -141,6 +155,7 @@ bool Links::read_ready() {
     if (link == nullptr) continue;
     link->queued_ = false;
     if (!link->readable_ || !link->wants_to_read()) continue;
+    link->spoke_ = ++spoken_;
     link->read();
     mark_dirty(*link);
     make_ready(*link);
@@ -215,24 +230,44 @@ void Links::flush_later(const Link& link) {
 // --- Links come and go ---
 
 void Links::accept_all(std::size_t listener) {
-  if (!listeners_[listener].socket.is_open()) return;
-  while (count() < kConnectionsMax) {
-    const int fd = ::accept4(listeners_[listener].socket.get(), nullptr, nullptr,
-                             SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) {
+  const bool unix_socket = listeners_[listener].unix_socket;
+  while (listeners_[listener].socket.is_open()) {
+    if (count() >= kConnectionsMax && (!close_idle() || count() >= kConnectionsMax)) break;
+    base::Fd fd(::accept4(listeners_[listener].socket.get(), nullptr, nullptr,
+                          SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd.is_open()) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) {
         full_told_ = false;
         return;
       }
+      if ((errno == EMFILE || errno == ENFILE) && close_idle()) continue;
       break;
     }
-    const bool unix_socket = listeners_[listener].unix_socket;
+    // The system gives the lowest number that is free.
+    if (!unix_socket && fd.get() >= descriptors_max_ && !close_idle()) break;
     const int on = 1;
-    if (!unix_socket) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    static_cast<void>(adopt(plain_channel(fd, unix_socket)));
+    if (!unix_socket) ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    static_cast<void>(adopt(plain_channel(fd.release(), unix_socket)));
   }
-  accept_later();
+  accept_later(listener);
+}
+
+// Those from the network that have been silent for longest. False: there was none to close.
+bool Links::close_idle() {
+  std::vector<Link*> idle;
+  for_each([&idle](Link& link) {
+    if (link.is_idle() && !link.caller().unix_socket) idle.push_back(&link);
+  });
+  const std::size_t n = std::min(kClosedForRoom, idle.size());
+  std::partial_sort(idle.begin(), idle.begin() + static_cast<std::ptrdiff_t>(n), idle.end(),
+                    [](const Link* a, const Link* b) { return a->spoke_ < b->spoke_; });
+  idle.resize(n);
+  for (Link* link : idle) link->close();
+  if (n > 0 && !std::exchange(full_told_, true)) {
+    spdlog::warn("there is no room for a connection: {} that were idle are closed", n);
+  }
+  return n > 0;
 }
 
 Link* Links::adopt(std::unique_ptr<Channel> channel) {
@@ -246,6 +281,7 @@ Link* Links::adopt(std::unique_ptr<Channel> channel) {
   const std::uint64_t id = (++generation_ << kPlaceBits) | place;
   const int descriptor = channel->descriptor();
   links_[place] = maker_.make_link({.id = id, .channel = std::move(channel)});
+  links_[place]->spoke_ = ++spoken_;
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   event.data.u64 = id;
@@ -256,29 +292,28 @@ Link* Links::adopt(std::unique_ptr<Channel> channel) {
   return links_[place].get();
 }
 
-// No room, or no descriptors: who knocks waits in the backlog for a while.
-void Links::accept_later() {
+// No room, or no descriptors: who knocks there waits in the backlog for a while.
+void Links::accept_later(std::size_t listener) {
+  listen_for(listener, 0);
   if (std::exchange(accept_paused_, true)) return;
   if (!std::exchange(full_told_, true)) {
     spdlog::warn("{} connections are open, and there is no room for one more: who comes now waits",
                  count());
   }
-  listen_for(0);
   accept_pause_.expires_after(kAcceptPause);
   accept_pause_.async_wait([this](const boost::system::error_code& error) {
     accept_paused_ = false;
-    if (!error) listen_for(EPOLLIN);
+    if (error) return;
+    for (std::size_t i = 0; i < listeners_.size(); ++i) listen_for(i, EPOLLIN);
   });
 }
 
-void Links::listen_for(std::uint32_t events) {
-  for (std::size_t i = 0; i < listeners_.size(); ++i) {
-    if (!listeners_[i].socket.is_open()) continue;
-    epoll_event event{};
-    event.events = events;
-    event.data.u64 = i;
-    ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, listeners_[i].socket.get(), &event);
-  }
+void Links::listen_for(std::size_t listener, std::uint32_t events) {
+  if (!listeners_[listener].socket.is_open()) return;
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = listener;
+  ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, listeners_[listener].socket.get(), &event);
 }
 
 Link* Links::find(std::uint64_t id) {

@@ -24,6 +24,11 @@
 namespace rq::net {
 
 inline constexpr std::size_t kConnectionsMax = 20'000;  // of one protocol
+// Descriptors of the process that connections from the network leave to others: the unix socket,
+// the store, logs. At most a quarter of what the system allows.
+inline constexpr int kDescriptorsKept = 64;
+// Connections that are closed at once when there is no room for one more.
+inline constexpr std::size_t kClosedForRoom = 16;
 
 // Makes the links of its protocol.
 class LinkMaker {
@@ -84,14 +89,16 @@ class Links {
   [[nodiscard]] bool read_ready();
   void turn_again();
   void accept_all(std::size_t listener);
-  void accept_later();
-  void listen_for(std::uint32_t events);
+  [[nodiscard]] bool close_idle();
+  void accept_later(std::size_t listener);
+  void listen_for(std::size_t listener, std::uint32_t events);
   void event(std::uint64_t id, std::uint32_t events);
 
   Loop& loop_;
   LinkMaker& maker_;
   boost::asio::posix::stream_descriptor epoll_;
   boost::asio::steady_timer accept_pause_;
+  const int descriptors_max_;  // for connections from the network
   bool accept_paused_ = false;
   bool full_told_ = false;  // since somebody had to wait first
   std::vector<ListeningSocket> listeners_;
@@ -99,6 +106,7 @@ class Links {
   std::vector<std::unique_ptr<Link>> links_;  // by the low bits of the id
   std::vector<std::uint32_t> free_;           // places in links_
   std::uint64_t generation_ = 0;
+  std::uint64_t spoken_ = 0;            // grows whenever a link has something to say
   std::vector<std::uint64_t> ready_;    // have something to read, and may
   std::vector<std::uint64_t> serving_;  // of this turn
   std::vector<std::uint64_t> dirty_;    // have something to send, or to close

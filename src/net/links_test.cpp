@@ -1,12 +1,15 @@
 #include "net/links.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "base/temp_dir_rig.h"
 
@@ -19,6 +22,7 @@ class Echo final : public Link {
   Echo(Links& links, Arrival&& arrival) : Link(std::move(arrival)), links_(links) {}
 
   bool deaf = false;
+  bool idle = false;
   std::string heard;
   std::string say;
   int flushes = 0;
@@ -40,6 +44,8 @@ class Echo final : public Link {
     say.erase(0, send(say));
     if (ended() && say.empty()) links_.remove(*this);
   }
+  [[nodiscard]] bool is_idle() const override { return idle; }
+  void close() override { links_.remove(*this); }
 
   Links& links_;
 };
@@ -159,6 +165,69 @@ TEST_F(LinksTest, AListenerTakesWhoComesAndKnowsTheirUser) {
   turn();
   EXPECT_EQ(links.count(), 0U);
   links.stop_listening();
+}
+
+// Idle connections from the network must not lock others out (faults.md C18, relative).
+TEST(LinksRoom, IsMadeByClosingThoseThatAreIdleAndKeptForTheUnixSocket) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit few = before;
+  few.rlim_cur = 100;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  {
+    struct Maker : LinkMaker {
+      std::unique_ptr<Link> make_link(Arrival&& arrival) override {
+        auto link = std::make_unique<Echo>(*links, std::move(arrival));
+        link->idle = made++ > 0;  // the first one has something under way
+        return link;
+      }
+      Links* links = nullptr;
+      int made = 0;
+    } maker;
+    Loop loop;
+    Links links{loop, maker};
+    maker.links = &links;
+    auto turn = [&loop] {
+      while (loop.io().poll() > 0) {
+      }
+    };
+    const base::test::TempDir dir;
+    auto unix_listener = listen_unix(dir.path() / "socket");
+    ASSERT_TRUE(unix_listener);
+    ASSERT_TRUE(links.listen(*std::move(unix_listener)));
+    auto tcp = listen_tcp("http", "127.0.0.1:0");
+    ASSERT_TRUE(tcp) << tcp.error().message;
+    const std::uint16_t port = tcp->port;
+    ASSERT_TRUE(links.listen(*std::move(tcp)));
+    const auto knock = [port] {
+      base::Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_port = htons(port);
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      EXPECT_EQ(
+          ::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+      return client;
+    };
+    // The ends of those that knock are of the same process, and count.
+    constexpr int kClients = 45;
+    std::vector<base::Fd> clients;
+    for (int i = 0; i < kClients; ++i) {
+      clients.push_back(knock());
+      turn();
+    }
+    EXPECT_LT(links.count(), static_cast<std::size_t>(kClients) - kClosedForRoom);
+    for (const base::Fd* client : {&clients.front(), &clients.back()}) {
+      ASSERT_EQ(::send(client->get(), "here", 4, 0), 4);
+      turn();
+      char back[4] = {};
+      EXPECT_EQ(::recv(client->get(), back, sizeof back, MSG_DONTWAIT), 4)
+          << "one that is not idle stays, and who comes is let in";
+    }
+    char none = 0;
+    EXPECT_EQ(::recv(clients.at(1).get(), &none, 1, MSG_DONTWAIT), 0) << "the oldest idle one went";
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST(Listener, WhatOthersCouldReachIsRefused) {

@@ -24,9 +24,10 @@ class Fates {
         {.told = {.what = what, .why = base::fail(code, "as the test wants it")}, .done = done});
   }
   // So many openings fail.
-  void next_opens_fail(int count) {
+  void next_opens_fail(int count, base::Code code = base::Code::internal) {
     const std::scoped_lock lock(mutex_);
     failing_opens_ = count;
+    opens_fail_with_ = code;
   }
   [[nodiscard]] Fate of_commit() {
     const std::scoped_lock lock(mutex_);
@@ -35,17 +36,18 @@ class Fates {
     commits_.pop_front();
     return fate;
   }
-  [[nodiscard]] bool of_open() {
+  [[nodiscard]] core::Result<void> of_open() {
     const std::scoped_lock lock(mutex_);
-    if (failing_opens_ == 0) return true;
+    if (failing_opens_ == 0) return {};
     --failing_opens_;
-    return false;
+    return base::fail(opens_fail_with_, "as the test wants it");
   }
 
  private:
   std::mutex mutex_;
   std::deque<Fate> commits_;
   int failing_opens_ = 0;
+  base::Code opens_fail_with_ = base::Code::internal;
 };
 
 // All but open() and commit() is the other store's.
@@ -55,7 +57,7 @@ class BrokenStore final : public core::Store {
       : store_(std::move(store)), fates_(fates) {}
 
   core::Result<void> open() override {
-    if (!fates_.of_open()) return base::fail(base::Code::internal, "as the test wants it");
+    RQ_TRY(fates_.of_open());
     return store_->open();
   }
   core::Committed commit(core::Sync sync) override {

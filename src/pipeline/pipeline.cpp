@@ -30,6 +30,8 @@ constexpr std::size_t kBatchCommandsMax = 1200;
 // After a fault: tries to open the store again, and the pauses between.
 constexpr int kReopenTries = 10;
 constexpr std::chrono::milliseconds kReopenPause{200};
+// While the disk is full it is tried for as long as that lasts.
+constexpr std::chrono::seconds kFullPause{1};
 
 bool is_small(std::span<const Envelope> batch) {
   std::size_t messages = 0;
@@ -53,6 +55,7 @@ struct Pipeline::Impl {
   void finish_advances();
   void mend();
   [[nodiscard]] bool reopen();
+  [[nodiscard]] bool waits_for_room() const { return broken && !failed && !deposed; }
   void log_reports() const;
 
   std::unique_ptr<core::Store> store;
@@ -77,6 +80,7 @@ struct Pipeline::Impl {
   std::chrono::steady_clock::duration small_batch{};   // how long one takes, a moving mean
   bool broken = false;                                 // the store wants to be opened again
   bool deposed = false;  // somebody else has opened it: this engine is at its end
+  std::chrono::steady_clock::time_point reopens_at;  // the disk was full; not before
   core::Outbox outbox;
   std::vector<std::vector<Delivery>> by_door;
   std::vector<Advance> advancing;
@@ -149,6 +153,7 @@ bool Pipeline::advance_clock(base::Millis by, std::function<void(Instant)> done)
 // When the engine must run next, even if no command arrives.
 std::chrono::steady_clock::time_point Pipeline::Impl::sleep_until() {
   const auto now = std::chrono::steady_clock::now();
+  if (waits_for_room()) return now + kFullPause;
   const Instant wake = engine.next_wake();
   if (wake == Instant::max()) return now + kSleepMax;
   const base::Millis wait = wake - clock.now();
@@ -173,7 +178,7 @@ void Pipeline::Impl::run() {
       rest = rest.subspan(n);
     } while (!rest.empty());
     finish_advances();
-    store->maintain();
+    if (!broken) store->maintain();
   }
 }
 
@@ -187,7 +192,7 @@ void Pipeline::Impl::finish_advances() {
     for (;;) {
       run_batch({});
       mend();
-      if (failed || engine.next_wake() > now) break;
+      if (broken || engine.next_wake() > now) break;
     }
     advance.done(now);
   }
@@ -198,8 +203,10 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
   RQ_CHECK(!running.exchange(true, std::memory_order_acquire));
   const Clock::Reading reading = clock.read();
   if (reading.step) {
-    spdlog::warn("the wall clock was stepped by {} ms: leases and waits keep their length",
-                 reading.step->count());
+    spdlog::warn(
+        "the wall clock was stepped by {} ms: leases and waits keep their length, "
+        "delays and due times are by the clock",
+        reading.step->count());
   }
   if (reading.stopped > base::Millis{0}) {
     spdlog::warn("the server was stopped for {} ms: leases end so much later",
@@ -231,7 +238,7 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
   }
   log_reports();
   if (ran.what != core::Committed::What::yes) {
-    spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.why.message);
+    if (!broken) spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.why.message);
     broken = true;
     deposed = ran.what == core::Committed::What::deposed;
   }
@@ -265,16 +272,26 @@ void Pipeline::Impl::log_reports() const {
   for (const std::string& report : store->take_reports()) spdlog::error("{}", report);
 }
 
-// The store has gone back to its last commit; the engine reads what it knows from there.
+// The store has gone back to its last commit; the engine reads what it knows from there. False: it
+// cannot be opened, and waiting does not help.
 bool Pipeline::Impl::reopen() {
+  if (std::chrono::steady_clock::now() < reopens_at) return true;
   for (int i = 0; i < kReopenTries; ++i) {
     const auto opened = engine.open();
     log_reports();
     if (opened) {
+      if (std::exchange(reopens_at, {}) != decltype(reopens_at){}) {
+        spdlog::info("the store is open again");
+      }
       broken = false;
       return true;
     }
-    spdlog::error("opening the store again: {}", opened.error().message);
+    const bool full = opened.error().code == base::Code::disk_full || store->condition().no_room;
+    const auto pause_ends = std::chrono::steady_clock::now() + kFullPause;
+    if (full && std::exchange(reopens_at, pause_ends) != decltype(reopens_at){}) return true;
+    spdlog::error("opening the store again: {}{}", opened.error().message,
+                  full ? "; the disk is full: it is tried again until there is room" : "");
+    if (full) return true;
     std::this_thread::sleep_for(kReopenPause);
   }
   return false;

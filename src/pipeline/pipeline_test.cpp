@@ -422,6 +422,30 @@ TEST(Pipeline, AStoreThatOpensAgainAfterSomeTriesIsGoneOnWith) {
   EXPECT_FALSE(rig.pipeline().failed());
 }
 
+// faults.md D15, relative: the server ended, and could not be started on the full disk.
+TEST(Pipeline, AFullDiskIsWaitedOutHoweverLongItLasts) {
+  Rig rig;
+  End end{rig};
+  rig.start();
+  rig.define("q", minutes{1});
+  rig.fates.next_opens_fail(1'000'000, Code::disk_full);
+  EXPECT_EQ(put_with(rig, core::Committed::What::no, Code::disk_full, false), Code::disk_full);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(rig.ask<base::Error>(Rig::put_of("q")).code, Code::disk_full) << "with the reason";
+  }
+  EXPECT_FALSE(rig.pipeline().failed());
+  rig.fates.next_opens_fail(0);
+  const auto put = [&rig] {
+    const auto request = rig.post(Rig::put_of("q"));
+    Delivery delivery = rig.doors[0].next();
+    EXPECT_EQ(delivery.ticket.request, request);
+    return std::holds_alternative<core::PutDone>(delivery.reply);
+  };
+  while (!put()) {
+  }
+  EXPECT_EQ(end.calls, 0);
+}
+
 TEST(Pipeline, AStoreThatDoesNotOpenAgainEndsTheServer) {
   Rig rig;
   End end{rig};

@@ -47,7 +47,10 @@ class BeanstalkDoor::Connection final : public net::Link {
   void read_large();
   void feed_rest();
   void settle();
-  void close();
+  [[nodiscard]] bool is_idle() const override {
+    return session_.idle() && !session_.holds() && rest_.empty() && session_.unsent().empty();
+  }
+  void close() override;
 
   BeanstalkDoor& door_;
   Session session_;

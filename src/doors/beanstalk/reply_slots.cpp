@@ -8,6 +8,7 @@ namespace rq::doors::beanstalk {
 namespace {
 
 constexpr std::size_t kSlotsKept = 128;
+constexpr std::size_t kBodiesRemembered = 64;  // where one was large, the next ones may be
 
 }  // namespace
 
@@ -86,7 +87,7 @@ void ReplySlots::answered(Slot& slot) {
 }
 
 void ReplySlots::saw_body(std::size_t bytes) {
-  body_seen_ = std::max(bytes + 1, body_seen_ - body_seen_ / 8);
+  body_seen_ = std::max(bytes + 1, body_seen_ - body_seen_ / kBodiesRemembered);
 }
 
 void ReplySlots::advance() {

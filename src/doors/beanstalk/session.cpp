@@ -23,7 +23,9 @@ using std::chrono::seconds;
 
 // Bodies that may be on their way to one client: what it does not read must not fill the memory.
 constexpr std::size_t kBodyBytesInFlight = 16 * base::kMiB;
-constexpr std::uint32_t kBodiesInFlightFirst = 256;  // while their size is not known
+// While their size is not known, and of those that are asked for by name: one large job can be
+// asked for as often as somebody likes.
+constexpr std::uint32_t kBodiesInFlightFirst = kBodyBytesInFlight / base::kPayloadBytesMax;
 // What one client may send behind a reserve that waits, perhaps for ever.
 constexpr std::uint64_t kBodyBytesHeldMax = 256 * base::kKiB;
 constexpr std::size_t kCommandsHeldMax = 512;
@@ -101,8 +103,9 @@ bool Session::must_wait(const Request& request) {
   if (slots_.looking() > 0) return true;
   if (has_body(request.verb)) {
     const std::size_t allowed =
-        slots_.body_seen() == 0 ? kBodiesInFlightFirst
-                                : std::max<std::size_t>(1, kBodyBytesInFlight / slots_.body_seen());
+        slots_.body_seen() == 0 || !is_reserve(request.verb)
+            ? kBodiesInFlightFirst
+            : std::max<std::size_t>(1, kBodyBytesInFlight / slots_.body_seen());
     if (slots_.bodies() >= allowed) return true;
   }
   if (is_reserve(request.verb)) return false;

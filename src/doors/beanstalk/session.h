@@ -46,6 +46,8 @@ class Session {
   [[nodiscard]] bool finished() const { return ending_ && slots_.empty(); }
   // No request waits for its reply.
   [[nodiscard]] bool idle() const { return slots_.empty(); }
+  // It has jobs in hand.
+  [[nodiscard]] bool holds() const { return reserved_.size() > 0; }
   // The connection is gone: leases that hang on it are given back.
   void disconnect();
 

@@ -414,6 +414,37 @@ TEST_F(Sessions, AFullMailboxIsSaidToEachOfAGroup) {
   EXPECT_EQ(heard(), "OUT_OF_MEMORY\r\nOUT_OF_MEMORY\r\n");
 }
 
+// One large job that is asked for again and again must not fill the memory (faults.md E, relative).
+TEST_F(Sessions, FewPeeksAreUnderWayAtOnce) {
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += "peek 1\r\n";
+  std::size_t taken = session.feed(many);
+  ASSERT_EQ(desk.asked.size(), 4U);
+  EXPECT_TRUE(session.blocked());
+  const auto answer_one = [&](std::size_t i) {
+    core::Message message = leased(1, std::string(base::kPayloadBytesMax, 'x'));
+    answer(i, core::Peeked{.message = std::move(message), .queue = "default"});
+  };
+  answer_one(0);
+  EXPECT_EQ(session.feed(std::string_view(many).substr(taken)), 0U) << "it does not read";
+  EXPECT_EQ(desk.asked.size(), 4U);
+  for (std::size_t i = 1; i < 4; ++i) answer_one(i);
+  heard();
+  taken += session.feed(std::string_view(many).substr(taken));
+  EXPECT_EQ(desk.asked.size(), 8U);
+}
+
+TEST_F(Sessions, FewReservesAreUnderWayWhileTheirSizeIsNotKnown) {
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += "reserve-with-timeout 0\r\n";
+  const std::size_t taken = session.feed(many);
+  ASSERT_EQ(desk.asked.size(), 1U);
+  EXPECT_EQ(desk.command<core::Reserve>(0).limit, 4);
+  answer(0, reserved({1, 2, 3, 4}));
+  EXPECT_EQ(taken + session.feed(std::string_view(many).substr(taken)), many.size());
+  EXPECT_EQ(desk.command<core::Reserve>(1).limit, 96) << "now it is known";
+}
+
 TEST_F(Sessions, AFloodIsHeldBackAtItsBound) {
   std::string flood;
   for (std::size_t i = 0; i < kInFlightMax + 10; ++i) flood += "kick 1\r\n";

@@ -19,10 +19,11 @@ using base::Result;
 namespace {
 
 base::Error cannot(std::string_view what, const std::filesystem::path& file) {
-  const Code code = errno == ENOSPC ? Code::disk_full : Code::internal;
-  return fail(code,
+  const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+  return fail(full ? Code::disk_full : Code::internal,
               fmt::format("cannot {} {}: {}", what, file.string(), base::text_of_errno(errno)),
-              "see that the disk is well and that the folder belongs to rq");
+              full ? "free some space on that disk"
+                   : "see that the disk is well and that the folder belongs to rq");
 }
 
 }  // namespace
@@ -109,8 +110,9 @@ Result<void> Identity::write(const Remembered& written) const {
   const std::string fresh = beside_.string() + ".new";
   const base::Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!file.is_open()) return cannot("write", fresh);
-  const auto bytes = static_cast<ssize_t>(text.size());
-  if (::write(file.get(), text.data(), text.size()) != bytes || ::fdatasync(file.get()) != 0 ||
+  const ssize_t written_bytes = ::write(file.get(), text.data(), text.size());
+  if (written_bytes >= 0 && static_cast<std::size_t>(written_bytes) < text.size()) errno = ENOSPC;
+  if (written_bytes != static_cast<ssize_t>(text.size()) || ::fdatasync(file.get()) != 0 ||
       ::rename(fresh.c_str(), beside_.c_str()) != 0)
     return cannot("write", beside_);
   const base::Fd folder(::open(beside_.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

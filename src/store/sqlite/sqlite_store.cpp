@@ -187,7 +187,10 @@ Result<void> SqliteStore::take_boot() {
   ++boot_;
   if (first_boot_ != 0) return {};
   first_boot_ = boot_;
-  return identity_.remember(boot_, db_);
+  // On a full disk the one before does: it is older, and of the same store.
+  auto remembered = identity_.remember(boot_, db_);
+  if (!remembered && remembered.error().code == Code::disk_full) return {};
+  return remembered;
 }
 
 Result<void> SqliteStore::read_queue_ids() {
