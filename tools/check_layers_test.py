@@ -63,7 +63,7 @@ class CheckLayers(unittest.TestCase):
         self.assert_refused("doors/api/door.cpp", "<sqlite3.h>")
 
     def test_those_who_talk_to_the_api_do_not_open_the_store(self):
-        self.assert_refused("cli/show.cpp", '"store/sqlite/open.h"')
+        self.assert_refused("cli/show.cpp", '"store/sqlite/db.h"')
         self.assert_refused("worker/supervisor.cpp", '"store/sqlite/store.h"')
         self.assert_refused("worker/supervisor.cpp", '"pipeline/pipeline.h"')
 

@@ -219,11 +219,11 @@ class OnInterrupt {
  public:
   OnInterrupt(std::string_view verb, const std::string& id) : is_set_(!verb.empty()) {
     if (!is_set_) return;
-    text_ = fmt::format(
+    text() = fmt::format(
         "\nrq {}: message {} is not touched; rq tail -f {} follows it, rq cancel {} ends it\n",
         verb, id, id, id);
     before_ = std::signal(SIGINT, [](int) {
-      const ssize_t written = ::write(STDERR_FILENO, text_.data(), text_.size());
+      const ssize_t written = ::write(STDERR_FILENO, text().data(), text().size());
       static_cast<void>(written);
       ::_exit(128 + SIGINT);
     });
@@ -236,7 +236,11 @@ class OnInterrupt {
   OnInterrupt& operator=(const OnInterrupt&) = delete;
 
  private:
-  static inline std::string text_;  // for the handler
+  // What the handler says.
+  static std::string& text() {
+    static std::string kept;
+    return kept;
+  }
   const bool is_set_;
   void (*before_)(int) = SIG_DFL;
 };

@@ -2,9 +2,10 @@
 
 faults.md D3, and C22: that doctor checks the store."""
 # ctest-timeout: 600
-import random
 import sys
 
 import damage
 
-sys.exit(damage.run(rounds=8, edits=30, seed=random.randrange(1_000_000), messages=2000))
+SEED = 311416  # the same rounds in each run; others by hand
+
+sys.exit(damage.run(rounds=8, edits=30, seed=SEED, messages=2000))

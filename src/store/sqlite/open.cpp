@@ -85,6 +85,7 @@ Result<std::vector<std::string>> check_store(const std::filesystem::path& file) 
     found.push_back({.text = checked.error().message});
   }
   std::vector<std::string> findings;
+  findings.reserve(found.size() + 1);
   for (const core::Finding& finding : found) findings.push_back(readable(finding.text));
   if (found.size() >= kFindingsMax) {
     findings.push_back(fmt::format("… after {} findings it has not looked further", found.size()));

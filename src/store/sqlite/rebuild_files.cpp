@@ -144,7 +144,7 @@ Result<void> RebuildFiles::take_over() {
 Result<void> RebuildFiles::copy_damaged() {
   RQ_TRY_ASSIGN(n, make_room());
   const fs::path kept = damaged(n);
-  const auto copied = [&]() -> Result<void> {
+  auto copied = [&]() -> Result<void> {
     RQ_TRY(copy(file_, kept));
     return is_there(log_of(file_)) ? copy(log_of(file_), log_of(kept)) : Result<void>{};
   }();
