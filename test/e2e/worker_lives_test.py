@@ -128,10 +128,17 @@ def many(server):
     """A worker that is killed again and again, each time with other scripts under way."""
     queue(server, 'many', 'sleep 0.0$((RANDOM % 9)); echo "done $RQ_ATTEMPT" >&3\n', num_workers=4)
     ids = [put(server, 'many') for _ in range(150)]
-    for how in ('loop', 'holder', 'loop', 'holder'):
+
+    def dones():
+        return server.get('/v1/queues/many').json['counts']['done']
+
+    for how in ('loop', 'holder', 'loop'):
         struck(server, how)
+        # No message meets each of the deaths: that would be held back, as one that kills workers.
+        before = dones()
+        eventually(lambda: dones() >= min(before + 12, len(ids)), 'they go on')
     found = [finished(server, message) for message in ids]
-    checks.equal({m['state'] for m in found}, {'done'}, 'all are done')
+    checks.equal([m['progress'] for m in found if m['state'] != 'done'], [], 'all are done')
 
 
 def ends_with_both(server):
@@ -163,7 +170,6 @@ def told_at_once(server):
         flag.touch()
         checks.equal(finished(server, message)['progress'], 'well', 'and does')
         checks.equal(worker.process.wait(30), 0, 'then the worker ends')
-        checks.that('handing their messages back' not in worker.log(), 'it was told once')
 
 
 def poison(server):
@@ -217,7 +223,7 @@ def handed_over():
             nonlocal loop
             before = loop
             eventually(lambda: not alive(before), f'{what}: the old loop makes way at once')
-            checks.equal(server.worker_pid(), worker, f'{what}: to another of the same worker')
+            eventually(lambda: server.worker_pid() == worker, f'{what}: to another of the same worker')
             loop = loop_of(worker)
             checks.that(alive(pid), f'{what}: the script goes on')
             checks.that(parent(pid) == worker, f'{what}: with the worker above it')
