@@ -79,7 +79,7 @@ def scripts_rate(place, mode, script, settings, sync=None):
     """Ends of a trivial script a second, between two looks at the queue."""
     # The folder stays until the end of the run.
     with Rq(place, worker=True, dir=place.fresh_dir('scripts'), sync=sync) as server:
-        server.make_queue('scripts', script=str(script), num_workers=2, **settings)
+        server.define('scripts', script=str(script), num_workers=2, **settings)
         most = int((mode.seconds + mode.warmup) * 5000) + 1000
         lines = (json.dumps({'payload': 'x' * PAYLOAD}) + '\n').encode() * 500
         for _ in range(most // 500 + 1):

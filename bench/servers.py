@@ -166,8 +166,11 @@ class Rq(Server):
         return json.loads(text)
 
     def make_queue(self, name, **settings):
+        """One that keeps nothing of what is done."""
+        return self.define(name, keep_done={'age_s': 0, 'count': 0}, **settings)
+
+    def define(self, name, **settings):
         """Over the unix socket: over TCP it is refused."""
-        settings.setdefault('keep_done', {'age_s': 0, 'count': 0})
         with contextlib.closing(http.client.HTTPConnection('localhost', timeout=60)) as connection:
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(str(self.dir / 'rq' / 'run' / 'rq.sock'))

@@ -53,9 +53,12 @@ Result<void> make_folders(const fs::path& dir) {
                   fmt::format("cannot make '{}': {}", folder.string(), error.message()),
                   "see to the rights of the folder above, or name another with --dir");
     }
-    // Messages are nobody else's business, also where a backup made the folder.
-    const bool private_always = folder.filename() == "db" || folder.filename() == "run";
-    if (made || private_always) ::chmod(folder.c_str(), 0700);
+    // Messages are nobody else's business. A folder that was there, from a backup or with a group
+    // let in, keeps its group; all others are shut out of the store and of the socket.
+    if (made) ::chmod(folder.c_str(), 0700);
+    if (folder.filename() == "db" || folder.filename() == "run") {
+      fs::permissions(folder, fs::perms::others_all, fs::perm_options::remove, error);
+    }
   }
   return {};
 }

@@ -142,7 +142,21 @@ def test_webhooks(s):
     equal(s.post(path, {'payload': 'x', 'webhooks': []}).status, 201, 'none at all')
 
 
+def test_folders():
+    """Nobody else looks into a store that a backup has put there; a group that was let in stays."""
+    with rqtest.Server(start=False) as s:
+        for name in ('db', 'run'):
+            (s.dir / name).mkdir()
+            (s.dir / name).chmod(0o755)
+        for _ in range(2):  # also at the next start
+            s.start()
+            equal([oct((s.dir / name).stat().st_mode & 0o777) for name in ('db', 'run')],
+                  ['0o750', '0o750'], 'all others are shut out')
+            s.terminate(30)
+
+
 def main():
+    test_folders()
     test_signals()
     test_socket_and_log()
     test_log_of_worker()
