@@ -37,6 +37,9 @@ inline constexpr std::chrono::hours kRetentionMax{24 * 366 * 100};
 inline constexpr std::size_t kScriptBytesMax = 1024;  // RQ's own bound on a script path
 inline constexpr std::size_t kEnvVarsMax = 256;       // per queue
 inline constexpr std::size_t kEnvVarBytesMax = 16 * kKiB;
+inline constexpr std::size_t kEnvVarsBytesMax = 1 * kMiB;  // in all; Linux gives a program 2 MiB
+// A script has five descriptors open when it starts, and opens a few to find what it needs.
+inline constexpr std::int64_t kOpenFilesMin = 8;
 inline constexpr std::int64_t kWorkersMax = 1024;  // scripts of one queue at a time, a worker
 static_assert(kNameBytesMax < 255, "a queue name must fit a path component");
 

@@ -49,7 +49,9 @@ Result<LockFile> LockFile::take_over(Fd lock, const std::filesystem::path& pid_f
 }
 
 Result<LockFile> LockFile::held(Fd file, const std::filesystem::path& pid_file) {
-  const Fd out(::open(pid_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  // A new file: what a link there points to is not written to.
+  ::unlink(pid_file.c_str());
+  const Fd out(::open(pid_file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!out.is_open()) return cannot(pid_file, errno);
   const std::string pid = fmt::format("{}\n", ::getpid());
   if (::write(out.get(), pid.data(), pid.size()) != static_cast<ssize_t>(pid.size())) {

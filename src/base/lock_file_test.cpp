@@ -44,6 +44,18 @@ TEST_F(LockFileTest, ItsEndFreesTheLockAndTakesThePidFileAway) {
   EXPECT_TRUE(LockFile::take(lock(), pid()));
 }
 
+TEST_F(LockFileTest, WhatALinkInPlaceOfThePidFilePointsToIsLeftAlone) {
+  const fs::path other = dir_.path() / "other";
+  std::ofstream{other} << "precious";
+  fs::create_symlink(other, pid());
+  const auto held = LockFile::take(lock(), pid());
+  ASSERT_TRUE(held) << held.error().message;
+  EXPECT_EQ(LockFile::pid_in(pid()), ::getpid());
+  std::string kept;
+  std::ifstream{other} >> kept;
+  EXPECT_EQ(kept, "precious");
+}
+
 TEST_F(LockFileTest, OneThatIsMovedFromLeavesThePidFile) {
   auto first = LockFile::take(lock(), pid());
   ASSERT_TRUE(first);

@@ -158,7 +158,12 @@ Result<Millis> parse_duration(std::string_view text) {
     if (!known) return refuse();
   }
   if (ms > kMillisMax) return refuse();
-  return Millis{std::llround(ms)};
+  const Millis length{std::llround(ms)};
+  if (length == Millis{0} && ms > 0) {
+    return fail(Code::bad_value, fmt::format("'{}' is too small", whole),
+                "give 0, or 1ms and more");
+  }
+  return length;
 }
 
 Result<Instant> parse_time(std::string_view text, Instant now, Clock clock) {

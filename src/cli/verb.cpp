@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "cli/text.h"
+#include "core/json_fields.h"
 
 namespace rq::cli {
 using base::Result;
@@ -57,7 +58,7 @@ void Context::print(const Table& table, std::string_view when_empty) const {
 
 void Context::print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
-void Context::print_json(const json::value& value) { print(json::serialize(value) + "\n"); }
+void Context::print_json(const json::value& value) { print(core::plain_json(value) + "\n"); }
 
 // --- Fields ---
 
@@ -71,7 +72,7 @@ const json::value& at(const json::value& value, std::string_view name) {
 std::string text_at(const json::value& value, std::string_view name) {
   const json::value& found = at(value, name);
   if (found.is_string()) return {found.get_string().data(), found.get_string().size()};
-  return found.is_null() ? "" : json::serialize(found);
+  return found.is_null() ? "" : core::plain_json(found);
 }
 
 std::optional<double> number_at(const json::value& value, std::string_view name) {

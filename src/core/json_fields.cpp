@@ -43,6 +43,26 @@ json::value json_seconds(Millis length) {
   return in_seconds(length);
 }
 
+std::string plain_json(const json::value& value) {
+  if (value.is_double()) return fmt::format("{}", value.get_double());
+  std::string out;
+  if (const auto* list = value.if_array()) {
+    for (const json::value& item : *list) {
+      out += out.empty() ? '[' : ',';
+      out += plain_json(item);
+    }
+    return list->empty() ? "[]" : out + ']';
+  }
+  if (const auto* object = value.if_object()) {
+    for (const auto& [name, item] : *object) {
+      out += out.empty() ? '{' : ',';
+      out += json::serialize(json::value(name)) + ':' + plain_json(item);
+    }
+    return object->empty() ? "{}" : out + '}';
+  }
+  return json::serialize(value);
+}
+
 base::Error wrong_kind(std::string_view name, const json::value& value, std::string_view wanted) {
   return fail(Code::bad_value, fmt::format("{}: {} is not {}", name, shown(value), wanted),
               fmt::format("give {}", wanted));
@@ -74,7 +94,13 @@ base::Result<Millis> seconds_of(std::string_view name, const json::value& value,
     return fail(Code::bad_value, fmt::format("{}: {} is out of range", name, shown(value)),
                 fmt::format("give seconds from {} to {}", in_seconds(min), in_seconds(max)));
   }
-  return Millis{std::llround(got * 1000.0)};
+  const Millis length{std::llround(got * 1000.0)};
+  // 0 has meanings of its own, "no limit" among them.
+  if (length == Millis{0} && got != 0) {
+    return fail(Code::bad_value, fmt::format("{}: {} is too small", name, shown(value)),
+                "give 0, or 0.001 and more: a millisecond is the smallest step");
+  }
+  return length;
 }
 
 base::Result<Instant> instant_of(std::string_view name, const json::value& value) {

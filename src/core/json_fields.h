@@ -100,6 +100,8 @@ class Fields {
 
 // A whole number when it is one: 60, 0.25.
 [[nodiscard]] boost::json::value json_seconds(Millis length);
+// As text, with numbers as people write them: 0.05, not 5E-2.
+[[nodiscard]] std::string plain_json(const boost::json::value& value);
 
 // {"kind":"exponential","base_s":15,"max_s":3600,"jitter_percent":20}; absent fields keep `out`.
 [[nodiscard]] base::Result<void> merge_backoff(const boost::json::object& object, Backoff& out);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/iso8601.h"
 #include "base/limits.h"
 #include "core/bounds.h"
 
@@ -81,7 +82,7 @@ Result<void> check_put(const Put& put, const Queue& queue, Instant now) {
   RQ_TRY(in_range("count", put.message.count, 0, base::kCountMax));
   if (put.delay) RQ_TRY(in_range("delay_s", *put.delay, Millis{0}, base::kDelayMax));
   if (put.due && (*put.due < Instant{} || *put.due > now + base::kDelayMax)) {
-    return fail(Code::bad_value, "due is too far off",
+    return fail(Code::bad_value, fmt::format("due: {} is too far off", base::to_iso8601(*put.due)),
                 "give a time between 1970 and a hundred years from now");
   }
   if (put.message.lease_length) {

@@ -87,6 +87,11 @@ TEST(SettingsJson, UnknownFieldsAreRefusedByName) {
   }
 }
 
+TEST(SettingsJson, ReadsAsPeopleWriteIt) {
+  const char* const text = R"({"a":[0.05,1.5,[],{}],"b":{"c":"x\"y","d":null},"e":-7})";
+  EXPECT_EQ(plain_json(boost::json::parse(text)), text);
+}
+
 TEST(SettingsJson, WrongKindsAndValuesAreRefused) {
   for (const char* text : {R"({"script":1})",
                            R"({"num_workers":"1"})",
@@ -101,6 +106,8 @@ TEST(SettingsJson, WrongKindsAndValuesAreRefused) {
                            R"({"limits":5})",
                            R"({"limits":{"cpu_s":-1}})",
                            R"({"timeout_s":-1})",
+                           R"({"timeout_s":0.0004})",
+                           R"({"keep_err":{"age_s":1e-9}})",
                            R"({"lease_s":0})",
                            R"({"lease_s":1e300})",
                            R"({"sync":"maybe"})",

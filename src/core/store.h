@@ -152,7 +152,7 @@ class Store : public Mending {
   [[nodiscard]] virtual Result<Record*> first(QueueId queue, Place place) = 0;
   [[nodiscard]] virtual Result<bool> more(QueueId queue, Place place) = 0;
   // Of those that `due` asked for, one after the other; null when they are used up. The caller
-  // moves each one on before it asks for the next.
+  // moves each one on before it asks for the next. Those that it does not ask for are due still.
   // A lease is over when its end has come, or when it ends with its connection and is of a boot
   // before the first one of this object.
   [[nodiscard]] virtual Result<Record*> next_ended() = 0;

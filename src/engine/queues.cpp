@@ -81,6 +81,23 @@ Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
   return {};
 }
 
+// With these no script could start. Not among core's checks: a queue may have them from before.
+Result<void> check_scripts_start(const QueueSettings& settings) {
+  const std::int64_t files = settings.limits.open_files;
+  if (files > 0 && files < base::kOpenFilesMin) {
+    return fail(Code::bad_value,
+                fmt::format("limits.open_files: {} is too few to start a script", files),
+                fmt::format("give {} or more, or 0 for no limit", base::kOpenFilesMin));
+  }
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : settings.env_vars) bytes += name.size() + value.size();
+  if (bytes <= base::kEnvVarsBytesMax) return {};
+  return fail(Code::too_large, fmt::format("env_vars has {} bytes in all", bytes),
+              fmt::format("at most {} are allowed, as no program can be given much more: put what "
+                          "is large into a file",
+                          base::kEnvVarsBytesMax));
+}
+
 }  // namespace
 
 // --- Made and changed ---
@@ -91,6 +108,7 @@ void needs(Desk& desk, const DefineQueue& define, Needs& out) {
 
 Result<Step> decide(Desk& desk, DefineQueue& define) {
   RQ_TRY(check(*define.settings));
+  RQ_TRY(check_scripts_start(*define.settings));
   Entry* entry = desk.ledger.find(define.queue);
   if (entry == nullptr) {
     RQ_TRY_ASSIGN(made, create(desk, define));

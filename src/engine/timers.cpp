@@ -57,14 +57,16 @@ void look_at_idle(Desk& desk, Entry& entry) {
 }  // namespace
 
 Result<void> run_due(Desk& desk) {
-  for (;;) {
+  while (!desk.full()) {
     RQ_TRY_ASSIGN(record, desk.store.next_ended());
     if (record == nullptr) break;
+    desk.has(record->message);
     static_cast<void>(lose_lease(desk, *record));
   }
-  for (;;) {
+  while (!desk.full()) {
     RQ_TRY_ASSIGN(record, desk.store.next_due());
     if (record == nullptr) break;
+    desk.has(record->message);
     desk.ledger.advance(*record, Event::ready);
     desk.store.changed(*record, Change::whole);
   }

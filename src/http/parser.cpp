@@ -128,7 +128,17 @@ void RequestParser::on_request_impl(beast::http::verb method, string_view /*meth
   head_.target_bad = !std::all_of(target.begin(), target.end(), [](char c) {
     return static_cast<unsigned char>(c) > 0x20U && static_cast<unsigned char>(c) < 0x7FU;
   });
-  if (!head_.target_too_long) head_.target.assign(target.data(), target.size());
+  if (head_.target_too_long) return;
+  head_.target.assign(target.data(), target.size());
+  constexpr std::string_view kScheme = "http://";
+  if (!beast::iequals(target.substr(0, kScheme.size()), kScheme)) return;
+  // As proxies are asked: this host counts, whatever the field Host says (RFC 9112, 3.2.2).
+  head_.target.erase(0, kScheme.size());
+  const std::size_t path = std::min(head_.target.find_first_of("/?"), head_.target.size());
+  head_.host = head_.target.substr(0, path);
+  head_.target.erase(0, path);
+  if (!head_.target.starts_with('/')) head_.target.insert(0, 1, '/');
+  if (head_.host.empty()) head_.target_bad = true;
 }
 
 void RequestParser::on_field_impl(beast::http::field name, string_view name_text, string_view value,
@@ -136,8 +146,8 @@ void RequestParser::on_field_impl(beast::http::field name, string_view name_text
   using beast::http::field;
   switch (name) {
     case field::host:
-      ++head_.hosts;
-      head_.host.assign(value.data(), value.size());
+      // With a host in the target it is there already.
+      if (++head_.hosts > 1 || head_.host.empty()) head_.host.assign(value.data(), value.size());
       break;
     case field::content_type:
       assign_media_type(head_.media_type, view(value));

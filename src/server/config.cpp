@@ -113,6 +113,10 @@ bool same(const Setting& setting, const ServerConfig& a, const ServerConfig& b) 
 Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) {
   std::error_code missing;
   if (!std::filesystem::exists(path, missing)) return {};
+  if (!std::filesystem::is_regular_file(path, missing)) {
+    return fail(Code::bad_value, fmt::format("{} is not a file", path.string()),
+                "move it away to use the defaults");
+  }
   std::ifstream in(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   if (!in.good() && !in.eof()) {

@@ -235,8 +235,9 @@ Result<int> run_server(const ServerOptions& options) {
   Log log(config.log_level);
   const sigset_t heard = heard_signals();
   ::pthread_sigmask(SIG_BLOCK, &heard, nullptr);
-  // A client that goes away is an error of its own socket; the other means nothing to us.
-  for (const int signal : {SIGPIPE, SIGUSR2}) ::signal(signal, SIG_IGN);
+  // A client that goes away is an error of its own socket, and a file that may not grow one of its
+  // write; the third means nothing to us.
+  for (const int signal : {SIGPIPE, SIGXFSZ, SIGUSR2}) ::signal(signal, SIG_IGN);
   raise_open_files();
   RQ_TRY(make_folders(config.dir));
   RQ_TRY_ASSIGN(lock, lock_directory(config.dir));

@@ -101,9 +101,10 @@ RQ_CHILD_SIDE int child_main(void* argument) {
   const SpawnRequest& request = *side.request;
 
   ::syscall(SYS_setsid);
-  if (request.nice != 0) {
-    // Without the right to be nicer it runs as it is.
-    ::syscall(SYS_setpriority, PRIO_PROCESS, 0, request.nice);
+  // A worker that is nicer already runs it as nice as itself.
+  if (request.nice != 0 && ::syscall(SYS_setpriority, PRIO_PROCESS, 0, request.nice) != 0 &&
+      request.nice < 0) {
+    return give_up(side, Step::nice, errno);
   }
   const ChildLimits& limits = request.limits;
   if (!set_limit(RLIMIT_CPU, limits.cpu_seconds) || !set_limit(RLIMIT_NOFILE, limits.open_files) ||

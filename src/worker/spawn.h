@@ -63,7 +63,7 @@ struct Spawned {
 
 // Which step failed, and how.
 struct SpawnFailure {
-  enum class Step : std::uint8_t { clone, limits, user, folder, descriptors, exec };
+  enum class Step : std::uint8_t { clone, nice, limits, user, folder, descriptors, exec };
   Step step = Step::clone;
   int error = 0;
 };

@@ -80,6 +80,7 @@ std::string Station::examine(const Probe& probe) {
   request.program = (*found)->program;
   if (!(*found)->is_binary) request.reads = (*found)->real_path;
   if (credentials_) request.cwd = dir_ + "/queue";
+  request.nice = settings().nice;
   request.limits = child_limits();
   request.credentials = credentials();
   const std::optional<SpawnFailure> failure = probe(std::move(request));
@@ -115,6 +116,11 @@ std::string Station::fault_of(const SpawnFailure& failure) const {
     case Step::user:
       return fmt::format("user '{}': {}; run the worker as root, or change 'user' of the queue",
                          settings().user, why);
+    case Step::nice:
+      return fmt::format(
+          "nice {}: {}; only root may give a script a higher priority than the worker has; run the "
+          "worker as root, or change 'nice' of the queue",
+          settings().nice, why);
     case Step::limits:
       return fmt::format(
           "the limits of the queue cannot be set: {}; a limit may not be above the "

@@ -39,6 +39,18 @@ class Server(rqtest.Server):
         super().start()
 
 
+def not_a_file():
+    """It was the end of the server without a word that helps (faults.md C, relative)."""
+    with contextlib.ExitStack() as stack:
+        server = rqtest.Server(start=False)
+        stack.callback(server.stop)
+        (server.dir / 'rq.toml').mkdir()
+        ran = subprocess.run([rqtest.RQ_BIN, 'server', '--dir', str(server.dir)], capture_output=True,
+                             text=True, timeout=60)
+    equal(ran.returncode, 2, f'rq.toml is a folder: {ran}')
+    that('rq.toml is not a file' in ran.stderr, f'it says so: {ran.stderr}')
+
+
 QUIET = "worker = false\nhttp = ''\n"
 
 
@@ -260,6 +272,7 @@ def main():
     documented = re.findall(r'^\| `(\w+)` \|', (rqtest.ROOT / 'docs' / 'OPERATIONS.md').read_text(), re.M)
     equal(sorted(n for n in documented if n.islower()), sorted(TABLE), 'docs/OPERATIONS.md tells each')
     refused('http = \n', 'line 1')
+    not_a_file()
     for attempt in sys.argv[1:] or TABLE:
         TABLE[attempt]()
     return checks.report()

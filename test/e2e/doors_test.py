@@ -2,6 +2,7 @@
 # refused before it can do harm.
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -70,6 +71,12 @@ def test_socket_and_log():
         s.socket_path.write_text('')
         rqtest.eventually(s.socket_path.is_socket, 'the socket takes its place again')
         equal(s.unix.get('/v1/health').status, 200, 'and answers again')
+        # Relative: with its folder.
+        s.unix.close()
+        shutil.rmtree(s.dir / 'run')
+        rqtest.eventually(s.socket_path.is_socket, 'the folder is made anew, and the socket in it')
+        equal(s.unix.get('/v1/health').status, 200, 'and it answers once more')
+        equal((s.dir / 'run' / 'http.addr').read_text().strip(), f'127.0.0.1:{s.port}', 'its address')
 
         os.rename(s.log_path, s.dir / 'server.log.1')
         s.process.send_signal(signal.SIGHUP)
@@ -104,6 +111,12 @@ def test_hosts(s):
     for host in ['evil.example', 'evil.example:9999', 'localhost.evil:9999', '127.0.0.1:99999',
                  '127.0.0.1:x', '127.0.0.1.evil', '[::1].evil:1', 'localhost:', '127.0.0.2:9999', '']:
         equal(s.get('/v1/version', headers={'Host': host}).status, 403, f'Host: {host}')
+    # Relative: the form for proxies, whose host counts (RFC 9112, 3.2.2).
+    for target, status in [(f'http://localhost:{s.port}/v1/version', 200),
+                           ('HTTP://127.0.0.1/v1/queues', 200), ('http://localhost', 404),
+                           ('http://evil.example/v1/version', 403), ('http:///v1/version', 400),
+                           ('https://localhost/v1/version', 400)]:
+        equal(s.get(target, headers={'Host': 'localhost'}).status, status, f'GET {target}')
     # Relative: a page on another port of this machine is another site, and changes nothing here.
     s.put('/v1/queues/page', {})
     for host, origin, status in [('localhost:9999', 'http://localhost:9999', 200),

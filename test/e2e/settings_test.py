@@ -32,18 +32,20 @@ BOUNDS = {
     'num_workers': ([0, 1024], [-1, 1025, 1.5, '1']),
     'env_vars': ([{}, {'A': ''}, {f'V{i}': 'x' for i in range(256)}],
                  [{'': 'x'}, {'A=B': 'x'}, {f'V{i}': 'x' for i in range(257)},
-                  {'A': 'x' * (16 * KIB + 1)}, {'A': 1}, []]),
+                  {'A': 'x' * (16 * KIB + 1)}, {f'V{i}': 'x' * 16000 for i in range(100)}, {'A': 1},
+                  []]),
     'env_allow': ([[], ['A'], [f'V{i}' for i in range(256)]],
                   [[''], ['A=B'], [f'V{i}' for i in range(257)], [1], 'A']),
     'user': (['', 'nobody', 'x' * 200], ['x' * 201, 'a\0b', 1]),
     'nice': ([-20, 0, 19], [-21, 20, 'x']),
     'limits.memory_bytes': ([0, INT64], [-1, INT64 + 1, 'x']),
     'limits.cpu_s': ([0, INT32], [-1, INT32 + 1, 'x']),
-    'limits.open_files': ([0, INT32], [-1, INT32 + 1, 'x']),
+    'limits.open_files': ([0, 8, INT32], [-1, 1, 7, INT32 + 1, 'x']),
     'limits.file_bytes': ([0, INT64], [-1, INT64 + 1, 'x']),
     'limits.processes': ([0, INT32], [-1, INT32 + 1, 'x']),
-    'timeout_s': ([0, 0.1, YEARS_S], [-1, YEARS_S + 1, 'x']),
-    'grace_s': ([0, 0.1, YEARS_S], [-1, YEARS_S + 1, 'x']),
+    # What rounds to 0 is refused: 0 means that there is no limit (faults.md D, relative).
+    'timeout_s': ([0, 0.001, YEARS_S], [0.0004, -1, YEARS_S + 1, 'x']),
+    'grace_s': ([0, 0.1, YEARS_S], [0.0004, -1, YEARS_S + 1, 'x']),
     'lease_s': ([0.1, YEARS_S], [0, 0.09, -1, YEARS_S + 1, 'x']),
     'retries': ([0, COUNT], [-1, COUNT + 1, 'x']),
     'losses': ([0, COUNT], [-1, COUNT + 1, 'x']),
@@ -52,7 +54,7 @@ BOUNDS = {
     'backoff.max_s': ([0, 0.1, 100 * YEARS_S], [-1, 100 * YEARS_S + 1, 'x']),
     'backoff.jitter_percent': ([0, 100], [-1, 101, 'x']),
     'max_count': ([0, COUNT], [-1, COUNT + 1, 'x']),
-    'keep_done.age_s': ([0, 100 * YEARS_S], [-1, 100 * YEARS_S + 1, 'x']),
+    'keep_done.age_s': ([0, 100 * YEARS_S], [0.0004, -1, 100 * YEARS_S + 1, 'x']),
     'keep_done.count': ([0, INT64 - 1, None], [-1, INT64 + 1, 'x']),
     'keep_err.age_s': ([0, 100 * YEARS_S], [-1, 100 * YEARS_S + 1, 'x']),
     'keep_err.count': ([0, INT64 - 1, None], [-1, INT64 + 1, 'x']),
@@ -235,6 +237,10 @@ def effects_on_scripts(server):
     if ROOT:
         _, lines = s.run(done('nice'), nice=-5)
         checks.equal(lines, ['-5'], 'nice: less than 0 as root')
+    else:
+        name = s.queue(done('nice'), nice=-5)
+        rqtest.eventually(lambda: 'nice -5' in (s.server.get(f'/v1/queues/{name}').json['script_error']
+                                                or ''), 'nice: only root may give less than 0')
 
     found, _ = s.run(done('x=$(head -c 200000000 /dev/zero | tr "\\0" x); sleep 60'),
                      limits={'memory_bytes': 60 * MIB})

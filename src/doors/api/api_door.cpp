@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <system_error>
 
 #include "base/number.h"
 #include "base/utf8.h"
@@ -46,6 +48,12 @@ base::Result<void> ApiDoor::listen() {
 }
 
 base::Result<void> ApiDoor::listen_to_socket() {
+  // Its folder may have been cleaned up as well.
+  std::error_code no_folder;  // then the socket says why
+  if (std::filesystem::create_directory(socket_.parent_path(), no_folder)) {
+    ::chmod(socket_.parent_path().c_str(), 0700);
+    tell_address();
+  }
   // The lock of the directory is ours, so a socket that is there is left over.
   RQ_TRY_ASSIGN(here, net::listen_unix(socket_));
   RQ_TRY(server_.listen(std::move(here)));
@@ -65,18 +73,26 @@ void ApiDoor::look_after_socket() {
       if (made) {
         spdlog::warn("{} was gone: it is made anew", socket_.string());
       } else {
-        spdlog::error("{} is gone: {}", socket_.string(), made.error().message);
+        spdlog::error("{} is gone: {}; {}", socket_.string(), made.error().message,
+                      made.error().remedy);
       }
     }
     look_after_socket();
   });
 }
 
+// For whoever let the system pick the port.
+void ApiDoor::tell_address() const {
+  if (bound_address_.empty()) return;
+  const std::filesystem::path file = settings_.dir / "run" / "http.addr";
+  ::unlink(file.c_str());  // what a link there points to is not written to
+  std::ofstream{file} << bound_address_ << '\n';
+}
+
 base::Result<void> ApiDoor::listen_to_address() {
   RQ_TRY_ASSIGN(listener, net::listen_tcp("http", settings_.address));
   bound_address_ = fmt::format("{}:{}", listener.host, listener.port);
-  // For whoever let the system pick the port.
-  std::ofstream{settings_.dir / "run" / "http.addr"} << bound_address_ << '\n';
+  tell_address();
   hosts_ = {listener.host, "localhost", "127.0.0.1", "[::1]"};
   return server_.listen(std::move(listener));
 }

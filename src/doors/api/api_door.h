@@ -104,6 +104,7 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
 
   void give_back(const std::vector<core::Message>& messages);
   [[nodiscard]] base::Result<void> listen_to_address();
+  void tell_address() const;
   [[nodiscard]] base::Result<void> listen_to_socket();
   void look_after_socket();
   [[nodiscard]] bool host_allowed(std::string_view host) const;

@@ -3,7 +3,6 @@
 #include <array>
 
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "base/base64.h"
 #include "base/limits.h"
@@ -163,7 +162,7 @@ void append(std::string& out, const Message& m, std::string_view queue, Nulls nu
     sparse.none("retries");
   }
   if (d.backoff) {
-    object.raw("backoff", boost::json::serialize(core::to_json(*d.backoff)));
+    object.raw("backoff", core::plain_json(core::to_json(*d.backoff)));
   } else {
     sparse.none("backoff");
   }
@@ -259,7 +258,7 @@ void append_queue(std::string& out, const core::QueueShown& shown,
   } else {
     object.null("held_back");
   }
-  object.raw("settings", boost::json::serialize(core::to_json(queue.settings)));
+  object.raw("settings", core::plain_json(core::to_json(queue.settings)));
   append_counts(object.key("counts"), queue.counters);
   append_totals(object.key("totals"), queue.counters);
   object.number("waiting_reserves", shown.waiting_reserves);

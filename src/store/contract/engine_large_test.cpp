@@ -1,6 +1,7 @@
 // Messages with large payloads: a batch has a bounded piece of them in hand, whatever is asked.
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <vector>
 
 #include "base/limits.h"
@@ -11,15 +12,18 @@ namespace {
 
 class LargeTest : public EngineSuite {};
 
+using core::Outcome;
 using core::Reserved;
 
 // Memory has a bound, whatever somebody asks for (faults.md E, relative): large payloads go in
 // several answers, or in several batches.
 constexpr std::int64_t kOfABatch = engine::kBatchPayloadBytes / base::kPayloadBytesMax;
 
-void put_large(Rig& rig, std::int64_t n) {
+void put_large(Rig& rig, std::int64_t n, std::optional<Millis> delay = {}) {
   for (std::int64_t i = 0; i < n; ++i) {
-    rig.put("q", std::string(base::kPayloadBytesMax, 'x'));
+    core::Put put = Rig::put_of("q", std::string(base::kPayloadBytesMax, 'x'));
+    put.delay = delay;
+    rig.ask<core::PutDone>(std::move(put));
   }
 }
 
@@ -77,6 +81,34 @@ TEST_P(LargeTest, ReservesThatWaitAreServedInSeveralBatches) {
   for (const auto request : waiting) {
     EXPECT_EQ(rig.reply<Reserved>(request).messages.size(), 1U);
   }
+  rig.expect_sound();
+}
+
+TEST_P(LargeTest, LeasesOfManyLargeMessagesEndInSeveralBatches) {
+  Rig rig{GetParam()};
+  rig.define("q");
+  const std::int64_t n = kOfABatch + 3;
+  put_large(rig, n, seconds{5});
+  rig.pass(seconds{5});
+  EXPECT_EQ(rig.counters("q").in(State::que), n) << "all that were due are ready";
+  std::int64_t taken = std::ssize(rig.take("q", 100));
+  taken += std::ssize(rig.take("q", 100));
+  ASSERT_EQ(taken, n);
+  rig.pass(std::chrono::hours{24});
+  EXPECT_EQ(rig.counters("q").in(State::que), n) << "all leases are over";
+  core::Finish finish;
+  for (int i = 0; i < 2; ++i) {
+    for (const core::Message& message : rig.take("q", 100)) {
+      finish.items.push_back({.token = Rig::token_of(message), .outcome = Outcome::release});
+    }
+  }
+  const auto finished = rig.submit(std::move(finish));
+  rig.run();
+  EXPECT_FALSE(rig.answered(finished)) << "it goes on in the next batch";
+  rig.pass(Millis{0});
+  const auto done = rig.reply<core::FinishDone>(finished);
+  ASSERT_EQ(std::ssize(done.items), n);
+  for (const auto& item : done.items) EXPECT_TRUE(item.has_value());
   rig.expect_sound();
 }
 

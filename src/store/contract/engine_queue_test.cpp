@@ -70,6 +70,22 @@ TEST_P(DefineQueueTest, ARevisionThatHasMovedOnIsRefused) {
   EXPECT_EQ(rig.ask<QueueShown>(change).queue->revision, 2);
 }
 
+// faults.md D4, relative: such a queue could never start a script.
+TEST_P(DefineQueueTest, SettingsWithWhichNoScriptStartsAreRefused) {
+  Rig rig{GetParam()};
+  core::QueueSettings few;
+  few.limits.open_files = base::kOpenFilesMin - 1;
+  core::QueueSettings large;
+  const std::string value(base::kEnvVarBytesMax, 'x');
+  for (std::size_t i = 0; i <= base::kEnvVarsBytesMax / value.size(); ++i) {
+    large.env_vars.emplace_back(std::to_string(i), value);
+  }
+  EXPECT_EQ(rig.code_of(core::DefineQueue{.queue = "q", .settings = few}), Code::bad_value);
+  EXPECT_EQ(rig.code_of(core::DefineQueue{.queue = "q", .settings = large}), Code::too_large);
+  few.limits.open_files = base::kOpenFilesMin;
+  rig.define("q", few);
+}
+
 TEST_P(DefineQueueTest, BadNamesAndSettingsAreRefused) {
   Rig rig{GetParam()};
   for (const bool on_demand : {false, true}) {

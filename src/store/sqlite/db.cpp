@@ -20,6 +20,23 @@ std::string shown(std::string_view sql) {
   if (sql.size() <= kSqlShown) return fmt::format("running '{}'", sql);
   return fmt::format("running '{}…'", sql.substr(0, kSqlShown));
 }
+
+std::string_view remedy_of(int primary) {
+  switch (primary) {
+    case SQLITE_CANTOPEN:
+      return "see that it is a file, that file and folder belong to rq, and that enough files may "
+             "be open (ulimit -n)";
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+      return "see that the disk can be written and that file and folder belong to rq";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return "end what else has the store open: another server, or a program such as sqlite3";
+    default:
+      return "repeat the request; see the server's log";
+  }
+}
+
 }  // namespace
 
 base::Error fault(sqlite3* db, int code, std::string_view doing) {
@@ -34,7 +51,7 @@ base::Error fault(sqlite3* db, int code, std::string_view doing) {
   }
   return base::fail(Code::unknown_outcome,
                     fmt::format("the store failed while {}: {} ({})", doing, words, code),
-                    "repeat the request; see the server's log");
+                    std::string{remedy_of(primary)});
 }
 
 void keep_private(const std::filesystem::path& file) {

@@ -377,6 +377,7 @@ void SqliteStore::forget_batch() {
   new_keys_.clear();
   set_aside_.clear();
   firsts_.end_batch();
+  if (!due_.empty()) due_floor_ = Instant{};  // the others are due still
   due_.clear();
   in_batch_ = false;
 }
