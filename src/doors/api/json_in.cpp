@@ -250,7 +250,6 @@ void read_post_mortem(Fields& fields, std::string& out) {
   if (object == nullptr) return;
   Fields inner(*object, "the post_mortem");
   std::int64_t number = 0;
-  Millis seconds{0};
   bool yes = false;
   std::string text;
   constexpr std::int64_t kMax = INT64_MAX;
@@ -261,8 +260,12 @@ void read_post_mortem(Fields& fields, std::string& out) {
       signal != nullptr && !signal->is_string() && !signal->is_int64()) {
     inner.refuse(core::wrong_kind("signal", *signal, "a name or a number"));
   }
+  // What was measured is finer than a millisecond, and may be longer than any setting.
   for (const std::string_view name : {"wall_s", "user_s", "system_s"}) {
-    inner.seconds(name, seconds, Millis{0}, base::kLeaseMax);
+    if (const json::value* seconds = inner.find(name);
+        seconds != nullptr && !seconds->is_number()) {
+      inner.refuse(core::wrong_kind(name, *seconds, "a number of seconds"));
+    }
   }
   inner.integer("rss_bytes", number, 0, kMax);
   inner.text("last_output", text, 8 * base::kLastOutputBytesMax);

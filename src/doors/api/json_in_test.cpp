@@ -1,5 +1,6 @@
 #include "doors/api/json_in.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <boost/json/parse.hpp>
@@ -158,6 +159,19 @@ TEST(FinishFromJson, ThePostMortemIsKeptAsGiven) {
   EXPECT_EQ(parsed(item->post_mortem).at("wall_s").as_double(), 1.25);
   EXPECT_EQ(done_from_json(parsed(R"({"token":"1.2.3","post_mortem":{"exit":0}})")).error().code,
             Code::unknown_field);
+}
+
+// faults.md B2, relative: an end that is refused leaves its message to the end of its lease.
+TEST(FinishFromJson, WhatWasMeasuredHasNoBounds) {
+  for (const char* seconds : {"0.0003", "1e-6", "0", "1e9"}) {
+    const auto item = done_from_json(parsed(fmt::format(
+        R"({{"token":"1.2.3","post_mortem":{{"wall_s":{0},"user_s":{0},"system_s":{0}}}}})",
+        seconds)));
+    EXPECT_TRUE(item) << seconds << ": " << item.error().message;
+  }
+  EXPECT_EQ(
+      done_from_json(parsed(R"({"token":"1.2.3","post_mortem":{"wall_s":"long"}})")).error().code,
+      Code::bad_value);
 }
 
 TEST(JsonReader, ValuesDoNotOutgrowTheirMemory) {
