@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "worker/stop_count.h"
 
 extern char** environ;
 
@@ -136,8 +137,6 @@ std::optional<int> Holder::hold() {
     if (::getppid() != pid_) ::kill(::getpid(), SIGURG);
     return std::nullopt;
   }
-  // What a loop before this one was told holds for this one.
-  if (past.stops > 0) ::kill(loop_, SIGTERM);
   while (true) {
     reap();
     if (const auto code = end_of_loop()) return code;
@@ -186,7 +185,7 @@ void Holder::hear(int signal, pid_t sender) {
     if (is_like(sender)) return speak_like(sender);
     model_ = sender;
   } else if (signal != SIGHUP) {
-    ++memory_.past().stops;
+    StopCount::count_in(memory_.past().stops);  // before the loop wakes to look at it
   }
   ::kill(loop_, signal);
 }

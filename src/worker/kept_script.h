@@ -111,7 +111,7 @@ class KeptMemory {
   struct Past {
     std::uint32_t orderly;  // it has made way
     std::uint32_t deaths;   // those that died soon after their start, in a row
-    std::uint32_t stops;    // it had been told to end
+    std::uint32_t stops;    // how often it was told to end, see StopCount
     std::int64_t begun_ns;  // when it started, by the steady clock
   };
   [[nodiscard]] Past& past();

@@ -49,11 +49,11 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
       name_(std::move(facts.name)),
       base_url_fixed_(facts.base_url_fixed),
       kept_(facts.kept),
-      holder_(facts.holder),
+      stops_(facts.stops, facts.holder),
       go_(std::move(facts.make_way)),
       client_(io_, std::move(server)),
       supervisor_(*this),
-      reporter_(io_, client_,
+      reporter_(io_, client_, UntoldEnds(std::move(facts.untold_file), facts.worker.server),
                 {.on_stop =
                      [this](const std::string& token) {
                        if (const AttemptPtr attempt = attempt_of(token)) attempt->stop();
@@ -132,6 +132,7 @@ void Loop::go_on_with(const std::vector<RunningRecord::Leftovers::Staying>& stay
 }
 
 void Loop::start() {
+  reporter_.tell_untold();
   wait_children();
   wait_signals();
   events_.emplace(io_, client_, std::string(kEventsPath),
@@ -139,6 +140,7 @@ void Loop::start() {
                       .on_event = [this](std::string_view event,
                                          std::string_view data) { on_event(event, data); },
                       .on_down = [this] { on_down(); }});
+  follow("a word to the process before this one");
 }
 
 // --- The server ---
@@ -497,16 +499,24 @@ void Loop::wait_signals() {
 void Loop::take_signals() {
   signalfd_siginfo info{};
   while (::read(signal_fd_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
-    // A terminal and a service manager tell all processes at once, and the holder tells us again.
-    const bool meant =
-        holder_ == 0 || static_cast<int>(info.ssi_pid) == holder_ || ::getppid() != holder_;
-    if (meant) on_signal(static_cast<int>(info.ssi_signo));
+    const int signal = static_cast<int>(info.ssi_signo);
+    if (signal == SIGURG) {
+      const bool meant = static_cast<int>(info.ssi_pid) == stops_.holder() || !stops_.has_holder();
+      if (meant) make_way();
+    } else if (signal == SIGHUP) {
+      // The local server ends. Scripts that run go on, and wait for the next one; without any there
+      // is nothing to stay for.
+      if (is_idle()) stops_.tell_once();
+    } else {
+      stops_.hear();
+    }
+    follow(fmt::format("SIG{}", ::sigabbrev_np(signal)));
   }
 }
 
 bool Loop::is_ending() {
   take_signals();
-  return stop_signals_ > 0;
+  return stops_.any();
 }
 
 void Loop::soon(std::function<void()> then) {
@@ -517,30 +527,21 @@ void Loop::soon(std::function<void()> then) {
   });
 }
 
-void Loop::on_signal(int signal) {
-  if (signal == SIGURG) {
-    make_way();
-    return;
+// Does what we were told, as often as we were.
+void Loop::follow(std::string_view by) {
+  while (!ended_ && stops_.next()) {
+    if (stops_.followed() == 1) {
+      spdlog::info("{}: taking no more messages; {} scripts may end", by, supervisor_.running());
+      drain();
+    } else if (stops_.followed() == 2) {
+      spdlog::info("{}: stopping {} scripts and handing their messages back", by,
+                   supervisor_.running());
+      hand_back_all();
+    } else {
+      return end();
+    }
+    end_if_done();
   }
-  if (signal == SIGHUP) {
-    // The local server ends. Scripts that run go on, and wait for the next one; without any there
-    // is nothing to stay for.
-    if (!is_idle()) return;
-  }
-  ++stop_signals_;
-  if (stop_signals_ == 1) {
-    spdlog::info("SIG{}: taking no more messages; {} scripts may end", ::sigabbrev_np(signal),
-                 supervisor_.running());
-    drain();
-  } else if (stop_signals_ == 2) {
-    spdlog::info("SIG{}: stopping {} scripts and handing their messages back",
-                 ::sigabbrev_np(signal), supervisor_.running());
-    hand_back_all();
-  } else {
-    end();
-    return;
-  }
-  end_if_done();
 }
 
 bool Loop::is_idle() const {
@@ -549,7 +550,7 @@ bool Loop::is_idle() const {
 
 // Another process is to go on, as soon as all that only this one knows is told.
 void Loop::make_way() {
-  if (holder_ == 0 || takes_nothing()) return;
+  if (stops_.holder() == 0 || takes_nothing()) return;
   spdlog::info("making way for another process, which goes on with {} scripts",
                supervisor_.running());
   making_way_ = true;
@@ -571,24 +572,29 @@ void Loop::hand_back_all() {
 }
 
 void Loop::end_if_done() {
-  if (outdated_ && connected_ && stop_signals_ == 0 && is_idle()) {
-    spdlog::info("idle, and the server that started this worker is gone: it makes way for another");
-    stop_signals_ = 1;
-    drain();
+  if (outdated_ && connected_ && stops_.followed() == 0 && is_idle()) {
+    stops_.tell_once();
+    return follow("idle, and the server that started this worker is gone");
   }
-  if (making_way_ && stop_signals_ == 0 && !asks_any(roster_) && reporter_.idle() &&
+  // Without a server the next one tells the ends.
+  const bool told = reporter_.idle() || !connected_;
+  if (making_way_ && stops_.followed() == 0 && !asks_any(roster_) && told &&
       std::all_of(by_token_.begin(), by_token_.end(),
                   [](const auto& entry) { return entry.second->is_kept(); })) {
+    reporter_.leave_untold();
     go_();
   }
-  if (stop_signals_ == 0 || !by_child_.empty() || !by_token_.empty() || asks_any(roster_)) return;
+  if (stops_.followed() == 0 || asks_any(roster_)) return;
+  if (!by_child_.empty() || !by_token_.empty()) return;
   if (reporter_.idle()) {
     if (!connected_) return end();
     if (!std::exchange(parting_, true)) reporter_.part(name_, [this] { end(); });
     return;
   }
   if (connected_) return;
-  // The server is gone too. Its leases will end by themselves.
+  // The server is gone too. What it has not heard, it hears of the next worker, which a server of
+  // this machine starts.
+  if (kept_) return end();
   end_timer_.expires_after(kLastWordsWait);
   end_timer_.async_wait([this](const error_code& error) {
     if (!error) end();
@@ -596,7 +602,8 @@ void Loop::end_if_done() {
 }
 
 void Loop::end() {
-  ended_ = true;
+  if (std::exchange(ended_, true)) return;
+  reporter_.leave_untold();
   shop_.record.leave();
   io_.stop();
 }

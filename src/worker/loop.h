@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -20,18 +21,22 @@
 #include "worker/roster.h"
 #include "worker/running_record.h"
 #include "worker/station.h"
+#include "worker/stop_count.h"
 #include "worker/supervisor.h"
 
 namespace rq::worker {
 
 struct LoopFacts {
-  std::string dir;   // absolute
-  std::string name;  // of the worker
+  std::string dir;          // absolute
+  std::string untold_file;  // see UntoldEnds; empty: none
+  std::string name;         // of the worker
   WorkerFacts worker;
   bool base_url_fixed = false;  // else the server's word on its address is taken
   bool kept = false;            // a server keeps a worker: it starts another one when this one ends
   // The process above this one, that signals come from; 0: there is none, they come from anybody.
   int holder = 0;
+  // See StopCount; null without a holder.
+  std::uint32_t* stops = nullptr;
   std::function<void()> make_way;  // does not return; another process goes on with the scripts
 };
 
@@ -92,8 +97,8 @@ class Loop : private Watcher, private AttemptHost {
   void wait_children();
   void wait_signals();
   void take_signals();
-  void on_signal(int signal);
-  [[nodiscard]] bool takes_nothing() const { return stop_signals_ > 0 || making_way_; }
+  void follow(std::string_view by);
+  [[nodiscard]] bool takes_nothing() const { return stops_.followed() > 0 || making_way_; }
   void make_way();
   void drain();
   void hand_back_all();
@@ -104,7 +109,7 @@ class Loop : private Watcher, private AttemptHost {
   const std::string name_;
   const bool base_url_fixed_;
   const bool kept_;
-  const int holder_;
+  StopCount stops_;
   const std::function<void()> go_;
   client::HttpClient client_;
   Supervisor supervisor_;
@@ -117,7 +122,6 @@ class Loop : private Watcher, private AttemptHost {
   std::optional<client::Subscription> events_;
   bool connected_ = false;
   bool greeting_ = false;
-  int stop_signals_ = 0;
   std::int64_t server_boot_ = 0;  // of the first server that it met
   bool outdated_ = false;         // that one is gone: program and environment may be others now
   bool making_way_ = false;

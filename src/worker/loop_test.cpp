@@ -121,6 +121,7 @@ class WorkerLoop : public testing::Test {
     loop_.emplace(
         io_,
         LoopFacts{.dir = dir_,
+                  .untold_file = dir_ + "/worker.untold",
                   .name = "tester",
                   .worker = {.base_url = "http://127.0.0.1:1/", .version = "1", .env = "test"}},
         api_.server.address(), *record_);

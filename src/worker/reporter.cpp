@@ -60,6 +60,19 @@ std::optional<Error> error_of_item(const json::value& item) {
   return client::error_in(item.get_object());
 }
 
+bool is_about_a_field(Code code) {
+  return code == Code::bad_value || code == Code::unknown_field || code == Code::too_large;
+}
+
+// False: there is none.
+bool drop_post_mortem(std::string& finish) {
+  Result<json::value> value = parse_json(finish);
+  json::object* const fields = value ? value->if_object() : nullptr;
+  if (fields == nullptr || fields->erase("post_mortem") == 0) return false;
+  finish = json::serialize(*value);
+  return true;
+}
+
 // Will the same request go better later?
 bool passes(const Error& error) {
   switch (error.code) {
@@ -78,9 +91,11 @@ bool passes(const Error& error) {
 
 }  // namespace
 
-Reporter::Reporter(boost::asio::io_context& io, client::HttpClient& client, Listener listener)
+Reporter::Reporter(boost::asio::io_context& io, client::HttpClient& client, UntoldEnds untold,
+                   Listener listener)
     : io_(io),
       client_(client),
+      untold_(std::move(untold)),
       listener_(std::move(listener)),
       beat_timer_(io),
       retry_timer_(io),
@@ -275,15 +290,51 @@ void Reporter::sent(const std::vector<std::string>& tokens, const Result<client:
     if (error) {
       spdlog::warn("the end of lease {} was refused: {} ({})", token, error->message,
                    base::name_of(error->code));
+      // The end counts for more than what was measured of it.
+      if (is_about_a_field(error->code) && drop_post_mortem(finishes_.at(token).json)) {
+        finishes_.at(token).sending = Sending::waits;
+        at_turn_end();
+        continue;
+      }
     }
     drop(token);
   }
   if (again) {
+    put_into_file();
     retry_later();
   } else {
     retry_delay_ = std::chrono::milliseconds{0};
   }
-  if (finishes_.empty()) listener_.on_idle();
+  if (!finishes_.empty()) return;
+  untold_.clear();
+  listener_.on_idle();
+}
+
+void Reporter::put_into_file() {
+  std::vector<std::string_view> ends;
+  for (const auto& [token, pending] : finishes_) {
+    if (!pending.in_file) ends.push_back(pending.json);
+  }
+  if (!untold_.add(ends)) return;
+  for (auto& [token, pending] : finishes_) pending.in_file = true;
+}
+
+void Reporter::tell_untold() {
+  const std::vector<UntoldEnds::End> ends = untold_.read();
+  if (ends.empty()) return untold_.clear();
+  spdlog::info("{} ends of scripts are told that a worker before this one could not tell",
+               ends.size());
+  for (const UntoldEnds::End& end : ends) {
+    finishes_.insert_or_assign(end.token, Pending{.json = end.json, .in_file = true});
+  }
+  at_turn_end();
+}
+
+void Reporter::leave_untold() {
+  if (finishes_.empty()) return;
+  put_into_file();
+  spdlog::warn("the server has not heard the ends of {} scripts: the next worker tells them",
+               finishes_.size());
 }
 
 void Reporter::drop(const std::string& token) {

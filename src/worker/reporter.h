@@ -1,8 +1,8 @@
 #pragma once
 // What the worker tells the server about its leases: that they live, how far they are, how they
-// ended. An end is told until the server has answered, over any number of its restarts. Requests
-// for more messages leave through here as well, so that they go in one piece with the ends that
-// made room for them.
+// ended. An end is told until the server has answered, over any number of its restarts, and of
+// ours: what could not be told lies in a file as well. Requests for more messages leave through
+// here as well, so that they go in one piece with the ends that made room for them.
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/json/object.hpp>
@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "client/http_client.h"
+#include "worker/untold_ends.h"
 
 namespace rq::worker {
 
@@ -44,7 +45,8 @@ class Reporter {
     std::function<void()> on_idle;      // the last Finish was answered
     std::function<void()> on_turn_end;  // see at_turn_end()
   };
-  Reporter(boost::asio::io_context& io, client::HttpClient& client, Listener listener);
+  Reporter(boost::asio::io_context& io, client::HttpClient& client, UntoldEnds untold,
+           Listener listener);
 
   // From now on the lease is kept alive, until its finish has been answered.
   void track(const std::string& token, base::Millis length);
@@ -81,6 +83,10 @@ class Reporter {
   // Sends what waits for another try at once.
   void retry_now();
   [[nodiscard]] bool idle() const { return finishes_.empty(); }
+  // What a worker before this one could not tell.
+  void tell_untold();
+  // Nobody is there to hear more from us: what is not told yet is the next worker's to tell.
+  void leave_untold();
 
  private:
   using Steady = std::chrono::steady_clock;
@@ -93,6 +99,7 @@ class Reporter {
   struct Pending {
     std::string json;
     Sending sending = Sending::waits;
+    bool in_file = false;
   };
 
   void tell_of(boost::json::object body, std::function<void()> then);
@@ -107,12 +114,14 @@ class Reporter {
   void sent(const std::vector<std::string>& tokens, const base::Result<client::Reply>& reply);
   void drop(const std::string& token);
   void retry_later();
+  void put_into_file();
   void progress_now();
   void progress_soon();
   void send_progress();
 
   boost::asio::io_context& io_;
   client::HttpClient& client_;
+  UntoldEnds untold_;
   Listener listener_;
   std::unordered_map<std::string, Lease> leases_;
   std::unordered_map<std::string, Pending> finishes_;

@@ -3,7 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <boost/json.hpp>
+#include <filesystem>
+#include <fstream>
+#include <map>
 #include <set>
 
 #include "client/fake_server_rig.h"
@@ -19,8 +25,12 @@ class ReporterTest : public testing::Test {
  protected:
   ReporterTest() : server_(io_), client_(io_, server_.address()) {
     server_.start();
+    start();
+  }
+  ~ReporterTest() override { ::unlink(file_.c_str()); }
+  void start() {
     reporter_.emplace(
-        io_, client_,
+        io_, client_, UntoldEnds(file_, "unix:/run/x"),
         Reporter::Listener{
             .on_stop = [this](const std::string& token) { heard_.push_back("stop " + token); },
             .on_lost =
@@ -66,6 +76,7 @@ class ReporterTest : public testing::Test {
     until([this, count] { return heard_.size() >= count; });
   }
 
+  const std::string file_ = fmt::format("{}untold-{}", testing::TempDir(), ::getpid());
   boost::asio::io_context io_;
   FakeServer server_;
   client::HttpClient client_;
@@ -97,6 +108,59 @@ TEST_F(ReporterTest, TheEndsOfATurnGoInOneRequest) {
   hear(1);
   EXPECT_EQ(heard_, (std::vector<std::string>{"idle"}));
   EXPECT_TRUE(reporter_->idle());
+}
+
+// faults.md B2, relative: a server that is older, or more exact, than the worker.
+TEST_F(ReporterTest, AnEndThatIsRefusedForItsFormIsToldWithoutWhatWasMeasured) {
+  finish("1.1.1");
+  answer(asked(), R"({"error":{"code":"bad_value","message":"system_s is too small"}})");
+  const auto again = asked();
+  const json::value item = json::parse(again.body).at("items").at(0);
+  EXPECT_EQ(item.at("token"), "1.1.1");
+  EXPECT_EQ(item.at("outcome"), "done");
+  EXPECT_FALSE(item.as_object().contains("post_mortem"));
+  answer(again, R"({"error":{"code":"bad_value","message":"nor this"}})");
+  hear(1);
+  EXPECT_EQ(heard_, (std::vector<std::string>{"idle"})) << "once";
+}
+
+// faults.md B2, relative: the server is away, and then the worker goes as well.
+TEST_F(ReporterTest, WhatCouldNotBeToldIsToldByTheNextOne) {
+  finish("1.1.1");
+  finish("2.1.1", "resend");
+  const auto refused = asked();
+  const std::vector<std::string> order = tokens_of(refused);
+  answer(refused, std::string(kBusy) + "," + kBusy);
+  until([this] { return std::filesystem::exists(file_); });
+  finish("3.1.1", "release");
+  reporter_->leave_untold();
+  std::ofstream(file_, std::ios::app)
+      << "\n{\"server\":\"http://other:1\",\"end\":{\"token\":\"4.1.1\"}}"
+      << "\n{\"server\":\"unix:/run/x\",\"end\":{\"tok";
+  io_.restart();
+  server_.asked.clear();
+
+  start();
+  reporter_->tell_untold();
+  EXPECT_FALSE(reporter_->idle());
+  std::map<std::string, std::string> outcomes;
+  until([&] {
+    for (; !server_.asked.empty(); server_.asked.pop_front()) {
+      const auto request = server_.asked.front();
+      std::string items;
+      const json::value body = json::parse(request.body);
+      for (const json::value& item : body.at("items").as_array()) {
+        outcomes[item.at("token").as_string().c_str()] = item.at("outcome").as_string().c_str();
+        EXPECT_EQ(item.at("reason").as_string(), "why \"so\"");
+        items += items.empty() ? kDone : std::string(",") + kDone;
+      }
+      answer(request, items);
+    }
+    return reporter_->idle();
+  });
+  EXPECT_EQ(outcomes, (std::map<std::string, std::string>{
+                          {"1.1.1", "done"}, {"2.1.1", "resend"}, {"3.1.1", "release"}}));
+  EXPECT_FALSE(std::filesystem::exists(file_)) << "there is nothing left to tell";
 }
 
 TEST_F(ReporterTest, ARequestForMessagesTakesTheEndsAlongInOnePiece) {

@@ -162,6 +162,7 @@ Result<int> run_worker(const WorkerOptions& options) {
   LoopFacts facts;
   facts.dir = root;
   facts.name = name;
+  facts.untold_file = fmt::format("{}/worker-{}.untold", run_dir, file_part(name));
   facts.worker.name = name;
   // Unless it is given, the server says it.
   facts.worker.base_url = options.base_url;
@@ -173,6 +174,7 @@ Result<int> run_worker(const WorkerOptions& options) {
   facts.worker.env = options.env;
   facts.kept = options.kept;
   facts.holder = holder.pid();
+  facts.stops = &memory->past().stops;
   facts.make_way = [&holder] { holder.make_way(); };
   boost::asio::io_context io(1);
   Loop loop(io, std::move(facts), std::move(server), *record);

@@ -386,6 +386,44 @@ def stopped_together():
                 finished(server, message)
 
 
+def untold():
+    """faults.md B2, relative: a script that has ended does not run again because server and worker
+    went before the one could tell the other."""
+    with rqtest.Server(manual_clock=False, worker=False) as server:
+        runs = server.dir / 'runs'
+
+        def ends_without_server(how):
+            flag = server.dir / f'{how}.flag'
+            queue(server, how, f'echo $RQ_MSG_ID >>{runs}; echo run here >&3; until [ -e {flag} ]; do '
+                               'sleep .02; done; echo done well >&3\n', lease_s=600)
+            message = put(server, how)
+            eventually(lambda: get(server, message)['progress'] == 'here', 'it runs')
+            server.kill()
+            flag.touch()
+            return message
+
+        def told(message, how):
+            server.start()
+            with Worker(server):
+                found = finished(server, message)
+                checks.equal((found['state'], found['progress'], found['attempts'], found['losses']),
+                             ('done', 'well', 1, 0), f'{how}: the next worker tells its end')
+                eventually(lambda: not file.exists(), 'nothing is left to tell')
+
+        file = server.dir / 'run' / 'worker-local.untold'
+        with Worker(server) as worker:
+            message = ends_without_server('killed')
+            eventually(file.exists, 'what cannot be told is kept')
+            worker.kill()
+        told(message, 'a worker that is killed')
+        with Worker(server) as worker:
+            message = ends_without_server('ended')
+            worker.terminate()
+            checks.equal(worker.process.wait(60), 0, 'the worker ends by itself')
+        told(message, 'a worker that ends')
+        checks.equal(len(runs.read_text().split()), 2, 'each has run once')
+
+
 def main():
     with rqtest.Server(manual_clock=False, worker=False) as server:
         with Worker(server):
@@ -396,6 +434,7 @@ def main():
                 print(f'{part.__name__}: done', flush=True)
     silence()
     stopped_together()
+    untold()
     copied()
     return checks.report()
 

@@ -36,6 +36,12 @@ def started(server, name, **message):
     return message, int(text.split()[1])
 
 
+def pending(pid, which):
+    """Has a process not looked at that signal yet?"""
+    status = open(f'/proc/{pid}/status', encoding='utf-8').read()
+    return int(status.partition('ShdPnd:')[2].split()[0], 16) >> (which - 1) & 1 == 1
+
+
 def struck(server, how):
     """kill -9 of one of the two processes of the worker; returns when another is in its place."""
     holder = server.worker_pid()
@@ -158,9 +164,30 @@ def told_at_once(server):
     """A terminal and a service manager tell both processes: that is one word, not two."""
     flag = server.dir / 'told'
     queue(server, 'told', f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n')
+    for last in ('loop', 'holder', 'nobody'):
+        # Whichever of them is the last to look at it; and both when they like.
+        log = server.dir / f'told.{last}.log'
+        with Worker(server, new_session=True, log=log) as worker:
+            message, pid = started(server, 'told')
+            holder, loop = worker.process.pid, loop_of(worker.process.pid)
+            first, stopped = {'loop': (holder, loop), 'holder': (loop, holder)}.get(last, (None, None))
+            if stopped:
+                os.kill(stopped, signal.SIGSTOP)
+            os.killpg(holder, signal.SIGTERM)
+            if stopped:
+                eventually(lambda: not pending(first, signal.SIGTERM), 'the first has heard it')
+                os.kill(stopped, signal.SIGCONT)
+            eventually(lambda: 'taking no more' in worker.log(), f'{last}: the worker drains')
+            eventually(lambda: not pending(loop, signal.SIGTERM), 'both have heard it')
+            checks.that(alive(pid), f'{last}: the script may end')
+            flag.touch()
+            checks.equal(finished(server, message)['progress'], 'well', f'{last}: and does')
+            checks.equal(worker.process.wait(30), 0, f'{last}: then the worker ends')
+            checks.equal(worker.log().count('taking no more'), 1, f'{last}: told once')
+            flag.unlink()
+
     with Worker(server) as worker:
         message, pid = started(server, 'told')
-        os.kill(loop_of(worker.process.pid), signal.SIGTERM)
         worker.terminate()
         eventually(lambda: 'taking no more' in worker.log(), 'the worker drains')
         # What it was told holds for the one that goes on, too.

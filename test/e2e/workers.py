@@ -15,12 +15,13 @@ SCRIPTS = pathlib.Path(__file__).resolve().parent / 'scripts'
 class Worker:
     """`rq worker` on the directory of a server."""
 
-    def __init__(self, server, *args, env=None):
-        self.log_path = server.dir / 'worker.log'
+    def __init__(self, server, *args, env=None, new_session=False, log=None):
+        self.log_path = log or server.dir / 'worker.log'
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen(
                 [rqtest.RQ_BIN, 'worker', '--dir', str(server.dir), *args],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})})
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=new_session,
+                env={**os.environ, **(env or {})})
 
     def log(self):
         return self.log_path.read_text(errors='replace')

@@ -1,0 +1,39 @@
+#pragma once
+// Ends of leases that a server could not be told, in a file: the next worker of the name tells them
+// when this one is gone before it could. A script that is done does not run again for that.
+//
+// Format: a line for each, {"server":ADDRESS,"end":ITEM}, the item as POST /v1/finish takes it.
+// A line that does not read well (its worker died while it wrote) or is for another server counts
+// for nothing. An end that was told after all does no harm: its token is no longer a live one.
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace rq::worker {
+
+// Thread: one.
+class UntoldEnds {
+ public:
+  struct End {
+    std::string token;
+    std::string json;
+  };
+  // `file` empty: nothing is kept.
+  UntoldEnds(std::string file, std::string server)
+      : file_(std::move(file)), server_(std::move(server)) {}
+
+  // What is there.
+  [[nodiscard]] std::vector<End> read();
+  // Adds items of JSON. False: the file cannot be written, which the log tells.
+  [[nodiscard]] bool add(const std::vector<std::string_view>& ends);
+  // All have been told.
+  void clear();
+
+ private:
+  const std::string file_;
+  const std::string server_;
+  bool any_ = false;  // there is a file
+};
+
+}  // namespace rq::worker
