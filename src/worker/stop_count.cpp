@@ -1,8 +1,27 @@
 #include "worker/stop_count.h"
 
+#include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <string>
+
 namespace rq::worker {
+namespace {
+
+bool is_pending_for(int process) {
+  std::ifstream file(fmt::format("/proc/{}/status", process));
+  std::string name;
+  std::string rest;
+  while (file >> name && name != "ShdPnd:") std::getline(file, rest);
+  std::uint64_t pending = 0;  // bit N - 1: signal N
+  file >> std::hex >> pending;
+  constexpr std::uint64_t kStops = 1ULL << (SIGTERM - 1) | 1ULL << (SIGINT - 1);
+  return file && (pending & kStops) != 0;
+}
+
+}  // namespace
 
 StopCount::StopCount(std::uint32_t* shared, int holder)
     : holder_(holder), told_(shared != nullptr ? *shared : own_) {}
@@ -12,6 +31,10 @@ bool StopCount::has_holder() const { return holder_ != 0 && ::getppid() == holde
 void StopCount::hear() {
   // A holder that has just died may have counted this one.
   if (!has_holder() && told_ == followed_) ++told_;
+}
+
+bool StopCount::any() const {
+  return told_ > 0 || (has_holder() && is_pending_for(holder_)) || told_ > 0;
 }
 
 void StopCount::tell_once() {

@@ -23,7 +23,8 @@ class StopCount {
   void hear();
   // Has the same effect as the first signal; nothing, if there was one.
   void tell_once();
-  [[nodiscard]] bool any() const { return told_ > 0; }
+  // Also one that the holder has not looked at yet.
+  [[nodiscard]] bool any() const;
   // Is there one that was not followed yet? Then it counts as followed.
   [[nodiscard]] bool next();
   [[nodiscard]] std::uint32_t followed() const { return followed_; }

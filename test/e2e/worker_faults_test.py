@@ -367,10 +367,13 @@ def stopped_together():
                    'they run')
         scripts = [int(get(server, m)['progress'].split()[1]) for m in ids]
         worker = server.worker_pid()
+        loop = loop_of(worker)
+        # In the order of systemd: its main process, then those of the group from the oldest on.
+        server.process.terminate()
+        os.kill(worker, signal.SIGTERM)
+        os.kill(loop, signal.SIGTERM)
         for pid in scripts:
             os.killpg(pid, signal.SIGTERM)
-        os.kill(worker, signal.SIGTERM)
-        server.process.terminate()
         server.process.wait(30)
         eventually(lambda: not alive(worker), 'the worker ends')
         server.args.append('--no-worker')
