@@ -65,6 +65,15 @@ class Doctor {
     checks_.push_back({std::move(what), finding, std::move(text), std::move(remedy)});
   }
 
+  // False: what would be read there is no file, and reading it might take for ever.
+  bool may_read(const std::string& path) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0 || S_ISREG(info.st_mode)) return true;
+    add("file", Finding::bad, fmt::format("{} is not a file", path),
+        "somebody has put something else in its place: move that away, and restart the server");
+    return false;
+  }
+
   void look_at_directory() {
     struct stat info {};
     if (::stat(dir_.c_str(), &info) != 0) {
@@ -102,6 +111,9 @@ class Doctor {
   void look_at_store() {
     const std::filesystem::path file = std::filesystem::path(dir_) / "db" / "rq.db";
     if (::access(file.c_str(), R_OK) != 0) return;
+    for (const char* suffix : {"", "-wal", "-shm", ".identity"}) {
+      if (!may_read(file.string() + suffix)) return;
+    }
     if (const auto same = store::sqlite::check_identity(file); !same) {
       add("store", Finding::bad, same.error().message, same.error().remedy);
     }
@@ -133,7 +145,9 @@ class Doctor {
 
   // Folders of messages that are gone, which cannot be deleted.
   void look_at_folders() {
-    std::ifstream file(dir_ + std::string{server::kUndeletedFile});
+    const std::string path = dir_ + std::string{server::kUndeletedFile};
+    if (!may_read(path)) return;
+    std::ifstream file(path);
     std::string line;
     bool any = false;
     while (std::getline(file, line)) {
@@ -255,6 +269,7 @@ class Doctor {
   }
 
   void look_at_worker() {
+    if (!may_read(dir_ + "/run/worker.pid")) return;
     std::ifstream file(dir_ + "/run/worker.pid");
     pid_t pid = 0;
     if (!(file >> pid) || pid <= 0) {

@@ -30,7 +30,7 @@ struct Options {
 Table make_table(const json::array& messages) {
   using Align = Table::Align;
   Table table(
-      {{"ID"}, {"QUEUE"}, {"STATE"}, {"AGE", Align::right}, {"TRIES", Align::right}, {"TEXT"}});
+      {{"ID"}, {"QUEUE"}, {"STATE"}, {"AGE", Align::right}, {"ATTEMPTS", Align::right}, {"TEXT"}});
   for (const json::value& message : messages) {
     const std::string state = text_at(message, "state");
     const std::string mark = text_at(message, "mark");

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -77,7 +79,16 @@ void print_attempts(const Context& context, const json::value& answer) {
   }
 }
 
-void print_message(const Context& context, const json::value& message) {
+// Those that were given back: no fault of the message, but attempts.
+std::int64_t handed_back(const json::array& attempts) {
+  return std::count_if(attempts.begin(), attempts.end(), [](const json::value& attempt) {
+    const std::string outcome = text_at(attempt, "outcome");
+    return outcome == "release" || outcome == "released";
+  });
+}
+
+void print_message(const Context& context, const json::value& message,
+                   const json::array& attempts) {
   Facts facts;
   const std::string state = text_at(message, "state");
   const std::string mark = text_at(message, "mark");
@@ -89,10 +100,10 @@ void print_message(const Context& context, const json::value& message) {
   add_time(facts, message, "created");
   if (text_at(message, "due") != text_at(message, "created")) add_time(facts, message, "due");
   add_time(facts, message, "finished");
-  facts.add("attempts",
-            fmt::format("{}, {} failed, {} lost, resent {} of {}", count_at(message, "attempts"),
-                        count_at(message, "failures"), count_at(message, "losses"),
-                        count_at(message, "count"), count_at(message, "max_count")));
+  facts.add("attempts", fmt::format("{}, {} failed, {} lost, {} handed back, resent {} of {}",
+                                    count_at(message, "attempts"), count_at(message, "failures"),
+                                    count_at(message, "losses"), handed_back(attempts),
+                                    count_at(message, "count"), count_at(message, "max_count")));
   if (count_at(message, "priority") != 0) facts.add("priority", text_at(message, "priority"));
   for (const char* name :
        {"key", "dest", "src", "orig_id", "cloned_from", "dup_of", "param1", "param2", "param3",
@@ -154,7 +165,7 @@ Action declare_show(CLI::App& app, Context& context) {
         continue;
       }
       if (!std::exchange(first, false)) Context::print("\n");
-      print_message(context, message);
+      print_message(context, message, items_at(attempts, "attempts"));
       print_attempts(context, attempts);
     }
     return 0;

@@ -1,5 +1,7 @@
 #include "client/client.h"
 
+#include <fmt/format.h>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/json.hpp>
@@ -18,8 +20,10 @@ using base::Result;
 namespace {
 
 constexpr std::size_t kAnswerBytesMax = 64 * base::kMiB;
-// A bulk action on a million messages takes its time; a server that hangs for ever does not.
+// A bulk action on a million messages takes its time.
 constexpr base::Millis kAnswerTime{600'000};
+// Answered at once, whatever else goes on.
+constexpr const char* kSignOfLife = "/v1/version";
 
 // What HTTP says may be done twice.
 Retry retry_of(std::string_view method) {
@@ -47,18 +51,58 @@ struct Ticks {
 }  // namespace
 
 struct Client::Impl {
-  explicit Impl(Server server) : http(io, std::move(server)) {}
+  Impl(Server server, Patience patient) : http(io, std::move(server)), patience(patient) {}
+
   boost::asio::io_context io{1};
   HttpClient http;
+  const Patience patience;
+
+  // While a request is under way.
+  struct Watch {
+    explicit Watch(boost::asio::io_context& io) : timer(io) {}
+    boost::asio::steady_timer timer;
+    bool over = false;
+    std::function<void()> on_silence;
+  };
+  void look_after(const std::shared_ptr<Watch>& watch) {
+    watch->timer.expires_after(patience.before);
+    watch->timer.async_wait([this, watch](const boost::system::error_code& error) {
+      if (!error && !watch->over) ask_for_life(watch);
+    });
+  }
+  void ask_for_life(const std::shared_ptr<Watch>& watch) {
+    http.send({.target = kSignOfLife,
+               .done =
+                   [this, watch](const Result<Reply>& reply) {
+                     if (watch->over) return;
+                     if (reply) return look_after(watch);
+                     watch->on_silence();
+                   },
+               .timeout = patience.answer});
+  }
 };
 
-Client::Client(Server server) : impl_(std::make_unique<Impl>(std::move(server))) {}
+Client::Client(Server server, Patience patience)
+    : impl_(std::make_unique<Impl>(std::move(server), patience)) {}
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&&) noexcept = default;
 
 Result<Reply> Client::perform(Request request) {
   std::optional<Result<Reply>> got;
+  bool silent = false;
+  const auto watch = std::make_shared<Impl::Watch>(impl_->io);
+  watch->on_silence = [this, &got, &silent] {
+    silent = true;
+    got = fail(
+        Code::unreachable,
+        fmt::format("the server at {} is there, but answers nothing", impl_->http.server().name()),
+        "is it stopped (kill -CONT PID), or does its disk hang? What was asked may still be "
+        "done; rq doctor looks at the rest");
+    impl_->io.stop();
+  };
+  // A stream has its own bound on silence.
+  if (request.timeout.count() > 0) impl_->look_after(watch);
   request.done = [this, &got](Result<Reply> reply) {
     got = std::move(reply);
     impl_->io.stop();  // what keeps the loop busy may go on for longer: the sweep for time-outs
@@ -67,6 +111,9 @@ Result<Reply> Client::perform(Request request) {
   impl_->io.restart();
   impl_->io.run();
   RQ_CHECK(got.has_value());
+  watch->over = true;
+  // What is still under way knows of this call, which is over.
+  if (silent) impl_ = std::make_unique<Impl>(impl_->http.server(), impl_->patience);
   if (*got && !(*got)->is_success()) return error_of(**got);
   return *std::move(got);
 }

@@ -10,9 +10,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "client/http_client.h"
+#include "client/limits.h"
 #include "client/server.h"
 
 namespace rq::client {
@@ -22,7 +24,13 @@ using EventSink = std::function<bool(std::string_view event, std::string_view da
 
 class Client {
  public:
-  explicit Client(Server server);
+  // A request may take its time, but a server that is alive says so meanwhile, whatever it does.
+  struct Patience {
+    std::chrono::milliseconds before = kPatience;
+    std::chrono::milliseconds answer = kSignOfLifeTime;
+  };
+  explicit Client(Server server) : Client(std::move(server), Patience{}) {}
+  Client(Server server, Patience patience);
   ~Client();
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;

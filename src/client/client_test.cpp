@@ -13,6 +13,8 @@ namespace rq::client {
 namespace {
 
 using base::Code;
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
 
 class BlockingClient : public testing::Test {
  protected:
@@ -21,10 +23,12 @@ class BlockingClient : public testing::Test {
     io_.stop();
     if (thread_.joinable()) thread_.join();
   }
+  static constexpr const char* kNothing = "nothing, for now";
   // Answers each request with what `answer` says; empty: it closes the connection.
   void serve(std::function<std::string(const FakeServer::Asked&)> answer) {
     server_.on_request = [this, answer = std::move(answer)](const FakeServer::Asked& request) {
       const std::string text = answer(request);
+      if (text == kNothing) return;
       if (text.empty()) {
         server_.drop(request.connection);
       } else {
@@ -86,6 +90,41 @@ TEST_F(BlockingClient, AServerThatGoesInTheMiddleOfAPostIsNotAskedTwice) {
   EXPECT_EQ(put.error().code, Code::unreachable);
   EXPECT_NE(put.error().remedy.find("may or may not"), std::string::npos);
   EXPECT_EQ(posts, 1);
+}
+
+TEST_F(BlockingClient, AServerMayTakeItsTimeIfItIsAlive) {
+  constexpr int kSigns = 3;
+  int signs = 0;
+  std::size_t asked = 0;
+  serve([&](const FakeServer::Asked& request) {
+    if (request.what() == "GET /v1/slow") {
+      asked = request.connection;
+      return std::string(kNothing);
+    }
+    if (++signs == kSigns) server_.say(asked, http_ok(R"({"n":1})"));
+    return http_ok("{}");
+  });
+  client_.emplace(server_.address(), Client::Patience{.before = 1ms, .answer = 10s});
+  const auto got = client_->get("/v1/slow");
+  ASSERT_TRUE(got) << got.error().message;
+  EXPECT_EQ(got->at("n").as_int64(), 1);
+  EXPECT_GE(signs, kSigns);
+}
+
+TEST_F(BlockingClient, AServerThatAnswersNothingIsGivenUp) {
+  bool stopped = true;
+  serve([&stopped](const FakeServer::Asked&) {
+    return stopped ? std::string(kNothing) : http_ok("{}");
+  });
+  client_.emplace(server_.address(), Client::Patience{.before = 1ms, .answer = 1ms});
+  const auto got = client_->get("/v1/x");
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, Code::unreachable);
+  EXPECT_NE(got.error().message.find(server_.path()), std::string::npos) << got.error().message;
+  EXPECT_NE(got.error().remedy.find("kill -CONT"), std::string::npos);
+  stopped = false;
+  client_.emplace(server_.address());
+  EXPECT_TRUE(client_->get("/v1/x")) << "the next one is not the worse for it";
 }
 
 TEST_F(BlockingClient, FollowsEventsUntilTheSinkHasEnoughOrTheServerEnds) {

@@ -17,6 +17,10 @@ inline constexpr std::chrono::seconds kConnectTime{5};
 inline constexpr std::chrono::seconds kHangUpTime{2};
 // Time-outs are looked for this often.
 inline constexpr std::chrono::milliseconds kSweepEvery{500};
+// A request that takes longer: the server is asked for a sign of life, on another connection, again
+// and again, and each has as long as the second says.
+inline constexpr std::chrono::milliseconds kPatience{5'000};
+inline constexpr std::chrono::milliseconds kSignOfLifeTime{10'000};
 // A stream of events says something at least each 15 s.
 inline constexpr std::chrono::seconds kEventSilence{45};
 // Between two tries to reach a server that is not there: it doubles from one to the other.

@@ -1,6 +1,7 @@
 # The command line against a real server: every verb, exit codes, JSON shapes, the README's block,
 # the completions, and what is said when no server is there.
 # ctest-timeout: 600
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -147,6 +148,35 @@ def test_no_server():
         port = rqtest.free_port()
         refused(rq('stats', '--server', f'http://127.0.0.1:{port}'), 'unreachable', 9, 'a port',
                 f'127.0.0.1:{port}')
+
+
+def test_silent_server(server):
+    """One that is stopped: it accepts connections, and answers nothing."""
+    rq = Cli(server.dir)
+    assert server.put('/v1/queues/silent', {}).status == 201
+    wanted = [('put', 'silent', 'x'), ('list',), ('queue', 'list'), ('show', '1')]
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(wanted)) as pool:
+            for args, ran in zip(wanted, pool.map(lambda args: rq(*args), wanted)):
+                refused(ran, 'unreachable', 9, f'it is silent: {args}', 'run/rq.sock', 'kill -CONT')
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
+def test_doctor_without_files():
+    """A pipe in the place of a file is told, not read."""
+    for name in ('db/rq.db', 'db/rq.db-wal', 'db/rq.db.identity', 'run/undeleted'):
+        with tempfile.TemporaryDirectory() as dir:
+            path = pathlib.Path(dir) / name
+            for folder in ('db', 'run'):
+                (pathlib.Path(dir) / folder).mkdir()
+            (pathlib.Path(dir) / 'db' / 'rq.db').touch()
+            path.unlink(missing_ok=True)
+            os.mkfifo(path)
+            ran = Cli(dir)('doctor', timeout=30)
+            checks.equal(ran.code, 9, f'doctor: {ran}')
+            checks.that(f'{path} is not a file' in ran.out, f'doctor names it: {ran}')
 
 
 def test_completion():
@@ -399,7 +429,7 @@ def test_list_and_act(server):
                  ids + [later], 'page by page')
     checks.equal(listed('a', '--all', '--oldest'), ids + [later], 'all pages')
     table = ok(rq('list', 'a'), 'table').out.splitlines()
-    checks.that(table[0].split() == ['ID', 'QUEUE', 'STATE', 'AGE', 'TRIES', 'TEXT']
+    checks.that(table[0].split() == ['ID', 'QUEUE', 'STATE', 'AGE', 'ATTEMPTS', 'TEXT']
                 and 'text 5' in table[2], f'table: {table}')
     checks.that('no such' in ok(rq('list', 'b'), 'empty').err, 'says that there is nothing')
     refused(rq('list', '--state', 'flying'), 'bad_value', 2, 'a state', 'flying')
@@ -410,6 +440,10 @@ def test_list_and_act(server):
 
     shown = ok(rq('show', ids[0], later), 'show two').out
     checks.that('even' in shown and '(in ' in shown, f'show: {shown}')
+    got, = server.post('/v1/reserve', {'queues': ['a'], 'worker': 'w'}).json['messages']
+    server.post('/v1/finish', {'token': got['lease']['token'], 'outcome': 'release'})
+    shown = ok(rq('show', got['id']), 'show one that was handed back').out
+    checks.that('1, 0 failed, 0 lost, 1 handed back' in shown, f'show: {shown}')
     why = ok(rq('why', ids[2]), 'why').out
     checks.that(ids[2] in why and 'que' in why, f'why: {why}')
     checks.equal(ok(rq('why', later, '--json'), 'why').json['state'], 'scheduled', 'why --json')
@@ -912,6 +946,8 @@ def main():
         test_terminal(server)
     with rqtest.Server(manual_clock=False) as server:
         test_list_and_act(server)
+        test_silent_server(server)
+    test_doctor_without_files()
     with rqtest.Server(manual_clock=False, worker=True) as server:
         test_scripts(server)
         test_run(server)

@@ -418,6 +418,13 @@ def test_events(s):
     equal(next(kinds)[0], 'removed', 'removed')
     kinds.close()
     stream.close()
+    # A queue that is not there yet may be watched.
+    stream = s.events('/v1/events?queue=ev.later')
+    next(stream)
+    s.put('/v1/queues/ev.later')
+    event, data = next(stream)
+    equal((event, data['queue']), ('queue', 'ev.later'), 'its first event')
+    stream.close()
     # A put, a change of state and a move are told apart.
     all_of_it, moves = s.events('/v1/events?kinds=message'), s.events('/v1/events?kinds=move')
     next(all_of_it), next(moves)
