@@ -43,7 +43,6 @@ Result<void> Identity::check(std::int64_t identity, core::Boot boot) {
   RQ_TRY_ASSIGN(written, read());
   if (written.any && written.identity != identity) return not_the_one("is another one");
   if (written.any && written.boot > boot) return not_the_one("is older than it was");
-  RQ_TRY(same_.remember(file_));
   identity_ = identity;
   return {};
 }
@@ -59,25 +58,6 @@ Result<void> Identity::remember(core::Boot boot, Db& db) const {
     if (!found) return write(now);
     now.roots.emplace(tables.text(0), static_cast<std::uint32_t>(tables.integer(1)));
   }
-}
-
-Result<void> SameFile::remember(const std::filesystem::path& file) {
-  struct stat now {};
-  if (::stat(file.c_str(), &now) != 0) return cannot("look at", file);
-  file_ = file;
-  device_ = now.st_dev;
-  inode_ = now.st_ino;
-  return {};
-}
-
-Result<void> SameFile::check_still_there() const {
-  struct stat now {};
-  if (::stat(file_.c_str(), &now) == 0 && now.st_dev == device_ && now.st_ino == inode_) return {};
-  return fail(Code::unknown_outcome,
-              fmt::format("the store {} is not there any more: somebody has moved, replaced or "
-                          "deleted it under the running server",
-                          file_.string()),
-              "put it back and start the server again");
 }
 
 base::Error Identity::not_the_one(const char* what) const {

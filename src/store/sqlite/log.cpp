@@ -126,6 +126,18 @@ void Log::copy_rest() {
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) in_doubt_ = true;
 }
 
+Result<void> Log::copy_whole() {
+  if (checkpointer_ && checkpointer_->state() != Checkpointer::State::idle) {
+    static_cast<void>(checkpointer_->finish());
+  }
+  int frames = 0;
+  int copied = 0;
+  const int code =
+      sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_FULL, &frames, &copied);
+  if (code == SQLITE_OK && copied == frames) return {};
+  return fault(db_.handle(), code == SQLITE_OK ? SQLITE_BUSY : code, "copying the log");
+}
+
 // Has the log copied beside, again and again while much is added meanwhile: what is left at the end
 // stops the engine. False: now is the time for that.
 bool Log::pass_beside() {

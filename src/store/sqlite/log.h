@@ -30,6 +30,9 @@ class Log {
   [[nodiscard]] base::Result<void> renew_if_in_doubt();
 
   [[nodiscard]] bool wants_copying() const;
+  // All of it, at once. Its name is not needed, only that it is still open. REQUIRES: this
+  // connection reads nothing.
+  [[nodiscard]] base::Result<void> copy_whole();
   // Copies it, or has it copied beside. `wait_for_readers` is called before it starts anew.
   template <typename WaitForReaders>
   void copy(WaitForReaders wait_for_readers) {

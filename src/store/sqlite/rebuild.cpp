@@ -691,7 +691,8 @@ Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& re
   RQ_TRY_ASSIGN(why, why_damaged(file));
   const bool readable = why.empty();
   if (readable && !files.is_marked()) return std::string{};
-  if (readable) why = fmt::format("{} was there", rebuild_mark(file).string());
+  if (readable) why = files.marked_why();
+  if (why.empty()) why = fmt::format("{} was there", rebuild_mark(file).string());
   if (const auto made = make(files, remembered, why); !made) {
     if (!readable) return made.error();
     // It is as good as it was.
