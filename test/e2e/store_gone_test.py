@@ -113,5 +113,27 @@ def doctor_knows():
             checks.that(ran.returncode != 0 and what in ran.stdout + ran.stderr, f'the server: {what}: {ran}')
 
 
+def a_bad_bit_in_the_log():
+    """faults.md D3, relative: what is behind it is not lost, and it is told."""
+    with rqtest.Server(manual_clock=False) as server:
+        server.put('/v1/queues/q', {})
+        put = [server.post('/v1/queues/q/messages', {'payload': f'{i:0900}'}).json['seq'] for i in range(100)]
+        server.kill()
+        log = server.dir / 'db' / 'rq.db-wal'
+        data = bytearray(log.read_bytes())
+        data[len(data) // 2] ^= 1
+        log.write_bytes(data)
+        damaged = 'rq.db-wal is damaged behind byte'
+        ran = subprocess.run([rqtest.RQ_BIN, 'doctor', '--dir', server.dir], capture_output=True, text=True)
+        checks.that(damaged in ran.stdout and ran.returncode != 0, f'doctor names it: {ran}')
+        server.start()
+        checks.that(damaged in server.log(), f'so does the server: {server.log()[-800:]}')
+        checks.equal(server.get('/v1/health').json['status'], 'damaged', 'health')
+        there = {m['seq'] for m in all_messages(server)}
+        checks.equal([seq for seq in put if seq not in there], [], 'lost')
+        checks.that((server.dir / 'db' / 'rq.db.damaged-1-wal').read_bytes() == data, 'the log is kept')
+
+
 doctor_knows()
+a_bad_bit_in_the_log()
 sys.exit(checks.report())

@@ -26,6 +26,16 @@ base::Error cannot(std::string_view what, const std::filesystem::path& file) {
                    : "see that the disk is well and that the folder belongs to rq");
 }
 
+// Stands at the end, where an older rq reads no further.
+constexpr std::string_view kMachine = "machine";
+
+// Another word each time the machine is started; empty: it does not say.
+std::string run_of_machine() {
+  std::string run;
+  std::ifstream{"/proc/sys/kernel/random/boot_id"} >> run;
+  return run;
+}
+
 }  // namespace
 
 Identity::Identity(std::filesystem::path file)
@@ -76,7 +86,9 @@ Result<Remembered> Identity::read() const {
   if (in >> written.identity >> written.boot) {
     std::string table;
     std::uint32_t root = 0;
-    while (in >> table >> root) written.roots[table] = root;
+    while (in >> table && table != kMachine && in >> root) written.roots[table] = root;
+    std::string run;
+    written.same_run = in >> run && run == run_of_machine();
     return written;
   }
   return fail(Code::internal, fmt::format("{} is damaged", beside_.string()),
@@ -87,6 +99,9 @@ Result<Remembered> Identity::read() const {
 Result<void> Identity::write(const Remembered& written) const {
   std::string text = fmt::format("{} {}\n", written.identity, written.boot);
   for (const auto& [table, root] : written.roots) text += fmt::format("{} {}\n", table, root);
+  if (const std::string run = run_of_machine(); !run.empty()) {
+    text += fmt::format("{} {}\n", kMachine, run);
+  }
   const std::string fresh = beside_.string() + ".new";
   const base::Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!file.is_open()) return cannot("write", fresh);

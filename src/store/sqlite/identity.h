@@ -21,6 +21,9 @@ struct Remembered {
   bool any = false;
   std::int64_t identity = 0;
   core::Boot boot = 0;
+  // It was opened last since the machine was started: what was written since is there, whoever
+  // was killed.
+  bool same_run = false;
   std::map<std::string, std::uint32_t, std::less<>> roots;  // the first page of each table
 };
 
