@@ -69,8 +69,7 @@ SameFiles::Seen SameFiles::look_at(std::size_t which, Db& db, std::int64_t log_b
                  fmt::format("{} {} is not there any more: somebody has moved, replaced or deleted "
                              "it under the running server",
                              what, file.path.string()),
-                 log ? "what was in it is copied into the store now: do not put it back, unless "
-                       "the server says that this has failed"
+                 log ? "what was in it is saved now, as the server says: do not put it back"
                  : which == kDatabase ? "put it back and start the server again"
                                       : "start the server again: it is made anew")};
   }

@@ -57,6 +57,23 @@ TEST_F(SameFilesTest, WhatIsInALogThatWasRemovedIsSaved) {
   EXPECT_EQ(messages_after_a_crash(), 101);
 }
 
+// Somebody reads an older state of the store, so that not all can be copied.
+TEST_F(SameFilesTest, WhatCannotBeCopiedGetsItsNameBack) {
+  Db reader;
+  ASSERT_TRUE(reader.open(rig.file(), SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
+  ASSERT_TRUE(reader.exec("BEGIN; SELECT * FROM meta"));
+  rig.put("q");
+  fs::remove(log());
+  expect_failed("rq.db-wal is not there any more");
+  const auto reports = rig.store().take_reports();
+  ASSERT_EQ(reports.size(), 1U);
+  EXPECT_NE(reports[0].find("has been written to"), std::string::npos) << reports[0];
+  EXPECT_EQ(messages_after_a_crash(), 102);
+  EXPECT_FALSE(fs::exists(log().string() + ".new"));
+  rig.close();
+  EXPECT_EQ(messages_after_a_crash(), 102) << "after an orderly end";
+}
+
 TEST_F(SameFilesTest, WhatIsInALogThatWasReplacedIsSavedAndTheOtherOneIsNotTaken) {
   const fs::path old = log().string() + ".old";
   fs::copy_file(log(), old);

@@ -97,28 +97,37 @@ Result<void> SqliteStore::check_files() {
 // The store is at its end when they are not. What is still good is saved.
 Result<void> SqliteStore::judge(SameFiles::Seen&& seen) {
   if (seen.state == SameFiles::State::same) return {};
-  if (seen.state == SameFiles::State::log_gone) save_log();
+  if (seen.state == SameFiles::State::log_gone) reports_.push_back(save_log());
   if (seen.state == SameFiles::State::cut) {
     // Half of a log would tear the store's pages apart, and its end stays for the next start.
     sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-    rebuild_files_.mark(seen.why.message);
+    std::error_code none;
+    // An empty one is refused by the next start: it is to be restored, not rebuilt.
+    if (std::filesystem::file_size(file_, none) > 0) rebuild_files_.mark(seen.why.message);
   }
   lost_ = std::move(seen.why);
   return *lost_;
 }
 
-// SQLite has it open, whoever has its name.
-void SqliteStore::save_log() {
+// SQLite has it open, whoever has its name. Where somebody else still reads the store, not all of
+// it may be copied: then it gets its name back, with the same content.
+std::string SqliteStore::save_log() {
   stop_reading();
   lines_.wait_for_reader();
   const auto copied = log_.copy_whole();
-  reports_.push_back(
-      copied ? fmt::format("all that was in the log has been copied into {}: do not put the log "
-                           "back, and start the server again",
-                           file_.string())
-             : fmt::format("the log could not be copied into {}: {}; it is tried once more when "
-                           "the server ends",
-                           file_.string(), copied.error().message));
+  if (copied) {
+    return fmt::format(
+        "all that was in the log has been copied into {}: do not put the log back, "
+        "and start the server again",
+        file_.string());
+  }
+  const std::string log = file_.string() + "-wal";
+  const auto written = log_.write_to(log);
+  return fmt::format(
+      "what was in the log cannot be copied into {}: {}; {}", file_.string(),
+      copied.error().message,
+      written ? fmt::format("it has been written to {} again: start the server again", log)
+              : written.error().message);
 }
 
 Result<void> SqliteStore::request_rebuild(RebuildWhen when) {

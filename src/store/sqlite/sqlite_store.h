@@ -100,7 +100,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> rebuild();
   [[nodiscard]] Result<void> judge(SameFiles::Seen&& seen);
   [[nodiscard]] Result<void> check_files();
-  void save_log();
+  [[nodiscard]] std::string save_log();
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] Result<void> take_boot();
   [[nodiscard]] Result<void> read_queue_ids();
