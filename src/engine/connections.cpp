@@ -6,9 +6,13 @@ namespace rq::engine {
 
 void Connections::hold(const Connection& connection, const Held& held) {
   const Seq seq = held.token.seq;
-  const auto found = by_seq_.find(seq);
-  undo_.push_back({seq, found == by_seq_.end() ? std::nullopt : std::optional{found->second}});
-  set(seq, Place{.connection = connection, .held = held});
+  if (const auto found = by_seq_.find(seq); found != by_seq_.end()) {
+    undo_.push_back({seq, found->second});
+    erase(found);
+  } else {
+    undo_.push_back({seq, std::nullopt});
+  }
+  add(connection, held);
 }
 
 void Connections::extended(Seq seq, Instant until) {
@@ -22,7 +26,7 @@ void Connections::ended(Seq seq) {
   const auto found = by_seq_.find(seq);
   if (found == by_seq_.end()) return;
   undo_.push_back({seq, found->second});
-  set(seq, std::nullopt);
+  erase(found);
 }
 
 Instant Connections::first_end(const Connection& connection) const {
@@ -50,27 +54,25 @@ void Connections::shift(Millis by) {
 
 void Connections::roll_back() {
   while (!undo_.empty()) {
-    set(undo_.back().seq, undo_.back().before);
+    const Undo& undo = undo_.back();
+    if (const auto found = by_seq_.find(undo.seq); found != by_seq_.end()) erase(found);
+    if (undo.before) add(undo.before->connection, undo.before->held);
     undo_.pop_back();
   }
 }
 
-void Connections::set(Seq seq, const std::optional<Place>& place) {
-  erase(seq);
-  if (!place) return;
-  std::vector<Seq>& list = by_connection_[place->connection];
-  by_seq_.emplace(seq, Place{place->connection, place->held, list.size()});
-  list.push_back(seq);
+void Connections::add(const Connection& connection, const Held& held) {
+  std::vector<Seq>& list = by_connection_[connection];
+  by_seq_.emplace(held.token.seq, Place{connection, held, list.size()});
+  list.push_back(held.token.seq);
 }
 
-void Connections::erase(Seq seq) {
-  const auto found = by_seq_.find(seq);
-  if (found == by_seq_.end()) return;
+void Connections::erase(BySeq::iterator found) {
   const auto entry = by_connection_.find(found->second.connection);
   std::vector<Seq>& list = entry->second;
   // The last one takes its place: a connection may hold any number.
   const std::size_t at = found->second.at;
-  if (list.back() != seq) {
+  if (at + 1 < list.size()) {
     list[at] = list.back();
     by_seq_.at(list[at]).at = at;
   }

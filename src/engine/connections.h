@@ -2,6 +2,7 @@
 // The leases that end with their connection: token and end of each, by connection. In memory only:
 // those of an earlier start of the server are found as due when the store is opened.
 // Thread: whoever has the engine's turn.
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
@@ -47,10 +48,12 @@ class Connections {
     Seq seq = 0;
     std::optional<Place> before;
   };
-  void set(Seq seq, const std::optional<Place>& place);
-  void erase(Seq seq);
+  using BySeq = boost::unordered_flat_map<Seq, Place>;  // without a node for each: they are many
 
-  std::unordered_map<Seq, Place> by_seq_;
+  void add(const Connection& connection, const Held& held);
+  void erase(BySeq::iterator found);
+
+  BySeq by_seq_;
   std::unordered_map<Connection, std::vector<Seq>, ConnectionHash> by_connection_;
   std::vector<Undo> undo_;
 };

@@ -24,14 +24,14 @@ Held& Records::hold(Message&& message) {
   Held* held = nullptr;
   if (slot && (slot->batch == batch_ || slot->dirty)) {
     auto& place = overflow_[seq];
-    place = std::make_unique<Held>();
+    place = fresh();
     held = place.get();
   } else {
     if (slot) {
       bytes_ -= slot->message.payload.size();
       *slot = Held{};
     } else {
-      slot = std::make_unique<Held>();
+      slot = fresh();
     }
     held = slot.get();
   }
@@ -56,7 +56,18 @@ void Records::free(const Held& held) {
   auto& slot = slot_of(held.message.seq);
   if (slot.get() != &held) return;  // in overflow_, which goes with the batch
   bytes_ -= slot->message.payload.size();
+  if (spare_.size() < kSpareMax) {
+    *slot = Held{};
+    spare_.push_back(std::move(slot));
+  }
   slot.reset();
+}
+
+std::unique_ptr<Held> Records::fresh() {
+  if (spare_.empty()) return std::make_unique<Held>();
+  auto taken = std::move(spare_.back());
+  spare_.pop_back();
+  return taken;
 }
 
 void Records::clear() {

@@ -66,13 +66,16 @@ class Records {
   // A power of two: enough for what is in flight, some 20 MiB with payloads of a few hundred bytes.
   static constexpr std::size_t kSlots = 32'768;
   static constexpr std::size_t kBytesMax = 24 * 1024 * 1024;  // payloads of kept records
+  static constexpr std::size_t kSpareMax = 4096;
 
   [[nodiscard]] std::unique_ptr<Held>& slot_of(Seq seq) {
     return slots_[static_cast<std::size_t>(seq) & (kSlots - 1)];
   }
   void free(const Held& held);
+  [[nodiscard]] std::unique_ptr<Held> fresh();
 
   std::vector<std::unique_ptr<Held>> slots_;
+  std::vector<std::unique_ptr<Held>> spare_;                 // empty ones, for the next messages
   std::unordered_map<Seq, std::unique_ptr<Held>> overflow_;  // of the batch: its slot is in use
   std::size_t bytes_ = 0;
   std::uint64_t batch_ = 0;
