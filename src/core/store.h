@@ -251,9 +251,9 @@ class Reader {
   // The next piece of a check of everything. False: that was the last one; the next call begins
   // anew.
   [[nodiscard]] virtual Result<bool> check(std::vector<Finding>& /*found*/) { return false; }
-  // Whether the store is still where it was when it was opened. A fault when it is not: what is
-  // committed then would be lost.
-  [[nodiscard]] virtual Result<void> check_still_there() const { return {}; }
+  // Whether the store is still where it was when it was opened, and whole. A fault when it is not:
+  // what is committed then would be lost.
+  [[nodiscard]] virtual Result<void> check_still_there() { return {}; }
   [[nodiscard]] virtual Result<std::optional<MessageRow>> message(Seq seq) = 0;
   [[nodiscard]] virtual Result<std::optional<MessageRow>> message_by_key(std::string_view key) = 0;
   [[nodiscard]] virtual Result<std::vector<Attempt>> attempts(Seq seq) = 0;

@@ -179,6 +179,7 @@ void Pipeline::Impl::run() {
     } while (!rest.empty());
     finish_advances();
     if (!broken) store->maintain();
+    log_reports();
   }
 }
 
@@ -276,6 +277,7 @@ void Pipeline::Impl::log_reports() const {
 // cannot be opened, and waiting does not help.
 bool Pipeline::Impl::reopen() {
   if (std::chrono::steady_clock::now() < reopens_at) return true;
+  std::string said;
   for (int i = 0; i < kReopenTries; ++i) {
     const auto opened = engine.open();
     log_reports();
@@ -289,8 +291,10 @@ bool Pipeline::Impl::reopen() {
     const bool full = opened.error().code == base::Code::disk_full || store->condition().no_room;
     const auto pause_ends = std::chrono::steady_clock::now() + kFullPause;
     if (full && std::exchange(reopens_at, pause_ends) != decltype(reopens_at){}) return true;
-    spdlog::error("opening the store again: {}{}", opened.error().message,
-                  full ? "; the disk is full: it is tried again until there is room" : "");
+    if (opened.error().message != std::exchange(said, opened.error().message)) {
+      spdlog::error("opening the store again: {}{}", opened.error().message,
+                    full ? "; the disk is full: it is tried again until there is room" : "");
+    }
     if (full) return true;
     std::this_thread::sleep_for(kReopenPause);
   }

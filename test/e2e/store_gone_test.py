@@ -1,16 +1,18 @@
-"""The store disappears under a running server, also while nobody asks for anything: the server ends
-and says why. faults.md D14"""
+"""The store, or a part of it, disappears under a running server, also while nobody asks for anything:
+the server ends and says why. faults.md D14"""
+import http.client
 import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import rqtest
 
 checks = rqtest.Checks()
 
 
-def ends(what, take_away):
+def ends(what, take_away, word='is not there any more'):
     with rqtest.Server(manual_clock=False) as server:
         server.put('/v1/queues/q', {})
         checks.equal(server.post('/v1/queues/q/messages', {'payload': 'x'}).status, 201, what)
@@ -20,7 +22,7 @@ def ends(what, take_away):
         checks.that(code != 0, f'{what}: it ends with {code}')
         text = log.read()
         log.close()
-        checks.that('is not there any more' in text, f'{what}: it says why: {text[-500:]}')
+        checks.that(word in text, f'{what}: it says why: {text[-500:]}')
 
 
 def replace(directory):
@@ -34,6 +36,66 @@ ends('the directory is moved', lambda d: os.rename(d, f'{d}-moved'))
 ends('db is deleted', lambda d: shutil.rmtree(d / 'db'))
 ends('the file is deleted', lambda d: (d / 'db' / 'rq.db').unlink())
 ends('the file is replaced', replace)
+ends('the file is emptied', lambda d: os.truncate(d / 'db' / 'rq.db', 0), 'was cut from')
+ends('the log is emptied', lambda d: os.truncate(d / 'db' / 'rq.db-wal', 0), 'was cut from')
+ends('the log is deleted', lambda d: (d / 'db' / 'rq.db-wal').unlink(), 'has been copied into')
+ends('the index is deleted', lambda d: (d / 'db' / 'rq.db-shm').unlink())
+
+
+def all_is_saved(what, take_away):
+    """faults.md D14, relative: the log goes away under load. The server ends, and the next one has
+    all that was acknowledged."""
+    with rqtest.Server(manual_clock=False) as server:
+        server.put('/v1/queues/q', {})
+        acknowledged, begun, done = [], threading.Event(), threading.Event()
+
+        def put():
+            client = rqtest.Client(lambda: http.client.HTTPConnection('127.0.0.1', server.port))
+            while not done.is_set():
+                try:
+                    reply = client.post('/v1/queues/q/messages', {'payload': 'x'})
+                except (OSError, http.client.HTTPException):
+                    return
+                if reply.status == 201:
+                    acknowledged.append(reply.json['seq'])
+                if len(acknowledged) == 200:
+                    begun.set()
+
+        clients = [threading.Thread(target=put) for _ in range(3)]
+        for client in clients:
+            client.start()
+        checks.that(begun.wait(rqtest.REPLY_SECONDS), f'{what}: it is under load')
+        take_away(server.dir / 'db' / 'rq.db-wal')
+        code = server.process.wait(rqtest.REPLY_SECONDS)
+        done.set()
+        for client in clients:
+            client.join()
+        checks.that(code != 0, f'{what}: it ends with {code}')
+        log = server.log()
+        checks.that('is not there any more' in log and 'has been copied into' in log, f'{what}: {log[-800:]}')
+        server.start()
+        there = {m['seq'] for m in all_messages(server)}
+        lost = [seq for seq in acknowledged if seq not in there]
+        checks.equal(lost, [], f'{what}: lost of {len(acknowledged)}')
+        checks.equal(server.get('/v1/health').json['status'], 'ok', what)
+
+
+def all_messages(server):
+    cursor = ''
+    while cursor is not None:
+        page = server.get(f'/v1/messages?limit=1000{cursor and "&cursor=" + str(cursor)}').json
+        yield from page['messages']
+        cursor = page['cursor']
+
+
+def replace_log(log):
+    shutil.copy(log, f'{log}.copy')
+    os.rename(f'{log}.copy', log)
+
+
+all_is_saved('the log is deleted', lambda log: log.unlink())
+all_is_saved('the log is moved', lambda log: os.rename(log, f'{log}.moved'))
+all_is_saved('the log is replaced', replace_log)
 
 def doctor_knows():
     """What the server refuses at its start, rq doctor names."""
@@ -51,5 +113,27 @@ def doctor_knows():
             checks.that(ran.returncode != 0 and what in ran.stdout + ran.stderr, f'the server: {what}: {ran}')
 
 
+def a_bad_bit_in_the_log():
+    """faults.md D3, relative: what is behind it is not lost, and it is told."""
+    with rqtest.Server(manual_clock=False) as server:
+        server.put('/v1/queues/q', {})
+        put = [server.post('/v1/queues/q/messages', {'payload': f'{i:0900}'}).json['seq'] for i in range(100)]
+        server.kill()
+        log = server.dir / 'db' / 'rq.db-wal'
+        data = bytearray(log.read_bytes())
+        data[len(data) // 2] ^= 1
+        log.write_bytes(data)
+        damaged = 'rq.db-wal is damaged behind byte'
+        ran = subprocess.run([rqtest.RQ_BIN, 'doctor', '--dir', server.dir], capture_output=True, text=True)
+        checks.that(damaged in ran.stdout and ran.returncode != 0, f'doctor names it: {ran}')
+        server.start()
+        checks.that(damaged in server.log(), f'so does the server: {server.log()[-800:]}')
+        checks.equal(server.get('/v1/health').json['status'], 'damaged', 'health')
+        there = {m['seq'] for m in all_messages(server)}
+        checks.equal([seq for seq in put if seq not in there], [], 'lost')
+        checks.that((server.dir / 'db' / 'rq.db.damaged-1-wal').read_bytes() == data, 'the log is kept')
+
+
 doctor_knows()
+a_bad_bit_in_the_log()
 sys.exit(checks.report())

@@ -26,6 +26,16 @@ base::Error cannot(std::string_view what, const std::filesystem::path& file) {
                    : "see that the disk is well and that the folder belongs to rq");
 }
 
+// Stands at the end, where an older rq reads no further.
+constexpr std::string_view kMachine = "machine";
+
+// Another word each time the machine is started; empty: it does not say.
+std::string run_of_machine() {
+  std::string run;
+  std::ifstream{"/proc/sys/kernel/random/boot_id"} >> run;
+  return run;
+}
+
 }  // namespace
 
 Identity::Identity(std::filesystem::path file)
@@ -43,7 +53,6 @@ Result<void> Identity::check(std::int64_t identity, core::Boot boot) {
   RQ_TRY_ASSIGN(written, read());
   if (written.any && written.identity != identity) return not_the_one("is another one");
   if (written.any && written.boot > boot) return not_the_one("is older than it was");
-  RQ_TRY(same_.remember(file_));
   identity_ = identity;
   return {};
 }
@@ -59,25 +68,6 @@ Result<void> Identity::remember(core::Boot boot, Db& db) const {
     if (!found) return write(now);
     now.roots.emplace(tables.text(0), static_cast<std::uint32_t>(tables.integer(1)));
   }
-}
-
-Result<void> SameFile::remember(const std::filesystem::path& file) {
-  struct stat now {};
-  if (::stat(file.c_str(), &now) != 0) return cannot("look at", file);
-  file_ = file;
-  device_ = now.st_dev;
-  inode_ = now.st_ino;
-  return {};
-}
-
-Result<void> SameFile::check_still_there() const {
-  struct stat now {};
-  if (::stat(file_.c_str(), &now) == 0 && now.st_dev == device_ && now.st_ino == inode_) return {};
-  return fail(Code::unknown_outcome,
-              fmt::format("the store {} is not there any more: somebody has moved, replaced or "
-                          "deleted it under the running server",
-                          file_.string()),
-              "put it back and start the server again");
 }
 
 base::Error Identity::not_the_one(const char* what) const {
@@ -96,7 +86,9 @@ Result<Remembered> Identity::read() const {
   if (in >> written.identity >> written.boot) {
     std::string table;
     std::uint32_t root = 0;
-    while (in >> table >> root) written.roots[table] = root;
+    while (in >> table && table != kMachine && in >> root) written.roots[table] = root;
+    std::string run;
+    written.same_run = in >> run && run == run_of_machine();
     return written;
   }
   return fail(Code::internal, fmt::format("{} is damaged", beside_.string()),
@@ -107,6 +99,9 @@ Result<Remembered> Identity::read() const {
 Result<void> Identity::write(const Remembered& written) const {
   std::string text = fmt::format("{} {}\n", written.identity, written.boot);
   for (const auto& [table, root] : written.roots) text += fmt::format("{} {}\n", table, root);
+  if (const std::string run = run_of_machine(); !run.empty()) {
+    text += fmt::format("{} {}\n", kMachine, run);
+  }
   const std::string fresh = beside_.string() + ".new";
   const base::Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!file.is_open()) return cannot("write", fresh);

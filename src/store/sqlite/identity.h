@@ -4,8 +4,6 @@
 // or set back is noticed, and not taken for a new store. The file's name is that of the database
 // with `.identity`.
 // Thread: engine.
-#include <sys/types.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -23,20 +21,10 @@ struct Remembered {
   bool any = false;
   std::int64_t identity = 0;
   core::Boot boot = 0;
+  // It was opened last since the machine was started: what was written since is there, whoever
+  // was killed.
+  bool same_run = false;
   std::map<std::string, std::uint32_t, std::less<>> roots;  // the first page of each table
-};
-
-// The very file that was there, whatever has its name later.
-class SameFile {
- public:
-  [[nodiscard]] base::Result<void> remember(const std::filesystem::path& file);
-  // A fault when another one, or none, has the name now: what is committed would be lost.
-  [[nodiscard]] base::Result<void> check_still_there() const;
-
- private:
-  std::filesystem::path file_;
-  dev_t device_ = 0;
-  ino_t inode_ = 0;
 };
 
 class Identity {
@@ -50,7 +38,6 @@ class Identity {
   [[nodiscard]] base::Result<void> check(std::int64_t identity, core::Boot boot);
   // The boot under which it is open now: the file beside it is written anew.
   [[nodiscard]] base::Result<void> remember(core::Boot boot, Db& db) const;
-  [[nodiscard]] base::Result<void> check_still_there() const { return same_.check_still_there(); }
 
   [[nodiscard]] base::Result<Remembered> read() const;
 
@@ -61,7 +48,6 @@ class Identity {
   std::filesystem::path file_;
   std::filesystem::path beside_;
   std::int64_t identity_ = 0;
-  SameFile same_;
 };
 
 }  // namespace rq::store::sqlite

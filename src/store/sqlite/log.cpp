@@ -1,10 +1,15 @@
 #include "store/sqlite/log.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <string>
 
+#include "base/fd.h"
 #include "store/sqlite/writer_vfs.h"
 
 namespace rq::store::sqlite {
@@ -83,6 +88,17 @@ Result<void> Log::renew_if_in_doubt() { return in_doubt_ ? renew() : Result<void
 // log is written once more, which makes the kernel write it again; until that is synced, nothing
 // goes on.
 Result<void> Log::renew() {
+  const int code = read([](sqlite3_file& log, const std::string& part, sqlite3_int64 at) {
+    return log.pMethods->xWrite(&log, part.data(), static_cast<int>(part.size()), at);
+  });
+  if (code != SQLITE_OK) return fault(nullptr, code, "writing the log once more");
+  RQ_TRY(sync());
+  in_doubt_ = false;
+  return {};
+}
+
+template <typename Each>
+int Log::read(Each each) {
   int code = SQLITE_OK;
   sqlite3_int64 size = 0;
   sqlite3_file* log = file_of(db_, code);
@@ -92,13 +108,30 @@ Result<void> Log::renew() {
     part.resize(std::min(static_cast<std::size_t>(size - at), kLogPieceBytes));
     const int n = static_cast<int>(part.size());
     code = log->pMethods->xRead(log, part.data(), n, at);
-    if (code == SQLITE_OK) code = log->pMethods->xWrite(log, part.data(), n, at);
+    if (code == SQLITE_OK) code = each(*log, part, at);
     at += n;
   }
-  if (code != SQLITE_OK) return fault(nullptr, code, "writing the log once more");
-  RQ_TRY(sync());
-  in_doubt_ = false;
-  return {};
+  return code;
+}
+
+Result<void> Log::write_to(const std::filesystem::path& file) {
+  const std::filesystem::path making = file.string() + ".new";
+  const base::Fd out(::open(making.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  int code = out.is_open() ? SQLITE_OK : SQLITE_CANTOPEN;
+  if (code == SQLITE_OK) {
+    code = read([&out](sqlite3_file&, const std::string& part, sqlite3_int64 at) {
+      const ssize_t n = ::pwrite(out.get(), part.data(), part.size(), at);
+      if (n == std::ssize(part)) return SQLITE_OK;
+      return n < 0 && errno != ENOSPC ? SQLITE_IOERR_WRITE : SQLITE_FULL;
+    });
+  }
+  if (code == SQLITE_OK &&
+      (::fsync(out.get()) != 0 || std::rename(making.c_str(), file.c_str()) != 0)) {
+    code = SQLITE_IOERR;
+  }
+  if (code == SQLITE_OK) return {};
+  ::unlink(making.c_str());
+  return fault(nullptr, code, fmt::format("writing {}", file.string()));
 }
 
 bool Log::wants_copying() const {
@@ -124,6 +157,18 @@ void Log::copy_rest() {
   // the next batch, whose words go to those who asked.
   if (code == SQLITE_OK && copied == frames) frames_ = 0;
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) in_doubt_ = true;
+}
+
+Result<void> Log::copy_whole() {
+  if (checkpointer_ && checkpointer_->state() != Checkpointer::State::idle) {
+    static_cast<void>(checkpointer_->finish());
+  }
+  int frames = 0;
+  int copied = 0;
+  const int code =
+      sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_FULL, &frames, &copied);
+  if (code == SQLITE_OK && copied == frames) return {};
+  return fault(db_.handle(), code == SQLITE_OK ? SQLITE_BUSY : code, "copying the log");
 }
 
 // Has the log copied beside, again and again while much is added meanwhile: what is left at the end

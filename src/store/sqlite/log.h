@@ -30,6 +30,11 @@ class Log {
   [[nodiscard]] base::Result<void> renew_if_in_doubt();
 
   [[nodiscard]] bool wants_copying() const;
+  // All of it, at once. Its name is not needed, only that it is still open. REQUIRES: this
+  // connection reads nothing.
+  [[nodiscard]] base::Result<void> copy_whole();
+  // Writes what this connection has open as its log to that file, whole or not at all.
+  [[nodiscard]] base::Result<void> write_to(const std::filesystem::path& file);
   // Copies it, or has it copied beside. `wait_for_readers` is called before it starts anew.
   template <typename WaitForReaders>
   void copy(WaitForReaders wait_for_readers) {
@@ -41,6 +46,10 @@ class Log {
  private:
   [[nodiscard]] base::Result<void> start();
   [[nodiscard]] base::Result<void> renew();
+  // Calls each(log, bytes, at) for all of it, piece by piece, while that gives SQLITE_OK. The code
+  // that ended it.
+  template <typename Each>
+  [[nodiscard]] int read(Each each);
   [[nodiscard]] bool pass_beside();
   void copy_rest();
 

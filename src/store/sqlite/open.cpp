@@ -2,11 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "base/json_writer.h"
 #include "base/utf8.h"
 #include "store/sqlite/check.h"
 #include "store/sqlite/identity.h"
+#include "store/sqlite/log_frames.h"
 #include "store/sqlite/reader.h"
+#include "store/sqlite/rebuild.h"
 #include "store/sqlite/schema.h"
 #include "store/sqlite/sqlite_store.h"
 
@@ -48,6 +52,18 @@ Result<void> check_identity(const std::filesystem::path& file) {
 namespace {
 constexpr std::size_t kFindingsMax = 1000;  // then it has said enough
 
+// Before SQLite reads it. A server may write it meanwhile: then it is another frame each time that
+// is not whole yet.
+std::optional<std::string> damaged_log(const std::filesystem::path& file) {
+  const auto remembered = Identity(file).read();
+  if (!remembered || !remembered->same_run) return std::nullopt;
+  const LogFrames log = read_log_of(file);
+  if (log.commits_behind == 0 || read_log_of(file).whole_bytes != log.whole_bytes) {
+    return std::nullopt;
+  }
+  return damage_of_log(file, log);
+}
+
 // What is damaged may be no text any more.
 std::string readable(std::string_view text) {
   if (base::is_utf8(text)) return std::string{text};
@@ -58,6 +74,7 @@ std::string readable(std::string_view text) {
 }  // namespace
 
 Result<std::vector<std::string>> check_store(const std::filesystem::path& file) {
+  const std::optional<std::string> log = damaged_log(file);
   Db db;
   RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
   RQ_TRY(db.exec(kWaitForOthers));
@@ -85,7 +102,8 @@ Result<std::vector<std::string>> check_store(const std::filesystem::path& file) 
     found.push_back({.text = checked.error().message});
   }
   std::vector<std::string> findings;
-  findings.reserve(found.size() + 1);
+  findings.reserve(found.size() + 2);
+  if (log) findings.push_back(*log);
   for (const core::Finding& finding : found) findings.push_back(readable(finding.text));
   if (found.size() >= kFindingsMax) {
     findings.push_back(fmt::format("… after {} findings it has not looked further", found.size()));

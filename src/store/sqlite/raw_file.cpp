@@ -1,10 +1,6 @@
 #include "store/sqlite/raw_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -25,17 +21,6 @@ constexpr std::size_t kHeaderBytes = 100;
 constexpr std::size_t kHeaderPageBytes = 16;
 constexpr std::size_t kHeaderFreeTrunk = 32;
 constexpr std::size_t kHeaderFreePages = 36;
-// Section 4.1, the write-ahead log: of its head, and of each frame.
-constexpr std::uint32_t kLogMagic = 0x377f0683U;  // or one less
-constexpr std::size_t kLogHeaderBytes = 32;
-constexpr std::size_t kLogPageBytes = 8;
-constexpr std::size_t kLogSalt = 16;
-constexpr std::size_t kLogSum = 24;
-constexpr std::size_t kSaltBytes = 8;
-constexpr std::size_t kFrameHeaderBytes = 24;
-constexpr std::size_t kFramePages = 4;
-constexpr std::size_t kFrameSalt = 8;
-constexpr std::size_t kFrameSum = 16;
 // Section 1.6, the head of a page of a tree.
 constexpr std::size_t kTreeCells = 3;
 constexpr std::size_t kTreeLastChild = 8;
@@ -77,38 +62,6 @@ std::uint64_t varint(std::string_view bytes, std::size_t& at) {
   return value << 8U | byte_at(bytes, at++);
 }
 
-// The content of the file, for reading. Empty: it has none, or cannot be read (errno).
-std::string_view map(const std::filesystem::path& file) {
-  const base::Fd opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info {};
-  if (!opened.is_open() || ::fstat(opened.get(), &info) != 0 || info.st_size == 0) return {};
-  const auto size = static_cast<std::size_t>(info.st_size);
-  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, opened.get(), 0);
-  if (mapped == MAP_FAILED) return {};
-  return {static_cast<const char*>(mapped), size};
-}
-
-void unmap(std::string_view bytes) {
-  if (!bytes.empty()) ::munmap(const_cast<char*>(bytes.data()), bytes.size());
-}
-
-// The running checksum of the log.
-struct LogSum {
-  std::uint32_t a = 0;
-  std::uint32_t b = 0;
-  bool big = false;
-  void add(std::string_view bytes) {
-    for (std::size_t at = 0; at + 8 <= bytes.size(); at += 8) {
-      a += word(bytes, at) + b;
-      b += word(bytes, at + 4) + a;
-    }
-  }
-  [[nodiscard]] std::uint32_t word(std::string_view bytes, std::size_t at) const {
-    const std::uint32_t value = u32(bytes, at);
-    return big ? value : __builtin_bswap32(value);
-  }
-};
-
 std::optional<RawValue> value_at(std::string_view record, std::size_t& at, std::uint64_t type) {
   constexpr std::array<std::size_t, 10> kBytes{0, 1, 2, 3, 4, 6, 8, 8, 0, 0};
   if (type == 10 || type == 11) return std::nullopt;
@@ -144,14 +97,10 @@ std::optional<std::vector<RawValue>> values_of(std::string_view record) {
 
 }  // namespace
 
-RawFile::~RawFile() {
-  unmap(bytes_);
-  unmap(log_);
-}
-
-Result<void> RawFile::open(const std::filesystem::path& file, const Roots& remembered) {
-  errno = 0;
-  bytes_ = map(file);
+Result<void> RawFile::open(const std::filesystem::path& file, const Roots& remembered,
+                           LogPart part) {
+  file_.emplace(file);
+  bytes_ = file_->bytes();
   if (bytes_.empty()) {
     return base::fail(base::Code::internal,
                       fmt::format("cannot read {}: {}", file.string(),
@@ -162,8 +111,8 @@ Result<void> RawFile::open(const std::filesystem::path& file, const Roots& remem
   const std::size_t page_bytes = said == 1 ? kPageBytesMax : said;
   if (std::has_single_bit(page_bytes) && page_bytes >= kPageBytesMin) page_bytes_ = page_bytes;
   pages_ = static_cast<Number>(bytes_.size() / page_bytes_);
-  log_ = map(file.string() + "-wal");
-  read_log();
+  log_file_.emplace(file.string() + "-wal");
+  read_log(part);
   walked_.resize(std::size_t{pages_} + 1);
   read_schema();
   for (const auto& [table, root] : remembered) {
@@ -174,54 +123,28 @@ Result<void> RawFile::open(const std::filesystem::path& file, const Roots& remem
   return {};
 }
 
-// Which pages have newer content there: of whole transactions, up to the first frame that does not
-// hold together.
-void RawFile::read_log() {
-  if (log_.size() < kLogHeaderBytes) return;
-  const std::uint32_t magic = u32(log_, 0);
-  if ((magic | 1U) != kLogMagic) return;
-  const std::size_t page_bytes = u32(log_, kLogPageBytes);
-  if (!std::has_single_bit(page_bytes) || page_bytes < kPageBytesMin ||
-      page_bytes > kPageBytesMax) {
-    return;
-  }
-  LogSum sum{.big = (magic & 1U) != 0};
-  sum.add(log_.substr(0, kLogSum));
-  if (sum.a != u32(log_, kLogSum) || sum.b != u32(log_, kLogSum + 4)) return;
-  page_bytes_ = page_bytes;
-  std::size_t committed = 0;
-  const std::size_t frame = kFrameHeaderBytes + page_bytes;
-  Number n = 0;
-  for (std::size_t at = kLogHeaderBytes; at + frame <= log_.size(); at += frame, ++n) {
-    // Of an older log, when the salts are not those of its head.
-    if (log_.substr(at + kFrameSalt, kSaltBytes) != log_.substr(kLogSalt, kSaltBytes)) break;
-    sum.add(log_.substr(at, kFrameSalt));
-    sum.add(log_.substr(at + kFrameHeaderBytes, page_bytes));
-    if (sum.a != u32(log_, at + kFrameSum) || sum.b != u32(log_, at + kFrameSum + 4)) break;
-    newer_.push_back({.page = u32(log_, at), .frame = n});
-    const Number pages = u32(log_, at + kFramePages);
-    if (pages == 0) continue;
-    pages_ = pages;  // a commit
-    committed = newer_.size();
-  }
-  newer_.resize(committed);
+// Which pages have newer content there.
+void RawFile::read_log(LogPart part) {
+  log_ = sqlite::read_log(log_file_->bytes(), part);
+  if (log_.page_bytes == 0) return;
+  page_bytes_ = log_.page_bytes;
+  if (log_.pages != 0) pages_ = log_.pages;
+  std::vector<LogFrames::Frame>& newer = log_.frames;
   // Of each page the last one.
-  std::stable_sort(newer_.begin(), newer_.end(),
-                   [](const InLog& a, const InLog& b) { return a.page < b.page; });
-  const auto last = std::unique(newer_.rbegin(), newer_.rend(),
+  std::stable_sort(newer.begin(), newer.end(),
+                   [](const auto& a, const auto& b) { return a.page < b.page; });
+  const auto last = std::unique(newer.rbegin(), newer.rend(),
                                 [](const auto& a, const auto& b) { return a.page == b.page; });
-  newer_.erase(newer_.begin(), last.base());
+  newer.erase(newer.begin(), last.base());
 }
 
 std::string_view RawFile::page(Number number) const {
   if (number == 0 || number > pages_) return {};
-  const auto found =
-      std::lower_bound(newer_.begin(), newer_.end(), number,
-                       [](const InLog& in_log, Number page) { return in_log.page < page; });
-  if (found != newer_.end() && found->page == number) {
-    return log_.substr(
-        kLogHeaderBytes + found->frame * (kFrameHeaderBytes + page_bytes_) + kFrameHeaderBytes,
-        page_bytes_);
+  const auto found = std::lower_bound(
+      log_.frames.begin(), log_.frames.end(), number,
+      [](const LogFrames::Frame& in_log, Number page) { return in_log.page < page; });
+  if (found != log_.frames.end() && found->page == number) {
+    return log_file_->bytes().substr(page_at(log_, found->frame), page_bytes_);
   }
   const std::size_t at = (number - std::size_t{1}) * page_bytes_;
   if (at + page_bytes_ > bytes_.size()) return {};

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "store/sqlite/log_frames.h"
 
 namespace rq::store::sqlite {
 
@@ -31,13 +32,13 @@ class RawFile {
   RawFile() = default;
   RawFile(const RawFile&) = delete;
   RawFile& operator=(const RawFile&) = delete;
-  ~RawFile();
 
   using Number = std::uint32_t;
   using Roots = std::map<std::string, Number, std::less<>>;
   // Maps the file, and reads its log. Nobody may write it meanwhile. `remembered`: the first page
   // of each table, for those that the schema does not tell.
-  [[nodiscard]] base::Result<void> open(const std::filesystem::path& file, const Roots& remembered);
+  [[nodiscard]] base::Result<void> open(const std::filesystem::path& file, const Roots& remembered,
+                                        LogPart part = LogPart::whole);
 
   using Each = std::function<void(RawRow&&)>;
   // Calls each() for every row that can be reached from the table's root. Nothing, when that is not
@@ -51,7 +52,7 @@ class RawFile {
 
  private:
   [[nodiscard]] std::string_view page(Number number) const;
-  void read_log();
+  void read_log(LogPart part);
   void read_schema();
   [[nodiscard]] bool is_tree(Number number) const;
   // A page each: in memory are some bits of each page, and the place of each one in the log.
@@ -63,13 +64,9 @@ class RawFile {
   void rows_of(Number number, const Each& each);
   [[nodiscard]] std::optional<RawRow> row_at(std::string_view page, std::size_t at, bool table);
 
-  std::string_view bytes_;  // mapped
-  std::string_view log_;    // likewise
-  struct InLog {
-    Number page = 0;
-    Number frame = 0;
-  };
-  std::vector<InLog> newer_;  // pages in the log, by number
+  std::optional<MappedFile> file_, log_file_;
+  std::string_view bytes_;  // of the file
+  LogFrames log_;           // of each page the newest, by number
   std::size_t page_bytes_ = 4096;
   Number pages_ = 0;
   Roots roots_;

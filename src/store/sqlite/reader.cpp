@@ -21,13 +21,13 @@ constexpr std::int64_t kPagesBesideMax = 1LL << 30U;
 }  // namespace
 
 Result<void> SqliteReader::open(const std::filesystem::path& file) {
-  RQ_TRY(same_.remember(file));
   RQ_TRY(db_.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
   RQ_TRY(db_.exec(kWaitForOthers));
   RQ_TRY(db_.exec("PRAGMA query_only = 1"));
   RQ_TRY(db_.exec(kSmallCache));
   RQ_TRY_ASSIGN(from, read_crc_from(db_));
   crc_from_ = from;
+  RQ_TRY(files_.remember(file));
   const std::string select =
       fmt::format("SELECT {}, q.name FROM message m JOIN queue q ON q.id = m.queue {} ",
                   kMessageColumns, kMessageJoins);
@@ -130,6 +130,11 @@ Result<std::int64_t> SqliteReader::count_in(QueueId queue, State state) {
       false));
   RQ_TRY_ASSIGN(found, count.bind(1, queue).step());
   return found ? count.integer(0) : 0;
+}
+
+Result<void> SqliteReader::check_still_there() {
+  SameFiles::Seen seen = files_.look(db_);
+  return seen.state == SameFiles::State::same ? Result<void>{} : Result<void>{std::move(seen.why)};
 }
 
 void SqliteReader::stop_when(std::function<bool()> stop) {

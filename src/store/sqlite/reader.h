@@ -8,7 +8,7 @@
 #include "core/store.h"
 #include "store/sqlite/check.h"
 #include "store/sqlite/db.h"
-#include "store/sqlite/identity.h"
+#include "store/sqlite/same_files.h"
 #include "store/sqlite/search.h"
 
 namespace rq::store::sqlite {
@@ -19,9 +19,7 @@ class SqliteReader final : public Reader {
 
   void stop_when(std::function<bool()> stop) override;
   [[nodiscard]] Result<bool> check(std::vector<core::Finding>& found) override;
-  [[nodiscard]] Result<void> check_still_there() const override {
-    return same_.check_still_there();
-  }
+  [[nodiscard]] Result<void> check_still_there() override;
 
   [[nodiscard]] Result<std::optional<MessageRow>> message(Seq seq) override;
   [[nodiscard]] Result<std::optional<MessageRow>> message_by_key(std::string_view key) override;
@@ -50,7 +48,7 @@ class SqliteReader final : public Reader {
 
   std::function<bool()> stop_;
   core::Seq crc_from_ = 0;
-  SameFile same_;
+  SameFiles files_;
   Db db_;
   std::unique_ptr<Check> check_;  // while one is under way
   Statement by_seq_, by_key_, attempts_, ahead_, oldest_, queue_id_, waste_;

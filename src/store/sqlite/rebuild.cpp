@@ -586,7 +586,7 @@ base::Error cannot(const fs::path& file, const base::Error& why) {
 
 Result<void> fill(const RebuildFiles& files, const Remembered& known, std::string_view why) {
   RawFile raw;
-  RQ_TRY(raw.open(files.file(), known.roots));
+  RQ_TRY(raw.open(files.file(), known.roots, known.same_run ? LogPart::all : LogPart::whole));
   Db db;
   RQ_TRY(db.open(files.making(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
   RQ_TRY(migrate(db));
@@ -675,6 +675,19 @@ Result<std::string> why_damaged(const fs::path& file) {
   return damaged ? read.error().message : std::string{};
 }
 
+// A log that breaks off though there is more. After a loss of power that is its end, which was not
+// synced: it is cut off, so that nobody ever takes it for more of what is written in front of it.
+Result<std::string> why_log_damaged(const fs::path& file, const Remembered& remembered) {
+  const LogFrames log = read_log_of(file);
+  if (log.commits_behind == 0) return std::string{};
+  if (remembered.same_run) return damage_of_log(file, log);
+  std::error_code error;
+  fs::resize_file(file.string() + "-wal", log.whole_bytes, error);
+  if (!error) return std::string{};
+  return fail(Code::internal, fmt::format("cannot cut {}-wal: {}", file.string(), error.message()),
+              "see that it belongs to the user of the server");
+}
+
 std::string rebuilt(const RebuildFiles& files, std::string_view why) {
   return fmt::format(
       "the store was damaged ({}) and has been rebuilt from its messages: what it was is kept in "
@@ -684,14 +697,26 @@ std::string rebuilt(const RebuildFiles& files, std::string_view why) {
 
 }  // namespace
 
+std::string damage_of_log(const fs::path& file, const LogFrames& log) {
+  return fmt::format(
+      "the log {}-wal is damaged behind byte {}: {} commits stand behind what does not pass its "
+      "checksum",
+      file.string(), log.whole_bytes, log.commits_behind);
+}
+
 Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& remembered) {
   std::error_code none;
   const fs::path& file = files.file();
   if (!fs::exists(file, none) || fs::file_size(file, none) == 0) return std::string{};
-  RQ_TRY_ASSIGN(why, why_damaged(file));
+  RQ_TRY_ASSIGN(why, why_log_damaged(file, remembered));
+  if (why.empty()) {
+    RQ_TRY_ASSIGN(found, why_damaged(file));
+    why = std::move(found);
+  }
   const bool readable = why.empty();
   if (readable && !files.is_marked()) return std::string{};
-  if (readable) why = fmt::format("{} was there", rebuild_mark(file).string());
+  if (readable) why = files.marked_why();
+  if (why.empty()) why = fmt::format("{} was there", rebuild_mark(file).string());
   if (const auto made = make(files, remembered, why); !made) {
     if (!readable) return made.error();
     // It is as good as it was.

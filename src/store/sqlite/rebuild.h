@@ -2,12 +2,14 @@
 // A store whose file is damaged, made anew from what can be read of it. Messages, their details,
 // leases, attempts and queues are taken over; lines, counters, tags and timers follow from them.
 // What does not pass its checksum is set aside into table `corrupt`.
+#include <filesystem>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/identity.h"
+#include "store/sqlite/log_frames.h"
 #include "store/sqlite/rebuild_files.h"
 
 namespace rq::store::sqlite {
@@ -17,6 +19,8 @@ namespace rq::store::sqlite {
 // a store can be found in it. What an operator is to be told; empty: nothing.
 [[nodiscard]] base::Result<std::string> rebuild_if_damaged(RebuildFiles& files,
                                                            const Remembered& remembered);
+// What is said of a log with commits behind a bad frame.
+[[nodiscard]] std::string damage_of_log(const std::filesystem::path& file, const LogFrames& log);
 // While it is open on `db`, which is in no transaction. A copy of what it was stays beside it; a
 // fault leaves everything as it was. What an operator is to be told.
 [[nodiscard]] base::Result<std::string> rebuild_open(RebuildFiles& files, Db& db,

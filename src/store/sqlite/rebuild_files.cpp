@@ -90,6 +90,13 @@ bool RebuildFiles::mark(std::string_view why) const {
   return true;
 }
 
+std::string RebuildFiles::marked_why() const {
+  std::string why;
+  std::ifstream in{rebuild_mark(file_)};
+  std::getline(in, why);
+  return why;
+}
+
 bool RebuildFiles::is_marked() const { return is_there(rebuild_mark(file_)); }
 
 // One that stays asks for one more rebuild, which does no harm.

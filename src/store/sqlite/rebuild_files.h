@@ -8,6 +8,7 @@
 //   rq.db.damaged-N    what the store was; its log has the same name and `-wal`
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <system_error>
 
@@ -62,6 +63,8 @@ class RebuildFiles {
   // Why it is to be rebuilt is written into the mark. False: it was there.
   bool mark(std::string_view why) const;
   [[nodiscard]] bool is_marked() const;
+  // Why, as the mark says it; empty: it does not.
+  [[nodiscard]] std::string marked_why() const;
   // It has been rebuilt, or is about to be.
   void unmark();
 

@@ -21,6 +21,9 @@ namespace {
 // numbers left out after a crash. The same for boots.
 constexpr Seq kNumberBlock = 10'000;
 constexpr Boot kBootBlock = 16;
+// Between two looks whether the files are those that were opened; each sync looks as well. So short
+// that the last turn of the engine looks once more.
+constexpr std::chrono::milliseconds kLookAtFiles{50};
 // More than any server gives between a backup and its return.
 constexpr Seq kNumbersSkipped = 1'000'000'000;
 // A store up to this size, with its log, is rebuilt between two batches when a check asks for it:
@@ -54,7 +57,7 @@ Result<void> SqliteStore::open_or_go_on() {
     RQ_TRY(open_file());
   } else {
     abort();
-    RQ_TRY(identity_.check_still_there());
+    RQ_TRY(check_files());
     if (std::exchange(damaged_, false)) RQ_TRY(rebuild());
   }
   RQ_TRY(log_.renew_if_in_doubt());
@@ -83,6 +86,48 @@ Result<void> SqliteStore::rebuild() {
   reports_.push_back(std::move(*done));
   log_.committed();
   return log_.sync();
+}
+
+// --- Files that are not those any more ---
+
+Result<void> SqliteStore::check_files() {
+  return lost_ ? Result<void>{*lost_} : judge(files_.look(db_, writer_vfs_.log_bytes()));
+}
+
+// The store is at its end when they are not. What is still good is saved.
+Result<void> SqliteStore::judge(SameFiles::Seen&& seen) {
+  if (seen.state == SameFiles::State::same) return {};
+  if (seen.state == SameFiles::State::log_gone) reports_.push_back(save_log());
+  if (seen.state == SameFiles::State::cut) {
+    // Half of a log would tear the store's pages apart, and its end stays for the next start.
+    sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+    std::error_code none;
+    // An empty one is refused by the next start: it is to be restored, not rebuilt.
+    if (std::filesystem::file_size(file_, none) > 0) rebuild_files_.mark(seen.why.message);
+  }
+  lost_ = std::move(seen.why);
+  return *lost_;
+}
+
+// SQLite has it open, whoever has its name. Where somebody else still reads the store, not all of
+// it may be copied: then it gets its name back, with the same content.
+std::string SqliteStore::save_log() {
+  stop_reading();
+  lines_.wait_for_reader();
+  const auto copied = log_.copy_whole();
+  if (copied) {
+    return fmt::format(
+        "all that was in the log has been copied into {}: do not put the log back, "
+        "and start the server again",
+        file_.string());
+  }
+  const std::string log = file_.string() + "-wal";
+  const auto written = log_.write_to(log);
+  return fmt::format(
+      "what was in the log cannot be copied into {}: {}; {}", file_.string(),
+      copied.error().message,
+      written ? fmt::format("it has been written to {} again: start the server again", log)
+              : written.error().message);
 }
 
 Result<void> SqliteStore::request_rebuild(RebuildWhen when) {
@@ -129,6 +174,7 @@ Result<void> SqliteStore::open_file() {
   RQ_TRY_ASSIGN(identity, db_.one("SELECT value FROM meta WHERE key = 'identity'"));
   RQ_CHECK(boot.has_value() && next.has_value() && identity.has_value());
   RQ_TRY(identity_.check(*identity, *boot));
+  RQ_TRY(files_.remember(file_));
   next_ = *next;
   boot_ = *boot;
   if (!remembered.any && version.value_or(0) >= kIdentityVersion) skip_what_was_given();
@@ -218,6 +264,7 @@ Result<void> SqliteStore::read_leases() {
 SqliteStore::~SqliteStore() {
   if (db_.handle() == nullptr || boot_ == 0) return;
   abort();
+  if (!check_files()) return;
   // A clean end leaves no gap in numbers and boots. If it fails there is one: no harm.
   static_cast<void>(sql_.set_next_seq.bind(1, next_).run());
   if (boots_end_ != boot_) static_cast<void>(sql_.set_boot.bind(1, boot_).run());
@@ -247,6 +294,7 @@ Result<std::vector<Queue>> SqliteStore::queues() {
 
 Result<void> SqliteStore::load(const Needs& needs) {
   if (!in_batch_) {
+    if (lost_) return *lost_;
     in_batch_ = true;
     records_.begin_batch();
     RQ_TRY(log_.renew_if_in_doubt());
@@ -344,7 +392,7 @@ Result<bool> SqliteStore::write_and_commit(Sync sync, bool& in_commit) {
   const bool sync_now = log_.unsynced();
   if (sync_now) {
     RQ_TRY(log_.sync());
-    RQ_TRY(identity_.check_still_there());
+    RQ_TRY(judge(files_.look_quickly(db_, writer_vfs_.log_bytes())));
   }
   soon_at_ = Instant::max();
   return sync_now;
@@ -399,6 +447,11 @@ void SqliteStore::abort() {
 
 void SqliteStore::maintain() {
   room_.look();
+  const auto now = std::chrono::steady_clock::now();
+  if (next_look_ <= now) {
+    next_look_ = now + kLookAtFiles;
+    if (!check_files()) return;
+  }
   if (!log_.wants_copying()) return;
   stop_reading();  // only what is behind every reader's place can be copied
   log_.copy([this] { lines_.wait_for_reader(); });

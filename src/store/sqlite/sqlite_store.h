@@ -26,6 +26,7 @@
 #include "store/sqlite/rebuild_files.h"
 #include "store/sqlite/records.h"
 #include "store/sqlite/room.h"
+#include "store/sqlite/same_files.h"
 #include "store/sqlite/timer_rows.h"
 #include "store/sqlite/writer.h"
 #include "store/sqlite/writer_vfs.h"
@@ -97,6 +98,9 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> open_or_go_on();
   [[nodiscard]] Result<void> open_file();
   [[nodiscard]] Result<void> rebuild();
+  [[nodiscard]] Result<void> judge(SameFiles::Seen&& seen);
+  [[nodiscard]] Result<void> check_files();
+  [[nodiscard]] std::string save_log();
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] Result<void> take_boot();
   [[nodiscard]] Result<void> read_queue_ids();
@@ -119,6 +123,9 @@ class SqliteStore final : public Store {
   const std::filesystem::path file_;
   const Options options_;
   Identity identity_;
+  SameFiles files_;
+  std::optional<base::Error> lost_;  // they are not those any more: it can go on no more
+  std::chrono::steady_clock::time_point next_look_;  // at them
   RebuildFiles rebuild_files_;
   std::vector<std::string> reports_;
   Room room_;

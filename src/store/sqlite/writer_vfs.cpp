@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <new>
 #include <utility>
@@ -36,13 +37,23 @@ struct WriterVfs::File {
   sqlite3_int64 start;          // its place in the file
   bool last_frame;              // of a commit
   bool may_write;               // the write lock of the database is held
+  Vfs* vfs;
   sqlite3_file* real;
 
   [[nodiscard]] int flush() {
     last_frame = false;
     if (gathered->empty()) return SQLITE_OK;
-    const int code =
-        real->pMethods->xWrite(real, gathered->data(), static_cast<int>(gathered->size()), start);
+    sqlite3_int64 bytes = 0;
+    int code = real->pMethods->xFileSize(real, &bytes);
+    if (code == SQLITE_OK && bytes < start) code = SQLITE_IOERR_WRITE;
+    if (code == SQLITE_OK) {
+      code =
+          real->pMethods->xWrite(real, gathered->data(), static_cast<int>(gathered->size()), start);
+    }
+    if (code == SQLITE_OK) {
+      vfs->log_bytes =
+          std::max(vfs->log_bytes, start + static_cast<sqlite3_int64>(gathered->size()));
+    }
     gathered->clear();
     return code;
   }
@@ -172,6 +183,7 @@ struct WriterVfs::Calls {
     static const sqlite3_io_methods kWithoutMemory = database_methods(1);
     File& opened = file(f);
     opened = File{};
+    opened.vfs = reinterpret_cast<Vfs*>(v);
     opened.real = reinterpret_cast<sqlite3_file*>(&opened + 1);
     const int code = real(v)->xOpen(real(v), name, opened.real, flags, out_flags);
     if (code != SQLITE_OK) return code;

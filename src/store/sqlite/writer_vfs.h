@@ -9,6 +9,9 @@
 // The write lock for good: once taken it is kept until the connection is closed, which spares two
 // system calls a commit, and refuses whoever would write beside the server.
 //
+// A log that somebody else has cut is not written to: what was cut off would become a hole, which
+// SQLite takes for pages.
+//
 // Thread: that of the connection.
 #include <sqlite3.h>
 
@@ -31,6 +34,8 @@ class WriterVfs {
 
   // For sqlite3_open_v2.
   [[nodiscard]] const char* name() const { return name_.c_str(); }
+  // The log was written up to here.
+  [[nodiscard]] sqlite3_int64 log_bytes() const { return vfs_.log_bytes; }
 
  private:
   struct File;
@@ -39,6 +44,7 @@ class WriterVfs {
   struct Vfs {
     sqlite3_vfs base;
     sqlite3_vfs* real;
+    sqlite3_int64 log_bytes;
   };
 
   Vfs vfs_{};
