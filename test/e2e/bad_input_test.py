@@ -364,7 +364,7 @@ def test_framing(s):
             ('HTTP/9.9', b'GET /v1/queues HTTP/9.9\r\n' + host + b'\r\n', 400),
             ('no Host', b'GET /v1/queues HTTP/1.1\r\n\r\n', 400),
             ('two Hosts', b'GET /v1/queues HTTP/1.1\r\n' + host * 2 + b'\r\n', 400),
-            ('a whole URL', b'GET http://evil/ HTTP/1.1\r\n' + host + b'\r\n', 400),
+            ('a foreign URL', b'GET http://evil/ HTTP/1.1\r\n' + host + b'\r\n', 403),
             ('CONNECT', b'CONNECT a:1 HTTP/1.1\r\n' + host + b'\r\n', 400),
             ('*', b'OPTIONS * HTTP/1.1\r\n' + host + b'\r\n', 400),
             ('a field without colon', b'GET /v1/queues HTTP/1.1\r\n' + host + b'nope\r\n\r\n', 400),
