@@ -263,8 +263,8 @@ void read_post_mortem(Fields& fields, std::string& out) {
   // What was measured is finer than a millisecond, and may be longer than any setting.
   for (const std::string_view name : {"wall_s", "user_s", "system_s"}) {
     if (const json::value* seconds = inner.find(name);
-        seconds != nullptr && !seconds->is_number()) {
-      inner.refuse(core::wrong_kind(name, *seconds, "a number of seconds"));
+        seconds != nullptr && !(seconds->is_number() && seconds->to_number<double>() >= 0)) {
+      inner.refuse(core::wrong_kind(name, *seconds, "a number of seconds, 0 or more"));
     }
   }
   inner.integer("rss_bytes", number, 0, kMax);

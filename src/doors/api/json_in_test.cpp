@@ -169,9 +169,12 @@ TEST(FinishFromJson, WhatWasMeasuredHasNoBounds) {
         seconds)));
     EXPECT_TRUE(item) << seconds << ": " << item.error().message;
   }
-  EXPECT_EQ(
-      done_from_json(parsed(R"({"token":"1.2.3","post_mortem":{"wall_s":"long"}})")).error().code,
-      Code::bad_value);
+  for (const char* seconds : {"\"long\"", "-0.001"}) {
+    const auto item = done_from_json(
+        parsed(fmt::format(R"({{"token":"1.2.3","post_mortem":{{"wall_s":{}}}}})", seconds)));
+    ASSERT_FALSE(item) << seconds;
+    EXPECT_EQ(item.error().code, Code::bad_value);
+  }
 }
 
 TEST(JsonReader, ValuesDoNotOutgrowTheirMemory) {
