@@ -99,7 +99,8 @@ struct Sum {
 };
 std::vector<Sum> sums_of_counters() {
   const std::string line =
-      "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id{})";
+      "(SELECT CAST(total(last_seq - first_seq + 1) AS INTEGER) FROM ready r WHERE r.queue = "
+      "q.id{})";
   const auto rows = [](std::string_view table) {
     return fmt::format("(SELECT count(*) FROM {} t WHERE t.queue = q.id)", table);
   };
@@ -249,28 +250,35 @@ Result<bool> Check::messages(std::vector<Finding>& found) {
 
 // Some messages of the line, each of which must be there.
 Result<bool> Check::line(std::vector<Finding>& found) {
+  RQ_TRY_ASSIGN(next_seq, db_->one("SELECT value FROM meta WHERE key = 'next_seq'"));
+  const Seq numbers_end = next_seq.value_or(0);
   for (std::int64_t left = kPieceRows; left > 0;) {
     if (run_.first > run_.last) {
       const Run before = run_;
       next_run_.bind(1, before.queue).bind(2, before.rank).bind(3, before.order);
-      RQ_TRY_ASSIGN(there, next_run_.bind(4, before.last).step());
+      RQ_TRY_ASSIGN(there, next_run_.bind(4, before.key).step());
       if (!there) return false;
       run_ = {.queue = next_run_.integer(0),
               .rank = next_run_.integer(1),
               .order = next_run_.integer(2),
+              .key = next_run_.integer(4),
               .first = next_run_.integer(3),
               .last = next_run_.integer(4)};
       next_run_.reset();
       --left;
-      if (run_.first > run_.last) {
-        found.push_back({.text = fmt::format("the line has a row of messages {} to {}: it ends "
-                                             "before it begins",
-                                             run_.first, run_.last)});
+      const bool backwards = run_.first > run_.last;
+      if (backwards || run_.first < 1 || run_.last >= numbers_end) {
+        found.push_back(
+            {.text = fmt::format(
+                 "the line has a row of messages {} to {}: {}", run_.first, run_.last,
+                 backwards ? "it ends before it begins" : "no message has such a number")});
+        run_.first = 1;
+        run_.last = 0;
         continue;
       }
     }
-    const Seq end = std::min(run_.last, run_.first + left - 1);
-    const std::int64_t looked = end - run_.first + 1;
+    const std::int64_t looked = std::min(run_.last - run_.first + 1, left);
+    const Seq end = run_.first + looked - 1;
     missing_.bind(1, run_.first).bind(2, end).bind(3, run_.queue).bind(4, run_.rank);
     missing_.bind(5, run_.order);
     std::vector<Finding> missing;
