@@ -406,6 +406,35 @@ TEST_F(DamagedPages, ARebuildLosesNothingOfASoundStore) {
   for (std::size_t i = 0; i < tables.size(); ++i) EXPECT_EQ(rows(tables[i]), before[i]);
 }
 
+// faults.md D3, relative: a check that a page has ended said that it had looked at everything.
+TEST_F(DamagedPages, ACheckThatAPageHasEndedSaysSo) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  write(file, bytes_);
+  // Whether it has come to its end.
+  const auto check_all = [&file](std::vector<core::Finding>& found) {
+    const auto reader = open_reader(file);
+    if (!reader) ADD_FAILURE() << reader.error().message;
+    for (bool more = reader.has_value(); more;) {
+      const auto goes_on = (*reader)->check(found);
+      if (!goes_on) return false;
+      more = *goes_on;
+    }
+    return true;
+  };
+  std::vector<core::Finding> found;
+  EXPECT_TRUE(check_all(found));
+  EXPECT_TRUE(found.empty());
+  const auto root = std::stoul(
+      rows_of(file, "SELECT rootpage FROM sqlite_schema WHERE name = 'scheduled'").at(0));
+  std::string damaged = bytes_;
+  damaged.replace((root - 1) * kPage, kPage, kPage, '\x7b');
+  write(file, damaged);
+  EXPECT_FALSE(check_all(found));
+  ASSERT_FALSE(found.empty());
+  EXPECT_TRUE(found.back().page);
+}
+
 TEST_F(DamagedPages, ARebuildThatWasCutShortIsFinished) {
   TempDir dir;
   const fs::path file = dir.path() / "rq.db";
