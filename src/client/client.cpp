@@ -91,7 +91,7 @@ Client& Client::operator=(Client&&) noexcept = default;
 Result<Reply> Client::perform(Request request) {
   std::optional<Result<Reply>> got;
   bool silent = false;
-  const auto watch = std::make_shared<Impl::Watch>(impl_->io);
+  auto watch = std::make_shared<Impl::Watch>(impl_->io);
   watch->on_silence = [this, &got, &silent] {
     silent = true;
     got = fail(
@@ -112,8 +112,11 @@ Result<Reply> Client::perform(Request request) {
   impl_->io.run();
   RQ_CHECK(got.has_value());
   watch->over = true;
-  // What is still under way knows of this call, which is over.
-  if (silent) impl_ = std::make_unique<Impl>(impl_->http.server(), impl_->patience);
+  if (silent) {
+    // What is still under way knows of this call, which is over. The timer goes before its loop.
+    watch.reset();
+    impl_ = std::make_unique<Impl>(impl_->http.server(), impl_->patience);
+  }
   if (*got && !(*got)->is_success()) return error_of(**got);
   return *std::move(got);
 }

@@ -98,6 +98,8 @@ class Db {
   [[nodiscard]] base::Result<void> exec(const char* sql);
   // The first column of the first row of `sql`; nothing when there is no row.
   [[nodiscard]] base::Result<std::optional<std::int64_t>> one(const char* sql);
+  // All statements, whoever has them.
+  void reset_all();
   [[nodiscard]] sqlite3* handle() const { return handle_; }
 
  private:

@@ -30,6 +30,8 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
   LineRows out;
   out.messages.reserve(part.rows);
   std::size_t bytes = 0;
+  // Not where it fails: a reset would hide from the connection that the file is damaged.
+  rows_.reset();
   rows_.bind(1, part.queue).bind(2, part.after.rank).bind(3, part.after.order);
   rows_.bind(4, part.after.seq).bind(5, static_cast<std::int64_t>(part.rows));
   const auto read_row = [this]() -> base::Result<core::Message> {
@@ -48,16 +50,10 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
     }
     auto message = read_row();
     if (!message) {
-      if (message.error().code != base::Code::internal) {
-        rows_.reset();
-        return std::move(message).error();
-      }
+      if (message.error().code != base::Code::internal) return std::move(message).error();
       const LineKey after = out.messages.empty() ? part.after : line_key(out.messages.back());
       auto damaged = suspect(part.queue, after);
-      if (!damaged) {
-        rows_.reset();
-        return std::move(damaged).error();
-      }
+      if (!damaged) return std::move(damaged).error();
       out.damaged.push_back(*damaged);
       continue;
     }

@@ -432,6 +432,7 @@ void SqliteStore::forget_batch() {
 
 void SqliteStore::abort() {
   damaged_ = damaged_ || is_damage(db_);
+  db_.reset_all();  // also those that the fault has left half way
   if (in_transaction_) {
     // It may have been rolled back already by the fault itself.
     static_cast<void>(sql_.rollback.run());
