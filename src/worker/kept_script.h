@@ -3,7 +3,7 @@
 // memory, and is written as things happen: it outlives a process that is killed, and a program that
 // is replaced, and costs no system call.
 //
-// Format: version 1, plain bytes; to change it, change kVersion: a program of another version does
+// Format: version 2, plain bytes; to change it, change kVersion: a program of another version does
 // not go on with it.
 #include <sys/resource.h>
 
@@ -23,6 +23,8 @@
 #include "wire/script_pipe.h"
 
 namespace rq::worker {
+
+inline constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots, and a zero
 
 // A text of at most kBytes; what is beyond is cut.
 template <std::size_t kBytes>
@@ -60,11 +62,11 @@ struct KeptScript {
   std::uint8_t success;  // core::Success
   std::int64_t seq, lease_ms;
   std::int64_t dups_done;
-  KeptText<72> token;
+  KeptText<kTokenBytes> token;
   KeptText<64> id;
   KeptText<64> sha256;
   KeptText<256> queue;
-  KeptText<1024> script;
+  KeptText<base::kScriptBytesMax> script;
   // --- Longer texts: most scripts touch no page of the last two ---
   KeptText<base::kTextBytesMax> text;
   KeptText<base::kTextBytesMax + 64> line;  // that has not come to its end

@@ -50,6 +50,7 @@ constexpr int kFirstFreeFd = 10;                     // a child uses 0 to 4
 constexpr std::size_t kReadBytes = 64 * base::kKiB;  // a whole pipe of the usual size
 constexpr std::size_t kDrainBytesMax = base::kMiB;   // the largest pipe an ordinary user may have
 constexpr base::Millis kCheckEvery{100};
+constexpr base::Millis kOrphanCheck{5};  // after an orphan has ended: several end together
 constexpr base::Millis kKillAgainMin{50};
 constexpr base::Millis kKillAgainMax{1'000};  // something in the kernel's hands: D state
 
@@ -484,7 +485,7 @@ void Supervisor::reap(Look& look) {
   const SteadyTime now = std::chrono::steady_clock::now();
   for (auto& [id, child] : children_) {
     if (child->reaped && child->word_until == SteadyTime::max()) {
-      child->check_at = std::min(child->check_at, now + base::Millis{5});
+      child->check_at = std::min(child->check_at, now + kOrphanCheck);
       arm(child->check_at);
     }
   }
@@ -536,6 +537,9 @@ void Supervisor::conclude(Child& child, Look& look) {
     ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
   }
   child.close_answers();
+  // Its log is read for the last time below; whoever goes on with it must not close what has that
+  // number by then.
+  if (child.kept != nullptr) child.kept->log = -1;
   child.kept = nullptr;  // all that it needs is written; others may use it from now on
 
   const bool suspect = may_have_left_something(child, held);

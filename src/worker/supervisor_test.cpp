@@ -135,6 +135,20 @@ TEST_F(Scripts, SaysDoneAndHasItsOutputInTheLogUnderTheHeader) {
   EXPECT_EQ(supervisor_->running(), 0U);
 }
 
+// faults.md B2, relative: its attempt may be waiting for an answer when another process goes on.
+TEST_F(Scripts, NothingOfOneThatHasEndedIsLeftToClose) {
+  auto memory = KeptMemory::make();
+  ASSERT_TRUE(memory.has_value());
+  KeptScript& kept = *(*memory)->at(0);
+  kept.start_anew();
+  Launch launch = script("#!/bin/sh\necho out\n");
+  launch.kept = &kept;
+  EXPECT_EQ(run(std::move(launch)).last_output, "out\n");
+  EXPECT_EQ(kept.from_script, -1);
+  EXPECT_EQ(kept.to_script, -1);
+  EXPECT_EQ(kept.log, -1);
+}
+
 TEST_F(Scripts, ASecondAttemptAppendsAndSeesOnlyItsOwnOutput) {
   run(script("#!/bin/sh\necho first\n"));
   EXPECT_EQ(run(script("#!/bin/sh\necho second\n")).last_output, "second\n");
