@@ -376,6 +376,22 @@ TEST_F(WorkerLoop, ADuplicateThatIsRefusedSaysWhy) {
             "fail couldn't connect to queue - other");
 }
 
+// faults.md B2, relative: until the answer has come another process may go on with it.
+TEST_F(WorkerLoop, AScriptThatDoesNotWaitForItsDuplicateKeepsItsLogOpen) {
+  const auto memory = *KeptMemory::make();
+  record_->keep_in(*memory);
+  api_.duplicate_answer = "";
+  start_with("echo 'dup 5-x-other' >&3\necho done >&3\n");
+  api_.give({message(1)});
+  KeptScript& kept = *memory->at(0);
+  until([&kept] { return kept.has_exited() && kept.from_script == -1; });
+  std::error_code error;
+  EXPECT_EQ(fs::read_symlink("/proc/self/fd/" + std::to_string(kept.log), error),
+            dir_ + "/queue/q/1/job/stdio.log")
+      << error.message();
+  EXPECT_TRUE(api_.finishes.empty());
+}
+
 // --- The end of the worker ---
 
 TEST_F(WorkerLoop, ToldToStopItLetsScriptsEndAndTakesNothingMore) {

@@ -537,10 +537,7 @@ void Supervisor::conclude(Child& child, Look& look) {
     ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
   }
   child.close_answers();
-  // Its log is read for the last time below; whoever goes on with it must not close what has that
-  // number by then.
-  if (child.kept != nullptr) child.kept->log = -1;
-  child.kept = nullptr;  // all that it needs is written; others may use it from now on
+  const bool kept = std::exchange(child.kept, nullptr) != nullptr;  // all it needs is written
 
   const bool suspect = may_have_left_something(child, held);
   const bool left = suspect && anything_left(child, look);
@@ -554,6 +551,7 @@ void Supervisor::conclude(Child& child, Look& look) {
   ended.rss_bytes = std::max(ended.rss_bytes, child.rss_bytes);
   ended.processes = child.processes;
   ended.last_output = child.tail_of_log();
+  if (kept) ended.log = std::move(child.log);
 
   if (left) {
     if (child.phase == Phase::running) {

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "wire/script_pipe.h"
@@ -76,6 +77,9 @@ struct Ended {
   std::int64_t processes = 0;        // most that were counted; when bounded
   std::int64_t cpu_seconds_max = 0;  // the queue's limit for each process; 0: none
   std::string last_output;           // raw bytes, the tail
+  // The open log of a script that is kept: whoever goes on with it before it is settled reads it
+  // again. The kept memory has its number: close it after that is given up.
+  base::Fd log;
 };
 
 class Watcher {
