@@ -26,6 +26,9 @@ namespace rq::worker {
 
 inline constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots, and a zero
 
+inline constexpr std::size_t kShortTextBytes = 64;  // an id, a checksum in hex, a mark
+inline constexpr std::size_t kDupsBytes = 128 * base::kKiB;
+
 // A text of at most kBytes; what is beyond is cut.
 template <std::size_t kBytes>
 struct KeptText {
@@ -53,7 +56,7 @@ struct KeptScript {
   std::int64_t started_ns, timeout_ns;  // of the steady clock; no timeout: the largest
   std::int64_t grace_ms;
   std::int64_t memory_bytes, processes_max;
-  KeptText<64> cookie;
+  KeptText<kShortTextBytes> cookie;
   // --- What it has said ---
   std::uint8_t spoke;
   std::uint8_t decisive;  // 1 + PipeWord; 0: none
@@ -63,15 +66,15 @@ struct KeptScript {
   std::int64_t seq, lease_ms;
   std::int64_t dups_done;
   KeptText<kTokenBytes> token;
-  KeptText<64> id;
-  KeptText<64> sha256;
-  KeptText<256> queue;
+  KeptText<kShortTextBytes> id;
+  KeptText<kShortTextBytes> sha256;
+  KeptText<base::kNameBytesMax> queue;
   KeptText<base::kScriptBytesMax> script;
   // --- Longer texts: most scripts touch no page of the last two ---
   KeptText<base::kTextBytesMax> text;
   KeptText<base::kTextBytesMax + 64> line;  // that has not come to its end
   std::uint32_t dups_begin, dups_end;       // in `dups`
-  std::array<char, 128 * base::kKiB> dups;  // lines that are not answered yet, each with a newline
+  std::array<char, kDupsBytes> dups;        // lines that are not answered yet, each with a newline
 
   void start_anew();
   void note(const wire::PipeVerdict& verdict);

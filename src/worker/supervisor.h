@@ -176,6 +176,7 @@ class Supervisor {
     Ended ended;  // what is known since it has exited
     [[nodiscard]] SteadyTime next() const;
     [[nodiscard]] TreeMarks marks() const;
+    void keep_in(KeptScript& memory);
     void blame(StopCause why);
     void close_answers();
     [[nodiscard]] std::string tail_of_log() const;
