@@ -69,10 +69,10 @@ std::string last_words(const Ended& ended) {
   return line.empty() ? ended.verdict.text : line;
 }
 
-// The kernel kills who has used up its CPU time, and says no more than that.
 // The kernel ends a process by its ticks, and accounts for it by its clock.
 constexpr std::chrono::milliseconds kCpuSlack{100};
 
+// The kernel kills who has used up its CPU time, and says no more than that.
 bool is_out_of_cpu_time(const Ended& ended) {
   return ended.cpu_seconds_max > 0 && WIFSIGNALED(ended.status) &&
          (WTERMSIG(ended.status) == SIGKILL || WTERMSIG(ended.status) == SIGXCPU) &&
