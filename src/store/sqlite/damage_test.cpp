@@ -89,6 +89,36 @@ TEST(DamagedRows, AChangedPayloadIsNeverTold) {
   rig.expect_sound();
 }
 
+// faults.md D3, relative: a page of a list ends where its rows end, not where it says so.
+TEST(DamagedRows, DoNotEndAList) {
+  SqliteRig rig;
+  rig.define("q");
+  for (int i = 0; i < 6; ++i) rig.put("q");
+  damage(rig, "UPDATE message SET payload = x'00', rest_state = 'x' WHERE seq = 2");
+  const auto reader = rig.home().reader();
+  std::size_t told = 0;
+  core::Page page{.filter = {.queue = "q"}, .limit = 2, .newest_first = false};
+  for (int pages = 0; pages < 9; ++pages) {
+    const auto listed = reader->list(page);
+    ASSERT_TRUE(listed) << listed.error().message;
+    told += listed->rows.size();
+    if (!listed->cursor) break;
+    page.cursor = *listed->cursor;
+  }
+  EXPECT_EQ(told, 5U);
+  core::Search search{.filter = {.queue = "q"}, .limit = 2};
+  std::size_t found = 0;
+  for (int pages = 0; pages < 9; ++pages) {
+    const auto some = reader->find(search);
+    ASSERT_TRUE(some) << some.error().message;
+    found += some->found.size();
+    search.until = some->until;
+    if (!some->after) break;
+    search.after = *some->after;
+  }
+  EXPECT_EQ(found, 5U);
+}
+
 TEST(DamagedRows, AreNamedInUtf8) {
   SqliteRig rig;
   furnish(rig);
@@ -336,6 +366,28 @@ TEST_F(DamagedPages, ARebuildThatWasCutShortIsFinished) {
   {
     const auto store = make_store(file);
     expect_well(*store, file);
+  }
+}
+
+// faults.md D3, relative: one bit in the text of the schema, and SQLite knows no such column.
+TEST_F(DamagedPages, AFlippedLetterOfTheSchemaIsMendedByTheStart) {
+  for (const char* name : {"rest_state", "post_mortem"}) {
+    SCOPED_TRACE(name);
+    TempDir dir;
+    const fs::path file = dir.path() / "rq.db";
+    std::string damaged = bytes_;
+    const std::size_t at = damaged.find(name);
+    ASSERT_NE(at, std::string::npos);
+    damaged[at] = static_cast<char>(damaged[at] ^ 1);
+    write(file, damaged);
+    {
+      const auto store = make_store(file);
+      engine::Engine engine(*store);
+      if (!engine.open()) EXPECT_TRUE(fs::exists(rebuild_mark(file)));
+    }
+    const auto store = make_store(file);
+    expect_well(*store, file);
+    EXPECT_TRUE(fs::exists(file.string() + ".damaged-1"));
   }
 }
 

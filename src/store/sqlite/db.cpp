@@ -133,4 +133,6 @@ bool is_damage(const Db& db) {
   return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
 }
 
+bool lacks_schema(const Db& db) { return (sqlite3_errcode(db.handle()) & 0xff) == SQLITE_ERROR; }
+
 }  // namespace rq::store::sqlite
