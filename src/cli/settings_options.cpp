@@ -10,6 +10,7 @@
 
 #include "cli/text.h"
 #include "cli/verb.h"
+#include "core/settings_json.h"
 
 namespace rq::cli {
 using base::Code;
@@ -97,6 +98,13 @@ Result<json::object> parse_backoff(std::string_view text) {
 json::object& inner(json::object& values, std::string_view name) {
   json::value& value = values[name];
   if (!value.is_object()) value = json::object{};
+  return value.get_object();
+}
+
+// What the option does not say of it is at its default, whatever the queue had before.
+json::object& whole(json::object& values, std::string_view name) {
+  json::value& value = values[name];
+  if (!value.is_object()) value = core::to_json(core::QueueSettings{}).at(name);
   return value.get_object();
 }
 
@@ -208,7 +216,7 @@ void add_attempt_options(CLI::App& app, json::object& values) {
       app, "--backoff", "HOW",
       [&values](const std::string& text) -> Result<void> {
         RQ_TRY_ASSIGN(backoff, parse_backoff(text));
-        values["backoff"] = std::move(backoff);
+        for (auto& [name, value] : backoff) whole(values, "backoff")[name] = value;
         return {};
       },
       "fixed:10s or exponential:15s..1h");
@@ -246,7 +254,7 @@ void add_store_options(CLI::App& app, json::object& values) {
         app, kept.option, "KEEP",
         [&values, key](const std::string& text) -> Result<void> {
           RQ_TRY_ASSIGN(keep, parse_keep(text));
-          for (auto& [name, value] : keep) inner(values, key)[name] = value;
+          for (auto& [name, value] : keep) whole(values, key)[name] = value;
           return {};
         },
         kept.help);

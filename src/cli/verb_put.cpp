@@ -353,7 +353,9 @@ Action declare_put(CLI::App& app, Context& context) {
                  "Many: a file with one message a line as a JSON object; - for standard input")
       ->type_name("FILE");
   options->shared.declare(app);
-  app.add_option("--key", options->key, "Your own key: the same key again finds the first message")
+  app.add_option(
+         "--key", options->key,
+         "Your own key: the same key again finds the first message, as long as that is kept")
       ->type_name("KEY");
   for (std::size_t i = 0; i < options->params.size(); ++i) {
     app.add_option(fmt::format("--param{}", i + 1), options->params[i],

@@ -81,6 +81,7 @@ std::string script_seen(const std::filesystem::path& dir, const std::string& scr
 // What keeps the queue from running, as far as it can be seen from this machine.
 std::string hindrance(const json::value& settings, const std::string& script,
                       const std::string& seen) {
+  if (script.starts_with('@')) return {};  // inside of rq
   if (seen.empty()) return fmt::format("there is no script '{}'", script);
   if (text_at(settings, "exec_prefix").empty() && ::access(seen.c_str(), X_OK) != 0) {
     return fmt::format("'{}' is not executable: chmod +x {}", seen, shell_quote(seen));
@@ -108,8 +109,9 @@ Result<int> say_queue(const Context& context, const json::value& queue, const st
   Context::print(fmt::format(
       "{}{}\n", what,
       script.empty() ? "" : fmt::format(", its script: {}", seen.empty() ? script : seen)));
-  std::string wrong = text_at(queue, "script_error");
-  if (wrong.empty() && here && !script.empty()) wrong = hindrance(settings, script, seen);
+  // What the worker has said of it was before this change.
+  const std::string wrong =
+      here && !script.empty() ? hindrance(settings, script, seen) : text_at(queue, "script_error");
   if (!wrong.empty()) std::fprintf(stderr, "  it cannot run yet: %s\n", wrong.c_str());
   return 0;
 }

@@ -79,12 +79,16 @@ void print_attempts(const Context& context, const json::value& answer) {
   }
 }
 
-// Those that were given back: no fault of the message, but attempts.
-std::int64_t handed_back(const json::array& attempts) {
-  return std::count_if(attempts.begin(), attempts.end(), [](const json::value& attempt) {
-    const std::string outcome = text_at(attempt, "outcome");
+// Those that were given back: no fault of the message, but attempts. Of a message with many the
+// last ones are kept, and a queue made on demand keeps none: then there may be more.
+std::string handed_back(const json::value& message, const json::array& attempts) {
+  const auto count = std::count_if(attempts.begin(), attempts.end(), [](const json::value& one) {
+    const std::string outcome = text_at(one, "outcome");
     return outcome == "release" || outcome == "released";
   });
+  const bool all = std::ssize(attempts) >= count_at(message, "attempts");
+  if (!all && count == 0) return "";
+  return fmt::format("{}{} handed back, ", all ? "" : "at least ", count);
 }
 
 void print_message(const Context& context, const json::value& message,
@@ -100,9 +104,9 @@ void print_message(const Context& context, const json::value& message,
   add_time(facts, message, "created");
   if (text_at(message, "due") != text_at(message, "created")) add_time(facts, message, "due");
   add_time(facts, message, "finished");
-  facts.add("attempts", fmt::format("{}, {} failed, {} lost, {} handed back, resent {} of {}",
+  facts.add("attempts", fmt::format("{}, {} failed, {} lost, {}resent {} of {}",
                                     count_at(message, "attempts"), count_at(message, "failures"),
-                                    count_at(message, "losses"), handed_back(attempts),
+                                    count_at(message, "losses"), handed_back(message, attempts),
                                     count_at(message, "count"), count_at(message, "max_count")));
   if (count_at(message, "priority") != 0) facts.add("priority", text_at(message, "priority"));
   for (const char* name :

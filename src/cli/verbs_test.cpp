@@ -92,8 +92,9 @@ TEST(Settings, OptionsBecomeFieldsOfTheApi) {
   const json::value wanted = json::parse(R"({
     "num_workers":2,"retries":3,"timeout_s":90,"grace_s":1.5,"env_vars":{"A":"B=C","EMPTY":""},
     "limits":{"memory_bytes":67108864,"open_files":64},
-    "backoff":{"kind":"exponential","base_s":15,"max_s":3600},
-    "keep_done":{"age_s":604800,"count":1000},"keep_err":{"count":0},"sync":"relaxed",
+    "backoff":{"kind":"exponential","base_s":15,"max_s":3600,"jitter_percent":20},
+    "keep_done":{"age_s":604800,"count":1000},"keep_err":{"age_s":7776000,"count":0},
+    "sync":"relaxed",
     "exec_prefix":"bash -lc","env_allow":["HOME"],"priority":-3})");
   EXPECT_EQ(json::value(values), wanted) << json::serialize(values);
 }

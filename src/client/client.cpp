@@ -61,24 +61,30 @@ struct Client::Impl {
   struct Watch {
     explicit Watch(boost::asio::io_context& io) : timer(io) {}
     boost::asio::steady_timer timer;
+    bool asked = false;  // for a sign of life
     bool over = false;
     std::function<void()> on_silence;
   };
   void look_after(const std::shared_ptr<Watch>& watch) {
-    watch->timer.expires_after(patience.before);
+    watch->timer.expires_after(watch->asked ? patience.answer : patience.before);
     watch->timer.async_wait([this, watch](const boost::system::error_code& error) {
-      if (!error && !watch->over) ask_for_life(watch);
+      if (error || watch->over) return;
+      if (watch->asked) return watch->on_silence();
+      watch->asked = true;
+      ask_for_life(watch);
+      look_after(watch);
     });
   }
+  // An error is no silence: the other connection may work, and says itself when it does not.
   void ask_for_life(const std::shared_ptr<Watch>& watch) {
     http.send({.target = kSignOfLife,
                .done =
-                   [this, watch](const Result<Reply>& reply) {
+                   [this, watch](const Result<Reply>&) {
                      if (watch->over) return;
-                     if (reply) return look_after(watch);
-                     watch->on_silence();
+                     watch->asked = false;
+                     look_after(watch);
                    },
-               .timeout = patience.answer});
+               .timeout = base::Millis{0}});
   }
 };
 
@@ -91,7 +97,7 @@ Client& Client::operator=(Client&&) noexcept = default;
 Result<Reply> Client::perform(Request request) {
   std::optional<Result<Reply>> got;
   bool silent = false;
-  const auto watch = std::make_shared<Impl::Watch>(impl_->io);
+  auto watch = std::make_shared<Impl::Watch>(impl_->io);
   watch->on_silence = [this, &got, &silent] {
     silent = true;
     got = fail(
@@ -112,8 +118,11 @@ Result<Reply> Client::perform(Request request) {
   impl_->io.run();
   RQ_CHECK(got.has_value());
   watch->over = true;
-  // What is still under way knows of this call, which is over.
-  if (silent) impl_ = std::make_unique<Impl>(impl_->http.server(), impl_->patience);
+  if (silent) {
+    // What is still under way knows of this call, which is over. The timer goes before its loop.
+    watch.reset();
+    impl_ = std::make_unique<Impl>(impl_->http.server(), impl_->patience);
+  }
   if (*got && !(*got)->is_success()) return error_of(**got);
   return *std::move(got);
 }

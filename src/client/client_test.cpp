@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/json.hpp>
 #include <thread>
@@ -111,20 +112,47 @@ TEST_F(BlockingClient, AServerMayTakeItsTimeIfItIsAlive) {
   EXPECT_GE(signs, kSigns);
 }
 
-TEST_F(BlockingClient, AServerThatAnswersNothingIsGivenUp) {
-  bool stopped = true;
-  serve([&stopped](const FakeServer::Asked&) {
-    return stopped ? std::string(kNothing) : http_ok("{}");
+TEST_F(BlockingClient, ASignOfLifeThatFailsIsNoSilence) {
+  constexpr int kRefused = 3;
+  int refused = 0;
+  std::size_t asked = 0;
+  serve([&](const FakeServer::Asked& request) {
+    if (request.what() == "GET /v1/slow") {
+      asked = request.connection;
+      return std::string(kNothing);
+    }
+    if (++refused == kRefused) server_.say(asked, http_ok(R"({"n":1})"));
+    return std::string();
   });
-  client_.emplace(server_.address(), Client::Patience{.before = 1ms, .answer = 1ms});
+  client_.emplace(server_.address(), Client::Patience{.before = 1ms, .answer = 10s});
+  const auto got = client_->get("/v1/slow");
+  ASSERT_TRUE(got) << got.error().message;
+  EXPECT_EQ(got->at("n").as_int64(), 1);
+  EXPECT_GE(refused, kRefused);
+}
+
+TEST_F(BlockingClient, AServerThatAnswersNothingIsGivenUp) {
+  std::atomic<bool> stopped = true;
+  std::vector<std::size_t> waiting;
+  serve([this, &stopped, &waiting](const FakeServer::Asked& request) {
+    if (stopped) {
+      waiting.push_back(request.connection);
+      return std::string(kNothing);
+    }
+    // Then it answers all, in their order.
+    for (const std::size_t connection : waiting) server_.say(connection, http_ok("[]"));
+    return http_ok(R"({"n":1})");
+  });
+  client_.emplace(server_.address(), Client::Patience{.before = 500ms, .answer = 1ms});
   const auto got = client_->get("/v1/x");
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, Code::unreachable);
   EXPECT_NE(got.error().message.find(server_.path()), std::string::npos) << got.error().message;
   EXPECT_NE(got.error().remedy.find("kill -CONT"), std::string::npos);
   stopped = false;
-  client_.emplace(server_.address());
-  EXPECT_TRUE(client_->get("/v1/x")) << "the next one is not the worse for it";
+  const auto next = client_->get("/v1/y");
+  ASSERT_TRUE(next) << "the next request is not the worse for it";
+  EXPECT_EQ(next->at("n").as_int64(), 1);
 }
 
 TEST_F(BlockingClient, FollowsEventsUntilTheSinkHasEnoughOrTheServerEnds) {

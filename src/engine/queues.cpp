@@ -73,6 +73,8 @@ Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
   // Settings that are set by hand make an on-demand queue permanent.
   if (same && !queue.on_demand) return {};
   queue.settings = std::move(*define.settings);
+  // No worker looks after it any more.
+  if (queue.settings.script.empty()) queue.script_error.clear();
   if (queue.on_demand) {
     queue.on_demand = false;
     desk.ledger.disarm(entry, Timer::What::idle);

@@ -112,7 +112,8 @@ bool same(const Setting& setting, const ServerConfig& a, const ServerConfig& b) 
 
 Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) {
   std::error_code missing;
-  if (!std::filesystem::exists(path, missing)) return {};
+  // A link that leads nowhere is there: its settings were meant.
+  if (!std::filesystem::exists(std::filesystem::symlink_status(path, missing))) return {};
   if (!std::filesystem::is_regular_file(path, missing)) {
     return fail(Code::bad_value, fmt::format("{} is not a file", path.string()),
                 "move it away to use the defaults");

@@ -370,6 +370,7 @@ void Attempt::dup_answered(const Result<Reply>& reply) {
 
 void Attempt::on_ended(Ended&& ended) {
   gone_ = !ended.leftovers;
+  log_ = std::move(ended.log);
   ended.cpu_seconds_max = station_->settings().limits.cpu_seconds;
   Verdict verdict = verdict_of(ended, success_);
   if (handing_back_ && verdict.outcome == "stopped") {
@@ -429,6 +430,7 @@ void Attempt::settle() {
   }
   settled_ = true;
   unkeep();
+  log_.reset();
   if (has_slot_) station_->free_slot();
   shop_.host.on_settled(shared_from_this());
 }

@@ -151,6 +151,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   bool gone_ = false;  // nothing of its tree is left
   bool settled_ = false;
   std::optional<Finish> ending_;
+  base::Fd log_;  // see Ended::log
 };
 
 }  // namespace rq::worker

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/whole_file.h"
 #include "worker/stop_count.h"
 
 extern char** environ;
@@ -53,15 +54,7 @@ pid_t fork_sharing_files() {
 std::string environment_of(const std::string& process) {
   const base::Fd file(
       ::open(fmt::format("/proc/{}/environ", process).c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  while (file.is_open() && text.size() < kEnvironBytesMax) {
-    const std::size_t at = text.size();
-    text.resize(at + 64 * base::kKiB);
-    const ssize_t n = ::read(file.get(), text.data() + at, text.size() - at);
-    text.resize(at + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
-    if (n <= 0) break;
-  }
-  return text;
+  return base::read_whole(file.get(), kEnvironBytesMax);
 }
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
@@ -76,8 +69,8 @@ void hand_on(int fd) {
   if (fd >= 0) ::fcntl(fd, F_SETFD, 0);
 }
 
-// What this process says goes where that one's words go: into the very file, if it may be asked for
-// that, else into the file of that name.
+// From now on this process writes its log where that one does: to the same open file if the kernel
+// allows it, else to the file of that name.
 void speak_like(pid_t model) {
   const base::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, model, 0)));
   if (!process.is_open()) return;

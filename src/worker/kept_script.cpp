@@ -20,7 +20,7 @@ using base::Code;
 using base::fail;
 using base::Result;
 
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kDestBytesMax = 400;  // longer than any name of a queue
 
 constexpr std::int64_t kMicros = 1'000'000;

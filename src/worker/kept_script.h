@@ -3,7 +3,7 @@
 // memory, and is written as things happen: it outlives a process that is killed, and a program that
 // is replaced, and costs no system call.
 //
-// Format: version 1, plain bytes; to change it, change kVersion: a program of another version does
+// Format: version 2, plain bytes; to change it, change kVersion: a program of another version does
 // not go on with it.
 #include <sys/resource.h>
 
@@ -23,6 +23,11 @@
 #include "wire/script_pipe.h"
 
 namespace rq::worker {
+
+inline constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots, and a zero
+
+inline constexpr std::size_t kShortTextBytes = 64;  // an id, a checksum in hex, a mark
+inline constexpr std::size_t kDupsBytes = 128 * base::kKiB;
 
 // A text of at most kBytes; what is beyond is cut.
 template <std::size_t kBytes>
@@ -51,7 +56,7 @@ struct KeptScript {
   std::int64_t started_ns, timeout_ns;  // of the steady clock; no timeout: the largest
   std::int64_t grace_ms;
   std::int64_t memory_bytes, processes_max;
-  KeptText<64> cookie;
+  KeptText<kShortTextBytes> cookie;
   // --- What it has said ---
   std::uint8_t spoke;
   std::uint8_t decisive;  // 1 + PipeWord; 0: none
@@ -60,16 +65,16 @@ struct KeptScript {
   std::uint8_t success;  // core::Success
   std::int64_t seq, lease_ms;
   std::int64_t dups_done;
-  KeptText<72> token;
-  KeptText<64> id;
-  KeptText<64> sha256;
-  KeptText<256> queue;
-  KeptText<1024> script;
+  KeptText<kTokenBytes> token;
+  KeptText<kShortTextBytes> id;
+  KeptText<kShortTextBytes> sha256;
+  KeptText<base::kNameBytesMax> queue;
+  KeptText<base::kScriptBytesMax> script;
   // --- Longer texts: most scripts touch no page of the last two ---
   KeptText<base::kTextBytesMax> text;
   KeptText<base::kTextBytesMax + 64> line;  // that has not come to its end
   std::uint32_t dups_begin, dups_end;       // in `dups`
-  std::array<char, 128 * base::kKiB> dups;  // lines that are not answered yet, each with a newline
+  std::array<char, kDupsBytes> dups;        // lines that are not answered yet, each with a newline
 
   void start_anew();
   void note(const wire::PipeVerdict& verdict);

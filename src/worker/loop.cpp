@@ -27,7 +27,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view kEventsPath = "/v1/events?kinds=queue,queue_removed,stop";
 constexpr int kReserveWaitSeconds = 60;
-constexpr Millis kReserveTimeout{(kReserveWaitSeconds + 15) * 1000};
+constexpr int kAnswerSeconds = 15;  // on top, for the way
+constexpr Millis kReserveTimeout{(kReserveWaitSeconds + kAnswerSeconds) * 1000};
 // For the word that this worker is to end, when its script has heard it already.
 constexpr Millis kSoon{1'000};
 constexpr Millis kSuspectWait{1'000};
@@ -183,7 +184,8 @@ AttemptPtr Loop::attempt_of(const std::string& token) const {
 
 void Loop::on_down() {
   if (connected_) spdlog::warn("the server is gone; scripts go on, their ends are kept for it");
-  connected_ = false;
+  connected_ = greeting_ = false;
+  ++breaks_;
   roster_.pause();
   for (const auto& [name, station] : roster_.stations()) give_back_ahead(*station);
   end_if_done();
@@ -205,9 +207,12 @@ void Loop::greet() {
 void Loop::go_on_greeting() {
   if (!greeting_ || asks_any(roster_)) return;
   greeting_ = false;
-  reporter_.keep(name_, [this] {
+  // A server that goes meanwhile has not been greeted.
+  reporter_.keep(name_, [this, breaks = breaks_] {
+    if (breaks != breaks_) return;
     reporter_.retry_now();
-    reporter_.beat_all([this] {
+    reporter_.beat_all([this, breaks] {
+      if (breaks != breaks_) return;
       if (!connected_) spdlog::info("worker '{}' has its server", name_);
       connected_ = true;
       say_alive();

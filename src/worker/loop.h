@@ -122,6 +122,7 @@ class Loop : private Watcher, private AttemptHost {
   std::optional<client::Subscription> events_;
   bool connected_ = false;
   bool greeting_ = false;
+  std::uint64_t breaks_ = 0;      // how often the server has gone
   std::int64_t server_boot_ = 0;  // of the first server that it met
   bool outdated_ = false;         // that one is gone: program and environment may be others now
   bool making_way_ = false;

@@ -61,12 +61,17 @@ class FakeApi {
   std::vector<std::string> progress;  // "TOKEN TEXT"
   std::vector<json::value> script_errors;
   std::map<std::string, std::string> standing;  // what a heartbeat says of a token
+  std::string dies_of;                          // the server: when it is asked this
   std::string duplicate_answer = http_ok(R"({"id":"copy"})");
 
  private:
   void answer(const FakeServer::Asked& request) {
     const std::string what = request.what();
     log.push_back(what);
+    if (what == dies_of) {
+      dies_of.clear();
+      return server.stop();
+    }
     const auto ok = [&](const std::string& body) { server.say(request.connection, http_ok(body)); };
     if (what.starts_with("GET /v1/events")) {
       events = request.connection;
@@ -118,12 +123,17 @@ class WorkerLoop : public testing::Test {
  protected:
   WorkerLoop() : api_(io_) {
     record_ = *RunningRecord::open(dir_ + "/worker.running");
+    make_loop(false);
+  }
+  // `kept`: of a server of this machine.
+  void make_loop(bool kept) {
     loop_.emplace(
         io_,
         LoopFacts{.dir = dir_,
                   .untold_file = dir_ + "/worker.untold",
                   .name = "tester",
-                  .worker = {.base_url = "http://127.0.0.1:1/", .version = "1", .env = "test"}},
+                  .worker = {.base_url = "http://127.0.0.1:1/", .version = "1", .env = "test"},
+                  .kept = kept},
         api_.server.address(), *record_);
   }
   ~WorkerLoop() override { loop_.reset(); }
@@ -239,6 +249,22 @@ TEST_F(WorkerLoop, WhatEndsWhileTheServerIsAwayIsToldToTheNext) {
   EXPECT_EQ(api_.finishes.front().at("outcome").as_string(), "done");
 }
 
+// faults.md B2, relative: a greeting that breaks off is none.
+TEST_F(WorkerLoop, AServerThatDiesWhileItIsGreetedIsGone) {
+  make_loop(true);
+  start_with("echo \"run here\" >&3\nuntil [ -e ../go ]; do sleep 0.01; done\necho done >&3\n");
+  api_.give({message(1)});
+  until([this] { return api_.has_progress("1.1.1", "here"); });
+  api_.dies_of = "POST /v1/leases";
+  api_.server.drop_connections();
+  until([this] { return api_.dies_of.empty(); });
+  std::ofstream(dir_ + "/queue/q/1/go") << "";
+  until([this] { return fs::exists(dir_ + "/worker.untold"); });
+  ::kill(::getpid(), SIGTERM);
+  until([this] { return loop_->has_ended(); });
+  EXPECT_TRUE(api_.finishes.empty()) << "the next worker tells it";
+}
+
 // --- Stops ---
 
 TEST_F(WorkerLoop, AStopGoesToTheAttemptThatTheServerMeans) {
@@ -348,6 +374,22 @@ TEST_F(WorkerLoop, ADuplicateThatIsRefusedSaysWhy) {
   finishes(1);
   EXPECT_EQ(api_.finishes.front().at("reason").as_string(),
             "fail couldn't connect to queue - other");
+}
+
+// faults.md B2, relative: until the answer has come another process may go on with it.
+TEST_F(WorkerLoop, AScriptThatDoesNotWaitForItsDuplicateKeepsItsLogOpen) {
+  const auto memory = *KeptMemory::make();
+  record_->keep_in(*memory);
+  api_.duplicate_answer = "";
+  start_with("echo 'dup 5-x-other' >&3\necho done >&3\n");
+  api_.give({message(1)});
+  KeptScript& kept = *memory->at(0);
+  until([&kept] { return kept.has_exited() && kept.from_script == -1; });
+  std::error_code error;
+  EXPECT_EQ(fs::read_symlink("/proc/self/fd/" + std::to_string(kept.log), error),
+            dir_ + "/queue/q/1/job/stdio.log")
+      << error.message();
+  EXPECT_TRUE(api_.finishes.empty());
 }
 
 // --- The end of the worker ---

@@ -17,6 +17,7 @@
 #include <unordered_map>
 
 #include "base/bytes.h"
+#include "base/whole_file.h"
 #include "worker/spawn.h"
 
 namespace rq::worker {
@@ -24,19 +25,11 @@ namespace {
 
 // Of the environment of a process, to find a mark in it.
 constexpr std::size_t kEnvironReadBytesMax = 4 * base::kMiB;
+constexpr std::size_t kStatBytesMax = 4 * base::kKiB;  // of a page that the kernel writes
 
 std::string read_small(const std::string& path, std::size_t bytes_max) {
   const base::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  if (!file.is_open()) return text;
-  while (text.size() < bytes_max) {
-    const std::size_t at = text.size();
-    text.resize(std::min(bytes_max, at + 4096));
-    const ssize_t n = ::read(file.get(), text.data() + at, text.size() - at);
-    text.resize(at + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
-    if (n <= 0) break;
-  }
-  return text;
+  return base::read_whole(file.get(), bytes_max);
 }
 
 // The numbers of /proc/PID/stat after the name, which is in brackets and may hold anything.
@@ -112,7 +105,8 @@ ProcessTable ProcessTable::read() {
     pid_t pid = 0;
     const auto [end, error] = std::from_chars(name, name + std::strlen(name), pid);
     if (error != std::errc{} || *end != '\0') continue;
-    const auto process = parse_stat(pid, read_small("/proc/" + std::string(name) + "/stat", 4096));
+    const auto process =
+        parse_stat(pid, read_small("/proc/" + std::string(name) + "/stat", kStatBytesMax));
     if (process) table.processes_.push_back(*process);
   }
   std::sort(table.processes_.begin(), table.processes_.end(),
@@ -190,7 +184,7 @@ std::string name_of_file(int fd) { return link_text(fmt::format("/proc/self/fd/{
 
 std::optional<std::int64_t> proportional_bytes(pid_t pid) {
   constexpr std::string_view kField = "\nPss:";
-  const std::string text = read_small(fmt::format("/proc/{}/smaps_rollup", pid), 4096);
+  const std::string text = read_small(fmt::format("/proc/{}/smaps_rollup", pid), kStatBytesMax);
   if (text.empty() && (errno == ESRCH || (::kill(pid, 0) != 0 && errno == ESRCH))) return 0;
   const std::size_t at = text.find(kField);
   if (at == std::string::npos) return std::nullopt;

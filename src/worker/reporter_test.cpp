@@ -9,6 +9,7 @@
 #include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -134,9 +135,9 @@ TEST_F(ReporterTest, WhatCouldNotBeToldIsToldByTheNextOne) {
   until([this] { return std::filesystem::exists(file_); });
   finish("3.1.1", "release");
   reporter_->leave_untold();
-  std::ofstream(file_, std::ios::app)
-      << "\n{\"server\":\"http://other:1\",\"end\":{\"token\":\"4.1.1\"}}"
-      << "\n{\"server\":\"unix:/run/x\",\"end\":{\"tok";
+  constexpr const char* kOther = R"({"server":"http://other:1","end":{"token":"4.1.1"}})";
+  std::ofstream(file_, std::ios::app) << "\n"
+                                      << kOther << "\n{\"server\":\"unix:/run/x\",\"end\":{\"tok";
   io_.restart();
   server_.asked.clear();
 
@@ -160,6 +161,21 @@ TEST_F(ReporterTest, WhatCouldNotBeToldIsToldByTheNextOne) {
   });
   EXPECT_EQ(outcomes, (std::map<std::string, std::string>{
                           {"1.1.1", "done"}, {"2.1.1", "resend"}, {"3.1.1", "release"}}));
+  const auto text = [this] {
+    std::ifstream in(file_);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  EXPECT_EQ(text(), std::string(kOther) + "\n") << "what is left is for another server";
+  start();
+  reporter_->tell_untold();
+  EXPECT_TRUE(reporter_->idle());
+  EXPECT_EQ(text(), std::string(kOther) + "\n");
+
+  UntoldEnds others(file_, "http://other:1");
+  const auto ends = others.read();
+  ASSERT_EQ(ends.size(), 1U);
+  EXPECT_EQ(ends[0].token, "4.1.1");
+  others.clear();
   EXPECT_FALSE(std::filesystem::exists(file_)) << "there is nothing left to tell";
 }
 

@@ -39,7 +39,6 @@ constexpr std::int64_t kSuspectDeaths = 2;
 // Instead of a process: of entries that have none yet.
 constexpr std::int32_t kNotBegun = 0;
 constexpr std::int32_t kStarting = -1;
-constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots
 constexpr int kKillRounds = 50;
 constexpr int kKillWaitMs = 100;
 
@@ -302,11 +301,7 @@ std::string RunningRecord::next_mark() {
 
 int RunningRecord::add(std::string_view token) { return take(token, kNotBegun); }
 
-int RunningRecord::begin(std::string_view token) {
-  const int slot = take(token, kStarting);
-  if (KeptScript* const script = kept(slot)) script->start_anew();
-  return slot;
-}
+int RunningRecord::begin(std::string_view token) { return take(token, kStarting); }
 
 void RunningRecord::began(int slot, const Spawned& process) {
   if (slot < 0) return;
@@ -320,6 +315,8 @@ int RunningRecord::take(std::string_view token, std::int32_t pid) {
   if (free_.empty() || token.size() >= kTokenBytes) return -1;
   const int slot = free_.back();
   free_.pop_back();
+  // What the script before it has left here is not its own: descriptors above all.
+  if (KeptScript* const script = kept(slot)) script->start_anew();
   Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
   entry.pid = pid;
   std::memset(entry.token, 0, kTokenBytes);

@@ -215,6 +215,8 @@ void Station::note_end(std::string_view outcome, std::chrono::microseconds wall,
     return;
   }
   if (outcome != "failed" || wall >= kStormQuick) return;
+  // Each message of rq run is another program: one that fails says nothing of the next.
+  if (settings().script.starts_with('@')) return;
   const int beyond = ++quick_failures_ - kStormFailures;
   if (beyond < 0) return;
   const Millis delay = std::min<Millis>(

@@ -21,7 +21,7 @@ class StopCount {
   [[nodiscard]] bool has_holder() const;
   // The signal came to the loop.
   void hear();
-  // Has the same effect as the first signal; nothing, if there was one.
+  // Counts as the first signal. Does nothing if there was one.
   void tell_once();
   // Also one that the holder has not looked at yet.
   [[nodiscard]] bool any() const;

@@ -50,6 +50,7 @@ constexpr int kFirstFreeFd = 10;                     // a child uses 0 to 4
 constexpr std::size_t kReadBytes = 64 * base::kKiB;  // a whole pipe of the usual size
 constexpr std::size_t kDrainBytesMax = base::kMiB;   // the largest pipe an ordinary user may have
 constexpr base::Millis kCheckEvery{100};
+constexpr base::Millis kOrphanCheck{5};  // after an orphan has ended: several end together
 constexpr base::Millis kKillAgainMin{50};
 constexpr base::Millis kKillAgainMax{1'000};  // something in the kernel's hands: D state
 
@@ -114,6 +115,21 @@ std::vector<const char*> pointers(const std::vector<std::string>& texts) {
   for (const std::string& text : texts) out.push_back(text.c_str());
   out.push_back(nullptr);
   return out;
+}
+
+// Of all but its descriptors. REQUIRES: `launch` outlives it.
+SpawnRequest request_of(const Launch& launch) {
+  SpawnRequest request;
+  request.program = launch.program;
+  request.argv = pointers(launch.argv);
+  request.envp = pointers(launch.environment);
+  request.cwd_fd = launch.cwd.get();
+  if (launch.credentials != nullptr) request.cwd = launch.cwd_path;
+  request.header = launch.header;
+  request.nice = launch.nice;
+  request.limits = launch.limits;
+  request.credentials = launch.credentials;
+  return request;
 }
 
 SpawnFailure descriptor_failure() { return {SpawnFailure::Step::descriptors, errno}; }
@@ -201,35 +217,22 @@ std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
   struct stat log_stat {};
   if (::fstat(child->log.get(), &log_stat) != 0) return descriptor_failure();
 
-  SpawnRequest request;
-  request.program = launch.program;
-  request.argv = pointers(launch.argv);
-  request.envp = pointers(launch.environment);
-  request.cwd_fd = launch.cwd.get();
-  if (launch.credentials != nullptr) request.cwd = launch.cwd_path;
-  request.header = launch.header;
+  SpawnRequest request = request_of(launch);
   request.stdin_fd = input.is_open() ? input.get() : null_.get();
   request.output_fd = child->log.get();
   request.to_worker_fd = script_writes.get();
   request.from_worker_fd = script_reads.get();
-  request.nice = launch.nice;
-  request.limits = launch.limits;
-  request.credentials = launch.credentials;
   const SteadyTime now = std::chrono::steady_clock::now();
   child->started = now;
   if (launch.timeout.count() > 0) child->timeout_at = now + launch.timeout;
-  if (KeptScript* const kept = child->kept = launch.kept; kept != nullptr) {
-    kept->from_script = child->from_script.get();
-    kept->to_script = child->to_script.get();
-    kept->log = child->log.get();
-    kept->log_start = log_stat.st_size;
-    kept->started_ns = to_ns(now);
-    kept->timeout_ns = to_ns(child->timeout_at);
-    kept->grace_ms = launch.grace.count();
-    kept->memory_bytes = launch.memory_bytes;
-    kept->processes_max = launch.processes;
-    kept->cookie.set(launch.cookie);
-    request.kept_pid = &kept->pid;
+  child->log_start = log_stat.st_size;
+  child->cookie = std::move(launch.cookie);
+  child->memory_bytes = launch.memory_bytes;
+  child->processes_max = launch.processes;
+  child->grace = launch.grace;
+  if (launch.kept != nullptr) {
+    child->keep_in(*launch.kept);
+    request.kept_pid = &launch.kept->pid;
   }
   if (auto failure = spawner_.spawn(request, out.process)) return failure;
 
@@ -237,14 +240,9 @@ std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
   child->pid = out.process.pid;
   child->files = {name_of_file(child->from_script.get()), name_of_file(child->to_script.get()),
                   name_of_file(child->log.get())};
-  child->log_start =
-      log_stat.st_size + 1 +
-      static_cast<std::int64_t>(std::to_string(child->pid).size() + launch.header.size());
+  child->log_start +=
+      1 + static_cast<std::int64_t>(std::to_string(child->pid).size() + launch.header.size());
   if (child->kept != nullptr) child->kept->log_start = child->log_start;
-  child->cookie = launch.cookie;
-  child->memory_bytes = launch.memory_bytes;
-  child->processes_max = launch.processes;
-  child->grace = launch.grace;
   if (launch.memory_bytes > 0 || launch.processes > 0) child->sample_at = now + kFirstSample;
   watch_pipe(*child);
   arm(child->next());
@@ -361,6 +359,21 @@ void Supervisor::write_answers(Child& child) {
 void Supervisor::Child::close_answers() {
   if (kept != nullptr) kept->to_script = -1;
   to_script.reset();
+}
+
+// What another process needs to go on with it.
+void Supervisor::Child::keep_in(KeptScript& memory) {
+  kept = &memory;
+  memory.from_script = from_script.get();
+  memory.to_script = to_script.get();
+  memory.log = log.get();
+  memory.log_start = log_start;
+  memory.started_ns = to_ns(started);
+  memory.timeout_ns = to_ns(timeout_at);
+  memory.grace_ms = grace.count();
+  memory.memory_bytes = memory_bytes;
+  memory.processes_max = processes_max;
+  memory.cookie.set(cookie);
 }
 
 void Supervisor::Child::blame(StopCause why) {
@@ -484,7 +497,7 @@ void Supervisor::reap(Look& look) {
   const SteadyTime now = std::chrono::steady_clock::now();
   for (auto& [id, child] : children_) {
     if (child->reaped && child->word_until == SteadyTime::max()) {
-      child->check_at = std::min(child->check_at, now + base::Millis{5});
+      child->check_at = std::min(child->check_at, now + kOrphanCheck);
       arm(child->check_at);
     }
   }
@@ -536,7 +549,7 @@ void Supervisor::conclude(Child& child, Look& look) {
     ::epoll_ctl(poll_.get(), EPOLL_CTL_DEL, child.to_script.get(), nullptr);
   }
   child.close_answers();
-  child.kept = nullptr;  // all that it needs is written; others may use it from now on
+  const bool kept = std::exchange(child.kept, nullptr) != nullptr;  // all it needs is written
 
   const bool suspect = may_have_left_something(child, held);
   const bool left = suspect && anything_left(child, look);
@@ -550,6 +563,7 @@ void Supervisor::conclude(Child& child, Look& look) {
   ended.rss_bytes = std::max(ended.rss_bytes, child.rss_bytes);
   ended.processes = child.processes;
   ended.last_output = child.tail_of_log();
+  if (kept) ended.log = std::move(child.log);
 
   if (left) {
     if (child.phase == Phase::running) {

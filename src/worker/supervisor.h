@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "wire/script_pipe.h"
@@ -76,6 +77,9 @@ struct Ended {
   std::int64_t processes = 0;        // most that were counted; when bounded
   std::int64_t cpu_seconds_max = 0;  // the queue's limit for each process; 0: none
   std::string last_output;           // raw bytes, the tail
+  // The open log of a script that is kept: whoever goes on with it before it is settled reads it
+  // again. The kept memory has its number: close it after that is given up.
+  base::Fd log;
 };
 
 class Watcher {
@@ -172,6 +176,7 @@ class Supervisor {
     Ended ended;  // what is known since it has exited
     [[nodiscard]] SteadyTime next() const;
     [[nodiscard]] TreeMarks marks() const;
+    void keep_in(KeptScript& memory);
     void blame(StopCause why);
     void close_answers();
     [[nodiscard]] std::string tail_of_log() const;

@@ -135,6 +135,26 @@ TEST_F(Scripts, SaysDoneAndHasItsOutputInTheLogUnderTheHeader) {
   EXPECT_EQ(supervisor_->running(), 0U);
 }
 
+// faults.md B2, relative: its attempt may be waiting for an answer when another process goes on.
+TEST_F(Scripts, OneThatHasEndedStillHasItsLogForWhoeverGoesOn) {
+  auto memory = KeptMemory::make();
+  ASSERT_TRUE(memory.has_value());
+  KeptScript& kept = *(*memory)->at(0);
+  kept.start_anew();
+  Launch launch = script("#!/bin/sh\necho out\n");
+  launch.kept = &kept;
+  const ChildId child = start(std::move(launch));
+  until([&] { return gone_.count(child) != 0; });
+  EXPECT_EQ(ended_[child].last_output, "out\n");
+  EXPECT_EQ(kept.from_script, -1);
+  EXPECT_EQ(kept.to_script, -1);
+  ASSERT_EQ(kept.log, ended_[child].log.release()) << "open until its attempt is settled";
+  const ChildId again = supervisor_->adopt(kept);
+  until([&] { return gone_.count(again) != 0; });
+  EXPECT_EQ(ended_[again].last_output, "out\n");
+  EXPECT_EQ(kept.log, ended_[again].log.get());
+}
+
 TEST_F(Scripts, ASecondAttemptAppendsAndSeesOnlyItsOwnOutput) {
   run(script("#!/bin/sh\necho first\n"));
   EXPECT_EQ(run(script("#!/bin/sh\necho second\n")).last_output, "second\n");

@@ -9,9 +9,9 @@
 #include <cerrno>
 #include <optional>
 
-#include "base/bytes.h"
 #include "base/fd.h"
 #include "base/json_writer.h"
+#include "base/whole_file.h"
 #include "worker/messages.h"
 
 namespace rq::worker {
@@ -19,32 +19,23 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t kFileBytesMax = 256 * base::kMiB;
-constexpr std::size_t kReadBytes = 64 * base::kKiB;
+struct Line {
+  std::string server;
+  UntoldEnds::End end;
+};
 
-std::string text_of(int file) {
-  std::string text;
-  while (text.size() < kFileBytesMax) {
-    const std::size_t at = text.size();
-    text.resize(at + kReadBytes);
-    const ssize_t n = ::read(file, text.data() + at, kReadBytes);
-    text.resize(at + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
-    if (n <= 0) break;
-  }
-  return text;
-}
-
-std::optional<UntoldEnds::End> parse(std::string_view line, std::string_view server) {
+std::optional<Line> parse(std::string_view line) {
   const base::Result<json::value> value = parse_json(line);
   const json::object* const fields = value ? value->if_object() : nullptr;
   if (fields == nullptr) return std::nullopt;
   const json::value* const whose = fields->if_contains("server");
   const json::value* const end = fields->if_contains("end");
-  if (whose == nullptr || !whose->is_string() || whose->get_string() != server) return std::nullopt;
+  if (whose == nullptr || !whose->is_string()) return std::nullopt;
   const json::object* const item = end != nullptr ? end->if_object() : nullptr;
   const json::value* const token = item != nullptr ? item->if_contains("token") : nullptr;
   if (token == nullptr || !token->is_string()) return std::nullopt;
-  return UntoldEnds::End{.token = std::string(token->get_string()), .json = json::serialize(*end)};
+  return Line{.server = std::string(whose->get_string()),
+              .end = {.token = std::string(token->get_string()), .json = json::serialize(*end)}};
 }
 
 }  // namespace
@@ -54,20 +45,27 @@ std::vector<UntoldEnds::End> UntoldEnds::read() {
   if (file_.empty()) return ends;
   const base::Fd file(::open(file_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!file.is_open()) return ends;
-  any_ = true;
-  const std::string text = text_of(file.get());
+  // The worker that wrote it had all of it in its memory.
+  const std::string text = base::read_whole(file.get());
+  others_.clear();
+  std::size_t lost = 0;
   for (std::string_view rest = text; !rest.empty();) {
     const std::size_t size = std::min(rest.find('\n'), rest.size() - 1);
     const std::string_view line = rest.substr(0, size);
     rest.remove_prefix(size + 1);
     if (line.empty()) continue;
-    if (auto end = parse(line, server_)) {
-      ends.push_back(*std::move(end));
+    std::optional<Line> read = parse(line);
+    if (!read) {
+      ++lost;
+    } else if (read->server == server_) {
+      ends.push_back(std::move(read->end));
     } else {
-      spdlog::warn("'{}': a line that is no end of a lease of server {} is left out", file_,
-                   server_);
+      others_.append(line).push_back('\n');
     }
   }
+  if (lost > 0) spdlog::warn("'{}': {} lines that are no ends of leases are left out", file_, lost);
+  if (!others_.empty()) spdlog::info("'{}' keeps ends of scripts for another server", file_);
+  any_ = others_.empty() || lost > 0 || !ends.empty();
   return ends;
 }
 
@@ -86,8 +84,7 @@ bool UntoldEnds::add(const std::vector<std::string_view>& ends) {
   const base::Fd file(::open(
       file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
   any_ = any_ || file.is_open();
-  if (!file.is_open() ||
-      ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+  if (!file.is_open() || !base::write_whole(file.get(), text)) {
     spdlog::error(
         "'{}': {}; {} ends of scripts are lost if this worker ends before its server "
         "is back",
@@ -99,7 +96,17 @@ bool UntoldEnds::add(const std::vector<std::string_view>& ends) {
 
 void UntoldEnds::clear() {
   if (!any_) return;
-  any_ = ::unlink(file_.c_str()) != 0 && errno != ENOENT;
+  // What cannot go now is told once more: that does no harm.
+  any_ = !others_.empty() ? !leave_others() : ::unlink(file_.c_str()) != 0 && errno != ENOENT;
+}
+
+// Whole or not at all: beside it, then renamed.
+bool UntoldEnds::leave_others() const {
+  const std::string fresh = file_ + ".new";
+  const base::Fd file(::open(
+      fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  return file.is_open() && base::write_whole(file.get(), others_) &&
+         ::rename(fresh.c_str(), file_.c_str()) == 0;
 }
 
 }  // namespace rq::worker

@@ -3,8 +3,9 @@
 // when this one is gone before it could. A script that is done does not run again for that.
 //
 // Format: a line for each, {"server":ADDRESS,"end":ITEM}, the item as POST /v1/finish takes it.
-// A line that does not read well (its worker died while it wrote) or is for another server counts
-// for nothing. An end that was told after all does no harm: its token is no longer a live one.
+// A line that does not read well (its worker died while it wrote) counts for nothing; one that is
+// for another server stays, for a worker of that address. An end that was told after all does no
+// harm: its token is no longer a live one.
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,13 +28,16 @@ class UntoldEnds {
   [[nodiscard]] std::vector<End> read();
   // Adds items of JSON. False: the file cannot be written, which the log tells.
   [[nodiscard]] bool add(const std::vector<std::string_view>& ends);
-  // All have been told.
+  // All have been told. What is for other servers stays.
   void clear();
 
  private:
+  [[nodiscard]] bool leave_others() const;
+
   const std::string file_;
   const std::string server_;
-  bool any_ = false;  // there is a file
+  std::string others_;  // lines for other servers
+  bool any_ = false;    // there is more in the file, or nothing at all
 };
 
 }  // namespace rq::worker

@@ -69,10 +69,10 @@ std::string last_words(const Ended& ended) {
   return line.empty() ? ended.verdict.text : line;
 }
 
-// The kernel kills who has used up its CPU time, and says no more than that.
 // The kernel ends a process by its ticks, and accounts for it by its clock.
 constexpr std::chrono::milliseconds kCpuSlack{100};
 
+// The kernel kills who has used up its CPU time, and says no more than that.
 bool is_out_of_cpu_time(const Ended& ended) {
   return ended.cpu_seconds_max > 0 && WIFSIGNALED(ended.status) &&
          (WTERMSIG(ended.status) == SIGKILL || WTERMSIG(ended.status) == SIGXCPU) &&
@@ -136,9 +136,14 @@ Verdict by_words(const Ended& ended, core::Success success) {
 Verdict judge(const Ended& ended, core::Success success) {
   Verdict verdict = by_words(ended, success);
   const bool got_there = verdict.outcome == "done" || verdict.outcome == "relayed";
+  const bool said_so = got_there && ended.verdict.decisive.has_value();
   // Without the time that it had to end by itself.
   const auto length = ended.told_to_end.count() > 0 ? ended.told_to_end : ended.wall;
   const double seconds = static_cast<double>(length.count()) / 1e6;
+  const auto stopped = [&]() -> Verdict {
+    return {"stopped",
+            with_text(fmt::format("stopped after {:.1f} s", seconds), ended.verdict.text), 0};
+  };
   switch (ended.cause) {
     case StopCause::none:
       break;
@@ -154,16 +159,18 @@ Verdict judge(const Ended& ended, core::Success success) {
                                     ended.processes),
                         last_words(ended)),
               0};
-    // A script that heard TERM and got its work done all the same, has.
+    // A script that heard TERM and got its work done all the same, has: it says so, for many end
+    // with 0 when they hear it.
     case StopCause::timed_out:
-      if (got_there) break;
+      if (said_so) break;
       return {"timed_out",
               with_text(fmt::format("timed out after {:.1f} s", seconds), last_words(ended)), 0};
     case StopCause::asked:
+      if (said_so) break;
+      return stopped();
     case StopCause::abandoned:
       if (got_there) break;
-      return {"stopped",
-              with_text(fmt::format("stopped after {:.1f} s", seconds), ended.verdict.text), 0};
+      return stopped();
   }
   return verdict;
 }

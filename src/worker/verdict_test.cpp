@@ -126,6 +126,14 @@ TEST(Verdict, StoppedAndTimedOutCountUnlessTheWorkWasDone) {
     ended = ended_with(PipeWord::done, kGood);
     ended.cause = cause;
     EXPECT_EQ(verdict_of(ended).outcome, "done");
+    // faults.md B16, relative: one that ends with 0 on TERM has not said that it is done.
+    for (const auto success : {core::Success::by_use, core::Success::exit}) {
+      ended = ended_with(std::nullopt, kGood, "");
+      ended.cause = cause;
+      EXPECT_EQ(verdict_of(ended, success).outcome, outcome);
+      ended.cause = StopCause::abandoned;
+      EXPECT_EQ(verdict_of(ended, success).outcome, "done");
+    }
   }
 }
 

@@ -321,6 +321,34 @@ TEST_F(Folder, ScriptsThatLiveGoOnAndTheirMessagesAreWitnessesOnce) {
   EXPECT_NE((*record)->mark(), mark) << "nothing has the old one any more";
 }
 
+// faults.md B2, relative: a slot is used again, and its worker dies before that script begins.
+TEST_F(Folder, WhatAScriptHasLeftInItsSlotIsNotClosedForTheNextOne) {
+  auto memory = KeptMemory::make();
+  auto record = RunningRecord::open(dir_ + "/record");
+  ASSERT_TRUE(memory.has_value() && record.has_value());
+  (*record)->keep_in(**memory);
+  static_cast<void>((*record)->clean_up());
+  const base::Fd other(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const int slot = (*record)->begin("1.1.1");
+  KeptScript& kept = *(*record)->kept(slot);
+  kept.from_script = kept.to_script = kept.log = other.get();
+  (*record)->remove(slot);
+  ASSERT_EQ((*record)->add("2.1.1"), slot);
+  EXPECT_EQ((*record)->take_over(true).not_begun, std::vector<std::string>{"2.1.1"});
+  EXPECT_NE(::fcntl(other.get(), F_GETFD), -1) << "by now it is somebody else's";
+}
+
+TEST(KeptScript, OfAnotherFormIsNotGoneOnWith) {
+  auto memory = KeptMemory::make();
+  ASSERT_TRUE(memory.has_value());
+  base::Fd copy(::fcntl((*memory)->fd(), F_DUPFD_CLOEXEC, 0));
+  const std::uint32_t older = 1;
+  ASSERT_EQ(::pwrite(copy.get(), &older, sizeof older, 4), static_cast<ssize_t>(sizeof older));
+  const auto taken = KeptMemory::take_over(std::move(copy));
+  ASSERT_FALSE(taken.has_value());
+  EXPECT_NE(taken.error().message.find("another form"), std::string::npos);
+}
+
 TEST(KeptScript, RemembersWhatWasSaidAndWhatIsNotAnswered) {
   auto memory = KeptMemory::make();
   ASSERT_TRUE(memory.has_value());

@@ -444,6 +444,13 @@ def test_list_and_act(server):
     server.post('/v1/finish', {'token': got['lease']['token'], 'outcome': 'release'})
     shown = ok(rq('show', got['id']), 'show one that was handed back').out
     checks.that('1, 0 failed, 0 lost, 1 handed back' in shown, f'show: {shown}')
+    attempts_kept = 100
+    for _ in range(attempts_kept):
+        got, = server.post('/v1/reserve', {'queues': ['a'], 'worker': 'w'}).json['messages']
+        server.post('/v1/finish', {'token': got['lease']['token'], 'outcome': 'release'})
+    shown = ok(rq('show', got['id']), 'show one that was handed back very often').out
+    checks.that(f'{attempts_kept + 1}, 0 failed, 0 lost, at least {attempts_kept} handed back' in shown,
+                f'show: {shown}')
     why = ok(rq('why', ids[2]), 'why').out
     checks.that(ids[2] in why and 'que' in why, f'why: {why}')
     checks.equal(ok(rq('why', later, '--json'), 'why').json['state'], 'scheduled', 'why --json')

@@ -47,8 +47,14 @@ def not_a_file():
         (server.dir / 'rq.toml').mkdir()
         ran = subprocess.run([rqtest.RQ_BIN, 'server', '--dir', str(server.dir)], capture_output=True,
                              text=True, timeout=60)
+        (server.dir / 'rq.toml').rmdir()
+        (server.dir / 'rq.toml').symlink_to('/nowhere/rq.toml')
+        link = subprocess.run([rqtest.RQ_BIN, 'server', '--dir', str(server.dir)],
+                              capture_output=True, text=True, timeout=60)
     equal(ran.returncode, 2, f'rq.toml is a folder: {ran}')
     that('rq.toml is not a file' in ran.stderr, f'it says so: {ran.stderr}')
+    equal(link.returncode, 2, f'rq.toml leads nowhere: {link}')
+    that('rq.toml is not a file' in link.stderr, f'it says so: {link.stderr}')
 
 
 QUIET = "worker = false\nhttp = ''\n"

@@ -41,6 +41,10 @@ TEST_P(DefineQueueTest, OutlivesTheServerWithAllItsSettings) {
   EXPECT_EQ(after->script_error, "no such file");
   EXPECT_EQ(after->revision, before->revision);
   EXPECT_EQ(after->created, before->created);
+  // faults.md B18, relative: without a script there is nothing to be mended.
+  s.script.clear();
+  rig.define("q", s);
+  EXPECT_EQ(rig.queue("q").queue->script_error, "");
 }
 
 TEST_P(DefineQueueTest, ModesDifferInWhatTheyExpectToBeThere) {

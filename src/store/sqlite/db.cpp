@@ -122,9 +122,17 @@ Result<std::optional<std::int64_t>> Db::one(const char* sql) {
   return std::optional<std::int64_t>{statement.integer(0)};
 }
 
+void Db::reset_all() {
+  for (sqlite3_stmt* one = nullptr; (one = sqlite3_next_stmt(handle_, one)) != nullptr;) {
+    sqlite3_reset(one);
+  }
+}
+
 bool is_damage(const Db& db) {
   const int code = sqlite3_errcode(db.handle()) & 0xff;
   return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
 }
+
+bool lacks_schema(const Db& db) { return (sqlite3_errcode(db.handle()) & 0xff) == SQLITE_ERROR; }
 
 }  // namespace rq::store::sqlite

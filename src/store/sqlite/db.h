@@ -98,6 +98,8 @@ class Db {
   [[nodiscard]] base::Result<void> exec(const char* sql);
   // The first column of the first row of `sql`; nothing when there is no row.
   [[nodiscard]] base::Result<std::optional<std::int64_t>> one(const char* sql);
+  // All statements, whoever has them.
+  void reset_all();
   [[nodiscard]] sqlite3* handle() const { return handle_; }
 
  private:
@@ -110,5 +112,8 @@ inline constexpr const char* kWaitForOthers = "PRAGMA busy_timeout = 2000";
 
 // The last call on this connection has found that the file is damaged.
 [[nodiscard]] bool is_damage(const Db& db);
+// It has found no such table or column: as the store is opened, after its version was looked at,
+// the text of the schema is damaged.
+[[nodiscard]] bool lacks_schema(const Db& db);
 
 }  // namespace rq::store::sqlite

@@ -1,5 +1,6 @@
 // faults.md D14: a store that is gone, emptied, replaced or set back is not taken for a new one.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
@@ -49,6 +50,22 @@ TEST_F(IdentityTest, OneThatIsGoneIsNotMadeAnew) {
 TEST_F(IdentityTest, OneThatWasEmptiedIsRefused) {
   fs::resize_file(file, 0);
   expect_refused("gone or empty");
+}
+
+// A pipe would keep the start waiting for ever.
+TEST_F(IdentityTest, WhatIsNoFileIsRefused) {
+  for (const char* end : {"", "-wal", "-shm", ".identity"}) {
+    const fs::path path = file.string() + end;
+    const fs::path before = path.string() + ".before";
+    if (fs::exists(path)) fs::rename(path, before);
+    ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    const auto refused = open_store(file);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().message, path.string() + " is not a file");
+    fs::remove(path);
+    if (fs::exists(before)) fs::rename(before, path);
+  }
+  EXPECT_TRUE(open_store(file)) << "and without them it opens";
 }
 
 TEST_F(IdentityTest, OneThatWasReplacedIsRefused) {

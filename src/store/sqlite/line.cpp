@@ -41,6 +41,8 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
   LineRows out;
   out.messages.reserve(part.rows);
   std::size_t bytes = 0;
+  // Not where it fails: a reset would hide from the connection that the file is damaged.
+  rows_.reset();
   rows_.bind(1, part.queue).bind(2, part.after.rank).bind(3, part.after.order);
   rows_.bind(4, part.after.seq).bind(5, static_cast<std::int64_t>(part.rows));
   const auto read_row = [this]() -> base::Result<core::Message> {
@@ -71,7 +73,6 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
     } else if (message.error().code == base::Code::internal) {
       out.damaged.push_back(suspect(part.queue, here));
     } else {
-      rows_.reset();
       return std::move(message).error();
     }
     if (rows == part.rows || bytes > kLineReadBytesMax) {

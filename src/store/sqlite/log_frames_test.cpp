@@ -186,10 +186,11 @@ TEST_F(DamagedLog, OneThatCannotBeReadIsTold) {
   EXPECT_NE(shorter.error().message.find("has become shorter"), std::string::npos);
   fs::remove(log_of(file));
   fs::create_directory(log_of(file));
-  const auto opened = make_store(file)->open();
-  ASSERT_FALSE(opened);
-  EXPECT_NE(opened.error().message.find("cannot read " + log_of(file).string()), std::string::npos)
-      << opened.error().message;
+  const auto unreadable = read_log_of(file);
+  ASSERT_FALSE(unreadable);
+  EXPECT_NE(unreadable.error().message.find("cannot read " + log_of(file).string()),
+            std::string::npos)
+      << unreadable.error().message;
 }
 
 // What a kill leaves: a commit that is not whole, at its end.

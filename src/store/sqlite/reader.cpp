@@ -258,13 +258,15 @@ Result<Listed> SqliteReader::list(const Page& page) {
   Statement query;
   RQ_TRY(query.prepare(db_.handle(), sql.c_str(), false));
   rows.where.bind(query);
-  for (;;) {
+  Seq last = 0;
+  for (std::int64_t looked = 0;; ++looked) {
     RQ_TRY_ASSIGN(found, query.step());
     if (!found) break;
-    if (static_cast<std::int64_t>(out.rows.size()) == page.limit) {
-      out.cursor = out.rows.back().message.seq;
+    if (looked == page.limit) {
+      out.cursor = last;
       return out;
     }
+    last = seq_of(query);
     auto message = read_message(query, INT64_MAX);
     if (!message) continue;  // damaged: it will be set aside, and is not shown
     out.rows.push_back({.message = std::move(*message),
@@ -293,13 +295,15 @@ Result<core::FoundPage> SqliteReader::find(const core::Search& search) {
   Statement query;
   RQ_TRY(query.prepare(db_.handle(), sql.c_str(), false));
   rows.where.bind(query);
-  for (;;) {
+  Seq last = 0;
+  for (std::int64_t looked = 0;; ++looked) {
     RQ_TRY_ASSIGN(found, query.step());
     if (!found) break;
-    if (std::ssize(out.found) == search.limit) {
-      out.after = out.found.back().seq;
+    if (looked == search.limit) {
+      out.after = last;
       return out;
     }
+    last = query.integer(0);
     const auto state = core::state_of(query.text(3));
     if (!state) continue;  // a damaged row: nothing can be done to it
     out.found.push_back({.seq = query.integer(0),

@@ -48,7 +48,9 @@ std::uintmax_t size_with_log(const std::filesystem::path& file) {
 Result<void> SqliteStore::open() {
   auto opened = open_or_go_on();
   // The next opening of the file makes it anew.
-  if (!opened && is_damage(db_)) rebuild_files_.mark(opened.error().message);
+  if (!opened && (is_damage(db_) || lacks_schema(db_))) {
+    rebuild_files_.mark(opened.error().message);
+  }
   return opened;
 }
 
@@ -144,7 +146,21 @@ Result<void> SqliteStore::request_rebuild(RebuildWhen when) {
   return {};
 }
 
+// Reading from a pipe that somebody has put there would wait for ever.
+Result<void> SqliteStore::check_are_files() const {
+  for (const char* end : {"", "-wal", "-shm", ".identity"}) {
+    const std::filesystem::path path = file_.string() + end;
+    std::error_code error;
+    const auto status = std::filesystem::status(path, error);
+    if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) continue;
+    return base::fail(Code::internal, fmt::format("{} is not a file", path.string()),
+                      "move it away, and put back what was there: a copy of the store, or nothing");
+  }
+  return {};
+}
+
 Result<void> SqliteStore::open_file() {
+  RQ_TRY(check_are_files());
   room_.look(true);  // opening writes, too
   RQ_TRY(rebuild_files_.finish());
   RQ_TRY(identity_.check_file());
@@ -432,6 +448,7 @@ void SqliteStore::forget_batch() {
 
 void SqliteStore::abort() {
   damaged_ = damaged_ || is_damage(db_);
+  db_.reset_all();  // also those that the fault has left half way
   if (in_transaction_) {
     // It may have been rolled back already by the fault itself.
     static_cast<void>(sql_.rollback.run());

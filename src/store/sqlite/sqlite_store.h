@@ -96,6 +96,7 @@ class SqliteStore final : public Store {
 
  private:
   [[nodiscard]] Result<void> open_or_go_on();
+  [[nodiscard]] Result<void> check_are_files() const;
   [[nodiscard]] Result<void> open_file();
   [[nodiscard]] Result<void> rebuild();
   [[nodiscard]] Result<void> judge(SameFiles::Seen&& seen);
