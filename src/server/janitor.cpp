@@ -125,11 +125,10 @@ Janitor::Time Janitor::next_try() const {
 
 void Janitor::write_stuck() const {
   const std::string file = dir_.string() + std::string{kUndeletedFile};
+  // Whatever stands there: a pipe would keep it waiting, a link lead elsewhere.
   std::error_code none;
-  if (stuck_.empty()) {
-    std::filesystem::remove(file, none);
-    return;
-  }
+  std::filesystem::remove(file, none);
+  if (stuck_.empty()) return;
   std::ofstream out{file};
   std::size_t named = 0;
   for (const auto& [folder, stuck] : stuck_) {

@@ -75,13 +75,22 @@ steady_clock::duration StoreWatch::look() {
   std::vector<core::Finding> found;
   const auto more = reader_->check(found);
   report(found);
-  if (!more) {
+  const bool broken_off = !more && !found.empty() && found.back().page;
+  if (!more && !broken_off) {
     if (stopping_.load(std::memory_order_relaxed)) return kBetweenPasses;
+    reported_ = 0;
+    found_ = false;
+    rebuild_asked_ = false;
     spdlog::warn("checking the store: {}; it is tried again in a minute", more.error().message);
     return kAfterFault;
   }
-  if (!*more) {
-    spdlog::info("the whole store has been checked: {} findings", std::exchange(reported_, 0));
+  if (broken_off || !*more) {
+    spdlog::info("{}: {} findings",
+                 broken_off
+                     ? "the check of the store has ended at what it cannot read, and has not "
+                       "looked at what is behind it"
+                     : "the whole store has been checked",
+                 std::exchange(reported_, 0));
     // Whether it is mended now is looked at once more, and once more after a rebuild.
     passes_ = std::exchange(found_, false) ? passes_ + 1 : 0;
     rebuild_asked_ = false;

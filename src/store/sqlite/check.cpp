@@ -31,10 +31,11 @@ std::string is_filed_sql() {
   };
   // Of the line the one run that could hold it: the first that does not end before it.
   return fmt::format(
-      "CASE {} WHEN '{}' THEN coalesce((SELECT t.first_seq FROM ready t WHERE t.queue = m.queue "
-      "AND "
-      "{} AND t.last_seq >= m.seq ORDER BY t.last_seq LIMIT 1) <= m.seq, 0) {}{}{}{}{}{}{}ELSE 0 "
-      "END",
+      R"sql(
+CASE {} WHEN '{}' THEN coalesce((SELECT t.first_seq FROM ready t
+                                  WHERE t.queue = m.queue AND {} AND t.last_seq >= m.seq
+                                  ORDER BY t.last_seq LIMIT 1) <= m.seq, 0)
+ {}{}{}{}{}{}{}ELSE 0 END)sql",
       place_sql(), sql_of(Place::line).name, sql_of(Place::line).key, exists(Place::lease),
       exists(Place::scheduled), exists(Place::parked), exists(Place::kept), exists(Place::err),
       exists(Place::cancelled), exists(Place::held));
@@ -82,13 +83,17 @@ std::string rows_sql(const PlaceKey& key) {
   }
   const bool finished = std::string_view{sql.table} == "finished";
   const std::string kind = finished ? "t.kind" : fmt::format("'{}'", sql.name);
-  return fmt::format(
-      "SELECT {0}t.seq, {1}, {2}, CASE WHEN m.seq IS NULL THEN 'which is not there' WHEN {3} IS "
-      "NOT "
-      "{2} THEN 'which is in state ' || {8} WHEN NOT ({4} AND t.queue = m.queue) THEN 'which has "
-      "another queue or time' END FROM {5} t LEFT JOIN message m ON m.seq = t.seq WHERE ({6}) > "
-      "({7}) ORDER BY {6} LIMIT ?5",
-      columns, sql.filed, kind, place_sql(), sql.key, sql.table, order, after, state_sql());
+  using namespace fmt::literals;
+  return fmt::format(R"sql(
+SELECT {columns}t.seq, {filed}, {kind},
+       CASE WHEN m.seq IS NULL THEN 'which is not there'
+            WHEN {place} IS NOT {kind} THEN 'which is in state ' || {state}
+            WHEN NOT ({key} AND t.queue = m.queue) THEN 'which has another queue or time' END
+  FROM {table} t LEFT JOIN message m ON m.seq = t.seq
+ WHERE ({order}) > ({after}) ORDER BY {order} LIMIT ?5)sql",
+                     "columns"_a = columns, "filed"_a = sql.filed, "kind"_a = kind,
+                     "place"_a = place_sql(), "state"_a = state_sql(), "key"_a = sql.key,
+                     "table"_a = sql.table, "order"_a = order, "after"_a = after);
 }
 
 // What a counter says, and what there is.
@@ -99,7 +104,8 @@ struct Sum {
 };
 std::vector<Sum> sums_of_counters() {
   const std::string line =
-      "(SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM ready r WHERE r.queue = q.id{})";
+      "(SELECT CAST(total(last_seq - first_seq + 1) AS INTEGER) FROM ready r WHERE r.queue = "
+      "q.id{})";
   const auto rows = [](std::string_view table) {
     return fmt::format("(SELECT count(*) FROM {} t WHERE t.queue = q.id)", table);
   };
@@ -124,12 +130,12 @@ std::vector<std::string> rules() {
       "AND p.rank = r.rank AND p.ord = r.ord AND p.last_seq < r.last_seq ORDER BY p.last_seq DESC "
       "LIMIT 1)"};
   for (const Sum& sum : sums_of_counters()) {
-    out.push_back(fmt::format(
-        "WITH n AS MATERIALIZED (SELECT q.name, {} AS said, {} AS there FROM queue q JOIN counter "
-        "c "
-        "ON c.queue = q.id) SELECT 'counter of queue ' || name || ': ' || said || ' {}, the table "
-        "has ' || there FROM n WHERE said <> there",
-        sum.said, sum.there, sum.what));
+    out.push_back(fmt::format(R"sql(
+WITH n AS MATERIALIZED (SELECT q.name, {} AS said, {} AS there
+                          FROM queue q JOIN counter c ON c.queue = q.id)
+SELECT 'counter of queue ' || name || ': ' || said || ' {}, the table has ' || there
+  FROM n WHERE said <> there)sql",
+                              sum.said, sum.there, sum.what));
   }
   return out;
 }
@@ -156,10 +162,11 @@ Result<void> Check::prepare(Db& db) {
       "SELECT queue, rank, ord, first_seq, last_seq FROM ready WHERE (queue, rank, ord, last_seq) "
       "> (?1, ?2, ?3, ?4) ORDER BY queue, rank, ord, last_seq LIMIT 1"));
   const std::string missing = fmt::format(
-      "WITH RECURSIVE n(seq) AS (VALUES (?1) UNION ALL SELECT seq + 1 FROM n WHERE seq < ?2), "
-      "t(queue, rank, ord) AS (VALUES (?3, ?4, ?5)) SELECT n.seq, {3} FROM n CROSS JOIN t LEFT "
-      "JOIN "
-      "message m ON m.seq = n.seq WHERE NOT coalesce(t.queue = m.queue AND {1} AND {0} = '{2}', 0)",
+      R"sql(
+WITH RECURSIVE n(seq) AS (VALUES (?1) UNION ALL SELECT seq + 1 FROM n WHERE seq < ?2),
+     t(queue, rank, ord) AS (VALUES (?3, ?4, ?5))
+SELECT n.seq, {3} FROM n CROSS JOIN t LEFT JOIN message m ON m.seq = n.seq
+ WHERE NOT coalesce(t.queue = m.queue AND {1} AND {0} = '{2}', 0))sql",
       place_sql(), sql_of(Place::line).key, sql_of(Place::line).name, state_sql());
   RQ_TRY(missing_.prepare(db.handle(), missing.c_str()));
   RQ_TRY_ASSIGN(from, read_crc_from(db));
@@ -249,28 +256,35 @@ Result<bool> Check::messages(std::vector<Finding>& found) {
 
 // Some messages of the line, each of which must be there.
 Result<bool> Check::line(std::vector<Finding>& found) {
+  RQ_TRY_ASSIGN(next_seq, db_->one("SELECT value FROM meta WHERE key = 'next_seq'"));
+  const Seq numbers_end = next_seq.value_or(0);
   for (std::int64_t left = kPieceRows; left > 0;) {
     if (run_.first > run_.last) {
       const Run before = run_;
       next_run_.bind(1, before.queue).bind(2, before.rank).bind(3, before.order);
-      RQ_TRY_ASSIGN(there, next_run_.bind(4, before.last).step());
+      RQ_TRY_ASSIGN(there, next_run_.bind(4, before.key).step());
       if (!there) return false;
       run_ = {.queue = next_run_.integer(0),
               .rank = next_run_.integer(1),
               .order = next_run_.integer(2),
+              .key = next_run_.integer(4),
               .first = next_run_.integer(3),
               .last = next_run_.integer(4)};
       next_run_.reset();
       --left;
-      if (run_.first > run_.last) {
-        found.push_back({.text = fmt::format("the line has a row of messages {} to {}: it ends "
-                                             "before it begins",
-                                             run_.first, run_.last)});
+      const bool backwards = run_.first > run_.last;
+      if (backwards || run_.first < 1 || run_.last >= numbers_end) {
+        found.push_back(
+            {.text = fmt::format(
+                 "the line has a row of messages {} to {}: {}", run_.first, run_.last,
+                 backwards ? "it ends before it begins" : "no message has such a number")});
+        run_.first = 1;
+        run_.last = 0;
         continue;
       }
     }
-    const Seq end = std::min(run_.last, run_.first + left - 1);
-    const std::int64_t looked = end - run_.first + 1;
+    const std::int64_t looked = std::min(run_.last - run_.first + 1, left);
+    const Seq end = run_.first + looked - 1;
     missing_.bind(1, run_.first).bind(2, end).bind(3, run_.queue).bind(4, run_.rank);
     missing_.bind(5, run_.order);
     std::vector<Finding> missing;

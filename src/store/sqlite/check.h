@@ -42,11 +42,12 @@ class Check {
   core::Seq seq_ = 0;
   bool unreadable_ = false;  // the last read has failed
   std::set<core::QueueId> lost_queues_;
-  struct Run {  // what is left of it
+  struct Run {
     std::int64_t queue = INT64_MIN;
     std::int64_t rank = 0;
     std::int64_t order = 0;
-    core::Seq first = 1;
+    core::Seq key = 0;
+    core::Seq first = 1;  // what is left of it
     core::Seq last = 0;
   } run_;
   std::size_t place_ = 0;

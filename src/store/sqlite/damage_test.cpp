@@ -189,6 +189,91 @@ TEST(DamagedRows, StopNobodyElseAndAreMendedOrSetAside) {
   }
 }
 
+// faults.md D3, relative: damaged rows counted as the end of the line, which hid all behind them.
+TEST(DamagedRows, HideNothingOfALongLine) {
+  constexpr int kMessages = 200;
+  constexpr std::size_t kRead = 8;
+  for (const bool threads : {false, true}) {
+    for (const int damaged : {1, 40}) {
+      SCOPED_TRACE(fmt::format("{} damaged{}", damaged, threads ? ", read ahead" : ""));
+      SqliteRig rig({.threads = threads, .line_max = 32, .line_read = kRead, .line_ahead = 16});
+      rig.define("q");
+      for (int i = 0; i < kMessages; ++i) rig.submit(Rig::put_of("q", std::to_string(i)));
+      rig.run();
+      const std::string which = fmt::format("seq BETWEEN 20 AND {}", 19 + damaged);
+      damage(rig, "UPDATE message SET payload = x'00' WHERE " + which);
+      // Far behind what has been read; what stands between them stays in the line.
+      rig.take("q", 1);
+      core::Act act;
+      act.action = core::Action::cancel;
+      act.messages = {150, 160};
+      rig.ask<core::ActDone>(std::move(act));
+      std::size_t taken = 1;
+      for (std::size_t more = 1; more != 0; taken += more) more = rig.take("q", 5).size();
+      EXPECT_EQ(taken, static_cast<std::size_t>(kMessages - damaged - 2));
+      EXPECT_EQ(set_aside(rig.file()).size(), static_cast<std::size_t>(damaged));
+      rig.expect_sound();
+    }
+  }
+}
+
+// faults.md D3, relative: the ends of a row of the line are what a bad bit makes them.
+TEST(DamagedRows, ALineOfNumbersThatNobodyHasIsNamedAndRebuilt) {
+  for (const char* row : {"9223372036854775807, 9223372036854775800", "9223372036854775807, 2",
+                          "5, -9223372036854775807"}) {
+    SCOPED_TRACE(row);
+    SqliteRig rig;
+    furnish(rig);
+    damage(rig, fmt::format("INSERT INTO ready VALUES (1, -9, 0, {})", row));
+    const auto findings = check_store(rig.file());
+    ASSERT_TRUE(findings);
+    ASSERT_GE(findings->size(), 2U) << "the row, and the counter that does not agree";
+    EXPECT_NE(findings->front().find("no message has such a number"), std::string::npos)
+        << findings->front();
+    std::ofstream{rebuild_mark(rig.file())};
+    rig.reopen();
+    rig.expect_sound();
+  }
+}
+
+// faults.md D3, relative: what is neither taken over nor kept would be gone without a trace.
+TEST(DamagedRows, WhatARebuildCannotTakeIsSetAside) {
+  for (const auto& [without, sql, why] : {
+           std::tuple{"message", "UPDATE message SET created = NULL WHERE seq = 1", "message 1 "},
+           std::tuple{"queue", "UPDATE queue SET settings = NULL WHERE name = 'other'", "queue"},
+           std::tuple{"detail", "UPDATE detail SET seq = 60, key = 'k' WHERE seq = 6",
+                      "message 60"},
+       }) {
+    SCOPED_TRACE(sql);
+    SqliteRig rig;
+    furnish(rig);
+    core::Put keyed = Rig::put_of("q", "keyed");
+    keyed.message.detail().key = "k";
+    rig.ask<core::PutDone>(std::move(keyed));
+    rig.close();
+    {
+      Db db;
+      ASSERT_TRUE(db.open(rig.file(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX));
+      ASSERT_TRUE(
+          db.exec("PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE type = "
+                  "'index' AND tbl_name = 'detail'"));
+      ASSERT_TRUE(db.exec(fmt::format("UPDATE sqlite_schema SET sql = replace(sql, ' NOT NULL', "
+                                      "'') WHERE name = '{}'",
+                                      without)
+                              .c_str()));
+    }
+    rows_of(rig.file(), sql);
+    std::ofstream{rebuild_mark(rig.file())};
+    rig.open();
+    const auto aside = set_aside(rig.file());
+    EXPECT_TRUE(std::any_of(aside.begin(), aside.end(), [&](const std::string& row) {
+      return row.find(why) != std::string::npos &&
+             row.find("its row is damaged") != std::string::npos;
+    })) << fmt::format("{}", fmt::join(aside, "; "));
+    rig.expect_sound();
+  }
+}
+
 // --- Pages ---
 
 // A store with some hundred messages, closed: all is in the file.
@@ -349,6 +434,35 @@ TEST_F(DamagedPages, ARebuildLosesNothingOfASoundStore) {
   std::ofstream{rebuild_mark(file)};
   ASSERT_TRUE(open_store(file));
   for (std::size_t i = 0; i < tables.size(); ++i) EXPECT_EQ(rows(tables[i]), before[i]);
+}
+
+// faults.md D3, relative: a check that a page has ended said that it had looked at everything.
+TEST_F(DamagedPages, ACheckThatAPageHasEndedSaysSo) {
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  write(file, bytes_);
+  // Whether it has come to its end.
+  const auto check_all = [&file](std::vector<core::Finding>& found) {
+    const auto reader = open_reader(file);
+    if (!reader) ADD_FAILURE() << reader.error().message;
+    for (bool more = reader.has_value(); more;) {
+      const auto goes_on = (*reader)->check(found);
+      if (!goes_on) return false;
+      more = *goes_on;
+    }
+    return true;
+  };
+  std::vector<core::Finding> found;
+  EXPECT_TRUE(check_all(found));
+  EXPECT_TRUE(found.empty());
+  const auto root = std::stoul(
+      rows_of(file, "SELECT rootpage FROM sqlite_schema WHERE name = 'scheduled'").at(0));
+  std::string damaged = bytes_;
+  damaged.replace((root - 1) * kPage, kPage, kPage, '\x7b');
+  write(file, damaged);
+  EXPECT_FALSE(check_all(found));
+  ASSERT_FALSE(found.empty());
+  EXPECT_TRUE(found.back().page);
 }
 
 TEST_F(DamagedPages, ARebuildThatWasCutShortIsFinished) {

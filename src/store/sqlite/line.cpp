@@ -2,25 +2,36 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "store/sqlite/rows.h"
 
 namespace rq::store::sqlite {
+
+namespace {
+
+// The line tells where the message stands, which its own row may not do any more.
+core::Suspect suspect(core::QueueId queue, const LineKey& here) {
+  return {.seq = here.seq,
+          .row = core::Filed{.anywhere = true,
+                             .place = core::Place::line,
+                             .queue = queue,
+                             .rank = here.rank,
+                             .time = here.order}};
+}
+
+}  // namespace
 
 base::Result<void> LineQuery::prepare(Db& db) {
   RQ_TRY_ASSIGN(from, read_crc_from(db));
   crc_from_ = from;
   const std::string rows = fmt::format(
-      "SELECT {} FROM ready r CROSS JOIN message m ON m.seq BETWEEN "
+      "SELECT {}, r.rank, r.ord FROM ready r CROSS JOIN message m ON m.seq BETWEEN "
       "max(r.first_seq, iif(r.rank = ?2 AND r.ord = ?3, ?4 + 1, 0)) AND r.last_seq "
       "WHERE r.queue = ?1 AND (r.rank, r.ord, r.last_seq) > (?2, ?3, ?4) "
       "ORDER BY r.rank, r.ord, r.last_seq, m.seq LIMIT ?5",
       kPlainColumns);
   RQ_TRY(rows_.prepare(db.handle(), rows.c_str()));
-  RQ_TRY(filed_.prepare(
-      db.handle(),
-      "SELECT t.rank, t.ord FROM ready t WHERE t.queue = ?1 AND (t.rank, t.ord, t.last_seq) >= "
-      "(?2, ?3, ?4) AND t.first_seq <= ?5 AND t.last_seq >= ?5 ORDER BY t.rank, t.ord, t.last_seq "
-      "LIMIT 1"));
   const std::string whole =
       fmt::format("SELECT {} FROM message m {} WHERE m.seq = ?1", kMessageColumns, kMessageJoins);
   return whole_.prepare(db.handle(), whole.c_str());
@@ -42,43 +53,33 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
     whole_.reset();
     return message;
   };
-  for (;;) {
+  // The rows count, and where they stand in the line, whether they can be read or not.
+  out.bound = part.after;
+  for (std::size_t rows = 0;;) {
     RQ_TRY_ASSIGN(found, rows_.step());
     if (!found) {
       out.complete = true;
       return out;
     }
+    ++rows;
+    const LineKey here{.rank = rows_.integer(kPlainColumnCount),
+                       .order = rows_.integer(kPlainColumnCount + 1),
+                       .seq = seq_of(rows_)};
+    out.bound = std::max(out.bound, here);
     auto message = read_row();
-    if (!message) {
-      if (message.error().code != base::Code::internal) return std::move(message).error();
-      const LineKey after = out.messages.empty() ? part.after : line_key(out.messages.back());
-      auto damaged = suspect(part.queue, after);
-      if (!damaged) return std::move(damaged).error();
-      out.damaged.push_back(*damaged);
-      continue;
+    if (message) {
+      bytes += message->payload.size();
+      out.messages.push_back(std::move(*message));
+    } else if (message.error().code == base::Code::internal) {
+      out.damaged.push_back(suspect(part.queue, here));
+    } else {
+      return std::move(message).error();
     }
-    bytes += message->payload.size();
-    out.messages.push_back(std::move(*message));
-    if (out.messages.size() == part.rows || bytes > kLineReadBytesMax) {
+    if (rows == part.rows || bytes > kLineReadBytesMax) {
       rows_.reset();
       return out;
     }
   }
-}
-
-// The message of the row: the line tells where it stands, which its own row may not do any more.
-base::Result<core::Suspect> LineQuery::suspect(core::QueueId queue, const LineKey& after) {
-  core::Suspect out{.seq = seq_of(rows_)};
-  filed_.bind(1, queue).bind(2, after.rank).bind(3, after.order).bind(4, after.seq);
-  RQ_TRY_ASSIGN(found, filed_.bind(5, out.seq).step());
-  if (!found) return out;
-  out.row = {.anywhere = true,
-             .place = core::Place::line,
-             .queue = queue,
-             .rank = filed_.integer(0),
-             .time = filed_.integer(1)};
-  filed_.reset();
-  return out;
 }
 
 base::Result<std::unique_ptr<LineAhead>> open_line_ahead(const std::filesystem::path& file) {

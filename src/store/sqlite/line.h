@@ -20,6 +20,7 @@ struct LinePart {
 struct LineRows {
   std::vector<core::Message> messages;
   std::vector<core::Suspect> damaged;  // left out: their rows cannot be read
+  LineKey bound;                       // the last one, damaged or not
   bool complete = false;               // the line ends here
 };
 
@@ -30,9 +31,7 @@ class LineQuery {
   [[nodiscard]] base::Result<LineRows> read(const LinePart& part);
 
  private:
-  [[nodiscard]] base::Result<core::Suspect> suspect(core::QueueId queue, const LineKey& after);
-
-  Statement rows_, whole_, filed_;
+  Statement rows_, whole_;
   core::Seq crc_from_ = 0;
 };
 

@@ -38,7 +38,7 @@ Result<void> Lines::read_on(QueueId queue) {
   damaged_.insert(damaged_.end(), rows.damaged.begin(), rows.damaged.end());
   window.loaded = true;
   window.complete = rows.complete;
-  window.bound = rows.messages.empty() ? after : std::max(after, line_key(rows.messages.back()));
+  window.bound = std::max(after, rows.bound);
   window.keys.clear();
   const auto changes = windows_.changes(queue, after, window.complete ? kBehindAll : window.bound);
   auto change = changes.begin();

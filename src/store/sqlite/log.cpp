@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/fd.h"
+#include "store/sqlite/rebuild_files.h"
 #include "store/sqlite/writer_vfs.h"
 
 namespace rq::store::sqlite {
@@ -126,7 +127,8 @@ Result<void> Log::write_to(const std::filesystem::path& file) {
     });
   }
   if (code == SQLITE_OK &&
-      (::fsync(out.get()) != 0 || std::rename(making.c_str(), file.c_str()) != 0)) {
+      (::fsync(out.get()) != 0 || std::rename(making.c_str(), file.c_str()) != 0 ||
+       FileCalls::real().sync_folder(file.parent_path()))) {
     code = SQLITE_IOERR;
   }
   if (code == SQLITE_OK) return {};

@@ -1,15 +1,12 @@
 #include "store/sqlite/log_frames.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <optional>
+#include <string>
+#include <string_view>
 
-#include "base/fd.h"
+#include "base/limits.h"
 
 namespace rq::store::sqlite {
 
@@ -30,6 +27,7 @@ constexpr std::size_t kFrameSum = 16;
 constexpr std::size_t kPageBytesMin = 512;
 constexpr std::size_t kPageBytesMax = 65'536;
 constexpr std::size_t kPageBytesUsual = 4096;
+constexpr std::size_t kReadAtOnce = 256 * base::kKiB;
 
 std::uint32_t native(std::string_view bytes, std::size_t at) {
   std::uint32_t value = 0;
@@ -46,6 +44,7 @@ struct Sum {
   std::uint32_t b = 0;
   bool big = false;
 
+  bool operator==(const Sum&) const = default;
   void add(std::string_view bytes) {
     for (std::size_t at = 0; at + 8 <= bytes.size(); at += 8) {
       a += (big ? u32(bytes, at) : native(bytes, at)) + b;
@@ -64,62 +63,93 @@ static_assert(std::endian::native == std::endian::little);
 
 struct Head {
   std::size_t page_bytes = 0;
-  std::string_view salt;
-  bool big = false;  // how the checksums are made
+  std::string salt;
   bool holds = true;
+  // What the checksum of the first frame goes on from: as it is written, and as it should be.
+  Sum written;
+  Sum made;
 };
 
 // A head that does not pass its checksum is read as well as it can be: the salt is that of the
-// first frame, which is always of the newest log.
-std::optional<Head> read_head(std::string_view bytes) {
+// first frame, which is always of the newest log; and SQLite makes its checksums as this machine
+// reads numbers.
+base::Result<std::optional<Head>> read_head(FileBytes& log) {
   const auto is_size = [](std::size_t page_bytes) {
     return std::has_single_bit(page_bytes) && page_bytes >= kPageBytesMin &&
            page_bytes <= kPageBytesMax;
   };
-  if (bytes.size() < kHeadBytes) return std::nullopt;
+  if (log.size() < kHeadBytes) return std::optional<Head>{};
+  RQ_TRY_ASSIGN(bytes, log.read(0, kHeadBytes));
   const std::uint32_t magic = u32(bytes, 0);
   Head head{.page_bytes = u32(bytes, kHeadPageBytes),
-            .salt = bytes.substr(kHeadSalt, kSaltBytes),
-            .big = magic == kMagicBig};
-  Sum sum{.big = head.big};
-  sum.add(bytes.substr(0, kHeadSum));
-  head.holds = sum.is(bytes, kHeadSum) && is_size(head.page_bytes) &&
+            .salt = std::string{bytes.substr(kHeadSalt, kSaltBytes)}};
+  const auto add_up = [&](bool big) {
+    head.made = {.big = big};
+    head.made.add(bytes.substr(0, kHeadSum));
+    head.written = {.big = big};
+    head.written.take(bytes, kHeadSum);
+  };
+  add_up(magic == kMagicBig);
+  head.holds = head.made.is(bytes, kHeadSum) && is_size(head.page_bytes) &&
                (magic == kMagic || magic == kMagicBig);
-  if (head.holds) return head;
+  if (head.holds) return std::optional{head};
+  add_up(false);
   if (!is_size(head.page_bytes)) head.page_bytes = kPageBytesUsual;
-  if (bytes.size() < kHeadBytes + kFrameHeadBytes + head.page_bytes) return std::nullopt;
-  head.salt = bytes.substr(kHeadBytes + kFrameSalt, kSaltBytes);
-  return head;
+  if (log.size() < kHeadBytes + kFrameHeadBytes + head.page_bytes) return std::optional<Head>{};
+  RQ_TRY_ASSIGN(salt, log.read(kHeadBytes + kFrameSalt, kSaltBytes));
+  head.salt = salt;
+  return std::optional{head};
 }
+
+// Whether frames pass their checksums, each of which goes on from the one before. Where that one is
+// damaged, the next one goes on from what is written there, or from what should be.
+class Chain {
+ public:
+  explicit Chain(const Head& head) : written_(head.written), made_(head.made) {}
+
+  [[nodiscard]] bool passes(std::string_view frame) {
+    const Sum from_written = after(written_, frame);
+    const Sum from_made = made_ == written_ ? from_written : after(made_, frame);
+    written_.take(frame, kFrameSum);
+    made_ = from_made.is(frame, kFrameSum) ? from_made : from_written;
+    return made_.is(frame, kFrameSum);
+  }
+
+ private:
+  static Sum after(Sum sum, std::string_view frame) {
+    sum.add(frame.substr(0, kFrameSalt));
+    sum.add(frame.substr(kFrameHeadBytes));
+    return sum;
+  }
+
+  Sum written_, made_;
+};
 
 }  // namespace
 
-LogFrames read_log(std::string_view bytes, LogPart part) {
+base::Result<LogFrames> read_log(FileBytes& file, LogPart part) {
   LogFrames log;
-  const std::optional<Head> head = read_head(bytes);
+  RQ_TRY_ASSIGN(head, read_head(file));
   if (!head) return log;
   log.page_bytes = head->page_bytes;
   log.whole_bytes = head->holds ? kHeadBytes : 0;
   const std::size_t frame_bytes = kFrameHeadBytes + head->page_bytes;
   const LogFrames::Number end =
-      static_cast<LogFrames::Number>((bytes.size() - kHeadBytes) / frame_bytes);
-  Sum sum{.big = head->big};
-  sum.take(bytes, kHeadSum);
+      static_cast<LogFrames::Number>((file.size() - kHeadBytes) / frame_bytes);
+  Chain chain(*head);
   bool behind = !head->holds;
+  bool ours = true;
   std::size_t committed = 0;
   for (LogFrames::Number n = 0; n < end; ++n) {
-    const std::string_view frame = bytes.substr(kHeadBytes + n * frame_bytes, frame_bytes);
-    const bool ours = frame.substr(kFrameSalt, kSaltBytes) == head->salt;
-    if (ours) {
-      sum.add(frame.substr(0, kFrameSalt));
-      sum.add(frame.substr(kFrameHeadBytes));
-    }
-    const bool holds = ours && sum.is(frame, kFrameSum);
-    sum.take(frame, kFrameSum);  // what the next one goes on from, whether this one is good or bad
-    behind = behind || !holds;
+    RQ_TRY_ASSIGN(frame, file.read(kHeadBytes + n * frame_bytes, frame_bytes));
+    // The checksum does not cover the salt. What an older log has left goes on from another frame.
+    const bool salted = frame.substr(kFrameSalt, kSaltBytes) == head->salt;
+    const bool holds = (salted || ours) && chain.passes(frame);
+    ours = salted || holds;
+    behind = behind || !salted || !holds;
     const LogFrames::Number pages = holds ? u32(frame, kFramePages) : 0;
     if (behind && pages != 0) ++log.commits_behind;
-    if (!ours || (behind && part == LogPart::whole)) continue;
+    if (!ours || (behind && part == LogPart::as_sqlite_reads)) continue;
     log.frames.push_back({.page = u32(frame, 0), .frame = n});
     if (pages == 0) continue;
     committed = log.frames.size();
@@ -130,26 +160,18 @@ LogFrames read_log(std::string_view bytes, LogPart part) {
   return log;
 }
 
-LogFrames read_log_of(const std::filesystem::path& database) {
-  return read_log(MappedFile(database.string() + "-wal").bytes(), LogPart::whole);
+base::Result<LogFrames> read_log_of(const std::filesystem::path& database) {
+  FileBytes log(kReadAtOnce);
+  RQ_TRY(log.open(log_of(database)));
+  return read_log(log, LogPart::as_sqlite_reads);
+}
+
+std::filesystem::path log_of(const std::filesystem::path& database) {
+  return database.string() + "-wal";
 }
 
 std::size_t page_at(const LogFrames& log, LogFrames::Number frame) {
   return kHeadBytes + frame * (kFrameHeadBytes + log.page_bytes) + kFrameHeadBytes;
-}
-
-MappedFile::MappedFile(const std::filesystem::path& file) {
-  errno = 0;
-  const base::Fd opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info {};
-  if (!opened.is_open() || ::fstat(opened.get(), &info) != 0 || info.st_size == 0) return;
-  const auto size = static_cast<std::size_t>(info.st_size);
-  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, opened.get(), 0);
-  if (mapped != MAP_FAILED) bytes_ = {static_cast<const char*>(mapped), size};
-}
-
-MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<char*>(bytes_.data()), bytes_.size());
 }
 
 }  // namespace rq::store::sqlite

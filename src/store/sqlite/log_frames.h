@@ -9,8 +9,10 @@
 // Thread: any one.
 #include <cstdint>
 #include <filesystem>
-#include <string_view>
 #include <vector>
+
+#include "base/result.h"
+#include "store/sqlite/file_bytes.h"
 
 namespace rq::store::sqlite {
 
@@ -29,26 +31,13 @@ struct LogFrames {
 };
 
 // How much of it: what SQLite reads, or also all that stands behind a bad frame, with that one.
-enum class LogPart : std::uint8_t { whole, all };
-[[nodiscard]] LogFrames read_log(std::string_view bytes, LogPart part);
-// The log of a database.
-[[nodiscard]] LogFrames read_log_of(const std::filesystem::path& database);
+enum class LogPart : std::uint8_t { as_sqlite_reads, all };
+[[nodiscard]] base::Result<LogFrames> read_log(FileBytes& log, LogPart part);
+// The log of a database, as SQLite reads it.
+[[nodiscard]] base::Result<LogFrames> read_log_of(const std::filesystem::path& database);
+[[nodiscard]] std::filesystem::path log_of(const std::filesystem::path& database);
 
 // Where the page of a frame begins.
 [[nodiscard]] std::size_t page_at(const LogFrames& log, LogFrames::Number frame);
-
-// The content of a file, for reading, as it is at any moment. Nobody may shorten it meanwhile.
-class MappedFile {
- public:
-  // Nothing is there, or it cannot be read: empty, and errno says why.
-  explicit MappedFile(const std::filesystem::path& file);
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-  ~MappedFile();
-  [[nodiscard]] std::string_view bytes() const { return bytes_; }
-
- private:
-  std::string_view bytes_;
-};
 
 }  // namespace rq::store::sqlite

@@ -57,11 +57,12 @@ constexpr std::size_t kFindingsMax = 1000;  // then it has said enough
 std::optional<std::string> damaged_log(const std::filesystem::path& file) {
   const auto remembered = Identity(file).read();
   if (!remembered || !remembered->same_run) return std::nullopt;
-  const LogFrames log = read_log_of(file);
-  if (log.commits_behind == 0 || read_log_of(file).whole_bytes != log.whole_bytes) {
-    return std::nullopt;
-  }
-  return damage_of_log(file, log);
+  const auto log = read_log_of(file);
+  if (!log) return log.error().message;
+  if (log->commits_behind == 0) return std::nullopt;
+  const auto again = read_log_of(file);
+  if (!again || again->whole_bytes != log->whole_bytes) return std::nullopt;
+  return damage_of_log(file, *log);
 }
 
 // What is damaged may be no text any more.

@@ -5,10 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <utility>
-
-#include "base/fd.h"
 
 namespace rq::store::sqlite {
 
@@ -97,22 +94,23 @@ std::optional<std::vector<RawValue>> values_of(std::string_view record) {
 
 }  // namespace
 
-Result<void> RawFile::open(const std::filesystem::path& file, const Roots& remembered,
-                           LogPart part) {
-  file_.emplace(file);
-  bytes_ = file_->bytes();
-  if (bytes_.empty()) {
+Result<void> RawFile::open(FileBytes& database, const std::filesystem::path& file,
+                           const Roots& remembered, LogPart part) {
+  file_ = &database;
+  if (database.size() == 0) {
     return base::fail(base::Code::internal,
-                      fmt::format("cannot read {}: {}", file.string(),
-                                  errno == 0 ? "it is empty" : base::text_of_errno(errno)),
-                      "see that it belongs to the user of the server");
+                      fmt::format("cannot read {}: it is empty, or not there", file.string()),
+                      "restore a backup, with its -wal file");
   }
-  const std::size_t said = u16(bytes_, kHeaderPageBytes);
-  const std::size_t page_bytes = said == 1 ? kPageBytesMax : said;
-  if (std::has_single_bit(page_bytes) && page_bytes >= kPageBytesMin) page_bytes_ = page_bytes;
-  pages_ = static_cast<Number>(bytes_.size() / page_bytes_);
-  log_file_.emplace(file.string() + "-wal");
-  read_log(part);
+  // Of a head that cannot be read the page is damaged, as any other one.
+  if (const auto head = database.read(0, std::min(database.size(), kHeaderBytes))) {
+    const std::size_t said = u16(*head, kHeaderPageBytes);
+    const std::size_t page_bytes = said == 1 ? kPageBytesMax : said;
+    if (std::has_single_bit(page_bytes) && page_bytes >= kPageBytesMin) page_bytes_ = page_bytes;
+  }
+  pages_ = static_cast<Number>(database.size() / page_bytes_);
+  RQ_TRY(log_file_.open(log_of(file)));
+  RQ_TRY(read_log(part));
   walked_.resize(std::size_t{pages_} + 1);
   read_schema();
   for (const auto& [table, root] : remembered) {
@@ -124,9 +122,10 @@ Result<void> RawFile::open(const std::filesystem::path& file, const Roots& remem
 }
 
 // Which pages have newer content there.
-void RawFile::read_log(LogPart part) {
-  log_ = sqlite::read_log(log_file_->bytes(), part);
-  if (log_.page_bytes == 0) return;
+Result<void> RawFile::read_log(LogPart part) {
+  RQ_TRY_ASSIGN(log, sqlite::read_log(log_file_, part));
+  log_ = std::move(log);
+  if (log_.page_bytes == 0) return {};
   page_bytes_ = log_.page_bytes;
   if (log_.pages != 0) pages_ = log_.pages;
   std::vector<LogFrames::Frame>& newer = log_.frames;
@@ -136,19 +135,18 @@ void RawFile::read_log(LogPart part) {
   const auto last = std::unique(newer.rbegin(), newer.rend(),
                                 [](const auto& a, const auto& b) { return a.page == b.page; });
   newer.erase(newer.begin(), last.base());
+  return {};
 }
 
-std::string_view RawFile::page(Number number) const {
+std::string RawFile::page(Number number) {
   if (number == 0 || number > pages_) return {};
   const auto found = std::lower_bound(
       log_.frames.begin(), log_.frames.end(), number,
       [](const LogFrames::Frame& in_log, Number page) { return in_log.page < page; });
-  if (found != log_.frames.end() && found->page == number) {
-    return log_file_->bytes().substr(page_at(log_, found->frame), page_bytes_);
-  }
-  const std::size_t at = (number - std::size_t{1}) * page_bytes_;
-  if (at + page_bytes_ > bytes_.size()) return {};
-  return bytes_.substr(at, page_bytes_);
+  const bool in_log = found != log_.frames.end() && found->page == number;
+  const auto bytes = in_log ? log_file_.read(page_at(log_, found->frame), page_bytes_)
+                            : file_->read((number - std::size_t{1}) * page_bytes_, page_bytes_);
+  return bytes ? std::string{*bytes} : std::string{};
 }
 
 bool RawFile::mark(Pages& pages, Number number) {
@@ -157,7 +155,7 @@ bool RawFile::mark(Pages& pages, Number number) {
   return true;
 }
 
-bool RawFile::is_tree(Number number) const {
+bool RawFile::is_tree(Number number) {
   const std::uint8_t type = byte_at(page(number), 0);
   return type == kTableLeaf || type == kTableInterior || type == kIndexLeaf ||
          type == kIndexInterior;
@@ -186,7 +184,7 @@ void RawFile::walk(std::string_view table, const Each& each) {
 }
 
 void RawFile::walk_page(Number number, int depth, const Each& each) {
-  const std::string_view bytes = page(number);
+  const std::string bytes = page(number);
   if (bytes.empty() || depth > kDepthMax || !mark(walked_, number)) {
     broken_ = true;
     return;
@@ -198,7 +196,7 @@ void RawFile::walk_page(Number number, int depth, const Each& each) {
     broken_ = true;
     return;
   }
-  if (type != kTableInterior) rows_of(number, each);
+  if (type != kTableInterior) rows_of(number, bytes, each);
   if (!interior) return;
   const std::size_t cells = u16(bytes, head + kTreeCells);
   for (std::size_t i = 0; i < cells; ++i) {
@@ -207,8 +205,7 @@ void RawFile::walk_page(Number number, int depth, const Each& each) {
   walk_page(u32(bytes, head + kTreeLastChild), depth + 1, each);
 }
 
-void RawFile::rows_of(Number number, const Each& each) {
-  const std::string_view bytes = page(number);
+void RawFile::rows_of(Number number, std::string_view bytes, const Each& each) {
   const std::size_t head = number == 1 ? kHeaderBytes : 0;
   const std::uint8_t type = byte_at(bytes, head);
   const std::size_t pointers =
@@ -245,10 +242,10 @@ std::optional<RawRow> RawFile::row_at(std::string_view bytes, std::size_t at, bo
   std::string record{bytes.substr(at, here)};
   Number next = size > most ? u32(bytes, at + here) : 0;
   while (record.size() < size) {
-    const std::string_view more = page(next);
+    const std::string more = page(next);
     if (more.empty()) return std::nullopt;
     mark(walked_, next);
-    record += more.substr(4, size - record.size());
+    record += std::string_view{more}.substr(4, size - record.size());
     next = u32(more, 0);
   }
   auto values = values_of(record);
@@ -258,12 +255,12 @@ std::optional<RawRow> RawFile::row_at(std::string_view bytes, std::size_t at, bo
 }
 
 // Nothing, when the list of them does not hold together.
-std::optional<RawFile::Pages> RawFile::free_pages() const {
-  const std::string_view first = page(1);
+std::optional<RawFile::Pages> RawFile::free_pages() {
+  const std::string first = page(1);
   Pages free(std::size_t{pages_} + 1);
   std::size_t count = 0;
   for (Number trunk = u32(first, kHeaderFreeTrunk); trunk != 0;) {
-    const std::string_view bytes = page(trunk);
+    const std::string bytes = page(trunk);
     const std::size_t leaves = u32(bytes, 4);
     if (bytes.empty() || leaves > page_bytes_ / 4 || !mark(free, trunk)) return std::nullopt;
     for (std::size_t i = 0; i < leaves; ++i) {
@@ -281,10 +278,10 @@ void RawFile::walk_lost(const Each& each) {
   if (!free) return;
   for (Number number = 2; number <= pages_; ++number) {
     if (walked_[number] || (*free)[number]) continue;
-    const std::string_view bytes = page(number);
+    const std::string bytes = page(number);
     if (bytes.empty() || byte_at(bytes, 0) != kTableLeaf) continue;
     mark(walked_, number);
-    rows_of(number, each);
+    rows_of(number, bytes, each);
   }
 }
 

@@ -35,10 +35,10 @@ class RawFile {
 
   using Number = std::uint32_t;
   using Roots = std::map<std::string, Number, std::less<>>;
-  // Maps the file, and reads its log. Nobody may write it meanwhile. `remembered`: the first page
-  // of each table, for those that the schema does not tell.
-  [[nodiscard]] base::Result<void> open(const std::filesystem::path& file, const Roots& remembered,
-                                        LogPart part = LogPart::whole);
+  // Reads the log of `file`, too. Nobody may write them meanwhile. `remembered`: the first page of
+  // each table, for those that the schema does not tell.
+  [[nodiscard]] base::Result<void> open(FileBytes& database, const std::filesystem::path& file,
+                                        const Roots& remembered, LogPart part);
 
   using Each = std::function<void(RawRow&&)>;
   // Calls each() for every row that can be reached from the table's root. Nothing, when that is not
@@ -51,22 +51,23 @@ class RawFile {
   [[nodiscard]] bool broken() const { return broken_; }
 
  private:
-  [[nodiscard]] std::string_view page(Number number) const;
-  void read_log(LogPart part);
+  // Empty: it is not there, or cannot be read.
+  [[nodiscard]] std::string page(Number number);
+  [[nodiscard]] base::Result<void> read_log(LogPart part);
   void read_schema();
-  [[nodiscard]] bool is_tree(Number number) const;
+  [[nodiscard]] bool is_tree(Number number);
   // A page each: in memory are some bits of each page, and the place of each one in the log.
   using Pages = std::vector<bool>;
   // False: it is marked already, or there is no such page.
   static bool mark(Pages& pages, Number number);
-  [[nodiscard]] std::optional<Pages> free_pages() const;
+  [[nodiscard]] std::optional<Pages> free_pages();
   void walk_page(Number number, int depth, const Each& each);
-  void rows_of(Number number, const Each& each);
+  void rows_of(Number number, std::string_view page, const Each& each);
   [[nodiscard]] std::optional<RawRow> row_at(std::string_view page, std::size_t at, bool table);
 
-  std::optional<MappedFile> file_, log_file_;
-  std::string_view bytes_;  // of the file
-  LogFrames log_;           // of each page the newest, by number
+  FileBytes* file_ = nullptr;
+  FileBytes log_file_;
+  LogFrames log_;  // of each page the newest, by number
   std::size_t page_bytes_ = 4096;
   Number pages_ = 0;
   Roots roots_;

@@ -144,14 +144,12 @@ void SqliteReader::stop_when(std::function<bool()> stop) {
       [](void* reader) { return static_cast<SqliteReader*>(reader)->stop_() ? 1 : 0; }, this);
 }
 
-// A piece sees one state of the store. The pages come last: they cannot be read in pieces, and of a
-// large store not at all beside others.
+// A piece sees one state of the store. What cannot be read ends the check, with a fault and a
+// finding: nobody has looked at what is behind it. The pages come last: they cannot be read in
+// pieces, and of a large store not at all beside others.
 Result<bool> SqliteReader::check(std::vector<core::Finding>& found) {
   auto more = check_piece(found);
-  if (!more && is_damage(db_)) {
-    found.push_back({.text = more.error().message, .page = true});
-    more = false;
-  }
+  if (!more && is_damage(db_)) found.push_back({.text = more.error().message, .page = true});
   static_cast<void>(db_.exec("COMMIT"));
   if (!more || !*more) check_.reset();
   return more;

@@ -37,6 +37,8 @@ constexpr Seq kNumbersLeftOut = 1'000'000;
 constexpr core::Boot kBootsLeftOut = 1000;
 // A next number further than this behind the last message is itself damaged.
 constexpr Seq kNumbersMax = 1'000'000'000'000;
+// One above is itself damaged.
+constexpr Seq kNumberMax = INT64_MAX / 2;
 // Columns that a table got after its first version: rows that are older do not have them.
 constexpr int kColumnsAdded = 2;
 // Of counters the totals; what is now follows from the messages.
@@ -171,7 +173,7 @@ class Rebuild {
 Result<void> Rebuild::run(RawFile& raw) {
   for (Table& table : tables_) {
     RQ_TRY(table.columns.read(db_, table.name));
-    std::string sql = fmt::format("INSERT OR IGNORE INTO {} VALUES (?1", table.name);
+    std::string sql = fmt::format("INSERT INTO {} VALUES (?1", table.name);
     for (int i = 2; i <= table.width(); ++i) sql += fmt::format(", ?{}", i);
     RQ_TRY(table.insert.prepare(db_.handle(), (sql + ")").c_str()));
   }
@@ -233,7 +235,10 @@ Result<void> Rebuild::take(Table& table, RawRow&& row) {
       any_ = true;
       return {};
     }
-    if ((sqlite3_extended_errcode(db_.handle()) & 0xff) != SQLITE_CONSTRAINT) {
+    const int code = sqlite3_extended_errcode(db_.handle());
+    // A tree may lead to a page twice, or to what an older one has left.
+    if (code == SQLITE_CONSTRAINT_ROWID || code == SQLITE_CONSTRAINT_PRIMARYKEY) return {};
+    if ((code & 0xff) != SQLITE_CONSTRAINT) {
       return fail(Code::internal,
                   fmt::format("the store cannot be rebuilt: {}", sqlite3_errmsg(db_.handle())),
                   "see that there is room on the disk");
@@ -343,8 +348,9 @@ Result<void> Rebuild::read_places(RawFile& raw) {
     const std::size_t to = columns.at(last);
     raw.walk(table, [&](RawRow&& row) {
       const Seq begin = number(row, from);
-      const Seq end = std::min(number(row, to), begin + kLostNamedMax);
-      if (ok && begin > 0 && begin <= end) ok = placed_.bind(1, begin).bind(2, end).run();
+      const Seq end = std::min(number(row, to), kNumberMax);
+      if (!ok || begin < 1 || begin > end) return;
+      ok = placed_.bind(1, begin).bind(2, begin + std::min(end - begin, kLostNamedMax)).run();
     });
     return ok;
   };
@@ -584,9 +590,11 @@ base::Error cannot(const fs::path& file, const base::Error& why) {
       why.remedy);
 }
 
-Result<void> fill(const RebuildFiles& files, const Remembered& known, std::string_view why) {
+Result<void> fill(const RebuildFiles& files, FileBytes& from, const Remembered& known,
+                  std::string_view why) {
   RawFile raw;
-  RQ_TRY(raw.open(files.file(), known.roots, known.same_run ? LogPart::all : LogPart::whole));
+  RQ_TRY(raw.open(from, files.file(), known.roots,
+                  known.same_run ? LogPart::all : LogPart::as_sqlite_reads));
   Db db;
   RQ_TRY(db.open(files.making(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
   RQ_TRY(migrate(db));
@@ -594,9 +602,10 @@ Result<void> fill(const RebuildFiles& files, const Remembered& known, std::strin
 }
 
 // A new store beside it; nothing of one, when that fails.
-Result<void> make(RebuildFiles& files, const Remembered& known, std::string_view why) {
+Result<void> make(RebuildFiles& files, FileBytes& from, const Remembered& known,
+                  std::string_view why) {
   RQ_TRY(files.clear_making());
-  if (auto filled = fill(files, known, why); !filled) {
+  if (auto filled = fill(files, from, known, why); !filled) {
     static_cast<void>(files.clear_making());
     return cannot(files.file(), filled.error());
   }
@@ -675,17 +684,31 @@ Result<std::string> why_damaged(const fs::path& file) {
   return damaged ? read.error().message : std::string{};
 }
 
+struct LogSeen {
+  std::string damage;  // why the store has to be rebuilt
+  std::string report;
+};
+
 // A log that breaks off though there is more. After a loss of power that is its end, which was not
 // synced: it is cut off, so that nobody ever takes it for more of what is written in front of it.
-Result<std::string> why_log_damaged(const fs::path& file, const Remembered& remembered) {
-  const LogFrames log = read_log_of(file);
-  if (log.commits_behind == 0) return std::string{};
-  if (remembered.same_run) return damage_of_log(file, log);
+// A bad disk looks the same then, so it is kept and told.
+Result<LogSeen> look_at_log(RebuildFiles& files, const Remembered& remembered) {
+  const fs::path& file = files.file();
+  RQ_TRY_ASSIGN(log, read_log_of(file));
+  if (log.commits_behind == 0) return LogSeen{};
+  if (remembered.same_run) return LogSeen{.damage = damage_of_log(file, log)};
+  RQ_TRY_ASSIGN(kept, files.copy_log());
   std::error_code error;
-  fs::resize_file(file.string() + "-wal", log.whole_bytes, error);
-  if (!error) return std::string{};
-  return fail(Code::internal, fmt::format("cannot cut {}-wal: {}", file.string(), error.message()),
-              "see that it belongs to the user of the server");
+  fs::resize_file(log_of(file), log.whole_bytes, error);
+  if (error) {
+    return fail(Code::internal,
+                fmt::format("cannot cut {}: {}", log_of(file).string(), error.message()),
+                "see that it belongs to the user of the server");
+  }
+  return LogSeen{.report = fmt::format(
+                     "{} commits behind a break of the log {} were left out, which a loss of power "
+                     "leaves, or a bad disk: the whole log is kept in {}",
+                     log.commits_behind, log_of(file).string(), kept.string())};
 }
 
 std::string rebuilt(const RebuildFiles& files, std::string_view why) {
@@ -699,39 +722,50 @@ std::string rebuilt(const RebuildFiles& files, std::string_view why) {
 
 std::string damage_of_log(const fs::path& file, const LogFrames& log) {
   return fmt::format(
-      "the log {}-wal is damaged behind byte {}: {} commits stand behind what does not pass its "
+      "the log {} is damaged behind byte {}: {} commits stand behind what does not pass its "
       "checksum",
-      file.string(), log.whole_bytes, log.commits_behind);
+      log_of(file).string(), log.whole_bytes, log.commits_behind);
 }
 
 Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& remembered) {
   std::error_code none;
   const fs::path& file = files.file();
   if (!fs::exists(file, none) || fs::file_size(file, none) == 0) return std::string{};
-  RQ_TRY_ASSIGN(why, why_log_damaged(file, remembered));
+  RQ_TRY_ASSIGN(log, look_at_log(files, remembered));
+  std::string why = std::move(log.damage);
   if (why.empty()) {
     RQ_TRY_ASSIGN(found, why_damaged(file));
     why = std::move(found);
   }
   const bool readable = why.empty();
-  if (readable && !files.is_marked()) return std::string{};
+  if (readable && !files.is_marked()) return log.report;
   if (readable) why = files.marked_why();
   if (why.empty()) why = fmt::format("{} was there", rebuild_mark(file).string());
-  if (const auto made = make(files, remembered, why); !made) {
+  const auto with_log = [&log](std::string report) {
+    return log.report.empty() ? report : fmt::format("{}; {}", log.report, report);
+  };
+  const auto made = [&]() -> Result<void> {
+    FileBytes from;
+    RQ_TRY(from.open(file));
+    return make(files, from, remembered, why);
+  }();
+  if (!made) {
     if (!readable) return made.error();
     // It is as good as it was.
-    return fmt::format("{}; {}. The next start tries again", made.error().message,
-                       made.error().remedy);
+    return with_log(fmt::format("{}; {}. The next start tries again", made.error().message,
+                                made.error().remedy));
   }
   RQ_TRY(files.take_over());
-  return rebuilt(files, why);
+  return with_log(rebuilt(files, why));
 }
 
 Result<std::string> rebuild_open(RebuildFiles& files, Db& db, const Remembered& remembered,
                                  std::string_view why) {
-  RQ_TRY(make(files, remembered, why));
+  FileBytes from;
+  RQ_TRY(from.open(db, files.file()));
+  RQ_TRY(make(files, from, remembered, why));
   const auto done = [&]() -> Result<void> {
-    RQ_TRY(files.copy_damaged());
+    RQ_TRY(files.copy_damaged(from));
     return copy_pages(files.making(), db);
   }();
   static_cast<void>(files.clear_making());

@@ -4,12 +4,15 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <utility>
 
 #include "base/fd.h"
+#include "store/sqlite/log_frames.h"
 #include "store/sqlite/open.h"
+#include "store/sqlite/writer_vfs.h"
 
 namespace rq::store::sqlite {
 
@@ -24,7 +27,6 @@ constexpr int kDamagedKept = 3;  // then the last one is replaced
 fs::path with(const fs::path& file, std::string_view ending) {
   return file.string() + std::string{ending};
 }
-fs::path log_of(const fs::path& file) { return with(file, "-wal"); }
 
 bool is_there(const fs::path& file) {
   std::error_code none;
@@ -52,10 +54,19 @@ std::error_code FileCalls::remove(const fs::path& file) {
   return error;
 }
 
-std::error_code FileCalls::copy(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::copy_file(from, to, error);
-  return error;
+std::error_code FileCalls::copy(FileBytes& from, const fs::path& to) {
+  const base::Fd out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  const auto failed = [] { return std::error_code{errno, std::generic_category()}; };
+  if (!out.is_open()) return failed();
+  for (std::size_t at = 0; at < from.size();) {
+    const auto piece = from.read(at, std::min(from.size() - at, kLogPieceBytes));
+    if (!piece) return std::make_error_code(std::errc::io_error);
+    const ssize_t n = ::pwrite(out.get(), piece->data(), piece->size(), static_cast<off_t>(at));
+    if (n < 0) return failed();
+    if (n == 0) return std::make_error_code(std::errc::no_space_on_device);
+    at += static_cast<std::size_t>(n);
+  }
+  return ::fsync(out.get()) == 0 ? std::error_code{} : failed();
 }
 
 std::error_code FileCalls::sync_folder(const fs::path& folder) {
@@ -148,12 +159,14 @@ Result<void> RebuildFiles::take_over() {
   return finish();
 }
 
-Result<void> RebuildFiles::copy_damaged() {
+Result<void> RebuildFiles::copy_damaged(FileBytes& database) {
   RQ_TRY_ASSIGN(n, make_room());
   const fs::path kept = damaged(n);
   auto copied = [&]() -> Result<void> {
-    RQ_TRY(copy(file_, kept));
-    return is_there(log_of(file_)) ? copy(log_of(file_), log_of(kept)) : Result<void>{};
+    RQ_TRY(copy(database, kept));
+    FileBytes log;
+    RQ_TRY(log.open(log_of(file_)));
+    return is_there(log_of(file_)) ? copy(log, log_of(kept)) : Result<void>{};
   }();
   if (!copied) {  // half of a copy is of no use
     static_cast<void>(calls_.remove(log_of(kept)));
@@ -162,6 +175,20 @@ Result<void> RebuildFiles::copy_damaged() {
   }
   kept_ = kept;
   return {};
+}
+
+Result<fs::path> RebuildFiles::copy_log() {
+  RQ_TRY_ASSIGN(n, make_room());
+  const fs::path kept = log_of(damaged(n));
+  FileBytes log;
+  RQ_TRY(log.open(log_of(file_)));
+  auto copied = [&]() -> Result<void> {
+    RQ_TRY(copy(log, kept));
+    return sync_folder();
+  }();
+  if (copied) return kept;
+  static_cast<void>(calls_.remove(kept));
+  return std::move(copied).error();
 }
 
 Result<void> RebuildFiles::clear_making() {
@@ -189,9 +216,9 @@ Result<void> RebuildFiles::remove(const fs::path& file) {
   return error ? cannot("delete", file, error) : Result<void>{};
 }
 
-Result<void> RebuildFiles::copy(const fs::path& from, const fs::path& to) {
+Result<void> RebuildFiles::copy(FileBytes& from, const fs::path& to) {
   const auto error = calls_.copy(from, to);
-  return error ? cannot("copy", from, error) : Result<void>{};
+  return error ? cannot("copy what is damaged to", to, error) : Result<void>{};
 }
 
 Result<void> RebuildFiles::sync_folder() {

@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "base/result.h"
+#include "store/sqlite/file_bytes.h"
 
 namespace rq::store::sqlite {
 
@@ -29,8 +30,8 @@ class FileCalls {
                                                const std::filesystem::path& to);
   // Nothing is there: no error.
   [[nodiscard]] virtual std::error_code remove(const std::filesystem::path& file);
-  [[nodiscard]] virtual std::error_code copy(const std::filesystem::path& from,
-                                             const std::filesystem::path& to);
+  // It is on disk then.
+  [[nodiscard]] virtual std::error_code copy(FileBytes& from, const std::filesystem::path& to);
   // Names that were given and taken in it are on disk.
   [[nodiscard]] virtual std::error_code sync_folder(const std::filesystem::path& folder);
 };
@@ -53,8 +54,10 @@ class RebuildFiles {
   [[nodiscard]] base::Result<void> finish();
   // Likewise. What was made becomes the fresh one, and takes the place of the store.
   [[nodiscard]] base::Result<void> take_over();
-  // The store is open: what it was is copied.
-  [[nodiscard]] base::Result<void> copy_damaged();
+  // The store is open, and `database` is its file: what it was is copied.
+  [[nodiscard]] base::Result<void> copy_damaged(FileBytes& database);
+  // What the log is, is copied. The copy.
+  [[nodiscard]] base::Result<std::filesystem::path> copy_log();
 
   // There is nothing of that name any more, and of its journal.
   [[nodiscard]] base::Result<void> clear_making();
@@ -80,8 +83,7 @@ class RebuildFiles {
   [[nodiscard]] base::Result<void> rename(const std::filesystem::path& from,
                                           const std::filesystem::path& to);
   [[nodiscard]] base::Result<void> remove(const std::filesystem::path& file);
-  [[nodiscard]] base::Result<void> copy(const std::filesystem::path& from,
-                                        const std::filesystem::path& to);
+  [[nodiscard]] base::Result<void> copy(FileBytes& from, const std::filesystem::path& to);
   [[nodiscard]] base::Result<void> sync_folder();
   [[nodiscard]] base::Error cannot(std::string_view what, const std::filesystem::path& file,
                                    const std::error_code& error) const;

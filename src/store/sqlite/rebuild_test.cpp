@@ -1,10 +1,12 @@
 // A rebuild that fails or dies at any of its steps: nothing acknowledged is lost, what was damaged
 // is kept whole, and the next start goes on. faults.md D3, relative
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 #include <sstream>
 
+#include "base/fd.h"
 #include "store/sqlite/rebuild.h"
 #include "store/sqlite/rebuild_files.h"
 #include "store/sqlite/sqlite_rig.h"
@@ -40,7 +42,7 @@ class FailingCalls final : public FileCalls {
   std::error_code remove(const fs::path& file) override {
     return fails() ? no_room() : FileCalls::remove(file);
   }
-  std::error_code copy(const fs::path& from, const fs::path& to) override {
+  std::error_code copy(FileBytes& from, const fs::path& to) override {
     return fails() ? no_room() : FileCalls::copy(from, to);
   }
   std::error_code sync_folder(const fs::path& folder) override {
@@ -228,6 +230,22 @@ TEST_F(Rebuilds, AnOpenStoreLosesNoPutWhateverFails) {
     expect_all_there();
     if (!failed) break;
   }
+}
+
+// faults.md D3, relative: a rebuild closed a second descriptor of the database, and with it the
+// locks of SQLite went: an operator's shell could delete the log under the server.
+TEST_F(Rebuilds, AnOpenStoreKeepsItsLocks) {
+  auto opened = open();
+  ASSERT_TRUE(opened) << opened.error().message;
+  put(*opened, "a");
+  ASSERT_TRUE(rebuild(*opened));
+  // As another process asks.
+  const base::Fd other(::open(file_.c_str(), O_RDWR | O_CLOEXEC));
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  ASSERT_EQ(::fcntl(other.get(), F_OFD_GETLK, &lock), 0);
+  EXPECT_NE(lock.l_type, F_UNLCK);
 }
 
 // A failure is told, with what to do; the next start tries again.

@@ -37,6 +37,7 @@ inline constexpr const char* kPlainColumns =
     "m.seq, m.queue, m.rest_state, m.mark, m.priority, m.created, m.due, m.ord, m.finished, "
     "m.attempts, "
     "m.failures, m.losses, m.count, m.max_count, m.detailed, m.lease, m.payload, m.crc";
+inline constexpr int kPlainColumnCount = 18;
 [[nodiscard]] core::Seq seq_of(const Statement& row);
 [[nodiscard]] bool is_detailed(const Statement& row);
 [[nodiscard]] base::Result<core::Message> read_plain_message(const Statement& row,

@@ -32,7 +32,7 @@ class SameFiles {
   // `log_bytes`: the log was written up to here. `db` is asked, when the database has become
   // shorter, whether the store has.
   [[nodiscard]] Seen look(Db& db, std::int64_t log_bytes = 0);
-  // Without the index of the log, of which nothing that is committed depends.
+  // Without the index of the log, on which no commit depends.
   [[nodiscard]] Seen look_quickly(Db& db, std::int64_t log_bytes);
 
  private:
