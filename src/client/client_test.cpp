@@ -79,7 +79,7 @@ TEST_F(BlockingClient, ARefusalIsTheErrorThatItTellsOf) {
 }
 
 TEST_F(BlockingClient, AServerThatGoesInTheMiddleOfAPostIsNotAskedTwice) {
-  int posts = 0;
+  std::atomic<int> posts = 0;
   serve([&posts](const FakeServer::Asked& request) -> std::string {
     if (request.head.starts_with("GET")) return http_ok("{}");
     ++posts;
@@ -90,12 +90,12 @@ TEST_F(BlockingClient, AServerThatGoesInTheMiddleOfAPostIsNotAskedTwice) {
   ASSERT_FALSE(put);
   EXPECT_EQ(put.error().code, Code::unreachable);
   EXPECT_NE(put.error().remedy.find("may or may not"), std::string::npos);
-  EXPECT_EQ(posts, 1);
+  EXPECT_EQ(posts.load(), 1);
 }
 
 TEST_F(BlockingClient, AServerMayTakeItsTimeIfItIsAlive) {
   constexpr int kSigns = 3;
-  int signs = 0;
+  std::atomic<int> signs = 0;
   std::size_t asked = 0;
   serve([&](const FakeServer::Asked& request) {
     if (request.what() == "GET /v1/slow") {
@@ -109,12 +109,12 @@ TEST_F(BlockingClient, AServerMayTakeItsTimeIfItIsAlive) {
   const auto got = client_->get("/v1/slow");
   ASSERT_TRUE(got) << got.error().message;
   EXPECT_EQ(got->at("n").as_int64(), 1);
-  EXPECT_GE(signs, kSigns);
+  EXPECT_GE(signs.load(), kSigns);
 }
 
 TEST_F(BlockingClient, ASignOfLifeThatFailsIsNoSilence) {
   constexpr int kRefused = 3;
-  int refused = 0;
+  std::atomic<int> refused = 0;
   std::size_t asked = 0;
   serve([&](const FakeServer::Asked& request) {
     if (request.what() == "GET /v1/slow") {
@@ -128,7 +128,7 @@ TEST_F(BlockingClient, ASignOfLifeThatFailsIsNoSilence) {
   const auto got = client_->get("/v1/slow");
   ASSERT_TRUE(got) << got.error().message;
   EXPECT_EQ(got->at("n").as_int64(), 1);
-  EXPECT_GE(refused, kRefused);
+  EXPECT_GE(refused.load(), kRefused);
 }
 
 TEST_F(BlockingClient, AServerThatAnswersNothingIsGivenUp) {

@@ -220,6 +220,7 @@ TEST(Desk, ARefusalOfTheMailboxReachesItsDoorAsBusy) {
   boost::asio::post(loop.io(), [&door] { door.ask(2); });
   EXPECT_EQ(door.answer.get_future().wait_for(kPatience), std::future_status::ready);
   loop.stop();
+  rig.pipeline().stop();  // before the loop that it wakes
 }
 
 TEST(Pipeline, StopFinishesWhatItHasAndTakesNothingMore) {

@@ -497,8 +497,8 @@ TEST_F(DamagedPages, AFlippedLetterOfTheSchemaIsMendedByTheStart) {
     {
       const auto store = make_store(file);
       engine::Engine engine(*store);
-      if (!engine.open()) {
-        EXPECT_TRUE(fs::exists(rebuild_mark(file)));
+      if (const auto opened = engine.open(); !opened) {
+        EXPECT_TRUE(fs::exists(rebuild_mark(file))) << opened.error().message;
       }
     }
     const auto store = make_store(file);
