@@ -449,6 +449,7 @@ void Model::decide(const DefineQueue& define) {
     if (define.mode == DefineQueue::Mode::create && !same) return answer(fail(Code::exists, ""));
     if (!same || queue->on_demand) {
       queue->settings = *define.settings;
+      if (queue->settings.script.empty()) queue->script_error.clear();
       if (queue->on_demand) {
         queue->on_demand = false;
         stored_.idle.erase(define.queue);

@@ -58,7 +58,12 @@ void keep_private(const std::filesystem::path& file) {
   constexpr mode_t kOwner = 0600;
   const base::Fd made(
       ::open(file.c_str(), O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, kOwner));
-  for (const char* end : {"", "-wal", "-shm"}) ::chmod((file.string() + end).c_str(), kOwner);
+  for (const char* end : {"", "-wal", "-shm"}) {
+    const std::string path = file.string() + end;
+    struct stat info {};
+    // What a link leads to is somebody else's.
+    if (::lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode)) ::chmod(path.c_str(), kOwner);
+  }
 }
 
 Statement::Statement(Statement&& other) noexcept

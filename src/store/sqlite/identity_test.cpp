@@ -140,6 +140,16 @@ TEST_F(IdentityTest, ItsFilesAreItsOwnersAlone) {
   }
 }
 
+TEST_F(IdentityTest, WhatALinkLeadsToKeepsItsRights) {
+  const fs::path other = dir.path() / "other";
+  std::ofstream{other} << "somebody's";
+  fs::permissions(other, fs::perms::all);
+  const fs::path link = dir.path() / "link.db";
+  fs::create_symlink(other, link);
+  EXPECT_FALSE(open_store(link));
+  EXPECT_EQ(fs::status(other).permissions(), fs::perms::all);
+}
+
 TEST_F(IdentityTest, OneThatVanishesUnderTheServerFailsTheBatch) {
   SqliteRig rig;
   rig.define("q");
