@@ -485,28 +485,20 @@ TEST_F(DamagedPages, ARebuildThatWasCutShortIsFinished) {
 
 // faults.md D3, relative: one bit in the text of the schema, and SQLite knows no such column.
 TEST_F(DamagedPages, AFlippedLetterOfTheSchemaIsMendedByTheStart) {
-  for (const char* name : {"rest_state", "post_mortem"}) {
-    SCOPED_TRACE(name);
-    TempDir dir;
-    const fs::path file = dir.path() / "rq.db";
-    std::string damaged = bytes_;
-    std::size_t flipped = 0;  // older texts of the schema lie about as well
-    for (std::size_t at = 0; (at = damaged.find(name, at)) != std::string::npos; ++flipped) {
-      damaged[at] = static_cast<char>(damaged[at] ^ 1);
-    }
-    ASSERT_GT(flipped, 0U);
-    write(file, damaged);
-    {
-      const auto store = make_store(file);
-      engine::Engine engine(*store);
-      if (const auto opened = engine.open(); !opened) {
-        EXPECT_TRUE(fs::exists(rebuild_mark(file))) << opened.error().message;
-      }
-    }
-    const auto store = make_store(file);
-    expect_well(*store, file);
-    EXPECT_TRUE(fs::exists(file.string() + ".damaged-1"));
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  std::string damaged = bytes_;
+  std::size_t flipped = 0;  // older texts of the schema lie about as well
+  for (std::size_t at = 0; (at = damaged.find("rest_state", at)) != std::string::npos; ++flipped) {
+    damaged[at] = static_cast<char>(damaged[at] ^ 1);
   }
+  ASSERT_GT(flipped, 0U);
+  write(file, damaged);
+  EXPECT_FALSE(make_store(file)->open());
+  EXPECT_TRUE(fs::exists(rebuild_mark(file)));
+  const auto store = make_store(file);
+  expect_well(*store, file);
+  EXPECT_TRUE(fs::exists(file.string() + ".damaged-1"));
 }
 
 // Under the running server: the batch that meets it fails, and the next ones go on. A leaf of the
