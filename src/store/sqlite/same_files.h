@@ -14,6 +14,12 @@
 
 namespace rq::store::sqlite {
 
+struct FileSize {
+  ino_t inode = 0;  // 0: it is not there, or cannot be looked at
+  std::int64_t bytes = 0;
+};
+[[nodiscard]] FileSize size_of(const char* path);
+
 class SameFiles {
  public:
   // REQUIRES: they are open.

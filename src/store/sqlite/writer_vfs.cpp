@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "store/sqlite/same_files.h"
 
 namespace rq::store::sqlite {
 namespace {
@@ -38,14 +39,16 @@ struct WriterVfs::File {
   bool last_frame;              // of a commit
   bool may_write;               // the write lock of the database is held
   Vfs* vfs;
+  const char* name;  // SQLite keeps it as long as the file
+  ino_t inode;       // what had the name when it was opened
   sqlite3_file* real;
 
   [[nodiscard]] int flush() {
     last_frame = false;
     if (gathered->empty()) return SQLITE_OK;
-    sqlite3_int64 bytes = 0;
-    int code = real->pMethods->xFileSize(real, &bytes);
-    if (code == SQLITE_OK && bytes < start) code = SQLITE_IOERR_WRITE;
+    // Whether it is still there is looked at after the sync.
+    const FileSize now = size_of(name);
+    int code = now.inode == inode && now.bytes < start ? SQLITE_IOERR_WRITE : SQLITE_OK;
     if (code == SQLITE_OK) {
       code =
           real->pMethods->xWrite(real, gathered->data(), static_cast<int>(gathered->size()), start);
@@ -184,9 +187,11 @@ struct WriterVfs::Calls {
     File& opened = file(f);
     opened = File{};
     opened.vfs = reinterpret_cast<Vfs*>(v);
+    opened.name = name;
     opened.real = reinterpret_cast<sqlite3_file*>(&opened + 1);
     const int code = real(v)->xOpen(real(v), name, opened.real, flags, out_flags);
     if (code != SQLITE_OK) return code;
+    opened.inode = size_of(name).inode;
     opened.gathered = new (std::nothrow) std::vector<char>;
     if (opened.gathered == nullptr) {
       opened.real->pMethods->xClose(opened.real);
