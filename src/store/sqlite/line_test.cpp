@@ -175,5 +175,30 @@ TEST(LineWindows, TellsTheLastChangeOfEachPlace) {
   EXPECT_EQ(told(kBeforeAll, kBehindAll), "");
 }
 
+TEST(LineWindows, TellsOnlyWhatIsBehindThem) {
+  LineWindows windows;
+  windows.set_max(4);
+  windows.start_empty(1);
+  for (const Seq seq : {1, 2, 3, 4, 5}) windows.insert(1, {.rank = 0, .seq = seq});
+  windows.erase(1, {.rank = 0, .seq = 3});
+  EXPECT_EQ(windows.change_count(), 0U) << "the window is complete";
+  EXPECT_TRUE(windows.trim().empty()) << "it has grown too long and shrunk again";
+  windows.insert(1, {.rank = 0, .seq = 6});
+  EXPECT_EQ(windows.trim(), std::vector<core::QueueId>{1});
+  EXPECT_TRUE(windows.covers(1, {.rank = 0, .seq = 2}));
+  EXPECT_FALSE(windows.covers(1, {.rank = 0, .seq = 4}));
+  windows.touch(1, {.rank = 0, .seq = 2});
+  windows.erase(1, {.rank = 0, .seq = 1});
+  EXPECT_EQ(windows.change_count(), 0U);
+  windows.erase(1, {.rank = 0, .seq = 6});
+  windows.insert(2, {.rank = 0, .seq = 7});  // of this one nothing is known
+  EXPECT_EQ(windows.change_count(), 2U);
+  windows.forget_changes_but(1);
+  windows.touch(2, {.rank = 0, .seq = 7});
+  windows.insert(1, {.rank = 0, .seq = 8});
+  windows.forget_changes_but(1);
+  EXPECT_EQ(windows.change_count(), 2U) << "of the line that is read ahead";
+}
+
 }  // namespace
 }  // namespace rq::store::sqlite::test

@@ -1,6 +1,7 @@
 #include "store/sqlite/line_windows.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace rq::store::sqlite {
 
@@ -10,30 +11,26 @@ void LineWindows::start_empty(core::QueueId queue) {
   window.complete = true;
 }
 
-void LineWindows::insert(core::QueueId queue, const LineKey& key) {
-  changes_.push_back({queue, key, true});
+LineWindows::Window* LineWindows::covering(core::QueueId queue, const LineKey& key) {
   const auto found = windows_.find(queue);
-  if (found == windows_.end() || !found->second.loaded) return;
-  Window& window = found->second;
-  if (!window.complete && key > window.bound) return;
-  if (window.keys.empty() || key > window.keys.back()) {
-    window.keys.push_back(key);
+  return found != windows_.end() && found->second.covers(key) ? &found->second : nullptr;
+}
+
+void LineWindows::insert(core::QueueId queue, const LineKey& key) {
+  Window* window = covering(queue, key);
+  if (window == nullptr) return changes_.push_back({queue, key, true});
+  if (window->keys.empty() || key > window->keys.back()) {
+    window->keys.push_back(key);
   } else {
-    window.keys.insert(std::lower_bound(window.keys.begin(), window.keys.end(), key), key);
+    window->keys.insert(std::lower_bound(window->keys.begin(), window->keys.end(), key), key);
   }
-  if (window.keys.size() > max_) {
-    // Cut well below the bound, so that a growing line does not cut at each put.
-    window.keys.resize(max_ / 2);
-    window.bound = window.keys.back();
-    window.complete = false;
-  }
+  if (window->keys.size() == max_ + 1) long_.push_back(queue);
 }
 
 void LineWindows::erase(core::QueueId queue, const LineKey& key) {
-  changes_.push_back({queue, key, false});
-  const auto found = windows_.find(queue);
-  if (found == windows_.end() || !found->second.loaded) return;
-  auto& keys = found->second.keys;
+  Window* window = covering(queue, key);
+  if (window == nullptr) return changes_.push_back({queue, key, false});
+  auto& keys = window->keys;
   if (!keys.empty() && keys.front() == key) {
     keys.pop_front();
     return;
@@ -42,10 +39,13 @@ void LineWindows::erase(core::QueueId queue, const LineKey& key) {
   if (at != keys.end() && *at == key) keys.erase(at);
 }
 
+void LineWindows::touch(core::QueueId queue, const LineKey& key) {
+  if (covering(queue, key) == nullptr) changes_.push_back({queue, key, true});
+}
+
 bool LineWindows::covers(core::QueueId queue, const LineKey& key) const {
   const auto found = windows_.find(queue);
-  if (found == windows_.end() || !found->second.loaded) return false;
-  return found->second.complete || key <= found->second.bound;
+  return found != windows_.end() && found->second.covers(key);
 }
 
 bool LineWindows::clear_between(core::QueueId queue, const LineKey& from, const LineKey& to) const {
@@ -71,8 +71,31 @@ std::vector<LineWindows::Change> LineWindows::changes(core::QueueId queue, const
   return out;
 }
 
-void LineWindows::trim() {
-  if (windows_.size() > kWindowsMax) windows_.clear();
+std::vector<core::QueueId> LineWindows::trim() {
+  std::vector<core::QueueId> shorter = std::exchange(long_, {});
+  std::erase_if(shorter, [this](core::QueueId queue) {
+    const auto found = windows_.find(queue);
+    if (found == windows_.end() || found->second.keys.size() <= max_) return true;
+    Window& window = found->second;
+    // Well below the bound, so that a growing line is not cut at each put.
+    window.keys.resize(max_ / 2);
+    window.bound = window.keys.back();
+    window.complete = false;
+    return false;
+  });
+  if (windows_.size() > kWindowsMax) {
+    for (const auto& [queue, window] : windows_) shorter.push_back(queue);
+    windows_.clear();
+  }
+  return shorter;
+}
+
+void LineWindows::forget_changes_but(core::QueueId queue) {
+  const auto last = changes_.begin() + static_cast<std::ptrdiff_t>(kept_changes_);
+  changes_.erase(std::remove_if(last, changes_.end(),
+                                [queue](const Change& change) { return change.queue != queue; }),
+                 changes_.end());
+  kept_changes_ = changes_.size();
 }
 
 }  // namespace rq::store::sqlite

@@ -1,9 +1,9 @@
 #pragma once
 // The fronts of the lines: for each queue the keys of its first ready messages, in order, so that
 // taking the next one costs no query. A window is a cache of table `ready` with the changes of the
-// batch; it can be dropped at any time and is read again. What is read for one may be older than
-// the records in memory: the changes since are kept here too, and count instead.
-// Thread: engine.
+// batch; it can be dropped between batches and is read again. What is read for one may be older
+// than the records in memory: the changes since behind the windows are kept here too, and count
+// instead. Thread: engine.
 #include <cstdint>
 #include <deque>
 #include <unordered_map>
@@ -22,6 +22,11 @@ class LineWindows {
     bool loaded = false;
     bool complete = false;
     LineKey bound{};
+
+    // It has the key, if that is ready.
+    [[nodiscard]] bool covers(const LineKey& key) const {
+      return loaded && (complete || key <= bound);
+    }
   };
 
   // Keys kept of one queue. Before all else.
@@ -33,7 +38,7 @@ class LineWindows {
   void insert(core::QueueId queue, const LineKey& key);
   void erase(core::QueueId queue, const LineKey& key);
   // The key keeps its place, but what was read of its message before is out of date.
-  void touch(core::QueueId queue, const LineKey& key) { changes_.push_back({queue, key, true}); }
+  void touch(core::QueueId queue, const LineKey& key);
 
   struct Change {
     core::QueueId queue;
@@ -41,10 +46,16 @@ class LineWindows {
     bool ready;  // it stands in the line
   };
   // In (after, last] of the queue, since forget_changes(): the last one of each key, in order.
+  // REQUIRES: its window has reached to `after` at most all the while.
   [[nodiscard]] std::vector<Change> changes(core::QueueId queue, const LineKey& after,
                                             const LineKey& last) const;
   [[nodiscard]] std::size_t change_count() const { return changes_.size(); }
-  void forget_changes() { changes_.clear(); }
+  void forget_changes() {
+    changes_.clear();
+    kept_changes_ = 0;
+  }
+  // After each batch, while a line is read ahead.
+  void forget_changes_but(core::QueueId queue);
 
   // Whether the window has the key, if that is ready.
   [[nodiscard]] bool covers(core::QueueId queue, const LineKey& key) const;
@@ -55,14 +66,21 @@ class LineWindows {
   void forget(core::QueueId queue) { windows_.erase(queue); }
   void clear() {
     windows_.clear();
-    changes_.clear();
+    long_.clear();
+    forget_changes();
   }
-  // Drops windows while they hold more than the bound, all together.
-  void trim();
+  // At the end of a batch: cuts windows that have grown too long, drops them when there are too
+  // many. Of which queues; what is being read for these does not fit any more.
+  [[nodiscard]] std::vector<core::QueueId> trim();
 
  private:
+  // Null: it has none that covers the key.
+  [[nodiscard]] Window* covering(core::QueueId queue, const LineKey& key);
+
   std::unordered_map<core::QueueId, Window> windows_;
-  std::vector<Change> changes_;
+  std::vector<Change> changes_;      // behind the windows
+  std::size_t kept_changes_ = 0;     // so many of them are of the line that is read ahead
+  std::vector<core::QueueId> long_;  // in this batch: above the bound
   std::size_t max_ = 4096;
 };
 

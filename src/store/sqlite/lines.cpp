@@ -72,9 +72,10 @@ Result<LineRows> Lines::rows_behind(QueueId queue, const LineKey& after) {
   return query_.read({.queue = queue, .after = after, .rows = options_.line_read});
 }
 
-void Lines::end_batch(bool quiet) {
-  windows_.trim();
-  look_ahead(quiet);
+void Lines::trim() {
+  for (const QueueId queue : windows_.trim()) {
+    if (part_ && part_->queue == queue) part_.reset();
+  }
 }
 
 void Lines::look_ahead(bool quiet) {
@@ -83,7 +84,7 @@ void Lines::look_ahead(bool quiet) {
     const auto& window = windows_.of(part_->queue);
     if (window.loaded && window.bound >= part_->after &&
         windows_.change_count() <= kLineChangesMax) {
-      return;
+      return windows_.forget_changes_but(part_->queue);
     }
     part_.reset();
   }

@@ -30,9 +30,11 @@ class Lines {
   void used(QueueId queue) { used_ = queue; }
 
   [[nodiscard]] LineWindows& windows() { return windows_; }
-  // After a commit: starts reading the next part of the line that the batch took from, when its
-  // front runs low. `quiet`: starts nothing.
-  void end_batch(bool quiet);
+  // After a commit: the fronts are not longer than they may be.
+  void trim();
+  // Then: starts reading the next part of the line that the batch took from, when its front runs
+  // low. `quiet`: starts nothing.
+  void look_ahead(bool quiet);
   void clear();
   // Nobody reads after it.
   void wait_for_reader();
@@ -40,7 +42,6 @@ class Lines {
  private:
   [[nodiscard]] base::Result<void> read_on(QueueId queue);
   [[nodiscard]] base::Result<LineRows> rows_behind(QueueId queue, const LineKey& after);
-  void look_ahead(bool quiet);
 
   Records& records_;
   Options options_;

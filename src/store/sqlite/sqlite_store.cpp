@@ -427,12 +427,13 @@ Committed SqliteStore::commit(Sync sync) {
     return {nothing ? Committed::What::no : Committed::What::unknown, std::move(done).error(),
             false};
   }
+  lines_.trim();
   records_.end_batch(changes_.dirty, [this](const Held& held) {
     if (held.now.in(Place::lease)) return true;
     return held.now.in(Place::line) && lines_.windows().covers(held.now.queue, held.key_now());
   });
   forget_batch();
-  lines_.end_batch(log_.wants_copying());
+  lines_.look_ahead(log_.wants_copying());
   return {.synced = *done};
 }
 
