@@ -690,7 +690,9 @@ Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& re
   }
   const bool readable = why.empty();
   if (readable && !files.is_marked()) return log.report;
-  if (readable) why = files.marked_why();
+  if (const std::string marked = files.marked_why(); !marked.empty()) {
+    why = readable ? marked : fmt::format("{}; {}", marked, why);
+  }
   if (why.empty()) why = fmt::format("{} was there", rebuild_mark(file).string());
   const auto with_log = [&log](std::string report) {
     return log.report.empty() ? report : fmt::format("{}; {}", log.report, report);
