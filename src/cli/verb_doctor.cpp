@@ -114,6 +114,12 @@ class Doctor {
     for (const char* suffix : {"", "-wal", "-shm", ".identity"}) {
       if (!may_read(file.string() + suffix)) return;
     }
+    if (const auto why = store::sqlite::log_for_the_server(file)) {
+      add("store", Finding::bad, *why,
+          "start the server, or restart it: it makes the store anew from all that is good; nothing "
+          "else is looked at before that");
+      return;
+    }
     if (const auto same = store::sqlite::check_identity(file); !same) {
       add("store", Finding::bad, same.error().message, same.error().remedy);
     }

@@ -301,6 +301,7 @@ struct ForgetWaste {  // these folders of removed messages are gone from the dis
 struct Examine {
   std::vector<Suspect> suspects;  // those that are still to be looked at
   std::optional<RebuildWhen> rebuild;
+  std::vector<Miscount> miscounts{};
 };
 
 using Command =

@@ -16,6 +16,16 @@ namespace rq::core {
 struct Suspect {
   Seq seq = 0;
   std::optional<Filed> row{};  // that stands where it should not
+  // Somebody else has found it damaged. What the store itself still has may be sound: then it is
+  // written anew.
+  bool unreadable = false;
+};
+
+// Counters of a queue that are not what its rows tell: what is to be added to them. It holds
+// whatever is counted meanwhile.
+struct Miscount {
+  QueueId queue = 0;
+  Counters by{};
 };
 
 // What a check has found.
@@ -23,6 +33,7 @@ struct Finding {
   Suspect suspect{};  // number 0: it is about more than one message
   std::string text;
   bool page = false;  // a part of the store cannot be read
+  std::optional<Miscount> miscount{};
 };
 
 // A message that the store had to set aside: its rows were damaged. It is counted no more.

@@ -251,6 +251,8 @@ class Reader {
   // The next piece of a check of everything. False: that was the last one; the next call begins
   // anew.
   [[nodiscard]] virtual Result<bool> check(std::vector<Finding>& /*found*/) { return false; }
+  // Messages that look-ups have found damaged, since the last call.
+  [[nodiscard]] virtual std::vector<Suspect> take_damaged() { return {}; }
   // Whether the store is still where it was when it was opened, and whole. A fault when it is not:
   // what is committed then would be lost.
   [[nodiscard]] virtual Result<void> check_still_there() { return {}; }

@@ -96,6 +96,7 @@ void Engine::begin(const Moment& moment) {
   batch.notices.clear();
   batch.waste = false;
   batch.set_aside.clear();
+  batch.miscounts.clear();
   batch.wanted = {};
   batch.caller_uid = -1;  // of what falls due
   batch.payload_bytes = 0;

@@ -399,6 +399,13 @@ void Ledger::save_counters(const std::vector<SetAside>& gone) {
     counted.priority = one.high ? kHighPriority + 1 : kHighPriority;
     tally(*entry, counted, -1);
   }
+  for (const Miscount& wrong : batch_.miscounts) {
+    Entry* entry = find(wrong.queue);
+    if (entry == nullptr) continue;
+    tally(*entry, Message{}, 0);  // it is counted in this batch
+    add(entry->queue.counters, wrong.by);
+    offer(*entry);  // to whoever found it empty
+  }
   for (const QueueId id : counted_) {
     Entry* entry = find(id);
     if (entry == nullptr) continue;

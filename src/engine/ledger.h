@@ -44,10 +44,11 @@ struct Batch {
   std::vector<Notice> notices;
   bool waste = false;
   std::vector<SetAside> set_aside;
-  std::vector<QueueId> offered;   // something has become ready in them
-  Needs wanted;                   // of the next round
-  std::int64_t caller_uid = -1;   // of the command that runs
-  std::size_t payload_bytes = 0;  // of the messages that it has had in hand
+  std::vector<Miscount> miscounts;  // to be corrected at its end
+  std::vector<QueueId> offered;     // something has become ready in them
+  Needs wanted;                     // of the next round
+  std::int64_t caller_uid = -1;     // of the command that runs
+  std::size_t payload_bytes = 0;    // of the messages that it has had in hand
 };
 
 struct Entry {
@@ -119,7 +120,7 @@ class Ledger {
   void sync_disk() { batch_.sync = Sync::disk; }
   void offer(Entry& entry);  // something is ready in it, and may start
   void forget_offers();
-  // `gone`: what the store has set aside counts no more.
+  // `gone`: what the store has set aside counts no more. Miscounts are corrected.
   void save_counters(const std::vector<SetAside>& gone);
   // Ready messages before the first change of this batch.
   [[nodiscard]] std::int64_t ready_before(const Entry& entry) const;

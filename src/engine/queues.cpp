@@ -306,6 +306,9 @@ void needs(Desk& /*desk*/, const Examine& /*examine*/, Needs& /*out*/) {}
 
 Result<Step> decide(Desk& desk, Examine& examine) {
   if (examine.rebuild) RQ_TRY(desk.store.request_rebuild(*examine.rebuild));
+  for (const Miscount& wrong : std::exchange(examine.miscounts, {})) {
+    desk.batch.miscounts.push_back(wrong);
+  }
   for (std::int64_t i = 0; i < kExaminedMax && !examine.suspects.empty(); ++i) {
     RQ_TRY(desk.store.examine(examine.suspects.back()));
     examine.suspects.pop_back();

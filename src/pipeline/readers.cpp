@@ -14,16 +14,17 @@ constexpr std::size_t kReaderQueueMax = 10'000;
 constexpr std::size_t kSearchQueueMax = 100;
 }  // namespace
 
-Readers::Place::Place(std::unique_ptr<core::Reader> view, Kind what, const std::atomic<bool>& stops)
+Readers::Place::Place(std::unique_ptr<core::Reader> view, Kind what, const Readers& all)
     : reader(std::move(view)),
       kind(what),
-      stopping(stops),
+      readers(all),
       mailbox(what == Kind::search ? kSearchQueueMax : kReaderQueueMax) {
   reader->stop_when([this] { return is_over(); });
 }
 
 bool Readers::Place::is_over() const {
-  return stopping.load(std::memory_order_relaxed) || (wanted != nullptr && wanted->given_up());
+  return readers.stopping_.load(std::memory_order_relaxed) ||
+         (wanted != nullptr && wanted->given_up());
 }
 
 void Readers::Place::serve() {
@@ -34,6 +35,9 @@ void Readers::Place::serve() {
     for (Job& job : jobs) {
       wanted = job.wanted.get();
       if (!is_over()) job.lookup(*reader);
+      if (auto damaged = reader->take_damaged(); !damaged.empty() && readers.on_damage_) {
+        readers.on_damage_(std::move(damaged));
+      }
       wanted = nullptr;
       busy.fetch_sub(1, std::memory_order_relaxed);
     }
@@ -48,7 +52,7 @@ Readers::Readers(Views quick, Views search) : searches_apart_(!search.empty()) {
 
 void Readers::add(Views views, Kind kind) {
   for (auto& view : views) {
-    places_.push_back(std::make_unique<Place>(std::move(view), kind, stopping_));
+    places_.push_back(std::make_unique<Place>(std::move(view), kind, *this));
     Place& place = *places_.back();
     place.thread = std::thread([&place] { place.serve(); });
   }

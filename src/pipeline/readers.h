@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/mailbox.h"
@@ -34,6 +35,11 @@ class Readers {
   Readers(const Readers&) = delete;
   Readers& operator=(const Readers&) = delete;
 
+  // Before the first look-up: what is to be done with messages that one has found damaged, on the
+  // thread of the look-up.
+  using OnDamage = std::function<void(std::vector<core::Suspect>&&)>;
+  void on_damage(OnDamage call) { on_damage_ = std::move(call); }
+
   // Any thread. Runs `lookup` on some reader thread; false when too many wait (answer busy). When
   // `wanted` is given up, it ends early, or is left out.
   [[nodiscard]] bool post(Lookup lookup, Kind kind = Kind::quick,
@@ -49,13 +55,13 @@ class Readers {
   // A reader with its mailbox and thread. A mailbox has one reader, so each has its own, and a
   // look-up goes where the fewest wait.
   struct Place {
-    Place(std::unique_ptr<core::Reader> view, Kind what, const std::atomic<bool>& stops);
+    Place(std::unique_ptr<core::Reader> view, Kind what, const Readers& all);
     void serve();
     [[nodiscard]] bool is_over() const;
 
     std::unique_ptr<core::Reader> reader;
     const Kind kind;
-    const std::atomic<bool>& stopping;
+    const Readers& readers;
     base::Mailbox<Job> mailbox;
     const Wanted* wanted = nullptr;  // of the job that runs
     std::atomic<int> busy{0};
@@ -63,6 +69,7 @@ class Readers {
   };
   void add(Views views, Kind kind);
 
+  OnDamage on_damage_;
   std::atomic<bool> stopping_{false};
   std::vector<std::unique_ptr<Place>> places_;
   bool searches_apart_ = false;

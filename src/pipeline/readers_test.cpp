@@ -9,7 +9,7 @@ namespace rq::pipeline {
 namespace {
 
 // A reader whose look-ups take until they are told to stop.
-class EndlessReader final : public core::Reader {
+class EndlessReader : public core::Reader {
  public:
   void stop_when(std::function<bool()> stop) override { stop_ = std::move(stop); }
   base::Result<std::optional<core::MessageRow>> message(core::Seq) override {
@@ -36,6 +36,12 @@ class EndlessReader final : public core::Reader {
 
  private:
   std::function<bool()> stop_;
+};
+
+// A reader that meets a damaged message in each look-up.
+class DamagedReader final : public EndlessReader {
+ public:
+  std::vector<core::Suspect> take_damaged() override { return {{.seq = 7, .unreadable = true}}; }
 };
 
 Readers::Views views(int count) {
@@ -114,6 +120,20 @@ TEST(Readers, SearchesThatWaitAreBounded) {
   while (taken < 10'000 && readers.post([](core::Reader&) {}, Readers::Kind::search)) ++taken;
   EXPECT_GE(taken, 10);
   EXPECT_LT(taken, 10'000);
+}
+
+// faults.md D3, relative
+TEST(Readers, TellOfWhatTheyFindDamaged) {
+  Readers::Views damaged;
+  damaged.push_back(std::make_unique<DamagedReader>());
+  Readers readers(std::move(damaged));
+  std::promise<std::vector<core::Suspect>> told;
+  readers.on_damage(
+      [&told](std::vector<core::Suspect>&& suspects) { told.set_value(std::move(suspects)); });
+  ASSERT_TRUE(readers.post([](core::Reader& reader) { EXPECT_TRUE(reader.message(7)); }));
+  const auto suspects = told.get_future().get();
+  ASSERT_EQ(suspects.size(), 1U);
+  EXPECT_EQ(suspects[0].seq, 7);
 }
 
 }  // namespace

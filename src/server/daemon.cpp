@@ -155,31 +155,37 @@ void hear_signals(const ServerOptions& options, ServerConfig& config, Log& log,
   }
 }
 
+// Not with a clock that is moved by hand.
+std::optional<LastSeen> open_last_seen(const ServerConfig& config, pipeline::Clock& clock) {
+  if (config.manual_clock) return std::nullopt;
+  auto opened = LastSeen::open(config.dir / "run" / "server.seen", clock);
+  if (opened) return std::move(*opened);
+  spdlog::warn("{}; {}", opened.error().message, opened.error().remedy);
+  return std::nullopt;
+}
+
+void tell_what_was_set_aside(const fs::path& file) {
+  const auto aside = store::sqlite::set_aside_in(file);
+  if (!aside || aside->total == 0) return;
+  spdlog::warn(
+      "damaged rows of the store have been set aside: {}; the last one: {}; see: rq doctor",
+      aside->total, aside->newest.front());
+}
+
 Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) {
   const fs::path file = config.dir / "db" / "rq.db";
   // A manual clock starts at a round time, so that tests know it.
   pipeline::Clock clock(
       config.manual_clock ? pipeline::Clock::Mode::manual : pipeline::Clock::Mode::wall,
       base::from_ms(1'800'000'000'000));
-  std::optional<LastSeen> last_seen;
-  if (!config.manual_clock) {
-    if (auto opened = LastSeen::open(config.dir / "run" / "server.seen", clock)) {
-      last_seen = std::move(*opened);
-    } else {
-      spdlog::warn("{}; {}", opened.error().message, opened.error().remedy);
-    }
-  }
+  std::optional<LastSeen> last_seen = open_last_seen(config, clock);
   pipeline::Pipeline pipeline(store::sqlite::make_store(file, {.wal_bytes = config.wal_bytes,
                                                                .threads = true,
                                                                .room_bytes = kRoomBytes,
                                                                .cache_bytes = config.cache_bytes}),
                               clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());
-  if (const auto aside = store::sqlite::set_aside_in(file); aside && aside->total > 0) {
-    spdlog::warn(
-        "damaged rows of the store have been set aside: {}; the last one: {}; see: rq doctor",
-        aside->total, aside->newest.front());
-  }
+  tell_what_was_set_aside(file);
   RQ_TRY_ASSIGN(quick, open_readers(file, kReaderThreads));
   RQ_TRY_ASSIGN(search, open_readers(file, kSearchThreads));
   RQ_TRY_ASSIGN(janitor_view, store::sqlite::open_reader(file));
@@ -194,6 +200,7 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   StoreWatch watch(pipeline, std::move(watch_view), end, [&] {
     if (last_seen) last_seen->note(clock);
   });
+  readers.on_damage([&watch](auto&& suspects) { watch.examine(std::move(suspects)); });
   pipeline.on_failure(end);
   pipeline.on_waste([&janitor] { janitor.wake(); });
   doors::api::ApiDoor http(

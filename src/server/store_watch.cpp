@@ -21,6 +21,9 @@ constexpr std::chrono::hours kBetweenPasses{6};
 constexpr std::chrono::minutes kAfterFault{1};
 constexpr std::size_t kReportedMax = 100;  // of one pass; rq doctor names all
 constexpr int kPassesAtOnce = 3;           // one after the other, while something is found
+// Who has asked the engine.
+constexpr std::uint64_t kOfCheck = 1;
+constexpr std::uint64_t kOfLookup = 2;
 
 }  // namespace
 
@@ -45,6 +48,28 @@ void StoreWatch::stop() {
   stopping_.store(true, std::memory_order_relaxed);
   end_.close();
   if (thread_.joinable()) thread_.join();
+}
+
+void StoreWatch::examine(std::vector<core::Suspect>&& suspects) {
+  // Others are met again as long as they are damaged.
+  if (of_lookups_.load(std::memory_order_relaxed) > 0) return;
+  submit({.suspects = std::move(suspects), .rebuild = {}}, of_lookups_);
+}
+
+void StoreWatch::submit(core::Examine&& examine, std::atomic<int>& under_way) {
+  const core::Ticket ticket{
+      .door = door_, .connection = 0, .request = &under_way == &of_check_ ? kOfCheck : kOfLookup};
+  under_way.fetch_add(1, std::memory_order_relaxed);
+  if (!pipeline_.submit({.ticket = ticket, .command = std::move(examine)})) {
+    under_way.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+void StoreWatch::deliver(std::vector<core::Delivery>&& deliveries) {
+  for (const core::Delivery& delivery : deliveries) {
+    auto& under_way = delivery.ticket.request == kOfCheck ? of_check_ : of_lookups_;
+    under_way.fetch_sub(1, std::memory_order_relaxed);
+  }
 }
 
 void StoreWatch::run() {
@@ -72,6 +97,8 @@ bool StoreWatch::sleep(steady_clock::duration how_long) {
 
 // The next piece; and how long to wait before the one after it.
 steady_clock::duration StoreWatch::check() {
+  // What is being mended would be found once more.
+  if (of_check_.load(std::memory_order_relaxed) > 0) return kLookForFile;
   const auto begun = steady_clock::now();
   std::vector<core::Finding> found;
   const auto more = reader_->check(found);
@@ -104,6 +131,11 @@ steady_clock::duration StoreWatch::check() {
 
 void StoreWatch::report(std::vector<core::Finding>& found) {
   if (found.empty()) return;
+  // Counters are right or wrong beside rows that are sound: those are mended first.
+  const auto is_miscount = [](const core::Finding& finding) {
+    return finding.miscount.has_value();
+  };
+  const bool only_counters = !found_ && std::all_of(found.begin(), found.end(), is_miscount);
   found_ = true;
   core::Examine examine;
   for (core::Finding& finding : found) {
@@ -113,6 +145,10 @@ void StoreWatch::report(std::vector<core::Finding>& found) {
       examine.rebuild = core::RebuildWhen::now;
     } else if (finding.suspect.seq > 0) {
       examine.suspects.push_back(finding.suspect);
+    } else if (finding.miscount && only_counters) {
+      examine.miscounts.push_back(*finding.miscount);
+    } else if (finding.miscount && passes_ + 1 < kPassesAtOnce) {
+      continue;  // the next pass counts once more
     } else if (!examine.rebuild) {
       examine.rebuild = core::RebuildWhen::at_start;
     }
@@ -120,9 +156,8 @@ void StoreWatch::report(std::vector<core::Finding>& found) {
   if (examine.rebuild == core::RebuildWhen::now && std::exchange(rebuild_asked_, true)) {
     examine.rebuild.reset();  // once in a pass
   }
-  if (examine.suspects.empty() && !examine.rebuild) return;
-  static_cast<void>(pipeline_.submit(
-      {.ticket = {.door = door_, .connection = 0, .request = 0}, .command = std::move(examine)}));
+  if (examine.suspects.empty() && examine.miscounts.empty() && !examine.rebuild) return;
+  submit(std::move(examine), of_check_);
 }
 
 }  // namespace rq::server

@@ -27,7 +27,9 @@ class StoreWatch final : public pipeline::Door {
 
   void start();
   void stop();
-  void deliver(std::vector<core::Delivery>&& /*deliveries*/) override {}
+  // Any thread. A look-up has found them damaged: the store is to look at them, too.
+  void examine(std::vector<core::Suspect>&& suspects);
+  void deliver(std::vector<core::Delivery>&& deliveries) override;
   [[nodiscard]] bool store_is_gone() const { return gone_.load(std::memory_order_relaxed); }
 
  private:
@@ -35,16 +37,19 @@ class StoreWatch final : public pipeline::Door {
   [[nodiscard]] bool sleep(std::chrono::steady_clock::duration how_long);
   [[nodiscard]] std::chrono::steady_clock::duration check();
   void report(std::vector<core::Finding>& found);
+  void submit(core::Examine&& examine, std::atomic<int>& under_way);
 
   pipeline::Pipeline& pipeline_;
   const std::unique_ptr<core::Reader> reader_;
   const std::function<void()> on_gone_;
   const std::function<void()> on_look_;
   const std::uint32_t door_;
-  std::size_t reported_ = 0;    // in this pass
-  bool found_ = false;          // in this pass
-  bool rebuild_asked_ = false;  // likewise
-  int passes_ = 0;              // consecutive ones that have found something
+  std::size_t reported_ = 0;        // in this pass
+  bool found_ = false;              // in this pass
+  bool rebuild_asked_ = false;      // likewise
+  int passes_ = 0;                  // consecutive ones that have found something
+  std::atomic<int> of_check_{0};    // Examines that the engine has not answered
+  std::atomic<int> of_lookups_{0};  // likewise
   std::atomic<bool> gone_{false};
   std::atomic<bool> stopping_{false};
   base::Mailbox<int> end_;

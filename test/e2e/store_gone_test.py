@@ -39,6 +39,7 @@ ends('the file is replaced', replace)
 ends('the file is emptied', lambda d: os.truncate(d / 'db' / 'rq.db', 0), 'was cut from')
 ends('the log is emptied', lambda d: os.truncate(d / 'db' / 'rq.db-wal', 0), 'was cut from')
 ends('the log is deleted', lambda d: (d / 'db' / 'rq.db-wal').unlink(), 'has been copied into')
+ends('the index is cut', lambda d: os.truncate(d / 'db' / 'rq.db-shm', 0), 'was cut')
 ends('the index is deleted', lambda d: (d / 'db' / 'rq.db-shm').unlink())
 
 
@@ -134,6 +135,51 @@ def a_bad_bit_in_the_log():
         checks.that((server.dir / 'db' / 'rq.db.damaged-1-wal').read_bytes() == data, 'the log is kept')
 
 
+def a_log_that_was_cut():
+    """faults.md D3, relative: after a kill, the index of the log knows how long it was. Doctor does not
+    make the start forget that."""
+    with rqtest.Server(manual_clock=False) as server:
+        server.put('/v1/queues/q', {})
+        put = [server.post('/v1/queues/q/messages', {'payload': f'{i:0900}'}).json['seq'] for i in range(50)]
+        server.kill()
+        log = server.dir / 'db' / 'rq.db-wal'
+        os.truncate(log, log.stat().st_size // 2)
+        for _ in range(2):
+            ran = subprocess.run([rqtest.RQ_BIN, 'doctor', '--dir', server.dir], capture_output=True, text=True)
+            checks.that('as its index tells' in ran.stdout and ran.returncode != 0, f'doctor names it: {ran}')
+        server.start()
+        checks.that('as its index tells' in server.log(), f'so does the server: {server.log()[-800:]}')
+        checks.equal(server.get('/v1/health').json['status'], 'damaged', 'health')
+        checks.that(len(list(all_messages(server))) < len(put), 'it was cut')
+        checks.equal(server.post('/v1/queues/q/messages', {'payload': 'x'}).status, 201, 'it goes on')
+
+
+def a_bad_bit_beside_the_server():
+    """faults.md D3, relative: one that only readers would meet. The message is set aside, or saved, and
+    health says so, without a restart."""
+    with rqtest.Server(manual_clock=False) as server:
+        server.put('/v1/queues/q', {})
+        words = [f'{i:04} {"x" * 900}' for i in range(40)]
+        put = [server.post('/v1/queues/q/messages', {'payload': word}).json['seq'] for word in words]
+        with open(server.dir / 'db' / 'rq.db-wal', 'r+b') as log:
+            data = log.read()
+            at = -1
+            while (at := data.find(b'0009 xxx', at + 1)) >= 0:
+                log.seek(at)
+                log.write(b'1')
+        server.get(f'/v1/messages/{put[9]}')
+        got = rqtest.eventually(
+            lambda: (lambda r: r if r.status != 500 else None)(server.get(f'/v1/messages/{put[9]}')), 'it is mended')
+        if got.status == 200:
+            checks.equal(server.get(f'/v1/messages/{put[9]}/payload').body, words[9].encode(), 'its payload')
+        else:
+            checks.equal(got.status, 404, 'it is set aside')
+            checks.equal(server.get('/v1/health').json['status'], 'damaged', 'health')
+        checks.equal(len(list(all_messages(server))), len(put) - (got.status == 404), 'the others')
+
+
 doctor_knows()
 a_bad_bit_in_the_log()
+a_log_that_was_cut()
+a_bad_bit_beside_the_server()
 sys.exit(checks.report())

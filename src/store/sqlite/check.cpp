@@ -96,12 +96,17 @@ SELECT {columns}t.seq, {filed}, {kind},
                      "table"_a = sql.table, "order"_a = order, "after"_a = after);
 }
 
-// What a counter says, and what there is.
+// What a counter says, what there is, and what is to be changed when the two differ.
 struct Sum {
   const char* said;
   const char* what;
   std::string there;
+  std::int64_t& (*counter)(core::Counters& counters);
 };
+template <core::State state>
+std::int64_t& of_state(core::Counters& counters) {
+  return counters.in(state);
+}
 std::vector<Sum> sums_of_counters() {
   const std::string line =
       "(SELECT CAST(total(last_seq - first_seq + 1) AS INTEGER) FROM ready r WHERE r.queue = "
@@ -109,14 +114,24 @@ std::vector<Sum> sums_of_counters() {
   const auto rows = [](std::string_view table) {
     return fmt::format("(SELECT count(*) FROM {} t WHERE t.queue = q.id)", table);
   };
+  const auto ended = [](const char* kinds) {
+    return fmt::format("(SELECT count(*) FROM finished t WHERE t.queue = q.id AND t.kind IN ({}))",
+                       kinds);
+  };
+  using core::State;
   return {
-      {"c.que", "in que", fmt::format(fmt::runtime(line), "")},
+      {"c.que", "in que", fmt::format(fmt::runtime(line), ""), of_state<State::que>},
       {"c.high", "in que with a high priority",
-       fmt::format(fmt::runtime(line), fmt::format(" AND r.rank < {}", -core::kHighPriority))},
-      {"c.run", "in run", rows("lease")},
-      {"c.scheduled", "scheduled", rows("scheduled")},
-      {"c.prep + c.throttled + c.depends", "parked", rows("parked")},
-      {"c.done + c.relayed + c.cancelled + c.err", "finished", rows("finished")},
+       fmt::format(fmt::runtime(line), fmt::format(" AND r.rank < {}", -core::kHighPriority)),
+       [](core::Counters& counters) -> std::int64_t& { return counters.high; }},
+      {"c.run", "in run", rows("lease"), of_state<State::run>},
+      {"c.scheduled", "scheduled", rows("scheduled"), of_state<State::scheduled>},
+      {"c.prep + c.throttled + c.depends", "parked", rows("parked"), of_state<State::prep>},
+      {"c.done + c.relayed", "done", ended("'kept'"), of_state<State::done>},
+      {"c.err", "in err", ended("'err', 'held'"), of_state<State::err>},
+      {"c.held", "in err and held", ended("'held'"),
+       [](core::Counters& counters) -> std::int64_t& { return counters.held; }},
+      {"c.cancelled", "cancelled", ended("'cancelled'"), of_state<State::cancelled>},
   };
 }
 
@@ -129,15 +144,17 @@ std::vector<std::string> rules() {
       "FROM ready r WHERE r.first_seq <= (SELECT p.last_seq FROM ready p WHERE p.queue = r.queue "
       "AND p.rank = r.rank AND p.ord = r.ord AND p.last_seq < r.last_seq ORDER BY p.last_seq DESC "
       "LIMIT 1)"};
-  for (const Sum& sum : sums_of_counters()) {
-    out.push_back(fmt::format(R"sql(
-WITH n AS MATERIALIZED (SELECT q.name, {} AS said, {} AS there
-                          FROM queue q JOIN counter c ON c.queue = q.id)
-SELECT 'counter of queue ' || name || ': ' || said || ' {}, the table has ' || there
-  FROM n WHERE said <> there)sql",
-                              sum.said, sum.there, sum.what));
-  }
   return out;
+}
+
+// The queues of which the two differ: a text, the number, and by how much.
+std::string wrong_sql(const Sum& sum) {
+  return fmt::format(R"sql(
+WITH n AS MATERIALIZED (SELECT q.name, q.id, {} AS said, {} AS there
+                          FROM queue q JOIN counter c ON c.queue = q.id)
+SELECT 'counter of queue ' || name || ': ' || said || ' {}, the table has ' || there, id,
+       there - said FROM n WHERE said <> there)sql",
+                     sum.said, sum.there, sum.what);
 }
 
 std::optional<Place> place_named(std::string_view name) {
@@ -235,8 +252,8 @@ Result<bool> Check::messages(std::vector<Finding>& found) {
     const auto message = read_message(messages_, crc_from_);
     if (message) bytes += message->payload.size();
     if (!message) {
-      found.push_back(
-          {.suspect = {.seq = seq_}, .text = of_message(seq_, message.error()).message});
+      found.push_back({.suspect = {.seq = seq_, .unreadable = true},
+                       .text = of_message(seq_, message.error()).message});
       continue;
     }
     // Rather the row of the queue is lost than that its messages are wrong.
@@ -373,6 +390,17 @@ Result<void> Check::sums(std::vector<Finding>& found) {
       RQ_TRY_ASSIGN(there, broken.step());
       if (!there) break;
       found.push_back({.text = std::string{broken.text(0)}});
+    }
+  }
+  for (const Sum& sum : sums_of_counters()) {
+    Statement wrong;
+    RQ_TRY(wrong.prepare(db_->handle(), wrong_sql(sum).c_str(), false));
+    for (;;) {
+      RQ_TRY_ASSIGN(there, wrong.step());
+      if (!there) break;
+      core::Miscount miscount{.queue = wrong.integer(1)};
+      sum.counter(miscount.by) = wrong.integer(2);
+      found.push_back({.text = std::string{wrong.text(0)}, .miscount = miscount});
     }
   }
   Statement queues;

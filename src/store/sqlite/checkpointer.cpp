@@ -1,6 +1,7 @@
 #include "store/sqlite/checkpointer.h"
 
 #include "store/sqlite/db.h"
+#include "store/sqlite/log_check.h"
 
 namespace rq::store::sqlite {
 namespace {
@@ -9,30 +10,50 @@ namespace {
 // syncs would stand behind that at the disk. So each piece is synced by itself.
 constexpr sqlite3_int64 kPieceBytes = 256 * 1024;
 
-// The methods of the database's file on one connection, of which one is another.
-struct PacedFile {
+// The methods of a file on one connection, of which one is another.
+struct Methods {
   sqlite3_io_methods methods;  // first: what the file points to
   const sqlite3_io_methods* real;
-  sqlite3_int64 unsynced;
 
+  static Methods& of(sqlite3_file* file) {
+    return *reinterpret_cast<Methods*>(const_cast<sqlite3_io_methods*>(file->pMethods));
+  }
+  // `pointer`: which file of it, for sqlite3_file_control.
+  [[nodiscard]] int attach(sqlite3* db, int pointer) {
+    sqlite3_file* file = nullptr;
+    const int code = sqlite3_file_control(db, "main", pointer, &file);
+    if (code != SQLITE_OK || file == nullptr || file->pMethods == nullptr) return SQLITE_ERROR;
+    real = file->pMethods;
+    sqlite3_io_methods changed = *real;
+    if (methods.xWrite != nullptr) changed.xWrite = methods.xWrite;
+    if (methods.xRead != nullptr) changed.xRead = methods.xRead;
+    methods = changed;
+    file->pMethods = &methods;
+    return SQLITE_OK;
+  }
+};
+
+// The database.
+struct PacedFile : Methods {
+  sqlite3_int64 unsynced = 0;
+
+  PacedFile() : Methods{} { methods.xWrite = write; }
   static int write(sqlite3_file* file, const void* from, int n, sqlite3_int64 at) {
-    auto& self = *reinterpret_cast<PacedFile*>(const_cast<sqlite3_io_methods*>(file->pMethods));
+    auto& self = static_cast<PacedFile&>(of(file));
     const int code = self.real->xWrite(file, from, n, at);
     self.unsynced += n;
     if (code != SQLITE_OK || self.unsynced < kPieceBytes) return code;
     self.unsynced = 0;
     return self.real->xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
   }
+};
 
-  [[nodiscard]] int attach(sqlite3* db) {
-    sqlite3_file* file = nullptr;
-    const int code = sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
-    if (code != SQLITE_OK || file == nullptr || file->pMethods == nullptr) return SQLITE_ERROR;
-    real = file->pMethods;
-    methods = *real;
-    methods.xWrite = write;
-    file->pMethods = &methods;
-    return SQLITE_OK;
+// The log.
+struct CheckedFile : Methods {
+  CheckedFile() : Methods{} { methods.xRead = read; }
+  static int read(sqlite3_file* file, void* to, int n, sqlite3_int64 at) {
+    const int code = of(file).real->xRead(file, to, n, at);
+    return code == SQLITE_OK ? check_log_page(*file, to, n, at) : code;
   }
 };
 
@@ -40,15 +61,21 @@ struct PacedFile {
 
 base::Result<std::unique_ptr<Checkpointer>> open_checkpointer(const std::filesystem::path& file) {
   struct Connection {
-    PacedFile paced{};
+    PacedFile paced;
+    CheckedFile checked;
     Db db;
   };
   auto own = std::make_shared<Connection>();
   RQ_TRY(own->db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX));
   RQ_TRY(own->db.exec("PRAGMA synchronous = NORMAL"));
   RQ_TRY(own->db.exec("PRAGMA wal_autocheckpoint = 0"));
-  if (const int code = own->paced.attach(own->db.handle()); code != SQLITE_OK) {
-    return fault(own->db.handle(), code, "opening the database for checkpoints");
+  RQ_TRY(own->db.one("PRAGMA schema_version"));  // now its log is open
+  int attached = own->paced.attach(own->db.handle(), SQLITE_FCNTL_FILE_POINTER);
+  if (attached == SQLITE_OK) {
+    attached = own->checked.attach(own->db.handle(), SQLITE_FCNTL_JOURNAL_POINTER);
+  }
+  if (attached != SQLITE_OK) {
+    return fault(own->db.handle(), attached, "opening the database for checkpoints");
   }
   return std::make_unique<Checkpointer>([own](CheckpointPass) {
     int frames = 0;

@@ -2,6 +2,7 @@
 // Copies the write-ahead log into the database on a thread and a connection of its own, while the
 // engine goes on writing: most of a checkpoint costs nobody any time. What the engine has added
 // meanwhile is for the engine to copy, between two batches, for only then can the log start anew.
+// A page that is not as it was written is not copied, and ends the pass: see log_check.h.
 #include <cstdint>
 #include <filesystem>
 #include <memory>

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/fd.h"
+#include "store/sqlite/store_files.h"
 
 namespace rq::store::sqlite {
 
@@ -58,8 +59,7 @@ void keep_private(const std::filesystem::path& file) {
   constexpr mode_t kOwner = 0600;
   const base::Fd made(
       ::open(file.c_str(), O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, kOwner));
-  for (const char* end : {"", "-wal", "-shm"}) {
-    const std::string path = file.string() + end;
+  for (const std::filesystem::path& path : files_of(file)) {
     struct stat info {};
     // What a link leads to is somebody else's.
     if (::lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode)) ::chmod(path.c_str(), kOwner);

@@ -32,8 +32,12 @@ constexpr std::string_view kMachine = "machine";
 
 }  // namespace
 
+std::filesystem::path identity_of(const std::filesystem::path& database) {
+  return database.string() + ".identity";
+}
+
 Identity::Identity(std::filesystem::path file)
-    : file_(std::move(file)), beside_(file_.string() + ".identity") {}
+    : file_(std::move(file)), beside_(identity_of(file_)) {}
 
 Result<void> Identity::check_file() const {
   RQ_TRY_ASSIGN(written, read());

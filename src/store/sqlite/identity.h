@@ -16,7 +16,10 @@
 
 namespace rq::store::sqlite {
 
-// What the file beside a store remembers of it.
+// The file beside a store.
+[[nodiscard]] std::filesystem::path identity_of(const std::filesystem::path& database);
+
+// What it remembers of the store.
 struct Remembered {
   bool any = false;
   std::int64_t identity = 0;

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/fd.h"
+#include "store/sqlite/log_check.h"
 #include "store/sqlite/rebuild_files.h"
 #include "store/sqlite/writer_vfs.h"
 
@@ -137,6 +138,7 @@ Result<void> Log::write_to(const std::filesystem::path& file) {
 }
 
 bool Log::wants_copying() const {
+  if (damaged_) return false;
   const std::int64_t bytes = frames_ * page_bytes_;
   if (!checkpointer_) return bytes >= bytes_max_;
   switch (checkpointer_->state()) {
@@ -155,10 +157,15 @@ void Log::copy_rest() {
   int copied = 0;
   const int code =
       sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
-  // Busy or failed: the log grows on, and the next batch tries again. A disk that fails shows in
-  // the next batch, whose words go to those who asked.
   if (code == SQLITE_OK && copied == frames) frames_ = 0;
-  if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) in_doubt_ = true;
+  failed_to_copy(code);
+}
+
+// Busy or failed: the log grows on, and the next batch tries again. A disk that fails shows in the
+// next batch, whose words go to those who asked.
+void Log::failed_to_copy(int code) {
+  if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return;
+  (code == kBadLogPage ? damaged_ : in_doubt_) = true;
 }
 
 Result<void> Log::copy_whole() {
@@ -178,10 +185,12 @@ Result<void> Log::copy_whole() {
 bool Log::pass_beside() {
   if (checkpointer_->state() != Checkpointer::State::idle) {
     const CheckpointDone done = checkpointer_->finish();
-    if (done.code != SQLITE_OK) {
-      if ((done.code & 0xff) != SQLITE_BUSY) in_doubt_ = true;
-      passes_ = kPassesMax;
+    failed_to_copy(done.code);
+    if (damaged_) {
+      passes_ = 0;
+      return true;
     }
+    if (done.code != SQLITE_OK) passes_ = kPassesMax;
     if (passes_ >= kPassesMax || frames_ - done.frames <= kLastPassFrames ||
         frames_ * page_bytes_ >= 2 * bytes_max_) {
       passes_ = 0;

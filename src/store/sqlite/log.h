@@ -30,6 +30,9 @@ class Log {
   [[nodiscard]] base::Result<void> renew_if_in_doubt();
 
   [[nodiscard]] bool wants_copying() const;
+  // A page that was to be copied is not as it was written. Nothing is copied until it is mended.
+  [[nodiscard]] bool is_damaged() const { return damaged_; }
+  void mended() { damaged_ = false; }
   // All of it, at once. Its name is not needed, only that it is still open. REQUIRES: this
   // connection reads nothing.
   [[nodiscard]] base::Result<void> copy_whole();
@@ -52,6 +55,7 @@ class Log {
   [[nodiscard]] int read(Each each);
   [[nodiscard]] bool pass_beside();
   void copy_rest();
+  void failed_to_copy(int code);
 
   Db& db_;
   std::unique_ptr<Checkpointer> checkpointer_;  // null: no thread
@@ -61,6 +65,7 @@ class Log {
   int passes_ = 0;           // begun by the checkpointer since the log was to be copied
   bool unsynced_ = false;
   bool in_doubt_ = false;
+  bool damaged_ = false;
 };
 
 }  // namespace rq::store::sqlite

@@ -1,12 +1,13 @@
 #include "store/sqlite/log_frames.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
-#include <optional>
-#include <string>
-#include <string_view>
 
 #include "base/limits.h"
+#include "store/sqlite/file_format.h"
+#include "store/sqlite/store_files.h"
 
 namespace rq::store::sqlite {
 
@@ -15,27 +16,27 @@ namespace {
 // Of the head of a log, and of each frame: where their fields are.
 constexpr std::uint32_t kMagic = 0x377f0682U;
 constexpr std::uint32_t kMagicBig = 0x377f0683U;
-constexpr std::size_t kHeadBytes = 32;
 constexpr std::size_t kHeadPageBytes = 8;
 constexpr std::size_t kHeadSalt = 16;
-constexpr std::size_t kHeadSum = 24;
 constexpr std::size_t kSaltBytes = 8;
-constexpr std::size_t kFrameHeadBytes = 24;
 constexpr std::size_t kFramePages = 4;
 constexpr std::size_t kFrameSalt = 8;
-constexpr std::size_t kFrameSum = 16;
-constexpr std::size_t kPageBytesMin = 512;
-constexpr std::size_t kPageBytesMax = 65'536;
-constexpr std::size_t kPageBytesUsual = 4096;
 constexpr std::size_t kReadAtOnce = 256 * base::kKiB;
+// Of the index: its head stands there twice, with a checksum, and in the numbers of this machine.
+constexpr std::size_t kIndexHeadBytes = 48;
+constexpr std::size_t kIndexVersion = 0;
+constexpr std::size_t kIndexFrames = 16;
+constexpr std::size_t kIndexPages = 20;
+constexpr std::size_t kIndexSalt = 32;
+constexpr std::size_t kIndexSum = 40;
+constexpr std::size_t kIndexCopied = 96;
+constexpr std::size_t kIndexRead = 100;
+constexpr std::uint32_t kIndexVersionKnown = 3'007'000;
 
 std::uint32_t native(std::string_view bytes, std::size_t at) {
   std::uint32_t value = 0;
   std::memcpy(&value, bytes.data() + at, sizeof value);
   return value;
-}
-std::uint32_t u32(std::string_view bytes, std::size_t at) {
-  return __builtin_bswap32(native(bytes, at));
 }
 
 // The running checksum.
@@ -74,29 +75,25 @@ struct Head {
 // first frame, which is always of the newest log; and SQLite makes its checksums as this machine
 // reads numbers.
 base::Result<std::optional<Head>> read_head(FileBytes& log) {
-  const auto is_size = [](std::size_t page_bytes) {
-    return std::has_single_bit(page_bytes) && page_bytes >= kPageBytesMin &&
-           page_bytes <= kPageBytesMax;
-  };
-  if (log.size() < kHeadBytes) return std::optional<Head>{};
-  RQ_TRY_ASSIGN(bytes, log.read(0, kHeadBytes));
+  if (log.size() < kLogHeadBytes) return std::optional<Head>{};
+  RQ_TRY_ASSIGN(bytes, log.read(0, kLogHeadBytes));
   const std::uint32_t magic = u32(bytes, 0);
   Head head{.page_bytes = u32(bytes, kHeadPageBytes),
             .salt = std::string{bytes.substr(kHeadSalt, kSaltBytes)}};
   const auto add_up = [&](bool big) {
     head.made = {.big = big};
-    head.made.add(bytes.substr(0, kHeadSum));
+    head.made.add(bytes.substr(0, kLogHeadSum));
     head.written = {.big = big};
-    head.written.take(bytes, kHeadSum);
+    head.written.take(bytes, kLogHeadSum);
   };
   add_up(magic == kMagicBig);
-  head.holds = head.made.is(bytes, kHeadSum) && is_size(head.page_bytes) &&
+  head.holds = head.made.is(bytes, kLogHeadSum) && is_page_size(head.page_bytes) &&
                (magic == kMagic || magic == kMagicBig);
   if (head.holds) return std::optional{head};
   add_up(false);
-  if (!is_size(head.page_bytes)) head.page_bytes = kPageBytesUsual;
-  if (log.size() < kHeadBytes + kFrameHeadBytes + head.page_bytes) return std::optional<Head>{};
-  RQ_TRY_ASSIGN(salt, log.read(kHeadBytes + kFrameSalt, kSaltBytes));
+  if (!is_page_size(head.page_bytes)) head.page_bytes = kPageBytesUsual;
+  if (log.size() < kLogHeadBytes + kFrameHeadBytes + head.page_bytes) return std::optional<Head>{};
+  RQ_TRY_ASSIGN(salt, log.read(kLogHeadBytes + kFrameSalt, kSaltBytes));
   head.salt = salt;
   return std::optional{head};
 }
@@ -127,51 +124,96 @@ class Chain {
 
 }  // namespace
 
-base::Result<LogFrames> read_log(FileBytes& file, LogPart part) {
+std::optional<LogIndex> read_index_of(const std::filesystem::path& database) {
+  FileBytes file;
+  if (!file.open(index_of(database)) || file.size() < kIndexRead) return std::nullopt;
+  const auto read = file.read(0, kIndexRead);
+  if (!read) return std::nullopt;
+  const std::string_view bytes = *read;
+  Sum sum;
+  sum.add(bytes.substr(0, kIndexSum));
+  const Sum written{.a = native(bytes, kIndexSum), .b = native(bytes, kIndexSum + 4)};
+  const bool twice =
+      bytes.substr(0, kIndexHeadBytes) == bytes.substr(kIndexHeadBytes, kIndexHeadBytes);
+  if (!twice || sum != written || native(bytes, kIndexVersion) != kIndexVersionKnown) {
+    return std::nullopt;
+  }
+  return LogIndex{.frames = native(bytes, kIndexFrames),
+                  .copied = native(bytes, kIndexCopied),
+                  .pages = native(bytes, kIndexPages),
+                  .salt = std::string{bytes.substr(kIndexSalt, kSaltBytes)}};
+}
+
+bool passes(std::string_view sum_before, std::string_view head, std::string_view page) {
+  return std::ranges::any_of(std::array{false, true}, [&](bool big) {
+    Sum sum{.big = big};
+    sum.take(sum_before, 0);
+    sum.add(head.substr(0, kFrameSalt));
+    sum.add(page);
+    return sum.is(head, kFrameSum);
+  });
+}
+
+base::Result<LogFrames> read_log(FileBytes& file, LogPart part,
+                                 const std::optional<LogIndex>& index) {
   LogFrames log;
   RQ_TRY_ASSIGN(head, read_head(file));
-  if (!head) return log;
+  if (!head) {
+    if (index && index->copied < index->frames) log.told = index->frames;
+    return log;
+  }
+  if (index && index->salt == head->salt) log.told = index->frames;
   log.page_bytes = head->page_bytes;
-  log.whole_bytes = head->holds ? kHeadBytes : 0;
+  log.whole_bytes = head->holds ? kLogHeadBytes : 0;
   const std::size_t frame_bytes = kFrameHeadBytes + head->page_bytes;
   const LogFrames::Number end =
-      static_cast<LogFrames::Number>((file.size() - kHeadBytes) / frame_bytes);
+      static_cast<LogFrames::Number>((file.size() - kLogHeadBytes) / frame_bytes);
   Chain chain(*head);
   bool behind = !head->holds;
   bool ours = true;
   std::size_t committed = 0;
   for (LogFrames::Number n = 0; n < end; ++n) {
-    RQ_TRY_ASSIGN(frame, file.read(kHeadBytes + n * frame_bytes, frame_bytes));
+    RQ_TRY_ASSIGN(frame, file.read(kLogHeadBytes + n * frame_bytes, frame_bytes));
     // The checksum does not cover the salt. What an older log has left goes on from another frame.
     const bool salted = frame.substr(kFrameSalt, kSaltBytes) == head->salt;
     const bool holds = (salted || ours) && chain.passes(frame);
-    ours = salted || holds;
+    ours = salted || holds || n < log.told;
     behind = behind || !salted || !holds;
     const LogFrames::Number pages = holds ? u32(frame, kFramePages) : 0;
     if (behind && pages != 0) ++log.commits_behind;
     if (!ours || (behind && part == LogPart::as_sqlite_reads)) continue;
     log.frames.push_back({.page = u32(frame, 0), .frame = n});
+    if (n < log.told && part == LogPart::all) {
+      committed = log.frames.size();
+      log.pages = index->pages;
+    }
     if (pages == 0) continue;
     committed = log.frames.size();
-    log.pages = pages;
-    if (!behind) log.whole_bytes = kHeadBytes + (n + std::size_t{1}) * frame_bytes;
+    if (n >= log.told || part != LogPart::all) log.pages = pages;
+    if (behind) continue;
+    log.whole = n + 1;
+    log.whole_bytes = kLogHeadBytes + log.whole * frame_bytes;
   }
   log.frames.resize(committed);
+  if (log.told == 0) return log;
+  // What is left of a log that was copied before it was cut is older than the database.
+  if (end < log.told) {
+    std::erase_if(log.frames, [&index](const auto& frame) { return frame.frame < index->copied; });
+  }
+  // Nothing is lost with a log that is in the database and gives SQLite no older pages.
+  if (log.whole == 0 && index->copied >= log.told) log.told = 0;
   return log;
 }
 
-base::Result<LogFrames> read_log_of(const std::filesystem::path& database) {
+base::Result<LogFrames> read_log_of(const std::filesystem::path& database,
+                                    const std::optional<LogIndex>& index) {
   FileBytes log(kReadAtOnce);
   RQ_TRY(log.open(log_of(database)));
-  return read_log(log, LogPart::as_sqlite_reads);
-}
-
-std::filesystem::path log_of(const std::filesystem::path& database) {
-  return database.string() + "-wal";
+  return read_log(log, LogPart::as_sqlite_reads, index);
 }
 
 std::size_t page_at(const LogFrames& log, LogFrames::Number frame) {
-  return kHeadBytes + frame * (kFrameHeadBytes + log.page_bytes) + kFrameHeadBytes;
+  return kLogHeadBytes + frame * (kFrameHeadBytes + log.page_bytes) + kFrameHeadBytes;
 }
 
 }  // namespace rq::store::sqlite

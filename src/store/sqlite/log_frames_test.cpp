@@ -8,7 +8,9 @@
 #include <iterator>
 #include <set>
 
+#include "store/sqlite/identity.h"
 #include "store/sqlite/sqlite_rig.h"
+#include "store/sqlite/store_files.h"
 
 namespace rq::store::sqlite::test {
 namespace {
@@ -67,11 +69,16 @@ class DamagedLog : public testing::Test {
     store = read(rig.file());
     identity = read(rig.file().string() + ".identity");
     log = read(rig.file().string() + "-wal");
+    index = read(index_of(rig.file()));
   }
   void lay_out(const std::string& damaged) const {
     write(file, store);
     write(file.string() + "-wal", damaged);
     write(file.string() + ".identity", identity);
+  }
+  void lay_out_with_index(const std::string& damaged) const {
+    lay_out(damaged);
+    write(index_of(file), index);
   }
   void start_over() {
     for (const auto& entry : fs::directory_iterator(dir.path())) fs::remove(entry);
@@ -88,7 +95,7 @@ class DamagedLog : public testing::Test {
   TempDir dir;
   const fs::path file = dir.path() / "rq.db";
   const fs::path kept = dir.path() / "rq.db.damaged-1-wal";
-  std::string store, identity, log;
+  std::string store, identity, log, index;
   std::size_t last_commit = 0;
 };
 
@@ -258,6 +265,95 @@ TEST_F(DamagedLog, AfterALossOfPowerTheLogEndsWhereItBreaksOff) {
     start_over();
     lay_out(log);
   }
+}
+
+// faults.md D3, relative: a log that was cut, or of which the last commit is damaged, looked like
+// one that ends there; but its index knows how long it was.
+TEST_F(DamagedLog, WhatItsIndexTellsIsMissed) {
+  const std::size_t frames = (log.size() - kHead) / kFrame;
+  const std::string cut_by_one = log.substr(0, log.size() - kFrame);
+  const std::string half = log.substr(0, kHead + frames / 2 * kFrame + 100);
+  for (const std::string& damaged :
+       {cut_by_one, half, log.substr(0, 10), std::string{}, flipped(log, log.size() - 1),
+        flipped(log, log.size() - kFrame + 17)}) {
+    SCOPED_TRACE(fmt::format("{} of {} bytes", damaged.size(), log.size()));
+    start_over();
+    lay_out_with_index(damaged);
+    const auto told = log_for_the_server(file);
+    ASSERT_TRUE(told);
+    EXPECT_NE(told->find("as its index tells"), std::string::npos) << *told;
+    {
+      const auto opened = make_store(file);
+      const auto done = opened->open();
+      ASSERT_TRUE(done) << done.error().message;
+      const auto reports = opened->take_reports();
+      ASSERT_EQ(reports.size(), 1U);
+      EXPECT_NE(reports[0].find("as its index tells"), std::string::npos) << reports[0];
+      EXPECT_GT(opened->set_aside_count(), 0) << "health says damaged";
+    }
+    EXPECT_EQ(read(kept), damaged) << "the log is kept";
+    EXPECT_FALSE(log_for_the_server(file)) << "once";
+    if (damaged.size() == log.size()) {
+      EXPECT_EQ(messages(), kMessages);
+      EXPECT_EQ(rows_of(file, "SELECT count(*) FROM queue"), std::vector<std::string>{"2"});
+    }
+  }
+}
+
+// What was lost by a loss of power the log never had; and an index that is damaged tells nothing.
+TEST_F(DamagedLog, AnIndexOfBeforeIsNotBelieved) {
+  const std::string cut = log.substr(0, log.size() - kFrame);
+  const std::string sound = index;
+  for (const bool rebooted : {true, false}) {
+    SCOPED_TRACE(rebooted);
+    start_over();
+    if (!rebooted) index = flipped(sound, 33);
+    const std::string before = identity;
+    if (rebooted) reboot();
+    lay_out_with_index(cut);
+    identity = before;
+    EXPECT_FALSE(log_for_the_server(file));
+    const auto opened = make_store(file);
+    ASSERT_TRUE(opened->open());
+    EXPECT_EQ(opened->take_reports(), std::vector<std::string>{});
+    EXPECT_EQ(opened->set_aside_count(), 0);
+  }
+}
+
+TEST_F(DamagedLog, OneThatIsGoneIsToBePutBack) {
+  lay_out_with_index(log);
+  fs::remove(log_of(file));
+  const auto refused = make_store(file)->open();
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().remedy.find("put it back"), std::string::npos);
+  write(log_of(file), log);
+  ASSERT_TRUE(make_store(file)->open());
+  EXPECT_EQ(messages(), kMessages);
+}
+
+// All of it is in the database: what is left of it is older.
+TEST(LogThatWasCopied, LosesNothingWithItsEnd) {
+  constexpr int kPutsMax = 1000;
+  SqliteRig rig(Options{.wal_bytes = 100L * 4096});
+  rig.define("q");
+  TempDir dir;
+  const fs::path file = dir.path() / "rq.db";
+  int put = 0;
+  for (bool copied = false; !copied; ++put) {
+    ASSERT_LT(put, kPutsMax);
+    rig.put("q", fmt::format("{:0600}", put));
+    fs::copy_file(index_of(rig.file()), index_of(file), fs::copy_options::overwrite_existing);
+    const auto index = read_index_of(file);
+    ASSERT_TRUE(index);
+    copied = index->frames > 50 && index->copied == index->frames;
+  }
+  copy_as_after_a_crash(rig.file(), file);
+  fs::copy_file(identity_of(rig.file()), identity_of(file));
+  fs::resize_file(log_of(file), kHead + 40 * kFrame);
+  const auto opened = make_store(file);
+  ASSERT_TRUE(opened->open());
+  EXPECT_EQ(opened->take_reports().size(), 1U);
+  EXPECT_EQ(rows_of(file, "SELECT count(*) FROM message"), std::vector{std::to_string(put)});
 }
 
 // Pages of a transaction that was taken back, which had not fitted into memory.

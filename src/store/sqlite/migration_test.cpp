@@ -245,7 +245,7 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
       {"UPDATE counter SET run = run + 1", "in run"},
       {"UPDATE counter SET high = high + 1", "high"},
       {"UPDATE counter SET scheduled = 9", "scheduled"},
-      {"UPDATE counter SET done = done + 1", "finished"},
+      {"UPDATE counter SET done = done + 1", "1 done"},
       {"DELETE FROM ready", "table ready has no row"},
       {"DELETE FROM message WHERE seq IN (SELECT seq FROM lease)", "not there"},
       {"DELETE FROM message WHERE seq IN (SELECT first_seq FROM ready)", "not there"},

@@ -54,15 +54,22 @@ constexpr std::size_t kFindingsMax = 1000;  // then it has said enough
 
 // Before SQLite reads it. A server may write it meanwhile: then it is another frame each time that
 // is not whole yet.
-std::optional<std::string> damaged_log(const std::filesystem::path& file) {
+Result<LogFrames> look_at_log(const std::filesystem::path& file, bool with_index) {
   const auto remembered = Identity(file).read();
-  if (!remembered || !remembered->same_run) return std::nullopt;
-  const auto log = read_log_of(file);
+  if (!remembered || !remembered->same_run) return LogFrames{};
+  const auto read = [&] {
+    return read_log_of(file, with_index ? read_index_of(file) : std::optional<LogIndex>{});
+  };
+  RQ_TRY_ASSIGN(log, read());
+  if (!log.is_damaged()) return log;
+  RQ_TRY_ASSIGN(again, read());
+  return again.whole_bytes == log.whole_bytes && again.told == log.told ? log : LogFrames{};
+}
+
+std::optional<std::string> damaged_log(const std::filesystem::path& file) {
+  const auto log = look_at_log(file, false);
   if (!log) return log.error().message;
-  if (log->commits_behind == 0) return std::nullopt;
-  const auto again = read_log_of(file);
-  if (!again || again->whole_bytes != log->whole_bytes) return std::nullopt;
-  return damage_of_log(file, *log);
+  return log->is_damaged() ? std::optional{damage_of_log(file, *log)} : std::nullopt;
 }
 
 // What is damaged may be no text any more.
@@ -73,6 +80,11 @@ std::string readable(std::string_view text) {
   return quoted.substr(1, quoted.size() - 2);
 }
 }  // namespace
+
+std::optional<std::string> log_for_the_server(const std::filesystem::path& file) {
+  const auto log = look_at_log(file, true);
+  return log && log->lacks() ? std::optional{damage_of_log(file, *log)} : std::nullopt;
+}
 
 Result<std::vector<std::string>> check_store(const std::filesystem::path& file) {
   const std::optional<std::string> log = damaged_log(file);

@@ -2,6 +2,7 @@
 // The SQLite store: one file, nothing to set up. docs/STORAGE.md shows its tables.
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,11 @@ struct Options {
 // or older than the file beside it remembers. A file that cannot be read is check_store's to tell
 // of.
 [[nodiscard]] base::Result<void> check_identity(const std::filesystem::path& file);
+
+// Why nobody but the server is to open the store now: its log has lost something of what its index
+// tells, and SQLite makes that anew when it opens the store. Empty: all may. REQUIRES: nobody in
+// this process has the store open.
+[[nodiscard]] std::optional<std::string> log_for_the_server(const std::filesystem::path& file);
 
 // Reads every page and every row, with their checksums, and compares the tables with each other:
 // what is wrong, one line each; empty when all is well. When there is very much, a last line says

@@ -7,6 +7,9 @@
 #include <bit>
 #include <utility>
 
+#include "store/sqlite/file_format.h"
+#include "store/sqlite/store_files.h"
+
 namespace rq::store::sqlite {
 
 using base::Result;
@@ -24,8 +27,6 @@ constexpr std::size_t kTreeLastChild = 8;
 constexpr std::size_t kLeafHeadBytes = 8;
 constexpr std::size_t kInteriorHeadBytes = 12;
 constexpr std::size_t kChildBytes = 4;
-constexpr std::size_t kPageBytesMin = 512;
-constexpr std::size_t kPageBytesMax = 65'536;
 constexpr std::size_t kRowBytesMax = 64UL * 1024 * 1024;  // a payload and its row are far below
 constexpr int kDepthMax = 40;                             // of a tree
 
@@ -34,18 +35,6 @@ constexpr std::uint8_t kTableInterior = 5;
 constexpr std::uint8_t kIndexLeaf = 10;
 constexpr std::uint8_t kTableLeaf = 13;
 
-std::uint8_t byte_at(std::string_view bytes, std::size_t at) {
-  return at < bytes.size() ? static_cast<std::uint8_t>(bytes[at]) : std::uint8_t{0};
-}
-
-std::uint64_t big_endian(std::string_view bytes, std::size_t at, std::size_t n) {
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < n; ++i) value = value << 8U | byte_at(bytes, at + i);
-  return value;
-}
-std::uint32_t u32(std::string_view bytes, std::size_t at) {
-  return static_cast<std::uint32_t>(big_endian(bytes, at, 4));
-}
 std::size_t u16(std::string_view bytes, std::size_t at) { return big_endian(bytes, at, 2); }
 
 // A whole number of one to nine bytes; `at` goes behind it.
@@ -95,7 +84,8 @@ std::optional<std::vector<RawValue>> values_of(std::string_view record) {
 }  // namespace
 
 Result<void> RawFile::open(FileBytes& database, const std::filesystem::path& file,
-                           const Roots& remembered, LogPart part) {
+                           const Roots& remembered, LogPart part,
+                           const std::optional<LogIndex>& index) {
   file_ = &database;
   if (database.size() == 0) {
     return base::fail(base::Code::internal,
@@ -106,11 +96,11 @@ Result<void> RawFile::open(FileBytes& database, const std::filesystem::path& fil
   if (const auto head = database.read(0, std::min(database.size(), kHeaderBytes))) {
     const std::size_t said = u16(*head, kHeaderPageBytes);
     const std::size_t page_bytes = said == 1 ? kPageBytesMax : said;
-    if (std::has_single_bit(page_bytes) && page_bytes >= kPageBytesMin) page_bytes_ = page_bytes;
+    if (is_page_size(page_bytes)) page_bytes_ = page_bytes;
   }
   pages_ = static_cast<Number>(database.size() / page_bytes_);
   RQ_TRY(log_file_.open(log_of(file)));
-  RQ_TRY(read_log(part));
+  RQ_TRY(read_log(part, index));
   walked_.resize(std::size_t{pages_} + 1);
   read_schema();
   for (const auto& [table, root] : remembered) {
@@ -122,8 +112,8 @@ Result<void> RawFile::open(FileBytes& database, const std::filesystem::path& fil
 }
 
 // Which pages have newer content there.
-Result<void> RawFile::read_log(LogPart part) {
-  RQ_TRY_ASSIGN(log, sqlite::read_log(log_file_, part));
+Result<void> RawFile::read_log(LogPart part, const std::optional<LogIndex>& index) {
+  RQ_TRY_ASSIGN(log, sqlite::read_log(log_file_, part, index));
   log_ = std::move(log);
   if (log_.page_bytes == 0) return {};
   page_bytes_ = log_.page_bytes;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "store/sqlite/file_format.h"
 #include "store/sqlite/log_frames.h"
 
 namespace rq::store::sqlite {
@@ -36,9 +37,10 @@ class RawFile {
   using Number = std::uint32_t;
   using Roots = std::map<std::string, Number, std::less<>>;
   // Reads the log of `file`, too. Nobody may write them meanwhile. `remembered`: the first page of
-  // each table, for those that the schema does not tell.
+  // each table, for those that the schema does not tell. `index`: of the log, if it is known.
   [[nodiscard]] base::Result<void> open(FileBytes& database, const std::filesystem::path& file,
-                                        const Roots& remembered, LogPart part);
+                                        const Roots& remembered, LogPart part,
+                                        const std::optional<LogIndex>& index);
 
   using Each = std::function<void(RawRow&&)>;
   // Calls each() for every row that can be reached from the table's root. Nothing, when that is not
@@ -53,7 +55,7 @@ class RawFile {
  private:
   // Empty: it is not there, or cannot be read.
   [[nodiscard]] std::string page(Number number);
-  [[nodiscard]] base::Result<void> read_log(LogPart part);
+  [[nodiscard]] base::Result<void> read_log(LogPart part, const std::optional<LogIndex>& index);
   void read_schema();
   [[nodiscard]] bool is_tree(Number number);
   // A page each: in memory are some bits of each page, and the place of each one in the log.
@@ -68,7 +70,7 @@ class RawFile {
   FileBytes* file_ = nullptr;
   FileBytes log_file_;
   LogFrames log_;  // of each page the newest, by number
-  std::size_t page_bytes_ = 4096;
+  std::size_t page_bytes_ = kPageBytesUsual;
   Number pages_ = 0;
   Roots roots_;
   Pages walked_;

@@ -18,6 +18,7 @@ constexpr core::StateSet kRunning{State::run};
 constexpr int kStepsUnasked = 1000;  // of SQLite's machine: far below a millisecond
 // The pages of a larger store are left to rq doctor, bytes.
 constexpr std::int64_t kPagesBesideMax = 1LL << 30U;
+constexpr std::size_t kDamagedMax = 100;  // told of at once; the next look-up meets the others
 }  // namespace
 
 Result<void> SqliteReader::open(const std::filesystem::path& file) {
@@ -64,9 +65,16 @@ Result<std::optional<MessageRow>> SqliteReader::one(Statement& query) {
   auto message = read_message(query, crc_from_);
   std::string queue{query.text(kMessageColumnCount)};
   query.reset();
-  if (!message) return of_message(seq, std::move(message).error());
+  if (!message) {
+    is_damaged(seq);
+    return of_message(seq, std::move(message).error());
+  }
   return std::optional<MessageRow>{
       MessageRow{.message = std::move(*message), .queue = std::move(queue)}};
+}
+
+void SqliteReader::is_damaged(Seq seq) {
+  if (damaged_.size() < kDamagedMax) damaged_.push_back({.seq = seq, .unreadable = true});
 }
 
 Result<std::optional<MessageRow>> SqliteReader::message(Seq seq) {
@@ -268,7 +276,10 @@ Result<Listed> SqliteReader::list(const Page& page) {
     }
     last = seq_of(query);
     auto message = read_message(query, INT64_MAX);
-    if (!message) continue;  // damaged: it will be set aside, and is not shown
+    if (!message) {  // it is set aside or mended soon, and not shown
+      is_damaged(last);
+      continue;
+    }
     out.rows.push_back({.message = std::move(*message),
                         .queue = std::string{query.text(kMessageColumnCount)},
                         .payload_bytes = query.integer(kMessageColumnCount + 1)});
@@ -305,7 +316,10 @@ Result<core::FoundPage> SqliteReader::find(const core::Search& search) {
     }
     last = query.integer(0);
     const auto state = core::state_of(query.text(3));
-    if (!state) continue;  // a damaged row: nothing can be done to it
+    if (!state) {
+      is_damaged(last);
+      continue;
+    }
     out.found.push_back({.seq = query.integer(0),
                          .created = query.instant(1),
                          .queue = query.integer(2),

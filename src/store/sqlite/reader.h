@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/store.h"
@@ -19,6 +20,9 @@ class SqliteReader final : public Reader {
 
   void stop_when(std::function<bool()> stop) override;
   [[nodiscard]] Result<bool> check(std::vector<core::Finding>& found) override;
+  [[nodiscard]] std::vector<core::Suspect> take_damaged() override {
+    return std::exchange(damaged_, {});
+  }
   [[nodiscard]] Result<void> check_still_there() override;
 
   [[nodiscard]] Result<std::optional<MessageRow>> message(Seq seq) override;
@@ -46,7 +50,10 @@ class SqliteReader final : public Reader {
   [[nodiscard]] Result<std::optional<QueueId>> queue_id(std::string_view name);
   [[nodiscard]] Result<std::int64_t> count_in(QueueId queue, core::State state);
 
+  void is_damaged(Seq seq);
+
   std::function<bool()> stop_;
+  std::vector<core::Suspect> damaged_;
   core::Seq crc_from_ = 0;
   SameFiles files_;
   Db db_;

@@ -15,12 +15,15 @@
 #include "core/queue.h"
 #include "core/settings_json.h"
 #include "store/sqlite/check.h"
+#include "store/sqlite/copy_pages.h"
 #include "store/sqlite/damage.h"
 #include "store/sqlite/open.h"
 #include "store/sqlite/places.h"
 #include "store/sqlite/raw_file.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema.h"
+#include "store/sqlite/store_files.h"
+#include "store/sqlite/why_damaged.h"
 
 namespace rq::store::sqlite {
 
@@ -591,10 +594,10 @@ base::Error cannot(const fs::path& file, const base::Error& why) {
 }
 
 Result<void> fill(const RebuildFiles& files, FileBytes& from, const Remembered& known,
-                  std::string_view why) {
+                  const std::optional<LogIndex>& index, std::string_view why) {
   RawFile raw;
   RQ_TRY(raw.open(from, files.file(), known.roots,
-                  known.same_run ? LogPart::all : LogPart::as_sqlite_reads));
+                  known.same_run ? LogPart::all : LogPart::as_sqlite_reads, index));
   Db db;
   RQ_TRY(db.open(files.making(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
   RQ_TRY(migrate(db));
@@ -603,9 +606,9 @@ Result<void> fill(const RebuildFiles& files, FileBytes& from, const Remembered& 
 
 // A new store beside it; nothing of one, when that fails.
 Result<void> make(RebuildFiles& files, FileBytes& from, const Remembered& known,
-                  std::string_view why) {
+                  const std::optional<LogIndex>& index, std::string_view why) {
   RQ_TRY(files.clear_making());
-  if (auto filled = fill(files, from, known, why); !filled) {
+  if (auto filled = fill(files, from, known, index, why); !filled) {
     static_cast<void>(files.clear_making());
     return cannot(files.file(), filled.error());
   }
@@ -614,78 +617,9 @@ Result<void> make(RebuildFiles& files, FileBytes& from, const Remembered& known,
   return {};
 }
 
-// All pages of the new one become those of the old one, in one transaction.
-Result<void> copy_pages(const fs::path& made, Db& db) {
-  Db from;
-  RQ_TRY(from.open(made, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-  sqlite3_backup* copy = sqlite3_backup_init(db.handle(), "main", from.handle(), "main");
-  if (copy == nullptr) {
-    return fault(db.handle(), sqlite3_errcode(db.handle()), "rebuilding the store");
-  }
-  // What stops a step may come again, and so is none of the errors that finish() tells.
-  const int step = sqlite3_backup_step(copy, -1);
-  const int end = sqlite3_backup_finish(copy);
-  if (step != SQLITE_DONE) return fault(nullptr, step, "rebuilding the store");
-  if (end != SQLITE_OK) return fault(db.handle(), end, "rebuilding the store");
-  return {};
-}
-
-// What an opening of the store reads; a row that cannot be read is a fault.
-Result<void> try_to_read(Db& db) {
-  RQ_TRY_ASSIGN(version, db.one("PRAGMA user_version"));
-  if (version.value_or(0) != newest_version()) {
-    RQ_TRY(db.one("SELECT count(*) FROM sqlite_schema"));
-    return {};
-  }
-  RQ_TRY_ASSIGN(meta, db.one("SELECT count(*) FROM meta WHERE key IN ('boot', 'next_seq', "
-                             "'identity', 'crc_from') AND value >= 0"));
-  RQ_TRY_ASSIGN(numbered, db.one("SELECT coalesce(max(seq), 0) < (SELECT value FROM meta WHERE key "
-                                 "= 'next_seq') FROM message"));
-  if (meta.value_or(0) != 4 || numbered.value_or(0) == 0) {
-    return fail(Code::internal, "table meta is damaged");
-  }
-  RQ_TRY_ASSIGN(lost,
-                db.one("SELECT count(*) FROM counter WHERE queue NOT IN (SELECT id FROM queue)"));
-  if (lost.value_or(0) != 0) return fail(Code::internal, "a queue has lost its row");
-  Statement queues;
-  RQ_TRY(queues.prepare(
-      db.handle(),
-      fmt::format("SELECT {} FROM queue q LEFT JOIN counter c ON c.queue = q.id", kQueueColumns)
-          .c_str(),
-      false));
-  for (;;) {
-    RQ_TRY_ASSIGN(found, queues.step());
-    if (!found) break;
-    RQ_TRY(read_queue(queues));
-  }
-  // Through their indexes as well.
-  for (const char* sql :
-       {"SELECT id FROM queue", "SELECT 1 FROM queue WHERE name = ''",
-        "SELECT sum(until) FROM lease", "SELECT sum(at) FROM timer",
-        "SELECT min(due) FROM scheduled", "SELECT due FROM scheduled WHERE queue = 0",
-        "SELECT max(seq) FROM message", "SELECT first_seq FROM ready LIMIT 1",
-        "SELECT seq FROM finished LIMIT 1", "SELECT seq FROM detail LIMIT 1",
-        "SELECT seq FROM detail WHERE key = ''", "SELECT seq FROM parked LIMIT 1",
-        "SELECT seq FROM attempt LIMIT 1", "SELECT seq FROM tag LIMIT 1",
-        "SELECT folder FROM waste LIMIT 1", "SELECT count(*) FROM corrupt",
-        "SELECT seq FROM sqlite_sequence"}) {
-    RQ_TRY(db.one(sql));
-  }
-  return {};
-}
-
-// Why it has to be rebuilt; empty: it reads well. Other faults are the opening's own business.
-Result<std::string> why_damaged(const fs::path& file) {
-  Db db;
-  RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-  const auto read = try_to_read(db);
-  const bool damaged = !read && (is_damage(db) || read.error().code == Code::internal ||
-                                 sqlite3_errcode(db.handle()) == SQLITE_ERROR);
-  return damaged ? read.error().message : std::string{};
-}
-
 struct LogSeen {
-  std::string damage;  // why the store has to be rebuilt
+  std::optional<LogIndex> index;  // if it may be believed
+  std::string damage;             // why the store has to be rebuilt
   std::string report;
 };
 
@@ -694,9 +628,19 @@ struct LogSeen {
 // A bad disk looks the same then, so it is kept and told.
 Result<LogSeen> look_at_log(RebuildFiles& files, const Remembered& remembered) {
   const fs::path& file = files.file();
-  RQ_TRY_ASSIGN(log, read_log_of(file));
-  if (log.commits_behind == 0) return LogSeen{};
-  if (remembered.same_run) return LogSeen{.damage = damage_of_log(file, log)};
+  LogSeen seen;
+  if (remembered.same_run) seen.index = read_index_of(file);
+  RQ_TRY_ASSIGN(log, read_log_of(file, seen.index));
+  if (!log.is_damaged()) return seen;
+  if (remembered.same_run) {
+    seen.damage = damage_of_log(file, log);
+    if (log.page_bytes == 0 && size_of(log_of(file).c_str()).inode == 0) {
+      return fail(Code::internal, seen.damage,
+                  fmt::format("put it back; or, if it is lost with all that was in it, delete {}",
+                              index_of(file).string()));
+    }
+    return seen;
+  }
   RQ_TRY_ASSIGN(kept, files.copy_log());
   std::error_code error;
   fs::resize_file(log_of(file), log.whole_bytes, error);
@@ -705,10 +649,11 @@ Result<LogSeen> look_at_log(RebuildFiles& files, const Remembered& remembered) {
                 fmt::format("cannot cut {}: {}", log_of(file).string(), error.message()),
                 "see that it belongs to the user of the server");
   }
-  return LogSeen{.report = fmt::format(
-                     "{} commits behind a break of the log {} were left out, which a loss of power "
-                     "leaves, or a bad disk: the whole log is kept in {}",
-                     log.commits_behind, log_of(file).string(), kept.string())};
+  seen.report = fmt::format(
+      "{} commits behind a break of the log {} were left out, which a loss of power leaves, or a "
+      "bad disk: the whole log is kept in {}",
+      log.commits_behind, log_of(file).string(), kept.string());
+  return seen;
 }
 
 std::string rebuilt(const RebuildFiles& files, std::string_view why) {
@@ -721,6 +666,12 @@ std::string rebuilt(const RebuildFiles& files, std::string_view why) {
 }  // namespace
 
 std::string damage_of_log(const fs::path& file, const LogFrames& log) {
+  if (log.commits_behind == 0) {
+    return fmt::format(
+        "the log {} is damaged behind byte {}: it had {} pages, as its index tells, and {} of them "
+        "can be read",
+        log_of(file).string(), log.whole_bytes, log.told, log.whole);
+  }
   return fmt::format(
       "the log {} is damaged behind byte {}: {} commits stand behind what does not pass its "
       "checksum",
@@ -739,7 +690,9 @@ Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& re
   }
   const bool readable = why.empty();
   if (readable && !files.is_marked()) return log.report;
-  if (readable) why = files.marked_why();
+  if (const std::string marked = files.marked_why(); !marked.empty()) {
+    why = readable ? marked : fmt::format("{}; {}", marked, why);
+  }
   if (why.empty()) why = fmt::format("{} was there", rebuild_mark(file).string());
   const auto with_log = [&log](std::string report) {
     return log.report.empty() ? report : fmt::format("{}; {}", log.report, report);
@@ -747,7 +700,7 @@ Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& re
   const auto made = [&]() -> Result<void> {
     FileBytes from;
     RQ_TRY(from.open(file));
-    return make(files, from, remembered, why);
+    return make(files, from, remembered, log.index, why);
   }();
   if (!made) {
     if (!readable) return made.error();
@@ -763,10 +716,12 @@ Result<std::string> rebuild_open(RebuildFiles& files, Db& db, const Remembered& 
                                  std::string_view why) {
   FileBytes from;
   RQ_TRY(from.open(db, files.file()));
-  RQ_TRY(make(files, from, remembered, why));
+  RQ_TRY(make(files, from, remembered, std::nullopt, why));
   const auto done = [&]() -> Result<void> {
     RQ_TRY(files.copy_damaged(from));
-    return copy_pages(files.making(), db);
+    Db made;
+    RQ_TRY(made.open(files.making(), SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
+    return copy_pages(made, db);
   }();
   static_cast<void>(files.clear_making());
   if (!done) return cannot(files.file(), done.error());

@@ -19,7 +19,7 @@ namespace rq::store::sqlite {
 // a store can be found in it. What an operator is to be told; empty: nothing.
 [[nodiscard]] base::Result<std::string> rebuild_if_damaged(RebuildFiles& files,
                                                            const Remembered& remembered);
-// What is said of a log with commits behind a bad frame.
+// What is said of a log that is damaged.
 [[nodiscard]] std::string damage_of_log(const std::filesystem::path& file, const LogFrames& log);
 // While it is open on `db`, which is in no transaction. A copy of what it was stays beside it; a
 // fault leaves everything as it was. What an operator is to be told.

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "base/fd.h"
-#include "store/sqlite/log_frames.h"
 #include "store/sqlite/open.h"
+#include "store/sqlite/store_files.h"
 #include "store/sqlite/writer_vfs.h"
 
 namespace rq::store::sqlite {
@@ -142,7 +142,7 @@ Result<void> RebuildFiles::finish() {
         break;
       case Next::take_place:
         // SQLite would take what is left of the old log's index, or of the log, for the new one's.
-        RQ_TRY(remove(with(file_, "-shm")));
+        RQ_TRY(remove(index_of(file_)));
         unmark();
         RQ_TRY(sync_folder());
         RQ_TRY(rename(fresh(n), file_));
@@ -192,7 +192,7 @@ Result<fs::path> RebuildFiles::copy_log() {
 }
 
 Result<void> RebuildFiles::clear_making() {
-  RQ_TRY(remove(making()));
+  for (const fs::path& part : files_of(making())) RQ_TRY(remove(part));
   return remove(with(making(), "-journal"));
 }
 

@@ -59,7 +59,7 @@ class RebuildFiles {
   // What the log is, is copied. The copy.
   [[nodiscard]] base::Result<std::filesystem::path> copy_log();
 
-  // There is nothing of that name any more, and of its journal.
+  // There is nothing of that name any more, nor of its journals.
   [[nodiscard]] base::Result<void> clear_making();
   [[nodiscard]] std::filesystem::path making() const;
 

@@ -1,9 +1,6 @@
 #include "store/sqlite/same_files.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -26,39 +23,20 @@ bool is_whole(Db& db, std::int64_t bytes) {
          bytes >= **pages * **page_bytes;
 }
 
-// Without its times: who asks for them makes the next write give it finer ones, which the next sync
-// then has to write as well. False: errno says why not.
-bool look_at_file(const std::filesystem::path& path, struct statx& now) {
-  return ::statx(AT_FDCWD, path.c_str(), 0, STATX_INO | STATX_SIZE, &now) == 0;
-}
-
-dev_t device_of(const struct statx& file) {
-  return makedev(file.stx_dev_major, file.stx_dev_minor);
-}
-
 }  // namespace
 
-FileSize size_of(const char* path) {
-  struct statx now {};
-  if (!look_at_file(path, now)) return {};
-  return {.inode = now.stx_ino, .bytes = static_cast<std::int64_t>(now.stx_size)};
-}
-
 Result<void> SameFiles::remember(const std::filesystem::path& database) {
-  constexpr std::array kEnds{"", "-wal", "-shm"};
+  const auto paths = files_of(database);
   for (std::size_t i = 0; i < files_.size(); ++i) {
     File& file = files_.at(i);
-    file.path = database.string() + kEnds.at(i);
-    struct statx now {};
-    if (!look_at_file(file.path, now)) {
+    file.path = paths.at(i);
+    file.seen = size_of(file.path.c_str());
+    if (file.seen.inode == 0) {
       return fail(
           Code::internal,
           fmt::format("cannot look at {}: {}", file.path.string(), base::text_of_errno(errno)),
           "see that the disk is well and that the folder belongs to rq");
     }
-    file.device = device_of(now);
-    file.inode = now.stx_ino;
-    file.bytes = static_cast<std::int64_t>(now.stx_size);
   }
   return {};
 }
@@ -78,8 +56,8 @@ SameFiles::Seen SameFiles::look_at(std::size_t which, Db& db, std::int64_t log_b
   const char* const what = which == kDatabase ? "the store"
                            : which == kLog    ? "the log of the store,"
                                               : "the index of the store's log,";
-  struct statx now {};
-  if (!look_at_file(file.path, now) || device_of(now) != file.device || now.stx_ino != file.inode) {
+  const FileSize now = size_of(file.path.c_str());
+  if (now.device != file.seen.device || now.inode != file.seen.inode) {
     const bool log = which == kLog;
     return {log ? State::log_gone : State::gone,
             fail(Code::unknown_outcome,
@@ -90,17 +68,17 @@ SameFiles::Seen SameFiles::look_at(std::size_t which, Db& db, std::int64_t log_b
                  : which == kDatabase ? "put it back and start the server again"
                                       : "start the server again: it is made anew")};
   }
-  const auto bytes = static_cast<std::int64_t>(now.stx_size);
-  const std::int64_t expected = which == kLog ? std::max(file.bytes, log_bytes) : file.bytes;
-  if (bytes < expected && !(which == kDatabase && is_whole(db, bytes))) {
+  const std::int64_t expected =
+      which == kLog ? std::max(file.seen.bytes, log_bytes) : file.seen.bytes;
+  if (now.bytes < expected && !(which == kDatabase && is_whole(db, now.bytes))) {
     return {State::cut,
             fail(Code::unknown_outcome,
                  fmt::format("{} {} was cut from {} to {} bytes under the running server", what,
-                             file.path.string(), expected, bytes),
+                             file.path.string(), expected, now.bytes),
                  "what was committed may be lost: start the server again, which makes the store "
                  "anew from what there is; or restore a backup")};
   }
-  file.bytes = bytes;
+  file.seen = now;
   return {};
 }
 

@@ -3,22 +3,15 @@
 // open their names stay with the very files that were opened, and none becomes shorter: what is
 // otherwise, somebody else has done, and what is committed then may be lost.
 // Thread: one at a time.
-#include <sys/types.h>
-
 #include <array>
 #include <cstdint>
 #include <filesystem>
 
 #include "base/result.h"
 #include "store/sqlite/db.h"
+#include "store/sqlite/store_files.h"
 
 namespace rq::store::sqlite {
-
-struct FileSize {
-  ino_t inode = 0;  // 0: it is not there, or cannot be looked at
-  std::int64_t bytes = 0;
-};
-[[nodiscard]] FileSize size_of(const char* path);
 
 class SameFiles {
  public:
@@ -44,9 +37,7 @@ class SameFiles {
  private:
   struct File {
     std::filesystem::path path;
-    dev_t device = 0;
-    ino_t inode = 0;
-    std::int64_t bytes = 0;  // when it was looked at last
+    FileSize seen;  // when it was looked at last
   };
   [[nodiscard]] Seen look_at(std::size_t which, Db& db, std::int64_t log_bytes);
 

@@ -7,9 +7,11 @@
 #include <utility>
 
 #include "base/check.h"
+#include "store/sqlite/copy_pages.h"
 #include "store/sqlite/rebuild.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema.h"
+#include "store/sqlite/store_files.h"
 
 namespace rq::store::sqlite {
 
@@ -31,14 +33,11 @@ constexpr Seq kNumbersSkipped = 1'000'000'000;
 // day because of a page that nobody asks for.
 constexpr std::uintmax_t kRebuiltAtOnceMax = 16UL * 1024 * 1024;
 
-std::uintmax_t size_with_log(const std::filesystem::path& file) {
-  std::uintmax_t bytes = 0;
-  for (const std::string& part : {file.string(), file.string() + "-wal"}) {
-    std::error_code error;
-    const std::uintmax_t size = std::filesystem::file_size(part, error);
-    if (!error) bytes += size;
-  }
-  return bytes;
+constexpr const char* kBadPage = "a page could not be read";
+
+base::Error rebuilt_now() {
+  return base::fail(Code::unknown_outcome, "a page of the store is damaged: it is rebuilt now",
+                    "repeat the request in a moment");
 }
 
 }  // namespace
@@ -60,7 +59,7 @@ Result<void> SqliteStore::open_or_go_on() {
   } else {
     abort();
     RQ_TRY(check_files());
-    if (std::exchange(damaged_, false)) RQ_TRY(rebuild());
+    if (const std::string why = std::exchange(damaged_, {}); !why.empty()) RQ_TRY(rebuild(why));
   }
   RQ_TRY(log_.renew_if_in_doubt());
   if (!log_.unsynced()) soon_at_ = Instant::max();
@@ -74,10 +73,10 @@ Result<void> SqliteStore::open_or_go_on() {
 
 // The file turned out to be damaged while it was open. Without room for a new one, all goes on as
 // well as it can, and the next start tries again.
-Result<void> SqliteStore::rebuild() {
+Result<void> SqliteStore::rebuild(const std::string& why) {
   RQ_TRY_ASSIGN(remembered, identity_.read());
   remembered.boot = boots_end_;
-  auto done = rebuild_open(rebuild_files_, db_, remembered, "a page could not be read");
+  auto done = rebuild_open(rebuild_files_, db_, remembered, why);
   if (!done) {
     if (done.error().code != Code::disk_full) log_.doubt();  // it may have been a sync
     rebuild_files_.mark(done.error().message);
@@ -86,8 +85,34 @@ Result<void> SqliteStore::rebuild() {
     return {};
   }
   reports_.push_back(std::move(*done));
+  log_.mended();
   log_.committed();
   return log_.sync();
+}
+
+// Between two batches. What cannot be written anew the next batch has rebuilt; the note stands
+// behind the bad page in the log, which makes that one count.
+void SqliteStore::mend_log() {
+  std::string why =
+      fmt::format("a page of the log {} is not as it was written", log_of(file_).string());
+  db_.reset_all();
+  stop_reading();
+  const auto noted = db_.exec(
+      "INSERT INTO corrupt (at, what, why) VALUES (unixepoch() * 1000, 'log', 'a page of it was "
+      "not as it was written')");
+  if (noted) ++set_aside_count_;
+  log_.committed();
+  const auto kept = write_pages_anew(rebuild_files_, db_, writer_vfs_);
+  if (!kept) {
+    damaged_ = std::move(why);
+    return;
+  }
+  log_.mended();
+  static_cast<void>(log_.sync());  // if it fails, the next batch writes the log once more
+  reports_.push_back(fmt::format(
+      "{}: all pages have been written anew from memory, and nothing is lost; the log as it was is "
+      "kept in {}: see that the disk is well",
+      why, kept->string()));
 }
 
 // --- Files that are not those any more ---
@@ -116,27 +141,28 @@ Result<void> SqliteStore::judge(SameFiles::Seen&& seen) {
 std::string SqliteStore::save_log() {
   stop_reading();
   lines_.wait_for_reader();
+  writer_vfs_.check_log(true);
   const auto copied = log_.copy_whole();
+  writer_vfs_.check_log(false);
   if (copied) {
     return fmt::format(
         "all that was in the log has been copied into {}: do not put the log back, "
         "and start the server again",
         file_.string());
   }
-  const std::string log = file_.string() + "-wal";
+  const std::filesystem::path log = log_of(file_);
   const auto written = log_.write_to(log);
   return fmt::format(
       "what was in the log cannot be copied into {}: {}; {}", file_.string(),
       copied.error().message,
-      written ? fmt::format("it has been written to {} again: start the server again", log)
+      written ? fmt::format("it has been written to {} again: start the server again", log.string())
               : written.error().message);
 }
 
 Result<void> SqliteStore::request_rebuild(RebuildWhen when) {
   if (when == RebuildWhen::now && size_with_log(file_) <= kRebuiltAtOnceMax) {
-    damaged_ = true;
-    return base::fail(Code::unknown_outcome, "a page of the store is damaged: it is rebuilt now",
-                      "repeat the request in a moment");
+    damaged_ = kBadPage;
+    return rebuilt_now();
   }
   if (rebuild_files_.mark("A check has found what only a rebuild can mend.")) {
     reports_.emplace_back(
@@ -148,8 +174,8 @@ Result<void> SqliteStore::request_rebuild(RebuildWhen when) {
 
 // Reading from a pipe that somebody has put there would wait for ever.
 Result<void> SqliteStore::check_are_files() const {
-  for (const char* end : {"", "-wal", "-shm", ".identity"}) {
-    const std::filesystem::path path = file_.string() + end;
+  const auto [database, log, index] = files_of(file_);
+  for (const std::filesystem::path& path : {database, log, index, identity_of(file_)}) {
     std::error_code error;
     const auto status = std::filesystem::status(path, error);
     if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) continue;
@@ -278,6 +304,11 @@ Result<void> SqliteStore::read_leases() {
 }
 
 SqliteStore::~SqliteStore() {
+  end();
+  writer_vfs_.check_log(true);  // SQLite copies it when the connection is closed
+}
+
+void SqliteStore::end() {
   if (db_.handle() == nullptr || boot_ == 0) return;
   abort();
   if (!check_files()) return;
@@ -311,6 +342,7 @@ Result<std::vector<Queue>> SqliteStore::queues() {
 Result<void> SqliteStore::load(const Needs& needs) {
   if (!in_batch_) {
     if (lost_) return *lost_;
+    if (!damaged_.empty()) return rebuilt_now();
     in_batch_ = true;
     records_.begin_batch();
     RQ_TRY(log_.renew_if_in_doubt());
@@ -448,7 +480,7 @@ void SqliteStore::forget_batch() {
 }
 
 void SqliteStore::abort() {
-  damaged_ = damaged_ || is_damage(db_);
+  if (damaged_.empty() && is_damage(db_)) damaged_ = kBadPage;
   db_.reset_all();  // also those that the fault has left half way
   if (in_transaction_) {
     // It may have been rolled back already by the fault itself.
@@ -472,7 +504,10 @@ void SqliteStore::maintain() {
   }
   if (!log_.wants_copying()) return;
   stop_reading();  // only what is behind every reader's place can be copied
+  writer_vfs_.check_log(true);
   log_.copy([this] { lines_.wait_for_reader(); });
+  writer_vfs_.check_log(false);
+  if (log_.is_damaged()) mend_log();
 }
 
 Instant SqliteStore::next_deadline() const {
@@ -654,7 +689,7 @@ Result<void> SqliteStore::examine(const core::Suspect& suspect) {
     if (sound || (!found && places.empty())) return {};
     return set_aside(suspect, why);
   }
-  if (sound && places == std::vector{held->stored}) return {};
+  if (sound && !suspect.unreadable && places == std::vector{held->stored}) return {};
   RQ_TRY(wipe(seq, places));
   if (held->now.in(Place::line)) {
     lines_.windows().erase(held->now.queue, held->key_now());

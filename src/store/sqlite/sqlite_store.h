@@ -98,7 +98,8 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> open_or_go_on();
   [[nodiscard]] Result<void> check_are_files() const;
   [[nodiscard]] Result<void> open_file();
-  [[nodiscard]] Result<void> rebuild();
+  [[nodiscard]] Result<void> rebuild(const std::string& why);
+  void mend_log();
   [[nodiscard]] Result<void> judge(SameFiles::Seen&& seen);
   [[nodiscard]] Result<void> check_files();
   [[nodiscard]] std::string save_log();
@@ -115,6 +116,7 @@ class SqliteStore final : public Store {
   void mark_dirty(Held& held);
   void refile(Held& held);
   void forget_batch();
+  void end();
 
   [[nodiscard]] Result<void> ensure_transaction();
   [[nodiscard]] Result<void> keep_reading();
@@ -155,7 +157,7 @@ class SqliteStore final : public Store {
   // Of the batch:
   bool in_batch_ = false;
   bool in_transaction_ = false;
-  bool damaged_ = false;  // SQLite says so of the file; the next open() mends it
+  std::string damaged_;   // why the next open() rebuilds the store; empty: it does not
   bool reading_ = false;  // sql_.read is not finished
   Instant now_{};
   std::int64_t due_max_ = 0;

@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "base/check.h"
-#include "store/sqlite/same_files.h"
+#include "store/sqlite/log_check.h"
+#include "store/sqlite/store_files.h"
 
 namespace rq::store::sqlite {
 namespace {
@@ -78,6 +79,11 @@ struct WriterVfs::Calls {
   static int read(sqlite3_file* f, void* to, int n, sqlite3_int64 at) {
     const int code = file(f).flush();
     return code != SQLITE_OK ? code : real(f)->pMethods->xRead(real(f), to, n, at);
+  }
+  static int read_log(sqlite3_file* f, void* to, int n, sqlite3_int64 at) {
+    const int code = read(f, to, n, at);
+    if (code != SQLITE_OK || !file(f).vfs->check_log) return code;
+    return check_log_page(*real(f), to, n, at);
   }
   static int write(sqlite3_file* f, const void* from, int n, sqlite3_int64 at) {
     File& self = file(f);
@@ -152,6 +158,7 @@ struct WriterVfs::Calls {
   static sqlite3_io_methods database_methods(int version) {
     sqlite3_io_methods m = log_methods();
     m.iVersion = version;
+    m.xRead = read;
     m.xWrite = write_direct;
     m.xShmMap = shm_map;
     m.xShmLock = shm_lock;
@@ -163,7 +170,7 @@ struct WriterVfs::Calls {
     sqlite3_io_methods m{};
     m.iVersion = 1;
     m.xClose = close;
-    m.xRead = read;
+    m.xRead = read_log;
     m.xWrite = write;
     m.xTruncate = truncate;
     m.xSync = sync;

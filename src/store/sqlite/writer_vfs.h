@@ -12,6 +12,8 @@
 // A log that somebody else has cut is not written to: what was cut off would become a hole, which
 // SQLite takes for pages.
 //
+// While the log is copied, a page of it that is not as it was written is an error: see log_check.h.
+//
 // Thread: that of the connection.
 #include <sqlite3.h>
 
@@ -36,6 +38,9 @@ class WriterVfs {
   [[nodiscard]] const char* name() const { return name_.c_str(); }
   // The log was written up to here.
   [[nodiscard]] sqlite3_int64 log_bytes() const { return vfs_.log_bytes; }
+  // Whether pages of the log are checked as they are read. REQUIRES: while they are, nothing is
+  // uncommitted.
+  void check_log(bool check) { vfs_.check_log = check; }
 
  private:
   struct File;
@@ -45,6 +50,7 @@ class WriterVfs {
     sqlite3_vfs base;
     sqlite3_vfs* real;
     sqlite3_int64 log_bytes;
+    bool check_log;
   };
 
   Vfs vfs_{};

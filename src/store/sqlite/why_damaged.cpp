@@ -1,0 +1,107 @@
+#include "store/sqlite/why_damaged.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "store/sqlite/db.h"
+#include "store/sqlite/rows.h"
+#include "store/sqlite/schema.h"
+
+namespace rq::store::sqlite {
+
+using base::Code;
+using base::fail;
+using base::Result;
+
+namespace {
+
+// Its tables, views and indexes with their columns, as SQLite understands their text.
+Result<std::set<std::string>> schema_of(Db& db) {
+  Statement all;
+  RQ_TRY(all.prepare(
+      db.handle(),
+      "SELECT m.type || ' ' || m.name || ' of ' || m.tbl_name || coalesce(': ' || c.cid || ' ' || "
+      "c.name || ' ' || c.\"notnull\" || c.pk, '') FROM sqlite_schema m LEFT JOIN "
+      "pragma_table_info(m.name) c",
+      false));
+  std::set<std::string> out;
+  for (;;) {
+    RQ_TRY_ASSIGN(found, all.step());
+    if (!found) return out;
+    out.emplace(all.text(0));
+  }
+}
+
+// One bit in the text of the schema, and SQLite knows no such column. What somebody has added does
+// no harm.
+Result<void> check_schema(Db& db) {
+  Db fresh;
+  RQ_TRY(fresh.open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
+  RQ_TRY(migrate(fresh));
+  RQ_TRY_ASSIGN(wanted, schema_of(fresh));
+  RQ_TRY_ASSIGN(there, schema_of(db));
+  for (const std::string& item : wanted) {
+    if (there.contains(item)) continue;
+    return fail(Code::internal, fmt::format("its schema does not have {}", item));
+  }
+  return {};
+}
+
+// What an opening of the store reads; a row that cannot be read is a fault.
+Result<void> try_to_read(Db& db) {
+  RQ_TRY_ASSIGN(version, db.one("PRAGMA user_version"));
+  if (version.value_or(0) != newest_version()) {
+    RQ_TRY(db.one("SELECT count(*) FROM sqlite_schema"));
+    return {};
+  }
+  RQ_TRY(check_schema(db));
+  RQ_TRY_ASSIGN(meta, db.one("SELECT count(*) FROM meta WHERE key IN ('boot', 'next_seq', "
+                             "'identity', 'crc_from') AND value >= 0"));
+  RQ_TRY_ASSIGN(numbered, db.one("SELECT coalesce(max(seq), 0) < (SELECT value FROM meta WHERE key "
+                                 "= 'next_seq') FROM message"));
+  if (meta.value_or(0) != 4 || numbered.value_or(0) == 0) {
+    return fail(Code::internal, "table meta is damaged");
+  }
+  RQ_TRY_ASSIGN(lost,
+                db.one("SELECT count(*) FROM counter WHERE queue NOT IN (SELECT id FROM queue)"));
+  if (lost.value_or(0) != 0) return fail(Code::internal, "a queue has lost its row");
+  Statement queues;
+  RQ_TRY(queues.prepare(
+      db.handle(),
+      fmt::format("SELECT {} FROM queue q LEFT JOIN counter c ON c.queue = q.id", kQueueColumns)
+          .c_str(),
+      false));
+  for (;;) {
+    RQ_TRY_ASSIGN(found, queues.step());
+    if (!found) break;
+    RQ_TRY(read_queue(queues));
+  }
+  // Through their indexes as well.
+  for (const char* sql :
+       {"SELECT id FROM queue", "SELECT 1 FROM queue WHERE name = ''",
+        "SELECT sum(until) FROM lease", "SELECT sum(at) FROM timer",
+        "SELECT min(due) FROM scheduled", "SELECT due FROM scheduled WHERE queue = 0",
+        "SELECT max(seq) FROM message", "SELECT first_seq FROM ready LIMIT 1",
+        "SELECT seq FROM finished LIMIT 1", "SELECT seq FROM detail LIMIT 1",
+        "SELECT seq FROM detail WHERE key = ''", "SELECT seq FROM parked LIMIT 1",
+        "SELECT seq FROM attempt LIMIT 1", "SELECT seq FROM tag LIMIT 1",
+        "SELECT folder FROM waste LIMIT 1", "SELECT count(*) FROM corrupt",
+        "SELECT seq FROM sqlite_sequence"}) {
+    RQ_TRY(db.one(sql));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> why_damaged(const std::filesystem::path& file) {
+  Db db;
+  RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
+  const auto read = try_to_read(db);
+  const bool damaged = !read && (is_damage(db) || read.error().code == Code::internal ||
+                                 sqlite3_errcode(db.handle()) == SQLITE_ERROR);
+  return damaged ? read.error().message : std::string{};
+}
+
+}  // namespace rq::store::sqlite
