@@ -609,6 +609,7 @@ def test_list_and_act(server):
     checks.equal((reply.status, reply.code), (422, 'bad_value'), f'{reply}')
     reply = server.get('/v1/failures?queue=failing').json
     checks.equal((reply['others'], reply['looked_at'], reply['cut']), (0, 4, False), f'{reply}')
+    ok(rq('queue', 'delete', 'failing', '--force', '-y'), 'they go')
 
     # In bulk.
     dry = ok(rq('cancel', '--queue', 'a', '--tag', 'odd', '--dry-run', '--json'), 'dry').json

@@ -195,6 +195,7 @@ def test_idle_on_the_socket():
             idle = stack.enter_context(socket.socket(socket.AF_UNIX))
             idle.settimeout(rqtest.REPLY_SECONDS)
             idle.connect(str(s.socket_path))
+        s.unix.close()  # it was idle, too
         equal(s.unix.get('/v1/version').status, 200, 'who comes is let in')
         ran = subprocess.run([rqtest.RQ_BIN, 'stats', '--dir', str(s.dir)], capture_output=True, timeout=60)
         equal(ran.returncode, 0, f'and another one: {ran}')
