@@ -14,6 +14,13 @@ namespace rq::base {
 namespace {
 
 Error cannot(const std::filesystem::path& file, int error) {
+  std::error_code unseen;
+  const auto there = std::filesystem::symlink_status(file, unseen);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)) {
+    return fail(Code::internal,
+                fmt::format("'{}' is not a file: {}", file.string(), text_of_errno(error)),
+                "somebody has put something else in its place: move that away");
+  }
   return fail(Code::internal, fmt::format("'{}': {}", file.string(), text_of_errno(error)),
               "see to the disk and to the rights of the folder");
 }
@@ -66,6 +73,8 @@ bool LockFile::is_held(const std::filesystem::path& lock) {
 }
 
 int LockFile::pid_in(const std::filesystem::path& pid_file) {
+  std::error_code unseen;
+  if (!std::filesystem::is_regular_file(pid_file, unseen)) return 0;  // reading a pipe may hang
   std::ifstream in{pid_file};
   int pid = 0;
   in >> pid;

@@ -49,11 +49,12 @@ Result<json::value> run_bulk(const Context& context, client::Client& client, jso
   const bool shows = !context.json && is_terminal(STDERR_FILENO);
   const Interruptible guard;
   order["wait_s"] = 0.5;
-  RQ_TRY_ASSIGN(job, client.send("POST", "/v1/messages/bulk", order));
+  RQ_TRY_ASSIGN(job, client.send("POST", "/v1/messages/bulk", {"job"}, order));
   const std::string path = fmt::format("/v1/bulk/{}", count_at(job, "job"));
   while (at(job, "ended").is_null()) {
     if (shows) std::fprintf(stderr, "\r\033[K%s", progress_of(job, past).c_str());
-    auto next = interrupted != 0 ? client.remove(path) : client.get(path + "?wait_s=1");
+    auto next =
+        interrupted != 0 ? client.remove(path, {"job"}) : client.get(path + "?wait_s=1", {"job"});
     if (!next) {
       if (shows) std::fputs("\n", stderr);
       return std::move(next).error();

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/utf8.h"
+#include "cli/text.h"
 #include "cli/verb.h"
 
 namespace rq::cli {
@@ -115,9 +117,16 @@ base::Error unknown_words(const CLI::App& app, std::string_view who) {
   const auto option =
       std::ranges::find_if(words, [](const std::string& word) { return word.starts_with("--"); });
   if (option == words.end()) {
-    return fail(Code::bad_value,
-                fmt::format("one argument too many: '{}'", words.empty() ? "" : words.front()),
-                fmt::format("see {} --help", who));
+    const std::string word = words.empty() ? "" : words.front();
+    const bool dash = word.size() > 1 && word.starts_with('-');
+    return fail(
+        Code::bad_value,
+        dash ? fmt::format("there is no option '{}'", word)
+             : fmt::format("one argument too many: '{}'", word),
+        dash && app.get_option_no_throw("payload") != nullptr
+            ? fmt::format("for a text that begins with -: --text '{}'; see {} --help", word, who)
+        : dash ? fmt::format("one dash is before one letter, two before a word; see {} --help", who)
+               : fmt::format("see {} --help", who));
   }
   const std::string said = option->substr(0, option->find('='));
   std::vector<std::string> names;
@@ -184,14 +193,22 @@ int finish(std::string_view who, const Result<int>& result, bool as_json) {
 }
 
 // Options whose help says what an empty value means.
-constexpr std::array kMayBeEmpty{"--http"sv,   "--beanstalk"sv, "--param1"sv, "--param2"sv,
-                                 "--param3"sv, "--param4"sv,    "payload"sv};
+constexpr std::array kMayBeEmpty{"--http"sv,   "--beanstalk"sv, "--param1"sv,
+                                 "--param2"sv, "--param3"sv,    "--param4"sv};
+// Options whose bytes are taken as they are: names of files on this machine.
+constexpr std::array kMayBeBytes{"--file"sv, "--ndjson"sv, "--dir"sv};
+
+// Of rq put, as an argument or with --text: any bytes, or none.
+bool is_payload(const CLI::App& app, std::string_view name) {
+  return (name == "payload" || name == "--text") && app.get_option_no_throw("payload") != nullptr;
+}
 
 // An empty value is most often a variable that was not set: `--tag "$TAG"` must not come to mean
 // every message.
 Result<void> refuse_empty_values(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     const std::string name = option->get_name();
+    if (is_payload(app, name)) continue;
     if (std::ranges::find(kMayBeEmpty, name) != kMayBeEmpty.end()) continue;
     if (std::ranges::find(option->results(), std::string{}) == option->results().end()) continue;
     if (option->nonpositional()) return empty_value(name);
@@ -201,6 +218,34 @@ Result<void> refuse_empty_values(const CLI::App& app) {
                 "give it a value: was a variable not set?");
   }
   return {};
+}
+
+// All else goes into JSON or an address.
+Result<void> refuse_bytes(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    if (is_payload(app, name)) continue;
+    if (std::ranges::find(kMayBeBytes, name) != kMayBeBytes.end()) continue;
+    for (const std::string& value : option->results()) {
+      if (base::is_utf8(value)) continue;
+      return fail(Code::bad_value, fmt::format("{} '{}' is not UTF-8", name, shown_text(value)),
+                  "write it in UTF-8; only a payload may be any bytes");
+    }
+  }
+  return {};
+}
+
+// What the parser of the command line says, in words of ours; with an example, which shows the
+// form.
+base::Error parse_error(const Verb& verb, std::string_view who, const CLI::ParseError& error) {
+  std::string said = error.what();
+  constexpr std::string_view kMissing = " missing";  // "--key: 1 required KEY missing"
+  if (said.ends_with(kMissing) && said.find(": ") != std::string::npos) {
+    said = fmt::format("{} needs a value", said.substr(0, said.find(": ")));
+  }
+  return fail(Code::bad_value, std::move(said),
+              fmt::format("for example: {}; see {} --help",
+                          verb.examples.substr(0, verb.examples.find('\n')), who));
 }
 
 int run_verb(const Verb& verb, std::vector<std::string> args, Context& context) {
@@ -215,13 +260,12 @@ int run_verb(const Verb& verb, std::vector<std::string> args, Context& context) 
   } catch (const CLI::ExtrasError&) {
     return finish(who, unknown_words(*made.app, who), context.json);
   } catch (const CLI::ParseError& error) {
-    return finish(who, fail(Code::bad_value, error.what(), fmt::format("see {} --help", who)),
-                  context.json);
+    return finish(who, parse_error(verb, who, error), context.json);
   } catch (BadOption& bad) {
     return finish(who, std::move(bad.error), context.json);
   }
-  if (auto given = refuse_empty_values(*made.app); !given) {
-    return finish(who, given.error(), context.json);
+  for (const auto check : {refuse_empty_values, refuse_bytes}) {
+    if (auto good = check(*made.app); !good) return finish(who, good.error(), context.json);
   }
   return finish(who, made.action(), context.json);
 }
@@ -239,7 +283,9 @@ VerbApp make_app(const Verb& verb, Context& context) {
     app->add_option("--server", context.server, "unix:PATH or http://HOST:PORT (RQ_SERVER)")
         ->type_name("WHERE")
         ->group("Common");
-    app->add_flag("--json", context.json, "For programs: JSON")->group("Common");
+    app->add_flag("--json", context.json,
+                  "For programs: JSON; one object, or of a list one a line for each item")
+        ->group("Common");
     std::string footer = "Examples:\n";
     std::string_view rest = verb.examples;
     while (!rest.empty()) {

@@ -10,9 +10,21 @@
 
 namespace rq::cli {
 
+namespace {
+
+// A loop of a shell around us reads it: that is the same there.
+bool is_of_parent(const struct stat& mine) {
+  struct stat theirs {};
+  const std::string path = fmt::format("/proc/{}/fd/{}", ::getppid(), STDIN_FILENO);
+  return ::stat(path.c_str(), &theirs) == 0 && theirs.st_dev == mine.st_dev &&
+         theirs.st_ino == mine.st_ino;
+}
+
+}  // namespace
+
 bool input_is_given() {
   struct stat info {};
-  if (::fstat(STDIN_FILENO, &info) != 0) return false;
+  if (::fstat(STDIN_FILENO, &info) != 0 || is_of_parent(info)) return false;
   return S_ISFIFO(info.st_mode) ||
          (S_ISREG(info.st_mode) && info.st_size > ::lseek(STDIN_FILENO, 0, SEEK_CUR));
 }

@@ -7,8 +7,8 @@
 
 namespace rq::cli {
 
-// Somebody pipes or redirects something into standard input. Nothing is read of it: it may belong
-// to the loop around us.
+// Somebody pipes or redirects something into our standard input, and not into that of the shell
+// around us, whose loop would read it. Nothing is read of it.
 [[nodiscard]] bool input_is_given();
 
 // All of it; too_large when it is more than a payload may be. `name` is for the error.

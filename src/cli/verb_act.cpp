@@ -51,12 +51,12 @@ Result<void> check_ids(const std::vector<std::string>& ids) {
 Result<json::value> act(client::Client& client, const Deed& deed, const Options& options,
                         const std::string& id) {
   const std::string_view action = deed.action;
-  if (action == "remove") return client.remove(message_path(id));
+  if (action == "remove") return client.remove(message_path(id), {"state"});
   json::object body;
   if (!options.reason.empty()) body["reason"] = options.reason;
   if (!options.to.empty()) body["queue"] = options.to;
   if (options.priority) body["priority"] = *options.priority;
-  return client.send("POST", message_path(id, fmt::format("/{}", action)), body);
+  return client.send("POST", message_path(id, fmt::format("/{}", action)), {"state"}, body);
 }
 
 // "retried: que". What runs is asked to end, and ends later.
@@ -188,6 +188,17 @@ Result<int> act_on_filter(Context& context, const Deed& deed, const Options& opt
   return count_at(job, "refused") > 0 ? base::row_of(Code::wrong_state).exit_code : 0;
 }
 
+// `rq priority 123 7` means the last word.
+base::Error no_priority(const Options& options) {
+  const bool meant = options.ids.size() > 1 && parse_integer(options.ids.back());
+  std::string ids;
+  for (std::size_t i = 0; i + (meant ? 1 : 0) < options.ids.size(); ++i)
+    ids += options.ids[i] + " ";
+  return fail(Code::bad_value, "no priority is given",
+              fmt::format("write it with its name: rq priority {}--priority {}",
+                          ids.empty() ? "ID " : ids, meant ? options.ids.back() : "10"));
+}
+
 Action declare(CLI::App& app, Context& context, Deed deed) {
   auto options = std::make_shared<Options>();
   const std::string_view action = deed.action;
@@ -203,7 +214,6 @@ Action declare(CLI::App& app, Context& context, Deed deed) {
   if (action == "priority") {
     add_parsed(app, "--priority", options->priority, parse_integer,
                "The new one; larger goes first")
-        ->required()
         ->type_name("N");
   }
   app.add_flag("--all", options->all,
@@ -213,6 +223,8 @@ Action declare(CLI::App& app, Context& context, Deed deed) {
   app.add_flag("--dry-run", options->dry_run, "With a filter: only count, and show some");
   app.add_flag("-y,--yes", options->yes, "With a filter: do not ask");
   return [&context, options, deed]() -> Result<int> {
+    if (std::string_view(deed.action) == "priority" && !options->priority)
+      return no_priority(*options);
     const bool filter = options->all ? !options->filter.state_alone() : !options->filter.empty();
     const int ways = (options->ids.empty() ? 0 : 1) + (filter ? 1 : 0) + (options->all ? 1 : 0);
     if (ways != 1) {

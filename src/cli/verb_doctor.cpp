@@ -5,10 +5,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/limits.h"
@@ -26,6 +29,7 @@ namespace {
 constexpr double kFreeShareMin = 0.05;              // of the disk
 constexpr double kFreeBytesMin = 512 * base::kMiB;  // a busy store grows by this in minutes
 constexpr double kWalBytesMax = 1024 * base::kMiB;  // a reader holds up the checkpoint
+constexpr std::size_t kQueuesShown = 20;            // of those that are not fine
 
 enum class Finding : std::uint8_t { ok, warning, bad };
 
@@ -127,7 +131,7 @@ class Doctor {
       add("store", Finding::ok, "not read (--quick)");
     } else if (const auto found = store::sqlite::check_store(file); !found) {
       add("store", Finding::warning, fmt::format("cannot be checked: {}", found.error().message),
-          found.error().remedy);
+          read_only_ ? "its disk is read-only, see above" : found.error().remedy);
     } else if (found->empty()) {
       add("store", Finding::ok, "every row was read; its tables agree");
     } else {
@@ -169,6 +173,11 @@ class Doctor {
   void look_at_disk() {
     struct statvfs disk {};
     if (::statvfs(dir_.c_str(), &disk) != 0) return;
+    if ((disk.f_flag & ST_RDONLY) != 0) {
+      read_only_ = true;
+      add("disk", Finding::bad, fmt::format("{} is on a disk that is mounted read-only", dir_),
+          "mount it writable; the system does this by itself when a disk has errors: see dmesg");
+    }
     const double free = static_cast<double>(disk.f_bavail) * static_cast<double>(disk.f_frsize);
     const double all = static_cast<double>(disk.f_blocks) * static_cast<double>(disk.f_frsize);
     const bool low = free < kFreeBytesMin || free < all * kFreeShareMin;
@@ -188,7 +197,7 @@ class Doctor {
       add("server", Finding::bad, client.error().message, client.error().remedy);
       return false;
     }
-    auto version = (*client)->get("/v1/version");
+    auto version = (*client)->get("/v1/version", {"version"});
     if (!version) {
       add("server", Finding::bad, version.error().message, version.error().remedy);
       return version.error().code != Code::unreachable;
@@ -198,7 +207,7 @@ class Doctor {
         fmt::format("version {}, pid {}, {}", theirs, text_at(*version, "pid"),
                     text_at(*version, "dir")),
         theirs == RQ_VERSION ? "" : fmt::format("this rq is version {}", RQ_VERSION));
-    if (auto health = (*client)->get("/v1/health"); !health) {
+    if (auto health = (*client)->get("/v1/health", {"status"}); !health) {
       add("health", Finding::bad, health.error().message, health.error().remedy);
     } else {
       const std::string status = text_at(*health, "status");
@@ -213,46 +222,84 @@ class Doctor {
             "take define_over_tcp out of rq.toml, and restart the server");
       }
     }
-    if (auto stats = (*client)->get("/v1/stats")) {
+    if (auto stats = (*client)->get("/v1/stats", {"uptime_s"})) {
       const double wal = number_at(*stats, "wal_bytes").value_or(0);
       add("store", wal > kWalBytesMax ? Finding::warning : Finding::ok,
           fmt::format("{}, and {} of log", show_size(number_at(*stats, "store_bytes").value_or(0)),
                       show_size(wal)),
           wal > kWalBytesMax ? "a long-running reader (sqlite3?) holds up its checkpoint" : "");
     }
-    if (auto queues = (*client)->get("/v1/queues")) look_at_queues(*queues);
-    if (auto workers = (*client)->get("/v1/workers")) look_at_workers(*workers);
+    if (auto queues = (*client)->get("/v1/queues", {"queues"})) look_at_queues(*queues);
+    if (auto workers = (*client)->get("/v1/workers", {"workers"})) look_at_workers(*workers);
     return true;
+  }
+
+  // What keeps a queue from running; nothing: it is fine.
+  [[nodiscard]] static std::optional<Check> look_at_queue(const json::value& queue) {
+    const std::string name = text_at(queue, "name");
+    const std::string what = "queue " + name;
+    const std::string status = text_at(queue, "status");
+    const std::int64_t waiting = count_at(at(queue, "counts"), "que");
+    if (const std::string error = text_at(queue, "script_error"); !error.empty()) {
+      return Check{what, Finding::bad, error, "mend the script; the queue goes on by itself"};
+    }
+    if (const json::value& held = at(queue, "held_back"); held.is_object()) {
+      return Check{
+          what, Finding::warning,
+          fmt::format("{}; the next start is at {}", text_at(held, "text"), text_at(held, "until")),
+          fmt::format("rq list --queue {} --state err shows them", name)};
+    }
+    if (status != "up" && waiting > 0) {
+      return Check{what, Finding::warning,
+                   fmt::format("{}, and {} wait", status, show_count(waiting)),
+                   fmt::format("rq queue resume {}", name)};
+    }
+    if (!nobody_asks(queue)) return std::nullopt;
+    return Check{
+        what, Finding::warning,
+        fmt::format("{} wait, none runs, and no worker asks for them", show_count(waiting)),
+        text_at(at(queue, "settings"), "script").empty()
+            ? "it has no script: start a worker elsewhere, or rq queue set --script PATH"
+            : "rq why ID tells of one of them; is the worker there?"};
+  }
+
+  [[nodiscard]] static bool nobody_asks(const json::value& queue) {
+    const json::value& counts = at(queue, "counts");
+    return count_at(counts, "que") > 0 && count_at(queue, "waiting_reserves") == 0 &&
+           count_at(counts, "run") == 0;
   }
 
   void look_at_queues(const json::value& answer) {
     std::size_t sound = 0;
+    std::int64_t tubes = 0;
+    std::int64_t in_tubes = 0;
+    std::vector<Check> found;
     for (const json::value& queue : items_at(answer, "queues")) {
-      const std::string name = text_at(queue, "name");
-      const std::string what = "queue " + name;
-      const std::string status = text_at(queue, "status");
-      const json::value& counts = at(queue, "counts");
-      const std::int64_t waiting = count_at(counts, "que");
-      if (const std::string error = text_at(queue, "script_error"); !error.empty()) {
-        add(what, Finding::bad, error, "mend the script; the queue goes on by itself");
-      } else if (const json::value& held = at(queue, "held_back"); held.is_object()) {
-        add(what, Finding::warning,
-            fmt::format("{}; the next start is at {}", text_at(held, "text"),
-                        text_at(held, "until")),
-            fmt::format("rq list --queue {} --state err shows them", name));
-      } else if (status != "up" && waiting > 0) {
-        add(what, Finding::warning, fmt::format("{}, and {} wait", status, show_count(waiting)),
-            fmt::format("rq queue resume {}", name));
-      } else if (waiting > 0 && count_at(queue, "waiting_reserves") == 0 &&
-                 count_at(counts, "run") == 0) {
-        add(what, Finding::warning,
-            fmt::format("{} wait, none runs, and no worker asks for them", show_count(waiting)),
-            text_at(at(queue, "settings"), "script").empty()
-                ? "it has no script: start a worker elsewhere, or rq queue set --script PATH"
-                : "rq why ID tells of one of them; is the worker there?");
+      // A tube of beanstalkd: its clients come and go, and there may be very many of them.
+      const bool made_on_demand = at(queue, "on_demand") == json::value(true);
+      if (made_on_demand && text_at(queue, "status") == "up" && nobody_asks(queue)) {
+        ++tubes;
+        in_tubes += count_at(at(queue, "counts"), "que");
+      } else if (auto check = look_at_queue(queue)) {
+        found.push_back(*std::move(check));
       } else {
         ++sound;
       }
+    }
+    std::stable_partition(found.begin(), found.end(),
+                          [](const Check& check) { return check.finding == Finding::bad; });
+    const std::size_t shown = std::min(found.size(), kQueuesShown);
+    checks_.insert(checks_.end(), found.begin(),
+                   found.begin() + static_cast<std::ptrdiff_t>(shown));
+    if (found.size() > shown) {
+      add("queues", Finding::warning, fmt::format("… and {} more", found.size() - shown),
+          "rq queue list shows them all");
+    }
+    if (tubes > 0) {
+      add("queues", Finding::warning,
+          fmt::format("{} wait in {} queues that were made on demand, and nobody asks for them now",
+                      show_messages(in_tubes), show_count(tubes)),
+          "their clients take them: are they there?");
     }
     add("queues", Finding::ok,
         fmt::format("{} of {} are fine", sound, items_at(answer, "queues").size()));
@@ -331,6 +378,7 @@ class Doctor {
 
   Context& context_;
   const bool quick_;
+  bool read_only_ = false;  // the disk
   std::string dir_;
   std::vector<Check> checks_;
 };

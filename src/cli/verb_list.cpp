@@ -25,12 +25,18 @@ struct Options {
   bool oldest = false;
   bool payloads = false;
   std::string cursor;
+  std::string by;
 };
 
 Table make_table(const json::array& messages) {
   using Align = Table::Align;
-  Table table(
-      {{"ID"}, {"QUEUE"}, {"STATE"}, {"AGE", Align::right}, {"ATTEMPTS", Align::right}, {"TEXT"}});
+  const bool priorities = std::ranges::any_of(
+      messages, [](const json::value& message) { return count_at(message, "priority") != 0; });
+  std::vector<Table::Column> columns{
+      {"ID"}, {"QUEUE"}, {"STATE"}, {"AGE", Align::right}, {"ATTEMPTS", Align::right}};
+  if (priorities) columns.push_back({"PRIORITY", Align::right});
+  columns.push_back({"TEXT"});
+  Table table(std::move(columns));
   for (const json::value& message : messages) {
     const std::string state = text_at(message, "state");
     const std::string mark = text_at(message, "mark");
@@ -41,17 +47,56 @@ Table make_table(const json::array& messages) {
     // "scheduled, in 59 min"
     std::string due = state == "scheduled" ? age_of(message, "due") : "";
     if (due.starts_with('-')) due = ", in " + due.substr(1);
-    table.add(
-        {text_at(message, "id"),
-         text_at(message, "queue"),
-         {mark.empty() || mark == "none" || state != "err" ? state + due
-                                                           : fmt::format("{} {}", state, mark),
-          ink_of_state(state)},
-         age_of(message, "created"),
-         text_at(message, "attempts"),
-         text});
+    std::vector<Cell> row{
+        text_at(message, "id"),
+        text_at(message, "queue"),
+        {mark.empty() || mark == "none" || state != "err" ? state + due
+                                                          : fmt::format("{} {}", state, mark),
+         ink_of_state(state)},
+        age_of(message, "created"),
+        text_at(message, "attempts")};
+    if (priorities) row.emplace_back(text_at(message, "priority"));
+    row.emplace_back(text);
+    table.add(std::move(row));
   }
   return table;
+}
+
+// The failures, counted by what their reasons have in common.
+Result<int> list_by_reason(Context& context, const Options& options) {
+  MessageFilter filter = options.filter;
+  if (filter.state == "err") filter.state.clear();
+  if (!filter.state.empty()) {
+    return fail(Code::bad_value, fmt::format("--by reason with --state {}", filter.state),
+                "only messages in err have one: leave --state out");
+  }
+  RQ_TRY_ASSIGN(client, context.client());
+  RQ_TRY_ASSIGN(query, filter.query());
+  RQ_TRY_ASSIGN(answer, client->get(query.on("/v1/failures"), {"failures"}));
+  Table table({{"COUNT", Table::Align::right}, {"QUEUE"}, {"NEWEST"}, {"REASON OF THE NEWEST"}});
+  for (const json::value& kind : items_at(answer, "failures")) {
+    if (context.json) {
+      Context::print_json(kind);
+    } else {
+      table.add({show_count(count_at(kind, "count")), text_at(kind, "queue"),
+                 text_at(kind, "newest"), text_at(kind, "text")});
+    }
+  }
+  if (!context.json) context.print(table, "no such messages");
+  if (const std::int64_t others = count_at(answer, "others"); others > 0) {
+    std::fprintf(stderr, "%s of more kinds\n", show_messages(others).c_str());
+  }
+  if (at(answer, "cut") == json::value(true)) {
+    std::fprintf(stderr, "only the newest %s are counted\n",
+                 show_count(count_at(answer, "looked_at")).c_str());
+  }
+  return 0;
+}
+
+// Something is said of pages of messages.
+bool is_paged(const Options& options) {
+  return options.limit || options.all || options.oldest || options.payloads ||
+         !options.cursor.empty();
 }
 
 }  // namespace
@@ -67,6 +112,9 @@ Action declare_list(CLI::App& app, Context& context) {
   app.add_flag("--payloads", options->payloads, "With their payloads (--json)");
   app.add_option("--cursor", options->cursor, "Go on where the last list said")
       ->type_name("CURSOR");
+  app.add_option("--by", options->by,
+                 "reason: the messages in err, counted by what their reasons have in common")
+      ->type_name("reason");
   return [&context, options]() -> Result<int> {
     if (!options->queue.empty() && !options->filter.queue.empty()) {
       return fail(
@@ -75,6 +123,17 @@ Action declare_list(CLI::App& app, Context& context) {
           "name one");
     }
     if (!options->queue.empty()) options->filter.queue = options->queue;
+    if (!options->by.empty()) {
+      if (options->by != "reason") {
+        return fail(Code::bad_value, fmt::format("--by '{}'", options->by),
+                    "messages are counted by: reason");
+      }
+      if (is_paged(*options)) {
+        return fail(Code::bad_value, "--by counts all: it goes with no page",
+                    "leave out --limit, --all, --oldest, --payloads and --cursor");
+      }
+      return list_by_reason(context, *options);
+    }
     RQ_TRY_ASSIGN(client, context.client());
     std::int64_t left = options->limit.value_or(kShown);
     std::string cursor = options->cursor;
@@ -88,7 +147,7 @@ Action declare_list(CLI::App& app, Context& context) {
       // The table shows a payload where there is no other text.
       if (options->payloads || !context.json) query.add("payloads", "1");
       query.add_if("cursor", cursor);
-      RQ_TRY_ASSIGN(page, client->get(query.on("/v1/messages")));
+      RQ_TRY_ASSIGN(page, client->get(query.on("/v1/messages"), {"messages"}));
       const json::array& messages = items_at(page, "messages");
       left -= static_cast<std::int64_t>(messages.size());
       if (context.json) {

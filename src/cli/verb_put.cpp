@@ -31,22 +31,24 @@ constexpr std::int64_t kRefusalsShown = 20;  // one by one; the sum tells the re
 struct Options {
   std::string queue;
   std::string payload;
+  std::optional<std::string> text;
   std::string file;
   std::string ndjson;
   PutOptions shared;
   std::string key, dest, src, content_type;
   std::vector<std::string> headers;
   std::array<std::string, 4> params;
+  bool prep = false;
   bool wait = false;
   bool follow = false;
 };
 
-Result<std::string> read_file(const std::string& path) {
+Result<std::string> read_file(const std::string& path,
+                              std::string remedy = "name a file that is there and may be read") {
   std::ifstream file(path, std::ios::binary);
   struct stat info {};
   if (!file || ::stat(path.c_str(), &info) != 0 || S_ISDIR(info.st_mode)) {
-    return fail(Code::not_found, fmt::format("cannot read the file '{}'", path),
-                "name a file that is there and may be read");
+    return fail(Code::not_found, fmt::format("cannot read the file '{}'", path), std::move(remedy));
   }
   return read_all(file, path);
 }
@@ -54,23 +56,29 @@ Result<std::string> read_file(const std::string& path) {
 // The payload is what the command line says: standard input only when it is asked for, since in a
 // loop it belongs to the loop.
 Result<std::string> read_payload(const Options& options, bool given) {
-  if (!options.file.empty()) {
-    if (given) {
-      return fail(Code::bad_value, "two payloads: an argument and --file", "give one of them");
-    }
-    return read_file(options.file);
+  if ((given ? 1 : 0) + (options.text ? 1 : 0) + (options.file.empty() ? 0 : 1) > 1) {
+    return fail(Code::bad_value, "two payloads: of the argument, --text and --file more than one",
+                "give one of them");
   }
+  if (options.text) return *options.text;
+  if (!options.file.empty()) return read_file(options.file);
   if (given && options.payload == "-") return read_all(std::cin, "standard input");
   if (given && options.payload.starts_with("@@")) return options.payload.substr(1);
-  if (given && options.payload.starts_with('@')) return read_file(options.payload.substr(1));
+  if (given && options.payload.starts_with('@')) {
+    return read_file(
+        options.payload.substr(1),
+        "name a file that is there and may be read; for a payload that begins with @, give "
+        "--text");
+  }
   if (given) return options.payload;
   const bool said = !options.key.empty() || !options.shared.tags.empty() ||
                     !options.headers.empty() ||
                     std::ranges::any_of(options.params, [](const auto& p) { return !p.empty(); });
   if (!said) {
-    return fail(Code::bad_value, "no payload is given",
-                "give it as an argument, as @FILE, as - (standard input), or as '' for an empty "
-                "one");
+    return fail(
+        Code::bad_value, "no payload is given",
+        "give it as an argument, with --text as it stands, as @FILE, as - (standard input), or "
+        "as '' for an empty one");
   }
   if (input_is_given()) {
     std::fputs("rq put: the payload is empty: - takes it from standard input\n", stderr);
@@ -88,6 +96,7 @@ Result<json::object> common_fields(const Options& options) {
   set("dest", options.dest);
   set("src", options.src);
   set("content_type", options.content_type);
+  if (options.prep) put["prep"] = true;
   for (std::size_t i = 0; i < options.params.size(); ++i) {
     if (!options.params[i].empty()) put[fmt::format("param{}", i + 1)] = options.params[i];
   }
@@ -158,7 +167,11 @@ class Progress {
 class ManyPut {
  public:
   ManyPut(Context& context, client::Client& client, const Options& options, json::object common)
-      : context_(context), client_(client), options_(options), common_(std::move(common)) {}
+      : context_(context),
+        client_(client),
+        queue_(options.queue),
+        name_(options.ndjson == "-" ? "standard input" : options.ndjson),
+        common_(std::move(common)) {}
 
   Result<int> run(std::istream& from, double bytes) {
     const Progress progress(bytes);
@@ -192,9 +205,10 @@ class ManyPut {
     if (error || !value.is_object()) {
       return fail(
           Code::bad_value,
-          fmt::format(
-              "{} line {}: not a JSON object: '{}'{}", options_.ndjson, line_, one_line(line, 60),
-              put_ + repeated_ > 0 ? fmt::format("; {} before it are put", put_ + repeated_) : ""),
+          fmt::format("{}, line {}: not a JSON object: '{}'; {}", name_, line_, one_line(line, 60),
+                      put_ + repeated_ > 0
+                          ? fmt::format("{} are put, and no other", put_ + repeated_)
+                          : "nothing is put"),
           "one message a line: {\"payload\":\"hello\",\"tags\":[\"x\"]}");
     }
     append(line, value.get_object());
@@ -216,14 +230,16 @@ class ManyPut {
 
   Result<void> flush() {
     if (lines_.empty()) return {};
-    auto sent = client_.send_bytes("POST", queue_path(options_.queue, "/messages"),
+    auto sent = client_.send_bytes("POST", queue_path(queue_, "/messages"), {"items"},
                                    "application/x-ndjson", batch_);
     std::optional<base::Error> stop;
     if (!sent) return stopped(sent.error());
-    const json::value& answer = *sent;
-    const json::array* items = answer.if_array();
-    const json::array& list = items != nullptr ? *items : items_at(answer, "items");
-    for (std::size_t i = 0; i < list.size() && i < lines_.size(); ++i) {
+    const json::array& list = items_at(*sent, "items");
+    if (list.size() != lines_.size()) {
+      return stopped(client::foreign(
+          fmt::format("{} answers to {} messages", list.size(), lines_.size()), {}));
+    }
+    for (std::size_t i = 0; i < list.size(); ++i) {
       if (context_.json) Context::print_json(list[i]);
       if (const auto refused = error_in(list[i])) {
         if (holds_for_all(refused->code)) {
@@ -258,7 +274,8 @@ class ManyPut {
 
   Context& context_;
   client::Client& client_;
-  const Options& options_;
+  const std::string queue_;
+  const std::string name_;  // of what is read, for people
   json::object common_;
   std::string batch_;
   std::vector<std::int64_t> lines_;  // the line numbers of the batch
@@ -311,7 +328,7 @@ Result<int> put_one(Context& context, client::Client& client, const Options& opt
     put["payload_base64"] = base::to_base64(payload);
   }
   const auto send = [&]() -> Result<json::value> {
-    RQ_TRY_ASSIGN(answer, client.send("POST", queue_path(options.queue, "/messages"), put));
+    RQ_TRY_ASSIGN(answer, client.send("POST", queue_path(options.queue, "/messages"), {"id"}, put));
     if (!context.json) say_if_repeated(answer, options.key);
     return answer;
   };
@@ -348,14 +365,20 @@ Action declare_put(CLI::App& app, Context& context) {
                      "The payload; @FILE: what is in the file (@@: an @); -: standard input, which "
                      "is read for nothing else")
           ->type_name("PAYLOAD");
+  app.add_option_function<std::string>(
+         "--text", [&text = options->text](const std::string& given) { text = given; },
+         "Payload that is taken as it stands: for texts of others, in which @, - and --help "
+         "mean nothing")
+      ->type_name("TEXT");
   app.add_option("--file", options->file, "Payload from a file")->type_name("FILE");
   app.add_option("--ndjson", options->ndjson,
                  "Many: a file with one message a line as a JSON object; - for standard input")
       ->type_name("FILE");
   options->shared.declare(app);
-  app.add_option(
-         "--key", options->key,
-         "Your own key: the same key again finds the first message, as long as that is kept")
+  app.add_option("--key", options->key,
+                 "Your own key: the same key again finds the first message, as long as that is "
+                 "kept (keep_done "
+                 "of its queue)")
       ->type_name("KEY");
   for (std::size_t i = 0; i < options->params.size(); ++i) {
     app.add_option(fmt::format("--param{}", i + 1), options->params[i],
@@ -369,6 +392,7 @@ Action declare_put(CLI::App& app, Context& context) {
   app.add_option("--dest", options->dest, "Destination, as the script sees it")->type_name("TEXT");
   app.add_option("--src", options->src, "Who sends it")->type_name("TEXT");
   app.add_option("--content-type", options->content_type, "Of the payload")->type_name("TYPE");
+  app.add_flag("--prep", options->prep, "Hold it back until rq commit ID lets it go");
   app.add_flag("--wait", options->wait,
                "Wait for the end. Standard output: the result, or else the text of its word done; "
                "standard error: id, state, reason. Exit 0 when done, 1 when not");
@@ -379,8 +403,10 @@ Action declare_put(CLI::App& app, Context& context) {
     if (options->ndjson.empty()) {
       return put_one(context, *client, *options, std::move(common), payload->count() > 0);
     }
-    if (payload->count() > 0 || !options->file.empty() || options->wait || options->follow) {
-      return fail(Code::bad_value, "--ndjson goes with no payload, --file, --wait or --follow",
+    if (payload->count() > 0 || options->text || !options->file.empty() || options->wait ||
+        options->follow) {
+      return fail(Code::bad_value,
+                  "--ndjson goes with no payload, --text, --file, --wait or --follow",
                   "the payloads are in the file; follow one of them with rq tail -f ID");
     }
     return put_many(context, *client, *options, std::move(common));

@@ -93,6 +93,23 @@ std::string hindrance(const json::value& settings, const std::string& script,
   return {};
 }
 
+// "retries 3 (was 0), script a.sh (was nothing)"; empty: they are the same.
+std::string changes_text(const json::value& before, const json::value& after) {
+  std::string out;
+  if (!after.is_object()) return out;
+  const auto shown = [](const json::value& settings, std::string_view name) {
+    const std::string text = text_at(settings, name);
+    return text.empty() ? "nothing" : text;
+  };
+  for (const auto& [key, value] : after.get_object()) {
+    const std::string_view name(key.data(), key.size());
+    if (at(before, name) == value) continue;
+    out += fmt::format("{}{} {} (was {})", out.empty() ? "" : ", ", name, shown(after, name),
+                       shown(before, name));
+  }
+  return out;
+}
+
 // The queue as it is now: what it will run, and what is wrong with that.
 Result<int> say_queue(const Context& context, const json::value& queue, const std::string& what) {
   if (context.json) {
@@ -127,8 +144,8 @@ Action set_admin(CLI::App& app, Context& context, const char* below, const char*
     json::object body;
     if (options->lasts) body["for_s"] = static_cast<double>(options->lasts->count()) / 1000;
     RQ_TRY_ASSIGN(client, context.client());
-    RQ_TRY(client->send("POST", queue_path(options->queue, below), body));
-    RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue)));
+    RQ_TRY(client->send("POST", queue_path(options->queue, below), {"settings"}, body));
+    RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue), {"settings"}));
     if (context.json) {
       Context::print_json(queue);
     } else {
@@ -147,8 +164,8 @@ Action declare_queue_create(CLI::App& app, Context& context) {
   return [&context, options, given]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
     const std::string path = queue_path(options->queue, options->replace ? "" : "?create=1");
-    const auto before = client->get(queue_path(options->queue));
-    RQ_TRY_ASSIGN(queue, client->send("PUT", path, given->values));
+    const auto before = client->get(queue_path(options->queue), {"settings"});
+    RQ_TRY_ASSIGN(queue, client->send("PUT", path, {"settings"}, given->values));
     const std::string& name = options->queue;
     return say_queue(context, queue,
                      !before ? fmt::format("created queue {}", name)
@@ -163,9 +180,9 @@ Action declare_queue_list(CLI::App& app, Context& context) {
   app.add_flag("--names", *names, "Only the names, one a line");
   return [&context, names]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
-    RQ_TRY_ASSIGN(answer, client->get("/v1/queues"));
+    RQ_TRY_ASSIGN(answer, client->get("/v1/queues", {"queues"}));
     if (context.json) {
-      Context::print_json(answer);
+      for (const json::value& queue : items_at(answer, "queues")) Context::print_json(queue);
       return 0;
     }
     if (*names) {
@@ -184,7 +201,7 @@ Action declare_queue_show(CLI::App& app, Context& context) {
   auto options = with_queue(app);
   return [&context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
-    RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue)));
+    RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue), {"settings"}));
     print_queue(context, queue);
     return 0;
   };
@@ -199,18 +216,23 @@ Action declare_queue_set(CLI::App& app, Context& context) {
                   "for example --retries 3; rq queue set --help lists them");
     }
     RQ_TRY_ASSIGN(client, context.client());
+    RQ_TRY_ASSIGN(before, client->get(queue_path(options->queue), {"settings"}));
     if (json::value* added = given->values.if_contains("env_vars");
         added != nullptr && added->is_object() && !added->get_object().empty()) {
       // --env adds to the variables that are there; --set env_vars={} clears them.
-      RQ_TRY_ASSIGN(now, client->get(queue_path(options->queue)));
-      json::value all = at(at(now, "settings"), "env_vars");
+      json::value all = at(at(before, "settings"), "env_vars");
       if (all.is_object()) {
         for (auto& [name, value] : added->get_object()) all.get_object()[name] = value;
         *added = std::move(all);
       }
     }
-    RQ_TRY_ASSIGN(queue, client->send("PATCH", queue_path(options->queue), given->values));
-    return say_queue(context, queue, fmt::format("changed queue {}", options->queue));
+    RQ_TRY_ASSIGN(queue,
+                  client->send("PATCH", queue_path(options->queue), {"settings"}, given->values));
+    const std::string changes = changes_text(at(before, "settings"), at(queue, "settings"));
+    return say_queue(context, queue,
+                     changes.empty()
+                         ? fmt::format("queue {} has these settings already", options->queue)
+                         : fmt::format("changed queue {}: {}", options->queue, changes));
   };
 }
 
@@ -249,7 +271,7 @@ Action declare_queue_delete(CLI::App& app, Context& context) {
   return [&context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
     if (options->force && !options->yes) {
-      RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue)));
+      RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue), {"settings"}));
       const std::string counts = counts_text(at(queue, "counts"));
       if (counts != "none") {
         RQ_TRY_ASSIGN(go, confirmed(fmt::format("queue {} will be deleted with its messages: {}",
@@ -257,8 +279,9 @@ Action declare_queue_delete(CLI::App& app, Context& context) {
         if (!go) return 0;
       }
     }
-    RQ_TRY_ASSIGN(answer,
-                  client->remove(queue_path(options->queue, options->force ? "?force=1" : "")));
+    RQ_TRY_ASSIGN(
+        answer,
+        client->remove(queue_path(options->queue, options->force ? "?force=1" : ""), {"ok"}));
     if (context.json) {
       Context::print_json(answer);
     } else {

@@ -52,6 +52,20 @@ struct Options {
   bool wait = false;
 };
 
+// Bytes that a word, a folder or a variable may have: JSON carries what is not UTF-8 as base64.
+json::value bytes_to_json(const std::string& bytes) {
+  if (base::is_utf8(bytes)) return json::value(bytes);
+  return json::object{{"base64", base::to_base64(bytes)}};
+}
+
+// Nothing: it is neither.
+std::optional<std::string> bytes_from_json(const json::value& value) {
+  if (value.is_string()) return std::string(value.get_string());
+  if (!at(value, "base64").is_string()) return std::nullopt;
+  auto bytes = base::from_base64(text_at(value, "base64"));
+  return bytes ? std::optional(*std::move(bytes)) : std::nullopt;
+}
+
 Result<json::object> environment_of(const std::vector<std::string>& more) {
   json::object out;
   for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -60,7 +74,9 @@ Result<json::object> environment_of(const std::vector<std::string>& more) {
     const bool wanted =
         name.starts_with("LC_") ||
         std::find(kEnvironment.begin(), kEnvironment.end(), name) != kEnvironment.end();
-    if (wanted && name.size() < text.size()) out[name] = text.substr(name.size() + 1);
+    if (wanted && base::is_utf8(name) && name.size() < text.size()) {
+      out[name] = bytes_to_json(std::string(text.substr(name.size() + 1)));
+    }
   }
   for (const std::string& text : more) {
     const std::size_t equals = text.find('=');
@@ -73,14 +89,14 @@ Result<json::object> environment_of(const std::vector<std::string>& more) {
       return fail(Code::bad_value, fmt::format("--env {}: it is not set here", text),
                   "write --env NAME=VALUE, or name a variable that is set");
     }
-    out[text] = value;
+    out[text] = bytes_to_json(value);
   }
   return out;
 }
 
 // Makes the queue on first use; later, --num-workers changes it.
 Result<void> see_to_queue(client::Client& client, const Options& options) {
-  auto there = client.get(queue_path(options.queue));
+  auto there = client.get(queue_path(options.queue), {"settings"});
   if (there) {
     // Queues of older versions name the path of an rq.
     const bool old = text_at(at(*there, "settings"), "exec_prefix").ends_with(" exec-payload");
@@ -91,17 +107,17 @@ Result<void> see_to_queue(client::Client& client, const Options& options) {
     }
     if (old) {
       // Where that is not allowed, the path still does, as long as there is an rq.
-      static_cast<void>(client.send("PATCH", queue_path(options.queue),
+      static_cast<void>(client.send("PATCH", queue_path(options.queue), {"settings"},
                                     json::object{{"script", kScript}, {"exec_prefix", ""}}));
     }
     if (options.workers && count_at(at(*there, "settings"), "num_workers") != *options.workers) {
-      RQ_TRY(client.send("PATCH", queue_path(options.queue),
+      RQ_TRY(client.send("PATCH", queue_path(options.queue), {"settings"},
                          json::object{{"num_workers", *options.workers}}));
     }
     return {};
   }
   if (there.error().code != Code::not_found) return std::move(there).error();
-  RQ_TRY(client.send("PUT", queue_path(options.queue, "?create=1"),
+  RQ_TRY(client.send("PUT", queue_path(options.queue, "?create=1"), {"settings"},
                      json::object{{"script", kScript},
                                   {"put_over_tcp", false},
                                   {"num_workers", options.workers.value_or(1)}}));
@@ -116,10 +132,14 @@ Result<uid_t> user_of_server(const Context& context) {
   return !socket.empty() && ::stat(socket.c_str(), &info) == 0 ? info.st_uid : ::geteuid();
 }
 
-std::string shown(const std::vector<std::string>& words) {
+std::string line_of(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "" : " ") + shell_quote(word);
-  return one_line(out, kShownMax);
+  return out;
+}
+
+std::string shown(const std::vector<std::string>& words) {
+  return one_line(line_of(words), kShownMax);
 }
 
 // Its output, and its exit code. Null: no output of its own comes.
@@ -144,8 +164,10 @@ Result<int> queue_command(Context& context, const Options& options,
   std::error_code error;
   const std::string cwd = std::filesystem::current_path(error).string();
   if (error) return fail(Code::not_found, "this folder is gone: " + error.message(), "cd first");
+  json::array argv;
+  for (const std::string& word : words) argv.push_back(bytes_to_json(word));
   json::object command{
-      {"argv", json::value_from(words)}, {"cwd", cwd}, {"env", std::move(environment)}};
+      {"argv", std::move(argv)}, {"cwd", bytes_to_json(cwd)}, {"env", std::move(environment)}};
   if (options.input) {
     RQ_TRY_ASSIGN(input, read_all(std::cin, "standard input"));
     if (base::is_utf8(input)) {
@@ -172,7 +194,7 @@ Result<int> queue_command(Context& context, const Options& options,
   RQ_TRY_ASSIGN(client, context.client());
   RQ_TRY(see_to_queue(*client, options));
   const auto send = [&] {
-    return client->send("POST", queue_path(options.queue, "/messages"), put);
+    return client->send("POST", queue_path(options.queue, "/messages"), {"id"}, put);
   };
   if (!options.wait) {
     RQ_TRY_ASSIGN(answer, send());
@@ -218,9 +240,9 @@ Result<Command> read_command(const std::string& payload) {
   Command command;
   if (!error) {
     for (const json::value& word : items_at(value, "argv")) {
-      if (word.is_string()) command.argv.emplace_back(word.get_string());
+      if (auto bytes = bytes_from_json(word)) command.argv.push_back(*std::move(bytes));
     }
-    command.cwd = text_at(value, "cwd");
+    command.cwd = bytes_from_json(at(value, "cwd")).value_or("");
     command.input = text_at(value, "stdin");
     command.outputs = {.name = text_at(at(value, "outputs"), "name"),
                        .uid = static_cast<uid_t>(count_at(at(value, "outputs"), "uid"))};
@@ -231,14 +253,13 @@ Result<Command> read_command(const std::string& payload) {
     }
     if (at(value, "env").is_object()) {
       for (const auto& [name, text] : at(value, "env").get_object()) {
-        if (text.is_string()) command.env.emplace_back(name, text.get_string());
+        if (auto bytes = bytes_from_json(text)) command.env.emplace_back(name, *std::move(bytes));
       }
     }
   }
   if (command.argv.empty()) {
-    return fail(Code::bad_value, "the payload is no command line",
-                R"(it has to be {"argv":["program","argument"],"cwd":"/folder","env":{}}; )"
-                "rq run -- program argument makes it");
+    return fail(Code::bad_value, R"(the payload is no command line: it has no "argv")",
+                "rq run -- program argument makes one (in place of rq put)");
   }
   return command;
 }
@@ -263,8 +284,18 @@ Result<Command> read_command(const std::string& payload) {
   argv.push_back(nullptr);
   ::execvp(argv[0], argv.data());
   const int error = errno;
-  give_up(fmt::format("cannot run '{}': {}", command.argv[0], base::text_of_errno(error)),
-          error == ENOENT ? 127 : 126);
+  const std::string why =
+      fmt::format("cannot run '{}': {}", command.argv[0], base::text_of_errno(error));
+  if (error != ENOENT) give_up(why, 126);
+  // Most likely a line for a shell.
+  if (command.argv[0].find_first_of(" \t") != std::string::npos ||
+      command.argv[0].find('/') == std::string::npos) {
+    const std::string line = command.argv.size() == 1 ? command.argv[0] : line_of(command.argv);
+    give_up(fmt::format("{}; pipes, cd and aliases are for a shell: rq run -- sh -c {}", why,
+                        one_line(shell_quote(line), kShownMax)),
+            127);
+  }
+  give_up(why, 127);
   ::_exit(127);
 }
 
@@ -299,7 +330,7 @@ Result<int> run_payload() {
   }
   auto command = read_command(payload);
   if (!command) {
-    tell("err " + command.error().message);
+    tell(fmt::format("err {}: {}", command.error().message, command.error().remedy));
     return std::move(command).error();
   }
   for (const int fd : {kPipe, kPipe + 1}) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -346,8 +377,8 @@ Result<std::vector<std::string>> command_of(std::vector<std::string> words) {
   if (words.empty() || !words.front().starts_with('-')) return words;
   if (words.front() != "--") {
     return fail(Code::bad_value, fmt::format("there is no option '{}'", words.front()),
-                "options of rq run stand before the command, see rq run --help; a command whose "
-                "name begins with - stands behind --");
+                "one dash is before one letter, two before a word (--wait); a command whose name "
+                "begins with - stands behind --; see rq run --help");
   }
   words.erase(words.begin());
   return words;

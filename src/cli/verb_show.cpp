@@ -161,8 +161,8 @@ Action declare_show(CLI::App& app, Context& context) {
                                                   : bytes);
         continue;
       }
-      RQ_TRY_ASSIGN(message, client->get(message_path(id)));
-      RQ_TRY_ASSIGN(attempts, client->get(message_path(id, "/attempts")));
+      RQ_TRY_ASSIGN(message, client->get(message_path(id), {"state"}));
+      RQ_TRY_ASSIGN(attempts, client->get(message_path(id, "/attempts"), {"attempts"}));
       if (context.json) {
         if (message.is_object()) message.get_object()["attempts_list"] = at(attempts, "attempts");
         Context::print_json(message);
@@ -184,7 +184,7 @@ Action declare_why(CLI::App& app, Context& context) {
   return [&context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
     for (const std::string& id : options->ids) {
-      RQ_TRY_ASSIGN(why, client->get(message_path(id, "/why")));
+      RQ_TRY_ASSIGN(why, client->get(message_path(id, "/why"), {"reason"}));
       if (context.json) {
         Context::print_json(why);
         continue;

@@ -71,9 +71,9 @@ Table running(const json::value& page) {
 
 Result<std::string> picture(const Context& context, client::Client& client, Before& before,
                             std::optional<TerminalSize> size) {
-  RQ_TRY_ASSIGN(stats, client.get("/v1/stats"));
-  RQ_TRY_ASSIGN(queues, client.get("/v1/queues"));
-  RQ_TRY_ASSIGN(page, client.get("/v1/messages?state=run&limit=50&order=oldest"));
+  RQ_TRY_ASSIGN(stats, client.get("/v1/stats", {"uptime_s"}));
+  RQ_TRY_ASSIGN(queues, client.get("/v1/queues", {"queues"}));
+  RQ_TRY_ASSIGN(page, client.get("/v1/messages?state=run&limit=50&order=oldest", {"messages"}));
   const bool colours = context.colours();
   const auto width = size ? std::optional(size->columns) : std::nullopt;
   std::string out = fmt::format(
@@ -119,7 +119,7 @@ Result<int> top_live(Context& context, client::Client& client, Millis every) {
 Action declare_stats(CLI::App&, Context& context) {
   return [&context]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
-    RQ_TRY_ASSIGN(stats, client->get("/v1/stats"));
+    RQ_TRY_ASSIGN(stats, client->get("/v1/stats", {"uptime_s"}));
     if (context.json) {
       Context::print_json(stats);
       return 0;
@@ -156,16 +156,17 @@ Action declare_top(CLI::App& app, Context& context) {
   return [&context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
     if (context.json) {
-      RQ_TRY_ASSIGN(stats, client->get("/v1/stats"));
-      RQ_TRY_ASSIGN(queues, client->get("/v1/queues"));
-      RQ_TRY_ASSIGN(page, client->get("/v1/messages?state=run&limit=50&order=oldest"));
+      RQ_TRY_ASSIGN(stats, client->get("/v1/stats", {"uptime_s"}));
+      RQ_TRY_ASSIGN(queues, client->get("/v1/queues", {"queues"}));
+      RQ_TRY_ASSIGN(page,
+                    client->get("/v1/messages?state=run&limit=50&order=oldest", {"messages"}));
       Context::print_json(
           {{"stats", stats}, {"queues", at(queues, "queues")}, {"running", at(page, "messages")}});
       return 0;
     }
     if (!options->once && is_terminal(STDIN_FILENO) && is_terminal(STDOUT_FILENO)) {
       // Says no server before it takes the screen.
-      RQ_TRY(client->get("/v1/health"));
+      RQ_TRY(client->get("/v1/health", {"status"}));
       return top_live(context, *client, options->every.value_or(kEvery));
     }
     Before before;
@@ -222,7 +223,8 @@ Action declare_version(CLI::App&, Context& context) {
   return [&context]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
     // Without a server there is still something to say.
-    const auto answer = client->get("/v1/version");
+    const auto answer = client->get("/v1/version", {"version"});
+    if (!answer && answer.error().code != base::Code::unreachable) return answer.error();
     if (context.json) {
       Context::print_json(
           {{"version", RQ_VERSION}, {"server", answer ? *answer : json::value(nullptr)}});

@@ -110,7 +110,7 @@ class Follower {
       }
       std::this_thread::sleep_for(kComeBackEvery);
     }
-    auto message = client->get(message_path(id_));
+    auto message = client->get(message_path(id_), {"state"});
     const bool gone = !message && message.error().code == Code::not_found;
     if (gone && !text_at(end_, "to").empty()) return message_of(end_);
     return message;
@@ -158,7 +158,7 @@ class Follower {
       if (!where) return;
       asking_ = std::make_unique<client::Client>(*std::move(where));
     }
-    const auto why = asking_->get(message_path(id_, "/why"));
+    const auto why = asking_->get(message_path(id_, "/why"), {"reason"});
     if (!why || text_at(*why, "reason") == reason_) return;
     const bool first = reason_.empty();
     reason_ = text_at(*why, "reason");
@@ -275,7 +275,7 @@ Result<json::value> put_and_follow(Context& context, const std::string& queue,
     return !end && end.error().code == Code::not_found;
   };
   // Whatever happens to the message after the put, this stream has it.
-  static_cast<void>(
+  const auto followed =
       events.follow(query.on("/v1/events"), [&](std::string_view name, std::string_view data) {
         if (!id) return name != "hello" || place();
         boost::system::error_code error;
@@ -285,8 +285,11 @@ Result<json::value> put_and_follow(Context& context, const std::string& queue,
         if (!is_finished(text_at(event, "to"))) return true;
         end = message_of(event);
         return false;
-      }));
-  if (!id) static_cast<void>(place());  // no stream was to be had
+      });
+  if (!id) {
+    if (!followed && followed.error().code == Code::unreachable) return followed.error();
+    static_cast<void>(place());  // no stream was to be had
+  }
   return end;
 }
 
@@ -304,7 +307,8 @@ Result<int> exit_code_of(Context& context, const json::value& message, bool own)
       return 1;
     }
     RQ_TRY_ASSIGN(client, context.client());
-    RQ_TRY_ASSIGN(answer, client->get(message_path(text_at(message, "id"), "/attempts")));
+    RQ_TRY_ASSIGN(answer,
+                  client->get(message_path(text_at(message, "id"), "/attempts"), {"attempts"}));
     const json::array& attempts = items_at(answer, "attempts");
     if (!attempts.empty()) {
       const json::value& post_mortem = at(attempts.back(), "post_mortem");
@@ -372,7 +376,7 @@ Result<int> print_end(Context& context, const std::string& id, std::optional<std
   }
   LogPrinter(context).print(*text);
   if (text->empty()) {
-    RQ_TRY_ASSIGN(message, client->get(message_path(id)));
+    RQ_TRY_ASSIGN(message, client->get(message_path(id), {"state"}));
     const std::string state = text_at(message, "state");
     std::fprintf(stderr, "no log%s (the message is in %s)\n", is_finished(state) ? "" : " yet",
                  state.c_str());

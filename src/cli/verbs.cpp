@@ -19,18 +19,22 @@ constexpr auto kVerbs = std::to_array<Verb>({
      "rq put mail hello --tag welcome\n"
      "tar c project | rq put backup - --key project-2026-11-21\n"
      "rq put mail --ndjson messages.ndjson\n"
-     "rq put resize @photo.json --wait",
+     "rq put resize @photo.json --wait\n"
+     "while IFS= read -r line; do rq put lines --text \"$line\"; done < list",
      declare_put},
     {"run", put,
      "Queue a command line: runs in this folder, with PATH, HOME and the like as they are here",
      "rq run -- make -C project\nrq run -j 2 --wait --timeout 10m -- ./backup.sh --all\n"
+     "rq run -- sh -c 'ls | wc -l > count'\n"
      "rq run --retries 3 --stdin -- psql -f - < change.sql",
      declare_run},
 
     {"show", look, "All about a message: fields, attempts, post-mortems",
      "rq show 123\nrq show key:order-7 --json", declare_show},
     {"list", look, "List messages",
-     "rq list mail --state err\nrq list --text timeout --after 2h --json", declare_list},
+     "rq list mail --state err\nrq list mail --by reason\n"
+     "rq list --text timeout --after 2h --json",
+     declare_list},
     {"tail", look, "The log of a message, as it is written",
      "rq tail -f 123\nrq tail -n 20 123\nrq tail --all 123 > log", declare_tail},
     {"why", look, "Why is this message not running?", "rq why 123\nrq why key:order-7 --json",
@@ -42,15 +46,16 @@ constexpr auto kVerbs = std::to_array<Verb>({
      "rq events --queue mail\nrq events --kinds message,progress --json", declare_events},
 
     {"retry", act,
-     "Run finished messages again, with attempts counted anew; by a filter those in err, unless "
-     "--state says others",
+     "Run finished messages again under their ids, with attempts counted anew. By a filter those "
+     "in "
+     "err, unless --state says others",
      "rq retry 123 124\nrq retry --queue mail --dry-run\nrq retry --queue mail --state done -y",
      declare_retry},
     {"requeue", act,
-     "Make messages wait again at once; takes a running one from its worker. By a filter those in "
-     "err, unless --state says others",
+     "As retry, but takes running messages too, from their workers back into the line. By a filter "
+     "those in err, unless --state says others",
      "rq requeue 123\nrq requeue --queue mail --state run -y", declare_requeue},
-    {"run-now", act, "Run scheduled messages now",
+    {"run-now", act, "Run scheduled messages now, before their time",
      "rq run-now 123\nrq run-now --queue mail --state scheduled -y", declare_run_now},
     {"commit", act, "Let messages go that were put as prep",
      "rq commit 123\nrq commit --queue mail -y", declare_commit},
@@ -61,10 +66,12 @@ constexpr auto kVerbs = std::to_array<Verb>({
     {"kill", act, "Stop running scripts; their messages end in err",
      "rq kill 123\nrq kill --queue mail --state run -y", declare_kill},
     {"clone", act,
-     "Resubmit copies of finished messages; by a filter of those in err, unless --state says "
-     "others",
+     "Resubmit finished messages as new ones with ids of their own; the old ones stay. By a filter "
+     "those in err, unless --state says others",
      "rq clone 123\nrq clone 123 --to mail-test", declare_clone},
-    {"move", act, "Move waiting messages to another queue",
+    {"move", act,
+     "Move messages of any state but run to another queue, where they keep it. By a filter waiting "
+     "ones, unless --state says others",
      "rq move 123 --to slow\nrq move --queue mail --tag bulk --to slow -y", declare_move},
     {"priority", act, "Change the priority of messages; larger goes first",
      "rq priority 123 --priority 10\nrq priority --tag vip --priority 10 -y", declare_priority},

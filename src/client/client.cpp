@@ -24,6 +24,13 @@ constexpr std::size_t kAnswerBytesMax = 64 * base::kMiB;
 constexpr base::Millis kAnswerTime{600'000};
 // Answered at once, whatever else goes on.
 constexpr const char* kSignOfLife = "/v1/version";
+constexpr std::string_view kEvents = "text/event-stream";
+
+Result<json::value> checked(const Reply& reply, Has has) {
+  RQ_TRY_ASSIGN(answer, json_of(reply));
+  if (answer.is_object() && answer.get_object().contains(has.field)) return answer;
+  return foreign(fmt::format("the answer has no '{}'", has.field), reply.body);
+}
 
 // What HTTP says may be done twice.
 Retry retry_of(std::string_view method) {
@@ -56,6 +63,7 @@ struct Client::Impl {
   boost::asio::io_context io{1};
   HttpClient http;
   const Patience patience;
+  bool is_rq = false;  // it has said so
 
   // While a request is under way.
   struct Watch {
@@ -103,12 +111,19 @@ Result<Reply> Client::perform(Request request) {
     got = fail(
         Code::unreachable,
         fmt::format("the server at {} is there, but answers nothing", impl_->http.server().name()),
-        "is it stopped (kill -CONT PID), or does its disk hang? What was asked may still be "
-        "done; rq doctor looks at the rest");
+        "is it stopped (kill -CONT PID), does its disk hang, or has it no room for one more "
+        "connection (see its log)? What was asked may still be done; rq doctor looks at the rest");
     impl_->io.stop();
   };
-  // A stream has its own bound on silence.
-  if (request.timeout.count() > 0) impl_->look_after(watch);
+  impl_->look_after(watch);
+  if (request.sink) {
+    // A stream that has begun has its own bound on silence.
+    request.sink = [begun = std::weak_ptr(watch),
+                    sink = std::move(request.sink)](std::string_view piece) {
+      if (const auto watched = begun.lock()) watched->over = true;
+      return sink(piece);
+    };
+  }
   request.done = [this, &got](Result<Reply> reply) {
     got = std::move(reply);
     impl_->io.stop();  // what keeps the loop busy may go on for longer: the sweep for time-outs
@@ -127,24 +142,24 @@ Result<Reply> Client::perform(Request request) {
   return *std::move(got);
 }
 
-Result<json::value> Client::get(const std::string& target) {
+Result<json::value> Client::get(const std::string& target, Has has) {
   RQ_TRY_ASSIGN(reply, perform({.target = target,
                                 .timeout = kAnswerTime,
                                 .reply_bytes_max = kAnswerBytesMax,
                                 .retry = Retry::once}));
-  return json_of(reply);
+  return checked(reply, has);
 }
 
-Result<json::value> Client::send(std::string_view method, const std::string& target,
+Result<json::value> Client::send(std::string_view method, const std::string& target, Has has,
                                  const json::value& body) {
-  return send_bytes(method, target, "application/json", json::serialize(body));
+  return send_bytes(method, target, has, "application/json", json::serialize(body));
 }
 
-Result<json::value> Client::remove(const std::string& target) {
-  return send_bytes("DELETE", target, {}, {});
+Result<json::value> Client::remove(const std::string& target, Has has) {
+  return send_bytes("DELETE", target, has, {}, {});
 }
 
-Result<json::value> Client::send_bytes(std::string_view method, const std::string& target,
+Result<json::value> Client::send_bytes(std::string_view method, const std::string& target, Has has,
                                        const std::string& content_type, std::string body) {
   RQ_TRY_ASSIGN(reply, perform({.method = method,
                                 .target = target,
@@ -153,10 +168,14 @@ Result<json::value> Client::send_bytes(std::string_view method, const std::strin
                                 .timeout = kAnswerTime,
                                 .reply_bytes_max = kAnswerBytesMax,
                                 .retry = retry_of(method)}));
-  return json_of(reply);
+  return checked(reply, has);
 }
 
 Result<std::string> Client::get_bytes(const std::string& target) {
+  if (!impl_->is_rq) {
+    RQ_TRY(get(kSignOfLife, {"version"}));
+    impl_->is_rq = true;
+  }
   RQ_TRY_ASSIGN(reply, perform({.target = target,
                                 .timeout = kAnswerTime,
                                 .reply_bytes_max = kAnswerBytesMax,
@@ -172,7 +191,7 @@ Result<void> Client::follow(const std::string& target, const EventSink& sink,
   bool enough = false;
   Request request;
   request.target = target;
-  request.accept = "text/event-stream";
+  request.accept = kEvents;
   request.timeout = base::Millis{0};
   request.silence = kEventSilence;
   request.sink = [&](std::string_view piece) {
@@ -185,6 +204,9 @@ Result<void> Client::follow(const std::string& target, const EventSink& sink,
   ticks->over = true;
   if (enough) return {};
   if (!reply) return reply.error();
+  if (!reply->content_type.starts_with(kEvents)) {
+    return foreign("the answer is no stream of events, but of the type", reply->content_type);
+  }
   return fail(Code::unreachable, "the server ended the stream", impl_->http.server().remedy);
 }
 

@@ -19,6 +19,11 @@
 
 namespace rq::client {
 
+// A field that an answer has when it is one of rq: all that the caller reads stands beside it.
+struct Has {
+  std::string_view field;
+};
+
 // False: enough.
 using EventSink = std::function<bool(std::string_view event, std::string_view data)>;
 
@@ -35,19 +40,20 @@ class Client {
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
 
-  // JSON there and back. A reply that is no success becomes the Error it tells of.
-  [[nodiscard]] base::Result<boost::json::value> get(const std::string& target);
+  // JSON there and back. A reply that is no success becomes the Error it tells of; a success that
+  // has not what the caller reads of it is no answer of an rq server.
+  [[nodiscard]] base::Result<boost::json::value> get(const std::string& target, Has has);
   [[nodiscard]] base::Result<boost::json::value> send(
-      std::string_view method, const std::string& target,
+      std::string_view method, const std::string& target, Has has,
       const boost::json::value& body = boost::json::object{});
-  [[nodiscard]] base::Result<boost::json::value> remove(const std::string& target);
+  [[nodiscard]] base::Result<boost::json::value> remove(const std::string& target, Has has);
 
   // Bytes there, JSON back.
   [[nodiscard]] base::Result<boost::json::value> send_bytes(std::string_view method,
-                                                            const std::string& target,
+                                                            const std::string& target, Has has,
                                                             const std::string& content_type,
                                                             std::string body);
-  // Bytes back.
+  // Bytes back. They say nothing of who sent them, so whether it is an rq server is asked before.
   [[nodiscard]] base::Result<std::string> get_bytes(const std::string& target);
 
   // Any request, `done` left out. A reply that is no success becomes the Error it tells of.

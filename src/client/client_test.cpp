@@ -49,18 +49,20 @@ class BlockingClient : public testing::Test {
 
 TEST_F(BlockingClient, SpeaksJsonBothWaysOnOneConnection) {
   serve([](const FakeServer::Asked& request) {
+    if (request.what() == "GET /v1/version") return http_ok(R"({"version":"1"})");
+    if (request.head.starts_with("DELETE")) return http_ok(R"({"ok":true})");
     return request.head.starts_with("GET") ? http_ok(R"({"n":1})") : http_ok(request.body);
   });
   for (int i = 0; i < 3; ++i) {
-    const auto got = client_->get("/v1/x");
+    const auto got = client_->get("/v1/x", {"n"});
     ASSERT_TRUE(got) << got.error().message;
     EXPECT_EQ(got->at("n").as_int64(), 1);
-    const auto echoed = client_->send("POST", "/v1/x", {{"a", i}});
+    const auto echoed = client_->send("POST", "/v1/x", {"a"}, {{"a", i}});
     ASSERT_TRUE(echoed);
     EXPECT_EQ(echoed->at("a").as_int64(), i);
   }
   EXPECT_EQ(*client_->get_bytes("/v1/x"), R"({"n":1})");
-  EXPECT_TRUE(client_->remove("/v1/x")->as_object().empty());
+  EXPECT_TRUE(client_->remove("/v1/x", {"ok"}));
 }
 
 TEST_F(BlockingClient, ARefusalIsTheErrorThatItTellsOf) {
@@ -68,7 +70,7 @@ TEST_F(BlockingClient, ARefusalIsTheErrorThatItTellsOf) {
     return http_ok(R"({"error":{"code":"queue_full","message":"full","remedy":"wait"}})",
                    "429 Too Many Requests");
   });
-  const auto put = client_->send("POST", "/v1/x");
+  const auto put = client_->send("POST", "/v1/x", {"id"});
   ASSERT_FALSE(put);
   EXPECT_EQ(put.error().code, Code::queue_full);
   EXPECT_EQ(put.error().remedy, "wait");
@@ -81,12 +83,12 @@ TEST_F(BlockingClient, ARefusalIsTheErrorThatItTellsOf) {
 TEST_F(BlockingClient, AServerThatGoesInTheMiddleOfAPostIsNotAskedTwice) {
   std::atomic<int> posts = 0;
   serve([&posts](const FakeServer::Asked& request) -> std::string {
-    if (request.head.starts_with("GET")) return http_ok("{}");
+    if (request.head.starts_with("GET")) return http_ok(R"({"n":1})");
     ++posts;
     return "";
   });
-  ASSERT_TRUE(client_->get("/v1/x"));
-  const auto put = client_->send("POST", "/v1/x");
+  ASSERT_TRUE(client_->get("/v1/x", {"n"}));
+  const auto put = client_->send("POST", "/v1/x", {"id"});
   ASSERT_FALSE(put);
   EXPECT_EQ(put.error().code, Code::unreachable);
   EXPECT_NE(put.error().remedy.find("may or may not"), std::string::npos);
@@ -106,7 +108,7 @@ TEST_F(BlockingClient, AServerMayTakeItsTimeIfItIsAlive) {
     return http_ok("{}");
   });
   client_.emplace(server_.address(), Client::Patience{.before = 1ms, .answer = 10s});
-  const auto got = client_->get("/v1/slow");
+  const auto got = client_->get("/v1/slow", {"n"});
   ASSERT_TRUE(got) << got.error().message;
   EXPECT_EQ(got->at("n").as_int64(), 1);
   EXPECT_GE(signs.load(), kSigns);
@@ -125,7 +127,7 @@ TEST_F(BlockingClient, ASignOfLifeThatFailsIsNoSilence) {
     return std::string();
   });
   client_.emplace(server_.address(), Client::Patience{.before = 1ms, .answer = 10s});
-  const auto got = client_->get("/v1/slow");
+  const auto got = client_->get("/v1/slow", {"n"});
   ASSERT_TRUE(got) << got.error().message;
   EXPECT_EQ(got->at("n").as_int64(), 1);
   EXPECT_GE(refused.load(), kRefused);
@@ -144,13 +146,13 @@ TEST_F(BlockingClient, AServerThatAnswersNothingIsGivenUp) {
     return http_ok(R"({"n":1})");
   });
   client_.emplace(server_.address(), Client::Patience{.before = 500ms, .answer = 1ms});
-  const auto got = client_->get("/v1/x");
+  const auto got = client_->get("/v1/x", {"n"});
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, Code::unreachable);
   EXPECT_NE(got.error().message.find(server_.path()), std::string::npos) << got.error().message;
   EXPECT_NE(got.error().remedy.find("kill -CONT"), std::string::npos);
   stopped = false;
-  const auto next = client_->get("/v1/y");
+  const auto next = client_->get("/v1/y", {"n"});
   ASSERT_TRUE(next) << "the next request is not the worse for it";
   EXPECT_EQ(next->at("n").as_int64(), 1);
 }
@@ -158,7 +160,8 @@ TEST_F(BlockingClient, AServerThatAnswersNothingIsGivenUp) {
 TEST_F(BlockingClient, FollowsEventsUntilTheSinkHasEnoughOrTheServerEnds) {
   serve([this](const FakeServer::Asked& request) {
     server_.say_and_end(request.connection,
-                        "HTTP/1.1 200 OK\r\n\r\nevent: a\ndata: 1\n\nevent: b\ndata: 2\n\n");
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+                        "event: a\ndata: 1\n\nevent: b\ndata: 2\n\n");
     return "\r\n";
   });
   std::string seen;
@@ -179,10 +182,41 @@ TEST_F(BlockingClient, FollowsEventsUntilTheSinkHasEnoughOrTheServerEnds) {
   EXPECT_EQ(seen, "aab");
 }
 
+// faults.md C2, relative: any JSON was taken for success, and messages were lost without a word.
+TEST_F(BlockingClient, AnAnswerWithoutWhatIsReadOfItIsThatOfAnotherProgram) {
+  std::atomic<const char*> answer{""};
+  serve([&answer](const FakeServer::Asked&) { return http_ok(answer.load()); });
+  for (const char* text : {"{}", "[]", "\"id\"", "null", "", R"({"ok":true})"}) {
+    answer = text;
+    const auto get = client_->get("/v1/messages/1", {"id"});
+    ASSERT_FALSE(get) << text;
+    EXPECT_EQ(get.error().code, Code::internal) << text;
+    EXPECT_NE(get.error().remedy.find("really an rq server"), std::string::npos) << text;
+    EXPECT_FALSE(client_->send("POST", "/v1/queues/a/messages", {"id"})) << text;
+    EXPECT_FALSE(client_->remove("/v1/messages/1", {"id"})) << text;
+    EXPECT_FALSE(client_->get_bytes("/v1/messages/1/log")) << text;
+    const auto followed =
+        client_->follow("/v1/events", [](std::string_view, std::string_view) { return true; });
+    ASSERT_FALSE(followed) << text;
+    EXPECT_EQ(followed.error().code, Code::internal) << text;
+  }
+}
+
+// faults.md C2, relative: it took 45 s.
+TEST_F(BlockingClient, AStreamThatDoesNotBeginIsGivenUpAsAnyAnswer) {
+  serve([](const FakeServer::Asked&) { return std::string(kNothing); });
+  client_.emplace(server_.address(), Client::Patience{.before = 1ms, .answer = 1ms});
+  const auto followed =
+      client_->follow("/v1/events", [](std::string_view, std::string_view) { return true; });
+  ASSERT_FALSE(followed);
+  EXPECT_NE(followed.error().message.find("answers nothing"), std::string::npos)
+      << followed.error().message;
+}
+
 TEST(BlockingClientAlone, WithoutAServerItSaysWhereAndWhatToDo) {
   Client client(server_of_dir("/nonexistent"));
   for (int i = 0; i < 2; ++i) {
-    const auto got = client.get("/v1/x");
+    const auto got = client.get("/v1/x", {"n"});
     ASSERT_FALSE(got);
     EXPECT_EQ(got.error().code, Code::unreachable);
     EXPECT_NE(got.error().message.find("/nonexistent/run/rq.sock"), std::string::npos);

@@ -142,7 +142,9 @@ class HttpClient::Connection : public std::enable_shared_from_this<Connection> {
     } else if (late || silent) {
       give_up(fail(Code::unreachable,
                    fmt::format("the server at {} did not answer in time", pool_->server.name()),
-                   "look at its log; rq doctor looks at the rest"));
+                   "is it stopped (kill -CONT PID), or does its disk hang? See its log; rq doctor "
+                   "looks at the "
+                   "rest"));
     }
   }
 

@@ -25,6 +25,11 @@ Code code_of_status(unsigned status) {
 
 }  // namespace
 
+Error foreign(std::string_view what, std::string_view body) {
+  return fail(Code::internal, fmt::format("{}: '{}'", what, base::shown(body)),
+              "is it really an rq server that listens there?");
+}
+
 Error error_in(const json::object& holder) {
   const json::value* inner = holder.if_contains("error");
   if (inner == nullptr || !inner->is_object()) return fail(Code::internal, "");
@@ -57,10 +62,7 @@ base::Result<json::value> json_of(const Reply& reply) {
   options.max_depth = base::kJsonDepthMax * 2;  // a payload or result inside an answer
   json::value value = json::parse(reply.body, error, {}, options);
   if (error) {
-    return fail(
-        Code::internal,
-        fmt::format("the answer is not JSON ({}): '{}'", error.message(), base::shown(reply.body)),
-        "is it really an rq server that listens there?");
+    return foreign(fmt::format("the answer is not JSON ({})", error.message()), reply.body);
   }
   return value;
 }

@@ -15,6 +15,8 @@ struct Reply {
   [[nodiscard]] bool is_success() const { return status / 100 == 2; }
 };
 
+// A success that no rq server would send.
+[[nodiscard]] base::Error foreign(std::string_view what, std::string_view body);
 // The error in an answer that is no success.
 [[nodiscard]] base::Error error_of(const Reply& reply);
 // The error {"code","message","remedy"} that stands in `holder` under "error".

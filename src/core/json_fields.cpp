@@ -23,7 +23,7 @@ namespace json = boost::json;
 std::string shown(const json::value& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return "a list";
-  std::string out = json::serialize(value);
+  std::string out = plain_json(value);
   if (out.size() > base::kShownBytesMax) {
     out.resize(base::shown(out).size());
     out += "...";

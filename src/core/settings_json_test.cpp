@@ -92,6 +92,13 @@ TEST(SettingsJson, ReadsAsPeopleWriteIt) {
   EXPECT_EQ(plain_json(boost::json::parse(text)), text);
 }
 
+TEST(SettingsJson, ANumberIsShownAsPeopleWriteIt) {  // faults.md C2, relative: it was 4E-4
+  const auto out = merge_settings(QueueSettings{}, parsed(R"({"timeout_s":0.0004})"));
+  ASSERT_FALSE(out);
+  EXPECT_NE(out.error().message.find("timeout_s: 0.0004 "), std::string::npos)
+      << out.error().message;
+}
+
 TEST(SettingsJson, WrongKindsAndValuesAreRefused) {
   for (const char* text : {R"({"script":1})",
                            R"({"num_workers":"1"})",

@@ -151,7 +151,12 @@ Result<void> move(Desk& desk, const Act& act, Record& record) {
   RQ_TRY_ASSIGN(to, desk.ledger.need(act.queue));
   RQ_TRY(check_takes(*to));
   RQ_TRY(check_caller(desk, *to));
-  if (&desk.ledger.of(record.message) != to) desk.ledger.move(record, *to);
+  if (&desk.ledger.of(record.message) == to) {
+    return fail(Code::wrong_state,
+                fmt::format("message {} is in queue '{}' already", record.message.seq, act.queue),
+                "name another queue");
+  }
+  desk.ledger.move(record, *to);
   return {};
 }
 

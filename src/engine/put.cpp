@@ -37,7 +37,7 @@ Result<PutDone> repeat_of(Desk& desk, const Message& first, const Put& put) {
     return fail(Code::exists,
                 elsewhere ? fmt::format("key '{}' is that of message {} in queue '{}'",
                                         first.details->key, format_id(first), home.queue.name)
-                          : fmt::format("key '{}' is that of message {}, whose {} differs",
+                          : fmt::format("key '{}' is that of message {}, which differs in its {}",
                                         first.details->key, format_id(first),
                                         difference(first, put.message)),
                 "a key names one message until it is gone: give another key, or remove that one");

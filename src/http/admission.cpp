@@ -22,6 +22,14 @@ std::optional<base::Error> check_form(const Head& head) {
     return fail(Code::too_large, "the address of the request is too long",
                 fmt::format("at most {} bytes are allowed", kTargetBytesMax));
   }
+  const std::size_t scheme =
+      head.target.starts_with('/') ? std::string::npos : head.target.find("://");
+  if (scheme != std::string::npos) {
+    return fail(Code::bad_request,
+                fmt::format("the scheme '{}' is not spoken here",
+                            base::shown(head.target.substr(0, scheme))),
+                "give http://HOST:PORT/PATH, or a path alone");
+  }
   if (head.target_bad || !head.target.starts_with('/')) {
     return fail(Code::bad_request, "the address of the request is not a path",
                 "give a path such as /a/b, with other bytes as %XX");

@@ -38,13 +38,14 @@ base::Error no_epoll() {
                     "allow this process more open files");
 }
 
-int descriptors_for_network() {
+int descriptors_allowed() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::numeric_limits<int>::max();
-  const int all = static_cast<int>(
+  return static_cast<int>(
       std::min<rlim_t>(limit.rlim_cur, static_cast<rlim_t>(std::numeric_limits<int>::max())));
-  return all - std::min(kDescriptorsKept, all / 4);
 }
+
+int kept_of(int all) { return std::min(kDescriptorsKept, all / 4); }
 
 }  // namespace
 
@@ -53,7 +54,9 @@ Links::Links(Loop& loop, LinkMaker& maker)
       maker_(maker),
       epoll_(loop.io()),
       accept_pause_(loop.io()),
-      descriptors_max_(descriptors_for_network()) {}
+      descriptors_max_(descriptors_allowed()),
+      network_max_(descriptors_max_ - kept_of(descriptors_max_)),
+      unix_max_(descriptors_max_ - kept_of(descriptors_max_) / 2) {}
 
 Links::~Links() {
   stop_listening();
@@ -232,7 +235,9 @@ void Links::flush_later(const Link& link) {
 void Links::accept_all(std::size_t listener) {
   const bool unix_socket = listeners_[listener].unix_socket;
   while (listeners_[listener].socket.is_open()) {
-    if (count() >= kConnectionsMax && (!close_idle() || count() >= kConnectionsMax)) break;
+    if (count() >= kConnectionsMax && (!close_idle(unix_socket) || count() >= kConnectionsMax)) {
+      break;
+    }
     base::Fd fd(::accept4(listeners_[listener].socket.get(), nullptr, nullptr,
                           SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd.is_open()) {
@@ -241,11 +246,14 @@ void Links::accept_all(std::size_t listener) {
         full_told_ = false;
         return;
       }
-      if ((errno == EMFILE || errno == ENFILE) && close_idle()) continue;
+      if ((errno == EMFILE || errno == ENFILE) && close_idle(unix_socket)) continue;
       break;
     }
     // The system gives the lowest number that is free.
-    if (!unix_socket && fd.get() >= descriptors_max_ && !close_idle()) break;
+    if (fd.get() >= (unix_socket ? unix_max_ : network_max_) && !close_idle(unix_socket) &&
+        !unix_socket) {
+      break;
+    }
     const int on = 1;
     if (!unix_socket) ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     static_cast<void>(adopt(plain_channel(fd.release(), unix_socket)));
@@ -253,12 +261,15 @@ void Links::accept_all(std::size_t listener) {
   accept_later(listener);
 }
 
-// Those from the network that have been silent for longest. False: there was none to close.
-bool Links::close_idle() {
+bool Links::close_idle(bool unix_socket) {
   std::vector<Link*> idle;
-  for_each([&idle](Link& link) {
-    if (link.is_idle() && !link.caller().unix_socket) idle.push_back(&link);
-  });
+  const auto gather = [this, &idle](bool of_unix_socket) {
+    for_each([&idle, of_unix_socket](Link& link) {
+      if (link.is_idle() && link.caller().unix_socket == of_unix_socket) idle.push_back(&link);
+    });
+  };
+  gather(false);
+  if (idle.empty() && unix_socket) gather(true);
   const std::size_t n = std::min(kClosedForRoom, idle.size());
   std::partial_sort(idle.begin(), idle.begin() + static_cast<std::ptrdiff_t>(n), idle.end(),
                     [](const Link* a, const Link* b) { return a->spoke_ < b->spoke_; });
@@ -297,8 +308,12 @@ void Links::accept_later(std::size_t listener) {
   listen_for(listener, 0);
   if (std::exchange(accept_paused_, true)) return;
   if (!std::exchange(full_told_, true)) {
-    spdlog::warn("{} connections are open, and there is no room for one more: who comes now waits",
-                 count());
+    spdlog::warn(
+        "there is no room for one more connection{}: who comes now waits. {} of this kind are "
+        "open, "
+        "of at most {}; the process may have {} files open in all",
+        listeners_[listener].unix_socket ? " on the unix socket" : "", count(), kConnectionsMax,
+        descriptors_max_);
   }
   accept_pause_.expires_after(kAcceptPause);
   accept_pause_.async_wait([this](const boost::system::error_code& error) {

@@ -25,7 +25,8 @@ namespace rq::net {
 
 inline constexpr std::size_t kConnectionsMax = 20'000;  // of one protocol
 // Descriptors of the process that connections from the network leave to others: the unix socket,
-// the store, logs. At most a quarter of what the system allows.
+// the store, logs. At most a quarter of what the system allows. Idle connections of the unix socket
+// leave half of them to the others.
 inline constexpr int kDescriptorsKept = 64;
 // Connections that are closed at once when there is no room for one more.
 inline constexpr std::size_t kClosedForRoom = 16;
@@ -89,7 +90,9 @@ class Links {
   [[nodiscard]] bool read_ready();
   void turn_again();
   void accept_all(std::size_t listener);
-  [[nodiscard]] bool close_idle();
+  // For one from the network: those from it that have been silent for longest. For one of the unix
+  // socket: if there are none, those of the unix socket. False: there was none to close.
+  [[nodiscard]] bool close_idle(bool unix_socket);
   void accept_later(std::size_t listener);
   void listen_for(std::size_t listener, std::uint32_t events);
   void event(std::uint64_t id, std::uint32_t events);
@@ -98,7 +101,9 @@ class Links {
   LinkMaker& maker_;
   boost::asio::posix::stream_descriptor epoll_;
   boost::asio::steady_timer accept_pause_;
-  const int descriptors_max_;  // for connections from the network
+  const int descriptors_max_;  // of the process
+  const int network_max_;      // of these, for connections from the network
+  const int unix_max_;         // and where the unix socket makes room for itself, if it can
   bool accept_paused_ = false;
   bool full_told_ = false;  // since somebody had to wait first
   std::vector<ListeningSocket> listeners_;

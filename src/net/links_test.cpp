@@ -167,6 +167,17 @@ TEST_F(LinksTest, AListenerTakesWhoComesAndKnowsTheirUser) {
   links.stop_listening();
 }
 
+// The first one has something under way; the others are idle.
+struct IdleMaker : LinkMaker {
+  std::unique_ptr<Link> make_link(Arrival&& arrival) override {
+    auto link = std::make_unique<Echo>(*links, std::move(arrival));
+    link->idle = made++ > 0;
+    return link;
+  }
+  Links* links = nullptr;
+  int made = 0;
+};
+
 // Idle connections from the network must not lock others out (faults.md C18, relative).
 TEST(LinksRoom, IsMadeByClosingThoseThatAreIdleAndKeptForTheUnixSocket) {
   rlimit before{};
@@ -175,15 +186,7 @@ TEST(LinksRoom, IsMadeByClosingThoseThatAreIdleAndKeptForTheUnixSocket) {
   few.rlim_cur = 100;
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
   {
-    struct Maker : LinkMaker {
-      std::unique_ptr<Link> make_link(Arrival&& arrival) override {
-        auto link = std::make_unique<Echo>(*links, std::move(arrival));
-        link->idle = made++ > 0;  // the first one has something under way
-        return link;
-      }
-      Links* links = nullptr;
-      int made = 0;
-    } maker;
+    IdleMaker maker;
     Loop loop;
     Links links{loop, maker};
     maker.links = &links;
@@ -220,6 +223,53 @@ TEST(LinksRoom, IsMadeByClosingThoseThatAreIdleAndKeptForTheUnixSocket) {
     for (const base::Fd* client : {&clients.front(), &clients.back()}) {
       ASSERT_EQ(::send(client->get(), "here", 4, 0), 4);
       turn();
+      char back[4] = {};
+      EXPECT_EQ(::recv(client->get(), back, sizeof back, MSG_DONTWAIT), 4)
+          << "one that is not idle stays, and who comes is let in";
+    }
+    char none = 0;
+    EXPECT_EQ(::recv(clients.at(1).get(), &none, 1, MSG_DONTWAIT), 0) << "the oldest idle one went";
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+// A client that leaks connections to the unix socket must not lock the others out (faults.md C18,
+// relative).
+TEST(LinksRoom, IsMadeOnTheUnixSocketByClosingThoseOfItThatAreIdle) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit few = before;
+  few.rlim_cur = 100;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  {
+    IdleMaker maker;
+    Loop loop;
+    Links links{loop, maker};
+    maker.links = &links;
+    const base::test::TempDir dir;
+    const std::string path = (dir.path() / "socket").string();
+    auto listener = listen_unix(path);
+    ASSERT_TRUE(listener) << listener.error().message;
+    ASSERT_TRUE(links.listen(*std::move(listener)));
+    // The ends of those that knock are of the same process, and count.
+    constexpr int kClients = 60;
+    std::vector<base::Fd> clients;
+    for (int i = 0; i < kClients; ++i) {
+      base::Fd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      ASSERT_TRUE(client.is_open()) << i << ": the process has none left: no room was made";
+      sockaddr_un address{};
+      address.sun_family = AF_UNIX;
+      path.copy(address.sun_path, sizeof address.sun_path - 1);
+      ASSERT_EQ(
+          ::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+      clients.push_back(std::move(client));
+      while (loop.io().poll() > 0) {
+      }
+    }
+    for (const base::Fd* client : {&clients.front(), &clients.back()}) {
+      ASSERT_EQ(::send(client->get(), "here", 4, 0), 4);
+      while (loop.io().poll() > 0) {
+      }
       char back[4] = {};
       EXPECT_EQ(::recv(client->get(), back, sizeof back, MSG_DONTWAIT), 4)
           << "one that is not idle stays, and who comes is let in";

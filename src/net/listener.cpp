@@ -88,7 +88,12 @@ Result<Listener> listen_unix(const std::filesystem::path& path) {
   }
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.c_str(), path.native().size() + 1);
-  ::unlink(path.c_str());
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return fail(Code::internal,
+                fmt::format("{} is in the way of the socket, and cannot be removed: {}",
+                            path.string(), base::text_of_errno(errno)),
+                "move it away: the server makes a socket there");
+  }
   base::Fd socket = listen_on(reinterpret_cast<const sockaddr*>(&address), sizeof address);
   if (!socket.is_open() || ::chmod(path.c_str(), 0660) != 0) {
     return fail(Code::internal,

@@ -1,7 +1,6 @@
 #include "server/config.h"
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +8,9 @@
 #include <iterator>
 #include <type_traits>
 #include <variant>
+
+#include "base/address.h"
+#include "server/toml.h"
 
 namespace rq::server {
 namespace {
@@ -151,6 +153,26 @@ std::vector<std::string_view> changed_for_the_next_start(const ServerConfig& now
   return changed;
 }
 
+namespace {
+
+// Both on one port: each of them alone could have it.
+Result<void> check_ports(const ServerConfig& config) {
+  const auto host = [](const base::HostPort& at) {
+    return at.host == "localhost" ? std::string{"127.0.0.1"} : at.host;
+  };
+  const auto http = base::parse_host_port(config.http);
+  const auto beanstalk = base::parse_host_port(config.beanstalk);
+  if (!http || !beanstalk || http->port == 0 || http->port != beanstalk->port ||
+      host(*http) != host(*beanstalk)) {
+    return {};
+  }
+  return fail(Code::bad_value,
+              fmt::format("http and beanstalk have the same address: {}", config.http),
+              "give one of them another port");
+}
+
+}  // namespace
+
 Result<ServerConfig> load_config(const ServerOptions& options) {
   ServerConfig config;
   std::error_code error;
@@ -169,6 +191,7 @@ Result<ServerConfig> load_config(const ServerOptions& options) {
     return fail(Code::bad_value, fmt::format("log_level: '{}' is not allowed", config.log_level),
                 "give trace, debug, info, warn or error");
   }
+  RQ_TRY(check_ports(config));
   return config;
 }
 

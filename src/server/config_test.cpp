@@ -56,6 +56,12 @@ TEST(Config, RefusalsNameTheSettingAndTheLine) {
     ASSERT_FALSE(config) << text;
     EXPECT_EQ(config.error().code, Code::bad_value) << text;
   }
+  // faults.md D: letters from U+00A0 to U+0499 where none may stand.
+  for (const char* text : {"be.nh = [[1[2\u00dc0", "\u00dc = 1\n", "http = \u00a0\u0401\n"}) {
+    const auto config = parsed(text);
+    ASSERT_FALSE(config) << text;
+    EXPECT_EQ(config.error().code, Code::bad_request) << text;
+  }
   const auto broken = parsed("http = 'x'\nworker = \n");
   ASSERT_FALSE(broken);
   EXPECT_EQ(broken.error().code, Code::bad_request);

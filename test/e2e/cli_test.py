@@ -2,6 +2,7 @@
 # the completions, and what is said when no server is there.
 # ctest-timeout: 600
 import concurrent.futures
+import http.server
 import json
 import os
 import pathlib
@@ -10,9 +11,11 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import rqtest
@@ -116,21 +119,26 @@ def test_help():
     refused(rq('list', '--server', 'ftp://x'), 'bad_value', 2, 'an address', 'ftp://x')
 
 
+def every_verb(file):
+    """What asks the server for something."""
+    return [
+        ('put', 'q', 'x'), ('put', 'q', '--ndjson', file), ('run', '--', 'true'),
+        ('show', '1'), ('list',), ('tail', '1'), ('tail', '-f', '1'), ('why', '1'),
+        ('stats',), ('top',), ('events',), ('retry', '1'), ('requeue', '1'),
+        ('run-now', '1'), ('commit', '1'), ('cancel', '1'), ('kill', '1'), ('clone', '1'),
+        ('move', '1', '--to', 'b'), ('priority', '1', '--priority', '2'), ('remove', '1'),
+        ('cancel', '--queue', 'q', '-y'), ('queue', 'create', 'q'), ('queue', 'list'),
+        ('queue', 'show', 'q'), ('queue', 'set', 'q', '--retries', '1'),
+        ('queue', 'pause', 'q'), ('queue', 'resume', 'q'), ('queue', 'drain', 'q'),
+        ('queue', 'down', 'q'), ('queue', 'delete', 'q')]
+
+
 def test_no_server():
     with tempfile.TemporaryDirectory() as dir:
         rq = Cli(dir)
         file = pathlib.Path(dir) / 'm.ndjson'
         file.write_text('{}\n')
-        wanted = [
-            ('put', 'q', 'x'), ('put', 'q', '--ndjson', file), ('run', '--', 'true'),
-            ('show', '1'), ('list',), ('tail', '1'), ('tail', '-f', '1'), ('why', '1'),
-            ('stats',), ('top',), ('events',), ('retry', '1'), ('requeue', '1'),
-            ('run-now', '1'), ('commit', '1'), ('cancel', '1'), ('kill', '1'), ('clone', '1'),
-            ('move', '1', '--to', 'b'), ('priority', '1', '--priority', '2'), ('remove', '1'),
-            ('cancel', '--queue', 'q', '-y'), ('queue', 'create', 'q'), ('queue', 'list'),
-            ('queue', 'show', 'q'), ('queue', 'set', 'q', '--retries', '1'),
-            ('queue', 'pause', 'q'), ('queue', 'resume', 'q'), ('queue', 'drain', 'q'),
-            ('queue', 'down', 'q'), ('queue', 'delete', 'q')]
+        wanted = every_verb(file)
         for args in wanted:
             refused(rq(*args), 'unreachable', 9, f'no server: {args}', f'{dir}/run/rq.sock',
                     f'rq server --dir {dir}')
@@ -150,15 +158,54 @@ def test_no_server():
                 f'127.0.0.1:{port}')
 
 
+class NotRq(http.server.BaseHTTPRequestHandler):
+    """Answers `said` to everything."""
+    said = b'{}'
+
+    def answer(self):
+        self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/json')
+        self.send_header('Content-Length', str(len(self.said)))
+        self.end_headers()
+        self.wfile.write(self.said)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+    def log_message(self, *_):
+        pass
+
+
+def test_not_rq():
+    """faults.md C2, relative: something else listens there, and answers JSON."""
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), NotRq)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    rq = Cli('/nonexistent', RQ_SERVER=f'http://127.0.0.1:{server.server_port}')
+    with tempfile.TemporaryDirectory() as dir:
+        file = pathlib.Path(dir) / 'm.ndjson'
+        file.write_text('{}\n')
+        more = [('show', '1', '--payload'), ('put', 'q', 'x', '--wait'), ('put', 'q', 'x', '--follow'),
+                ('list', '--by', 'reason'), ('version',)]
+        for said in (b'{}', b'[]', b'{"ok":true}'):
+            NotRq.said = said
+            for args in every_verb(file) + more:
+                if said != b'{"ok":true}' or args[:2] != ('queue', 'delete'):  # it is told no more
+                    refused(rq(*args), 'internal', 10, f'{said}: {args}', 'really an rq server')
+            checks.equal(rq('doctor').code, 10, f'{said}: doctor')
+    server.shutdown()
+
+
 def test_silent_server(server):
     """One that is stopped: it accepts connections, and answers nothing."""
     rq = Cli(server.dir)
     assert server.put('/v1/queues/silent', {}).status == 201
-    wanted = [('put', 'silent', 'x'), ('list',), ('queue', 'list'), ('show', '1')]
+    # faults.md C2, relative: a stream that does not begin took 45 s and more, up to the time-out.
+    wanted = [('put', 'silent', 'x'), ('list',), ('queue', 'list'), ('show', '1'), ('events',),
+              ('put', 'silent', 'x', '--follow'), ('put', 'silent', 'x', '--wait'), ('tail', '-f', '1')]
     server.process.send_signal(signal.SIGSTOP)
     try:
         with concurrent.futures.ThreadPoolExecutor(len(wanted)) as pool:
-            for args, ran in zip(wanted, pool.map(lambda args: rq(*args), wanted)):
+            for args, ran in zip(wanted, pool.map(lambda args: rq(*args, timeout=40), wanted)):
                 refused(ran, 'unreachable', 9, f'it is silent: {args}', 'run/rq.sock', 'kill -CONT')
     finally:
         server.process.send_signal(signal.SIGCONT)
@@ -177,6 +224,27 @@ def test_doctor_without_files():
             ran = Cli(dir)('doctor', timeout=30)
             checks.equal(ran.code, 9, f'doctor: {ran}')
             checks.that(f'{path} is not a file' in ran.out, f'doctor names it: {ran}')
+
+
+def test_doctor_of_many():
+    """faults.md D17, relative: a line for each of very many queues, and a remedy that does not fit."""
+    tubes, plain = 40, 25
+    with rqtest.Server(beanstalk=True) as server:
+        rq = Cli(server.dir)
+        with socket.create_connection(('127.0.0.1', server.beanstalk_port), 60) as client:
+            client.sendall(b''.join(b'use t%d\r\nput 0 0 60 1\r\nx\r\n' % i for i in range(tubes)))
+            replies = client.makefile('rb')
+            said = [replies.readline().split()[0] for _ in range(2 * tubes)]
+            checks.equal(said, [b'USING', b'INSERTED'] * tubes, 'jobs in tubes')
+            found = [c for c in rq('doctor', '--json').json['checks'] if 'queue' in c['check']]
+        checks.that([c['check'] for c in found] == ['queues', 'queues'], f'one line for all tubes: {found}')
+        checks.that(f'in {tubes} queues' in found[0]['text'] and '--script' not in str(found), f'{found}')
+        for i in range(plain):
+            server.put(f'/v1/queues/p{i}', {})
+            server.post(f'/v1/queues/p{i}/messages', {'payload': 'x'})
+        found = [c for c in rq('doctor', '--json').json['checks'] if 'queue' in c['check']]
+        checks.equal(len(found), 20 + 3, f'a bound: {len(found)} lines')
+        checks.that('… and 5 more' in str(found), f'and how many more: {found[-3:]}')
 
 
 def test_completion():
@@ -248,7 +316,7 @@ def test_queues(server):
     (server.dir / 'scripts').mkdir(exist_ok=True)
     below = script(server.dir / 'scripts', 'below.sh', 'exit 0\n')
     ran = ok(rq('queue', 'set', 'told', '--script', 'below.sh'), 'a script of the server')
-    checks.equal((ran.out, ran.err), (f'changed queue told, its script: {below}\n', ''), 'its path')
+    checks.equal((ran.out, ran.err), (f'changed queue told: script below.sh (was no-such.sh), its script: {below}\n', ''), 'its path')
     below.chmod(0o644)
     ran = ok(rq('queue', 'set', 'told', '--retries', '2'), 'not executable')
     checks.that(f'chmod +x {below}' in ran.err, f'not executable: {ran}')
@@ -286,8 +354,13 @@ def test_queues(server):
     checks.that(table[0].split()[:2] == ['QUEUE', 'STATUS'] and table[1].startswith('mail'),
                 f'a table: {table}')
     checks.that('\x1b' not in '\n'.join(table), 'no colours into a pipe')
-    checks.equal(ok(rq('queue', 'list', '--json'), 'json').json['queues'][0]['name'], 'mail',
+    # faults.md C22, relative: lists are one object a line, all of them.
+    checks.equal([q['name'] for q in ok(rq('queue', 'list', '--json'), 'json').lines], ['mail'],
                  'queue list --json')
+    ran = ok(rq('queue', 'set', 'mail', '--retries', '4', '--env', 'C=D'), 'queue set says what it did')
+    checks.that('retries 4 (was 3)' in ran.out and 'timeout_s' not in ran.out, f'what is changed: {ran}')
+    ran = ok(rq('queue', 'set', 'mail', '--retries', '4'), 'the same again')
+    checks.that('has these settings already' in ran.out, f'nothing is changed: {ran}')
     refused(rq('queue', 'show', 'nope'), 'not_found', 3, 'no such queue', 'nope')
     ok(rq('queue', 'delete', 'mail', '--force'), 'queue delete')
     refused(rq('queue', 'delete', 'mail'), 'not_found', 3, 'deleted already', 'mail')
@@ -333,6 +406,26 @@ def test_put(server):
     checks.equal(payload(put('@@x')), b'@x', '@@')
     checks.equal(payload(put('--', '-x')), b'-x', 'a payload with a dash in front')
     checks.equal(payload(put('--param1', 'p', input=b'not read')), b'', 'params only')
+    # faults.md C9, relative: texts of others are taken as they stand.
+    for text in ('@/etc/passwd', '-', '--help', '-x', '--', '', ' ', '[a,b]', '"q"', 'a=b', '%%'):
+        checks.equal(payload(put('--text', text, input=b'not read')), text.encode(), f'--text {text!r}')
+    lines = b'-\n@/etc/passwd\n--help\nb\xff\nplain\n'
+    loop = subprocess.run(['bash', '-c', f'while IFS= read -r l; do {RQ} put in --text "$l"; done'],
+                          env=rq.env, input=lines, capture_output=True)
+    checks.equal([payload(id) for id in loop.stdout.decode().split()], lines.splitlines(), f'{loop}')
+    refused(rq('put', 'in', 'a', '--text', 'b'), 'bad_value', 2, 'two payloads', '--text')
+    refused(rq('put', 'in', '-dash'), 'bad_value', 2, 'a payload like an option', '-dash', '--text')
+    refused(rq('put', 'in', '@at'), 'not_found', 3, 'a payload like a file', "'at'", '--text')
+    prep = put('--prep', 'held back')
+    checks.equal(message(prep)['state'], 'prep', '--prep')
+    ok(rq('commit', prep), 'commit')
+    checks.equal(message(prep)['state'], 'que', 'committed')
+    # Relative: bytes that are no text are refused by the name of the option.
+    for args in (('put', 'in', 'x', '--tag'), ('put', 'in', 'x', '--param1'), ('put', 'in', 'x', '--key'),
+                 ('list', '--text'), ('cancel', '1', '--reason'), ('queue', 'create', 'x', '--script'),
+                 ('queue', 'set', 'in', '--env'), ('run', '--queue')):
+        refused(rq(*args, os.fsdecode(b'b\xff=1')), 'bad_value', 2, f'{args}', args[-1], 'b\\xff', 'UTF-8')
+    refused(rq('show', os.fsdecode(b'key:b\xff')), 'bad_value', 2, 'an id', 'b\\xff', 'UTF-8')
     for args, said in ((('in', '@/no/such'), '/no/such'), (('in', 'a', '--file', str(file)), '--file')):
         ran = rq('put', *args)
         checks.that(ran.code in (2, 3) and said in ran.err, f'put {args}: {ran}')
@@ -386,6 +479,11 @@ def test_put(server):
     refused(rq('put', 'in', '--ndjson', '-', input=b'{"payload":"a"}\n[1]\n'), 'bad_value', 2,
             'no object', 'line 2', '[1]')
     refused(rq('put', 'in', 'x', '--ndjson', many), 'bad_value', 2, 'two payloads', '--ndjson')
+    # faults.md C10, relative: what became of the others is said, and where it was read.
+    ran = rq('put', 'in', '--ndjson', '-', input=b'{"payload":"a"}\nnot json\n')
+    checks.that('standard input, line 2' in ran.err and 'nothing is put' in ran.err, f'{ran}')
+    ran = rq('put', 'in', '--ndjson', '-', input=b'{}\n' * 1000 + b'not json\n')
+    checks.that('line 1001' in ran.err and '1000 are put' in ran.err, f'{ran}')
     # faults.md C10: what holds for all is said once.
     ran = rq('put', 'nowhere', '--ndjson', many)
     checks.equal(ran.code, 3, f'a queue that is not there: {ran}')
@@ -456,10 +554,19 @@ def test_list_and_act(server):
     checks.equal(ok(rq('why', later, '--json'), 'why').json['state'], 'scheduled', 'why --json')
     ok(rq('run-now', later), 'run-now')
     checks.equal(state(later), 'que', 'run-now')
+    # faults.md C7, relative: the form is shown where it is not met.
+    ran = rq('priority', later, '7')
+    refused(ran, 'bad_value', 2, 'a priority without its name', f'rq priority {later} --priority 7')
+    refused(rq('move', later, '-y'), 'bad_value', 2, 'no --to', '--to', 'rq move 123 --to slow')
+    refused(rq('completion'), 'bad_value', 2, 'no shell', 'rq completion bash')
+    refused(rq('list', '--tag='), 'bad_value', 2, 'no tag', '--tag needs a value')
     ok(rq('priority', later, '--priority', '7'), 'priority')
+    table = ok(rq('list', 'a'), 'table').out.splitlines()
+    checks.that('PRIORITY' in table[0] and table[1].split()[-2] == '7', f'shown when it differs: {table}')
     checks.equal(ok(rq('show', later, '--json'), 'show').json['priority'], 7, 'priority')
     ok(rq('move', later, '--to', 'b'), 'move')
     checks.equal(listed('b'), [later], 'moved')
+    refused(rq('move', later, '--to', 'b'), 'wrong_state', 4, 'moved to where it is', "'b'")
     ran = ok(rq('cancel', ids[0], ids[1], '--reason', 'no need'), 'cancel')
     checks.that(ran.out.count('cancelled') >= 2, f'each is told of: {ran}')
     checks.equal(state(ids[0]), 'cancelled', 'cancel')
@@ -480,6 +587,29 @@ def test_list_and_act(server):
     ok(rq('remove', ids[2]), 'remove')
     refused(rq('show', ids[2]), 'not_found', 3, 'removed', ids[2].split('.')[-1])
     refused(rq('show', 'not-an-id'), 'bad_value', 2, 'no id', 'not-an-id')
+
+    # faults.md B15, relative: failures are counted by what their reasons have in common.
+    server.put('/v1/queues/failing', {'retries': 0})
+    for i, reason in enumerate(['exit 3: no row 17', 'exit 3: no row 18', 'exit 4: gone', 'exit 3: no row 9']):
+        server.post('/v1/queues/failing/messages', {'payload': str(i), 'tags': [f'f{i}']})
+        got, = server.post('/v1/reserve', {'queues': ['failing'], 'worker': 'w'}).json['messages']
+        server.post('/v1/err', {'token': got['lease']['token'], 'reason': reason, 'retry': False})
+    failed = listed('failing')
+    kinds = ok(rq('list', 'failing', '--by', 'reason', '--json'), 'list --by reason').lines
+    checks.equal([(k['count'], k['text'], k['newest'], k['oldest'], k['queue']) for k in kinds],
+                 [(3, 'exit 3: no row 9', failed[0], failed[3], 'failing'),
+                  (1, 'exit 4: gone', failed[1], failed[1], 'failing')], f'{kinds}')
+    table = ok(rq('list', '--by', 'reason', '--tag', 'f2'), 'as a table').out.splitlines()
+    checks.that(len(table) == 2 and table[1].split()[:3] == ['1', 'failing', failed[1]], f'{table}')
+    checks.that('no such' in ok(rq('list', 'a', '--by', 'reason'), 'none').err, 'there are none')
+    refused(rq('list', '--by', 'reason', '-n', '5'), 'bad_value', 2, 'it counts all', '--limit')
+    refused(rq('list', '--by', 'reason', '--state', 'done'), 'bad_value', 2, 'of another state', 'done')
+    refused(rq('list', '--by', 'worker'), 'bad_value', 2, 'by what it is not', 'worker', 'reason')
+    reply = server.get('/v1/failures?queue=failing&state=err')
+    checks.equal((reply.status, reply.code), (422, 'bad_value'), f'{reply}')
+    reply = server.get('/v1/failures?queue=failing').json
+    checks.equal((reply['others'], reply['looked_at'], reply['cut']), (0, 4, False), f'{reply}')
+    ok(rq('queue', 'delete', 'failing', '--force', '-y'), 'they go')
 
     # In bulk.
     dry = ok(rq('cancel', '--queue', 'a', '--tag', 'odd', '--dry-run', '--json'), 'dry').json
@@ -750,6 +880,19 @@ def test_run(server):
     ran = rq('run', '--wait', '--', '/no/such/program')
     checks.equal(ran.code, 127, f'no such program: {ran}')
     checks.that('/no/such/program' in ran.err and not ran.out, f'says which: {ran}')
+    checks.that('sh -c' not in ran.err, f'a path is no line for a shell: {ran}')
+    # faults.md C7, relative: what only a shell knows.
+    for words, line in ((['echo a | cat'], "'echo a | cat'"), (['cd', '/tmp'], "'cd /tmp'")):
+        ran = rq('run', '--wait', '--', *words)
+        checks.equal(ran.code, 127, f'{words}: {ran}')
+        checks.that(f'rq run -- sh -c {line}' in ran.err, f'{words}: {ran}')
+    # Relative: words, folders and variables of any bytes.
+    odd = os.fsdecode(b'b\xffd')
+    folder = pathlib.Path(home, odd)
+    folder.mkdir()
+    ran = subprocess.run([RQ, 'run', '--env', 'ODD', '--wait', '--', 'sh', '-c', 'pwd; echo "$ODD$1"', 'sh', odd],
+                         cwd=folder, env={**rq.env, 'ODD': odd}, stdin=subprocess.DEVNULL, capture_output=True)
+    checks.equal(ran.stdout, os.fsencode(f'{folder}\n{odd}{odd}\n'), f'bytes that are not UTF-8: {ran}')
     id = ok(rq('run', '--', 'sh', '-c', 'exit 4'), 'run').out.strip()
     ended = rqtest.eventually(
         lambda: (m := rq('show', id, '--json').json)['state'] == 'err' and m, 'the end')
@@ -792,6 +935,9 @@ def test_run(server):
     checks.equal(ran.out.strip(), '70000', 'all of it')
     ran = ok(rq('run', '--wait', '--', 'wc', '-c', input=b'lost'), 'without --stdin')
     checks.that(ran.out.strip() == '0' and '--stdin' in ran.err, f'it is said: {ran}')
+    loop = subprocess.run(['bash', '-c', f'while read -r l; do {RQ} run -- true "$l"; done'], env=rq.env,
+                          input=b'a\nb\n', capture_output=True)
+    checks.equal((len(loop.stdout.split()), loop.stderr), (2, b''), 'it is not the input of this command')
     refused(rq('run', '--env', 'NOT_SET_HERE', '--', 'true'), 'bad_value', 2, 'a variable',
             'NOT_SET_HERE')
     ok(rq('queue', 'create', 'plain'), 'plain')
@@ -800,6 +946,8 @@ def test_run(server):
     run_apart(rq)
     ran = rq('exec-payload', input=b'{"argv":[]}')
     checks.that(ran.code == 2 and 'argv' in ran.err, f'a payload that is no command: {ran}')
+    ran = rq('put', 'run', 'echo hi', '--wait')
+    checks.that(ran.code == 1 and 'rq run -- ' in ran.err, f'a line that was put: {ran}')
     shutil.rmtree(home)
 
 
@@ -946,6 +1094,8 @@ def test_readme():
 def main():
     test_help()
     test_no_server()
+    test_not_rq()
+    test_doctor_of_many()
     test_completion()
     with rqtest.Server(manual_clock=False) as server:
         test_queues(server)

@@ -283,6 +283,9 @@ def main():
     equal(sorted(n for n in documented if n.islower()), sorted(TABLE), 'docs/OPERATIONS.md tells each')
     refused('http = \n', 'line 1')
     not_a_file()
+    for http, beanstalk in (('127.0.0.1:34999', '127.0.0.1:34999'), ('localhost:34999', '127.0.0.1:34999')):
+        # faults.md C, relative: "end what uses this one" was the server itself.
+        refused(f"worker = false\nhttp = '{http}'\nbeanstalk = '{beanstalk}'\n", 'http and beanstalk', http)
     for attempt in sys.argv[1:] or TABLE:
         TABLE[attempt]()
     return checks.report()

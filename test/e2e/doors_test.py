@@ -1,10 +1,12 @@
 # What stands at the doors of a server: signals, its socket and its log, names of hosts, and what is
 # refused before it can do harm.
+import contextlib
 import os
 import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 
 import rqtest
@@ -106,17 +108,20 @@ def test_log_of_worker():
 
 def test_hosts(s):
     """faults.md C13"""
-    for host in ['127.0.0.1:9999', 'localhost:1', '[::1]:65535', '127.0.0.1', 'localhost']:
+    for host in ['127.0.0.1:9999', 'localhost:1', '[::1]:65535', '127.0.0.1', 'localhost', 'localhost:']:
         equal(s.get('/v1/version', headers={'Host': host}).status, 200, f'Host: {host}')
     for host in ['evil.example', 'evil.example:9999', 'localhost.evil:9999', '127.0.0.1:99999',
-                 '127.0.0.1:x', '127.0.0.1.evil', '[::1].evil:1', 'localhost:', '127.0.0.2:9999', '']:
+                 '127.0.0.1:x', '127.0.0.1.evil', '[::1].evil:1', ':', '127.0.0.2:9999', '']:
         equal(s.get('/v1/version', headers={'Host': host}).status, 403, f'Host: {host}')
     # Relative: the form for proxies, whose host counts (RFC 9112, 3.2.2).
     for target, status in [(f'http://localhost:{s.port}/v1/version', 200),
-                           ('HTTP://127.0.0.1/v1/queues', 200), ('http://localhost', 404),
+                           ('HTTP://127.0.0.1/v1/queues', 200), ('http://localhost:/v1/queues', 200), ('http://localhost', 404),
                            ('http://evil.example/v1/version', 403), ('http:///v1/version', 400),
                            ('https://localhost/v1/version', 400)]:
         equal(s.get(target, headers={'Host': 'localhost'}).status, status, f'GET {target}')
+    for scheme in ('https', 'ftp'):
+        reply = s.get(f'{scheme}://localhost/v1/version')
+        that(reply.status == 400 and f"'{scheme}'" in reply.json['error']['message'], f'{scheme}: {reply}')
     # Relative: a page on another port of this machine is another site, and changes nothing here.
     s.put('/v1/queues/page', {})
     for host, origin, status in [('localhost:9999', 'http://localhost:9999', 200),
@@ -168,8 +173,39 @@ def test_folders():
             s.terminate(30)
 
 
+def test_in_the_way():
+    """faults.md C18, relative: what stands in place of a file of run/ is named, and what to do."""
+    for name in ('rq.sock', 'server.pid', 'server.lock'):
+        with rqtest.Server(start=False) as s:
+            (s.dir / 'run' / name).mkdir(parents=True)
+            ran = subprocess.run([rqtest.RQ_BIN, 'server', '--dir', str(s.dir), '--http', ''],
+                                 capture_output=True, text=True, timeout=60)
+            equal(ran.returncode, 10, f'run/{name} is a folder: {ran}')
+            that(f'run/{name}' in ran.stderr and 'move' in ran.stderr and 'away' in ran.stderr, f'{ran}')
+
+
+def test_idle_on_the_socket():
+    """faults.md C18, relative: one client that leaks connections locked all others out."""
+    class FewFiles(rqtest.Server):
+        def command(self, port=0):
+            return ['prlimit', '--nofile=200:200', *super().command(port)]
+
+    with FewFiles() as s, contextlib.ExitStack() as stack:
+        for _ in range(400):
+            idle = stack.enter_context(socket.socket(socket.AF_UNIX))
+            idle.settimeout(rqtest.REPLY_SECONDS)
+            idle.connect(str(s.socket_path))
+        s.unix.close()  # it was idle, too
+        equal(s.unix.get('/v1/version').status, 200, 'who comes is let in')
+        ran = subprocess.run([rqtest.RQ_BIN, 'stats', '--dir', str(s.dir)], capture_output=True, timeout=60)
+        equal(ran.returncode, 0, f'and another one: {ran}')
+        said_in_log(s, 'that were idle are closed')
+
+
 def main():
     test_folders()
+    test_in_the_way()
+    test_idle_on_the_socket()
     test_signals()
     test_socket_and_log()
     test_log_of_worker()

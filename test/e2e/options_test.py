@@ -102,6 +102,8 @@ def test_put(s, rq):
     equal(m['state'], 'scheduled', '--delay')
     m = rq.message(rq('put', 'in', 'x', '--at', '2099-01-01').strip())
     equal(m['due'], '2099-01-01T00:00:00.000Z', '--at')
+    m = rq.message(rq('put', 'in', '--text', '-x', '--prep').strip())
+    equal((m['payload'], m['state']), ('-x', 'prep'), 'put --text, --prep')
     # The rest, as a script sees it.
     sees = script(s, 'sees.sh', 'env | grep ^RQ_PARAM | sort; echo "$RQ_DEST"; echo "done" >&3\n')
     rq('queue', 'create', 'sees', '--script', sees)
@@ -178,6 +180,7 @@ def test_look(s, rq):
     equal(seqs('looked', '--cursor', page['cursor']), all_of_it[1:], 'list --cursor')
     equal(sorted(m['payload'] for m in listed('looked', '--payloads')), ['p0', 'p1', 'p2'], '--payloads')
     equal(seqs('looked', '--tag', 'lt1'), all_of_it[1:2], 'list --tag')
+    equal([k['count'] for k in listed('fails', '--by', 'reason')], [1], 'list --by')
     equal(seqs('looked', '--key', 'lk2'), all_of_it[:1], 'list --key')
     equal(seqs('looked', '--text', 'p0'), all_of_it[2:], 'list --text')
     equal((seqs('looked', '--state', 'err'), seqs('looked', '--state', 'que')), ([], all_of_it), '--state')
@@ -473,7 +476,8 @@ def test_common(s, rq):
     for verb in verbs_of(rq):
         that(rq(*verb.split(), '--help').startswith(rq('help', *verb.split())[:40]), f'{verb} --help')
     for verb in ('stats', 'version', 'queue list', 'doctor'):
-        that(json.loads(rq.run(*verb.split(), '--json').stdout), f'{verb} --json')
+        out = rq.run(*verb.split(), '--json').stdout
+        that(all(json.loads(line) for line in out.splitlines()) and out, f'{verb} --json')
 
 
 def test_those_that_stay(s, rq):

@@ -150,7 +150,8 @@ bool ApiDoor::host_allowed(std::string_view host) const {
   return std::any_of(hosts_.begin(), hosts_.end(), [host](const std::string& allowed) {
     if (!http::same_name(host.substr(0, allowed.size()), allowed)) return false;
     const std::string_view rest = host.substr(allowed.size());
-    return rest.empty() ||
+    // An empty port is the usual one (RFC 3986, 3.2.3).
+    return rest.empty() || rest == ":" ||
            (rest.front() == ':' && base::whole_number<std::uint16_t>(rest.substr(1)));
   });
 }

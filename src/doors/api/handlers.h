@@ -33,6 +33,9 @@ void show_payload(Exchange& x, const Request& request);
 void show_attempts(Exchange& x, const Request& request);
 void show_why(Exchange& x, const Request& request);
 
+// failures.cpp
+void list_failures(Exchange& x, const Request& request);
+
 // actions.cpp
 void delete_message(Exchange& x, const Request& request);
 void commit_message(Exchange& x, const Request& request);

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
+#include <boost/json/error.hpp>
 #include <boost/json/parse_options.hpp>
 
 #include "base/limits.h"
@@ -30,7 +33,7 @@ base::Error json_error(const boost::system::error_code& error, std::size_t at) {
               "send JSON in UTF-8");
 }
 
-JsonReader::JsonReader() : parser_({}, json_options(), temp_memory_.data(), temp_memory_.size()) {}
+JsonReader::JsonReader() : parser_({.data = temp_memory_.data(), .bytes = temp_memory_.size()}) {}
 
 base::Result<const json::value*> JsonReader::parse(std::string_view text) {
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
@@ -38,9 +41,10 @@ base::Result<const json::value*> JsonReader::parse(std::string_view text) {
   resource_.emplace(value_memory_.data(), value_memory_.size());
   parser_.reset(&*resource_);
   boost::system::error_code error;
-  const std::size_t used = parser_.write(text.data(), text.size(), error);
+  const std::size_t used = parser_.write(false, text, error);
   if (error) return json_error(error, used);
-  value_.emplace(parser_.release());
+  RQ_TRY_ASSIGN(value, parser_.release(text));
+  value_.emplace(std::move(value));
   return &*value_;
 }
 

@@ -9,10 +9,10 @@
 
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/parse_options.hpp>
-#include <boost/json/parser.hpp>
 #include <boost/json/value.hpp>
 
 #include "base/result.h"
+#include "doors/api/strict_parser.h"
 
 namespace rq::doors::api {
 
@@ -59,7 +59,7 @@ class JsonReader {
   std::array<unsigned char, kValueBytes> value_memory_;
   std::array<unsigned char, kTempBytes> temp_memory_;
   std::optional<boost::json::monotonic_resource> resource_;
-  boost::json::parser parser_;
+  StrictParser parser_;
   std::optional<boost::json::value> value_;
   const boost::json::object empty_;
 };

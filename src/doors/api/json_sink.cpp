@@ -17,7 +17,7 @@ void ValueCounter::feed(std::string_view piece) {
   }
 }
 
-JsonSink::JsonSink(Exchange& x) : parser_({}, json_options()), memory_(x) {}
+JsonSink::JsonSink(Exchange& x) : parser_({}), memory_(x) {}
 
 http::BodySink::Next JsonSink::take(std::string_view piece) {
   mark_.feed(piece, [this](std::string_view text) { write(text); });
@@ -35,7 +35,7 @@ void JsonSink::write(std::string_view piece) {
     error_ = std::move(good).error();
   } else {
     boost::system::error_code error;
-    const std::size_t used = parser_.write(piece.data(), piece.size(), error);
+    const std::size_t used = parser_.write(true, piece, error);
     if (error) error_ = json_error(error, text_.size() + used);
     text_ += piece;
   }
@@ -48,9 +48,10 @@ base::Result<const boost::json::object*> JsonSink::object() {
   if (error_) return *error_;
   if (!value_) {
     boost::system::error_code error;
-    parser_.finish(error);
+    parser_.write(false, {}, error);
     if (error) return json_error(error, text_.size());
-    value_.emplace(parser_.release());
+    RQ_TRY_ASSIGN(value, parser_.release(text_));
+    value_.emplace(std::move(value));
   }
   if (!value_->is_object()) return core::wrong_kind("the body", *value_, "a JSON object");
   return &value_->get_object();

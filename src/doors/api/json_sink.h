@@ -8,13 +8,13 @@
 #include <string_view>
 
 #include <boost/json/object.hpp>
-#include <boost/json/stream_parser.hpp>
 #include <boost/json/value.hpp>
 
 #include "base/json_quotes.h"
 #include "base/result.h"
 #include "doors/api/json_reader.h"
 #include "doors/api/memory.h"
+#include "doors/api/strict_parser.h"
 #include "http/body.h"
 
 namespace rq::doors::api {
@@ -43,7 +43,7 @@ class JsonSink final : public http::BodySink {
  private:
   void write(std::string_view piece);
 
-  boost::json::stream_parser parser_;
+  StrictParser parser_;
   ByteOrderMark mark_;
   MemoryShare memory_;
   ValueCounter values_;

@@ -346,7 +346,7 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
       Queue* to = find_queue(act.queue);
       if (to == nullptr) return fail(Code::not_found, "");
       RQ_TRY(takes(*to));
-      if (to->id == message.queue) break;
+      if (to->id == message.queue) return wrong;
       use(queue_of(message));
       use(*to);
       message.queue = to->id;
