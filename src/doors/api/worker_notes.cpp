@@ -23,6 +23,19 @@ const std::map<std::string, WorkerNotes::Worker>& WorkerNotes::workers(base::Ins
   return workers_;
 }
 
+const std::string* WorkerNotes::last_is_ending(base::Instant now) {
+  const auto& known = workers(now);
+  const std::string* ending = nullptr;
+  for (const auto& [name, worker] : known) {
+    if (worker.ending) {
+      ending = &name;
+    } else if (now - worker.seen <= kSilentAfter) {
+      return nullptr;
+    }
+  }
+  return ending;
+}
+
 void WorkerNotes::hold(const std::string& queue, Hold hold) {
   if (holds_.size() >= kHoldsMax && holds_.count(queue) == 0) return;
   holds_.insert_or_assign(queue, std::move(hold));
