@@ -99,8 +99,9 @@ bool UntoldEnds::add(const std::vector<std::string_view>& ends) {
   const base::Fd file = open(O_WRONLY | O_CREAT | O_APPEND);
   any_ = any_ || file.is_open();
   if (!file.is_open() || !base::write_whole(file.get(), text)) {
-    if (!std::exchange(fails_, true))
+    if (!std::exchange(fails_, true)) {
       spdlog::error("'{}' {}: {}", file_, why_not(errno), kWhatThen);
+    }
     return false;
   }
   if (std::exchange(fails_, false)) spdlog::info("'{}' can be written again", file_);

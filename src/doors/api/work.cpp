@@ -267,7 +267,7 @@ void keep_leases(Exchange& x, const Request& request) {
                 core::Finish::Item item;
                 item.token = token;
                 item.outcome = begins ? core::Outcome::lost : core::Outcome::release;
-                item.reason = begins ? "its worker ended, and nobody knows how it ended"
+                item.reason = begins ? "its worker is gone, and nobody knows how it ended"
                                      : "its worker does not have it";
                 finish.items.push_back(std::move(item));
               }

@@ -27,11 +27,9 @@ const std::string* WorkerNotes::last_is_ending(base::Instant now) {
   const auto& known = workers(now);
   const std::string* ending = nullptr;
   for (const auto& [name, worker] : known) {
-    if (worker.ending) {
-      ending = &name;
-    } else if (now - worker.seen <= kSilentAfter) {
-      return nullptr;
-    }
+    if (now - worker.seen > kSilentAfter) continue;
+    if (!worker.ending) return nullptr;
+    ending = &name;
   }
   return ending;
 }

@@ -44,6 +44,7 @@ TEST(WorkerNotes, TheLastWorkerThatIsEndingIsTheReasonWhyNothingIsTaken) {
   notes.seen("b", {.version = "1", .seen = now - seconds{31}});
   ASSERT_NE(notes.last_is_ending(now), nullptr);
   EXPECT_EQ(*notes.last_is_ending(now), "a");
+  EXPECT_EQ(notes.last_is_ending(now + seconds{31}), nullptr) << "nobody knows of it any more";
   notes.gone("a");
   EXPECT_EQ(notes.last_is_ending(now), nullptr);
 }
