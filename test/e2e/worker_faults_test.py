@@ -290,7 +290,7 @@ def told_to_end(server):
         message = put(server, 'ending')
         eventually(lambda: get(server, message)['progress'] == 'here', 'it runs')
         assert server.post(f'/v1/messages/{message}/kill', {'reason': 'by mistake'}).status == 200
-        checks.that('; it was told to stop (kill): by mistake, and ends when its script has'
+        checks.that('; it was told to stop (kill), and ends when its script has: by mistake'
                     in why(message)['text'], f'a message that was told to stop: {why(message)}')
         worker.terminate()
         waits = put(server, 'ending')

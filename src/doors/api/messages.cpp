@@ -141,9 +141,9 @@ Reason why_running(const core::Message& m) {
       fmt::format("it is running, attempt {} at worker '{}' since {}", m.lease->attempt,
                   m.lease->worker, base::to_iso8601(m.lease->since));
   if (m.lease->stop != core::StopRequest::none) {
-    text += fmt::format("; {}, and ends when its script has",
-                        with_text(fmt::format("it was told to stop ({})", name_of(m.lease->stop)),
-                                  m.lease->progress));
+    text += with_text(fmt::format("; it was told to stop ({}), and ends when its script has",
+                                  name_of(m.lease->stop)),
+                      m.lease->progress);
   }
   return {"running", std::move(text)};
 }
