@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
+
+#include "base/number.h"
 
 namespace rq::base {
 namespace {
@@ -63,10 +66,18 @@ std::string to_iso8601(Instant t) {
   const auto day = std::chrono::floor<std::chrono::days>(t);
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss clock{t - day};
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                     clock.hours().count(), clock.minutes().count(), clock.seconds().count(),
-                     clock.subseconds().count());
+  const int year = static_cast<int>(date.year());
+  std::string text = "YYYY-MM-DDThh:mm:ss.sssZ";
+  char* const start = text.data();
+  static_cast<void>(write_digits(start, std::clamp(year, 0, 9999), 4));
+  static_cast<void>(write_digits(start + 5, static_cast<unsigned>(date.month()), 2));
+  static_cast<void>(write_digits(start + 8, static_cast<unsigned>(date.day()), 2));
+  static_cast<void>(write_digits(start + 11, clock.hours().count(), 2));
+  static_cast<void>(write_digits(start + 14, clock.minutes().count(), 2));
+  static_cast<void>(write_digits(start + 17, clock.seconds().count(), 2));
+  static_cast<void>(write_digits(start + 20, clock.subseconds().count(), 3));
+  if (year < 0 || year > 9999) text.replace(0, 4, fmt::format("{:04}", year));
+  return text;
 }
 
 std::optional<Instant> parse_iso8601(std::string_view text) {

@@ -4,7 +4,9 @@
 
 #include <charconv>
 #include <iterator>
+#include <utility>
 
+#include "base/eight.h"
 #include "base/iso8601.h"
 #include "base/utf8.h"
 
@@ -14,6 +16,19 @@ namespace {
 bool plain(char c) {
   const auto byte = static_cast<unsigned char>(c);
   return byte >= 0x20U && byte < 0x80U && c != '"' && c != '\\' && byte != 0x7FU;
+}
+
+// The first byte from `at` on that may have to be escaped.
+std::size_t skip_plain(std::string_view text, std::size_t at) {
+  for (; at + 8 <= text.size(); at += 8) {
+    const std::uint64_t bytes = eight_at(text, at);
+    if (!all_ascii(bytes) || any_below(bytes, 0x20) || any_is(bytes, '"') ||
+        any_is(bytes, '\\') || any_is(bytes, 0x7F)) {
+      break;
+    }
+  }
+  while (at < text.size() && plain(text[at])) ++at;
+  return at;
 }
 
 void append_escape(std::string& out, char c) {
@@ -48,11 +63,7 @@ void append_escape(std::string& out, char c) {
 void append_json_string(std::string& out, std::string_view text) {
   out += '"';
   std::size_t from = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    if (plain(text[at])) {
-      ++at;
-      continue;
-    }
+  for (std::size_t at = skip_plain(text, 0); at < text.size(); at = skip_plain(text, at)) {
     if (const auto byte = static_cast<unsigned char>(text[at]); byte >= 0x80U) {
       if (const std::size_t length = utf8_sequence(text, at); length > 0) {
         at += length;
@@ -85,9 +96,7 @@ void append_seconds(std::string& out, Millis length) {
 }
 
 std::string& JsonObject::key(std::string_view name) {
-  if (!first_) out_ += ',';
-  first_ = false;
-  out_ += '"';
+  out_ += std::exchange(first_, false) ? "\"" : ",\"";
   out_ += name;
   out_ += "\":";
   return out_;

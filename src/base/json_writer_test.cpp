@@ -35,6 +35,23 @@ TEST(JsonString, AnyBytesMakeValidJson) {
   EXPECT_FALSE(error) << error.message();
 }
 
+// It is looked at eight bytes at a time: each byte is seen at each place.
+TEST(JsonString, EachByteIsEscapedWhereverItStands) {
+  for (int i = 0; i < 128; ++i) {
+    const std::string one(1, static_cast<char>(i));
+    const std::string quoted = json_of(one);
+    const std::string escaped = quoted.substr(1, quoted.size() - 2);
+    EXPECT_EQ(escaped == one, i >= 0x20 && i < 0x7F && i != '"' && i != '\\') << i;
+    for (std::size_t before = 0; before < 10; ++before) {
+      for (std::size_t after = 0; after < 10; ++after) {
+        const std::string left(before, 'l');
+        const std::string right(after, '~');
+        ASSERT_EQ(json_of(left + one + right), '"' + left + escaped + right + '"') << i;
+      }
+    }
+  }
+}
+
 TEST(JsonObject, WritesEachKindOfField) {
   std::string out;
   JsonObject object(out);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/eight.h"
+
 namespace rq::base {
 
 std::size_t utf8_sequence(std::string_view text, std::size_t at) {
@@ -26,6 +28,10 @@ std::size_t utf8_sequence(std::string_view text, std::size_t at) {
 
 bool is_utf8(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
+    if (at + 8 <= text.size() && all_ascii(eight_at(text, at))) {
+      at += 8;
+      continue;
+    }
     const std::size_t length = utf8_sequence(text, at);
     if (length == 0) return false;
     at += length;

@@ -15,6 +15,15 @@ TEST(Utf8, OnlyWholeAndShortestSequences) {
   }
 }
 
+TEST(Utf8, ABadByteIsSeenWhereverItStands) {
+  for (std::size_t before = 0; before < 20; ++before) {
+    for (std::size_t after = 0; after < 20; ++after) {
+      EXPECT_FALSE(is_utf8(std::string(before, 'a') + '\xFF' + std::string(after, 'z')));
+      EXPECT_TRUE(is_utf8(std::string(before, 'a') + "ß" + std::string(after, 'z')));
+    }
+  }
+}
+
 TEST(Utf8, TheUnfinishedEndIsCounted) {
   EXPECT_EQ(unfinished_utf8("a"), 0U);
   EXPECT_EQ(unfinished_utf8("aä"), 0U);

@@ -1,5 +1,6 @@
 #include "core/message.h"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <array>
@@ -63,7 +64,7 @@ std::string to_string(StateSet states) {
 }
 
 std::string to_string(const Token& token) {
-  return fmt::format("{}.{}.{}", token.seq, token.attempt, token.boot);
+  return fmt::format(FMT_COMPILE("{}.{}.{}"), token.seq, token.attempt, token.boot);
 }
 
 base::Result<Token> parse_token(std::string_view text) {
@@ -113,25 +114,17 @@ std::string format_id(Seq seq, Instant created) {
   const auto day = std::chrono::floor<std::chrono::days>(created);
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss clock{created - day};
-  // By hand: one for each put, and a formatter takes longer than the rest of the reply.
   std::array<char, 48> text{};
-  char* at = text.data();
-  const auto digits = [&at](std::int64_t value, int width) {
-    for (char* digit = at + width; digit != at; value /= 10) {
-      *--digit = static_cast<char>('0' + value % 10);
-    }
-    at += width;
-  };
-  digits(static_cast<int>(date.year()), 4);
-  digits(static_cast<unsigned>(date.month()), 2);
-  digits(static_cast<unsigned>(date.day()), 2);
+  char* at = base::write_digits(text.data(), static_cast<int>(date.year()), 4);
+  at = base::write_digits(at, static_cast<unsigned>(date.month()), 2);
+  at = base::write_digits(at, static_cast<unsigned>(date.day()), 2);
   *at++ = '.';
-  digits(clock.hours().count(), 2);
-  digits(clock.minutes().count(), 2);
+  at = base::write_digits(at, clock.hours().count(), 2);
+  at = base::write_digits(at, clock.minutes().count(), 2);
   *at++ = '.';
-  digits(clock.seconds().count(), 2);
+  at = base::write_digits(at, clock.seconds().count(), 2);
   *at++ = '.';
-  digits(clock.subseconds().count(), 3);
+  at = base::write_digits(at, clock.subseconds().count(), 3);
   *at++ = '.';
   at = std::to_chars(at, text.data() + text.size(), seq).ptr;
   return {text.data(), at};

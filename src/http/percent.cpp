@@ -13,9 +13,12 @@ using base::fail;
 base::Result<std::string> percent_decode(std::string_view text, Plus plus) {
   std::string out;
   out.reserve(text.size());
-  const std::string_view coded = plus == Plus::is_space ? "%+" : "%";
+  const auto is_coded = [plus](char c) {
+    return c == '%' || (c == '+' && plus == Plus::is_space);
+  };
   for (;;) {
-    const std::size_t plain = std::min(text.find_first_of(coded), text.size());
+    const auto plain = static_cast<std::size_t>(
+        std::find_if(text.begin(), text.end(), is_coded) - text.begin());
     out.append(text.substr(0, plain));
     text.remove_prefix(plain);
     if (text.empty()) break;

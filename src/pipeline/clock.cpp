@@ -45,21 +45,60 @@ base::Instant Clock::at(std::chrono::nanoseconds boottime) const {
   return base::from_ms(std::chrono::floor<base::Millis>(boottime + offset).count());
 }
 
-Clock::Reading Clock::read() {
-  if (mode_ == Mode::manual) return {.now = now(), .step = {}, .stopped = {}};
+Clock::Mark Clock::mark() const {
+  RQ_CHECK(mode_ == Mode::wall);
   const std::chrono::nanoseconds boottime = machine_.since_boot();
-  std::optional<base::Millis> step;
-  base::Millis stopped{};
+  const std::chrono::nanoseconds offset{offset_ns_.load(std::memory_order_relaxed)};
+  return {.since_boot = boottime, .time = boottime + offset};
+}
+
+void Clock::go_on_from(const Mark& before, bool same_run) {
+  const Mark here = mark();
+  const std::chrono::nanoseconds by_wall = here.time - before.time;
+  const std::chrono::nanoseconds away =
+      same_run ? here.since_boot - before.since_boot : std::max(by_wall, std::chrono::nanoseconds{});
+  away_ = std::chrono::duration_cast<base::Millis>(away);
+  // What the wall clock was stepped by meanwhile shows as a difference at the first reading.
+  offset_ns_ = (before.time + away - here.since_boot).count();
+  now_ms_ = base::to_ms(at(here.since_boot));
+  boottime_at_last_ = here.since_boot - kLookEvery;
+}
+
+bool Clock::is_in_doubt(std::chrono::nanoseconds apart, Reading& reading) {
+  if (std::chrono::abs(apart) < kDoubtMin) {
+    doubted_.reset();
+    return false;
+  }
+  if (!doubted_ || std::chrono::abs(*doubted_ - apart) >= kStepMin) {
+    doubted_ = apart;
+    doubted_since_ = boottime_at_last_;
+    reading.doubt = std::chrono::duration_cast<base::Millis>(apart);
+  }
+  if (boottime_at_last_ - doubted_since_ < kDoubt) return true;
+  doubted_.reset();
+  return false;
+}
+
+Clock::Reading Clock::read() {
+  Reading reading;
+  if (mode_ == Mode::manual) {
+    reading.now = now();
+    return reading;
+  }
+  const std::chrono::nanoseconds boottime = machine_.since_boot();
+  reading.stopped = std::exchange(away_, base::Millis{0});
   const auto since = boottime - boottime_at_last_;
   if (since >= kLookEvery) {
     boottime_at_last_ = boottime;
-    if (since >= kStoppedMin) stopped = std::chrono::duration_cast<base::Millis>(since);
+    if (since >= kStoppedMin) reading.stopped += std::chrono::duration_cast<base::Millis>(since);
     const std::chrono::nanoseconds offset{offset_ns_.load(std::memory_order_relaxed)};
     const std::chrono::nanoseconds apart = machine_.wall() - (boottime + offset);
-    if (std::chrono::abs(apart) >= kStepMin) {
+    if (is_in_doubt(apart, reading)) {
+      // The server's time goes on as it was.
+    } else if (std::chrono::abs(apart) >= kStepMin) {
       // In whole milliseconds, so that what is shifted by it keeps its distance.
-      step = std::chrono::duration_cast<base::Millis>(apart);
-      offset_ns_ = (offset + *step).count();
+      reading.step = std::chrono::duration_cast<base::Millis>(apart);
+      offset_ns_ = (offset + *reading.step).count();
     } else {
       const std::chrono::nanoseconds most = since / kSlewPart;
       offset_ns_ = (offset + std::clamp(apart, -most, most)).count();
@@ -67,9 +106,10 @@ Clock::Reading Clock::read() {
   }
   std::int64_t now = base::to_ms(at(boottime));
   // Slewing back never makes time run backwards; a step does, and says so.
-  if (!step) now = std::max(now, now_ms_.load(std::memory_order_relaxed));
+  if (!reading.step) now = std::max(now, now_ms_.load(std::memory_order_relaxed));
   now_ms_.store(now, std::memory_order_relaxed);
-  return {.now = base::from_ms(now), .step = step, .stopped = stopped};
+  reading.now = base::from_ms(now);
+  return reading;
 }
 
 base::Instant Clock::live() const { return manual() ? now() : at(machine_.since_boot()); }

@@ -3,10 +3,14 @@
 //
 // The wall clock tells when scheduled messages are due; leases must keep their length when somebody
 // steps it. So the server's time follows the wall clock by slewing, and when the two part by more
-// than kStepMin it follows at once and says by how much: the engine then shifts all leases.
+// than kStepMin it follows at once and says by how much: the engine then shifts all leases. A step
+// of kDoubtMin or more may be a mistake that somebody is about to mend, and what is due or has been
+// kept for long enough by a wrong date is gone for good: it is followed when it has stood for
+// kDoubt.
 //
 // A server that did not look at its clock for kStoppedMin was stopped, or its machine was: nobody
-// could keep a lease alive meanwhile, so the leases end so much later.
+// could keep a lease alive meanwhile, so the leases end so much later. Likewise for the time in
+// which no server ran.
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -35,8 +39,21 @@ class Clock {
   struct Reading {
     base::Instant now;
     std::optional<base::Millis> step;  // set once for each step of the wall clock
+    std::optional<base::Millis> doubt;  // likewise, for one that is not followed yet
     base::Millis stopped{};            // told once for each stop; 0: there was none
   };
+  // Where the server's time stood.
+  struct Mark {
+    std::chrono::nanoseconds since_boot{};  // of the machine's clock
+    std::chrono::nanoseconds time{};        // the server's, since 1970
+  };
+  // Any thread; not for a manual clock.
+  [[nodiscard]] Mark mark() const;
+  // Before the first read(): the server before this one stood there, and this one goes on from it.
+  // `same_run`: of the machine; else its clock began anew, and a wall clock that has gone on is
+  // taken for time that has passed.
+  void go_on_from(const Mark& before, bool same_run);
+
   // Engine thread. Reads the machine's clocks (or the manual one).
   [[nodiscard]] Reading read();
   // Any thread: the last reading, at most a batch or a second old (manual: exact).
@@ -54,6 +71,8 @@ class Clock {
 
  private:
   void follow_wall();
+  // Of a wall clock that is apart by so much.
+  [[nodiscard]] bool is_in_doubt(std::chrono::nanoseconds apart, Reading& reading);
   [[nodiscard]] base::Instant at(std::chrono::nanoseconds boottime) const;
 
   const Mode mode_;
@@ -65,9 +84,15 @@ class Clock {
 
   // Engine thread:
   std::chrono::nanoseconds boottime_at_last_{};
+  base::Millis away_{};  // for the first reading: no server ran for so long
+  // The difference that is not followed yet, and since when it stands.
+  std::optional<std::chrono::nanoseconds> doubted_;
+  std::chrono::nanoseconds doubted_since_{};
 };
 
 inline constexpr base::Millis kStepMin{2'000};
+inline constexpr std::chrono::hours kDoubtMin{48};
+inline constexpr std::chrono::minutes kDoubt{10};
 // Whoever reads the clock does so more often than this, even when there is nothing to do.
 inline constexpr std::chrono::seconds kStoppedMin{5};
 // The wall clock is looked at this often; slewing moves by at most a tenth of the time between.

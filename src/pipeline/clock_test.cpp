@@ -123,6 +123,81 @@ TEST_F(ClockTest, SleepOfTheMachineIsTimeThatPasses) {
   EXPECT_EQ(since_start(reading.now), hours{9});
 }
 
+// faults.md A1, relative: a date that is wrong for a moment makes nothing due, and nothing too old.
+TEST_F(ClockTest, AStepOfDaysIsFollowedWhenItStands) {
+  machine.wall += hours{24 * 400};
+  machine.pass(kLookEvery);
+  const Clock::Reading first = clock.read();
+  EXPECT_EQ(first.doubt, hours{24 * 400});
+  EXPECT_FALSE(first.step.has_value());
+  EXPECT_EQ(since_start(first.now), kLookEvery);
+  machine.pass(seconds{1});
+  EXPECT_FALSE(clock.read().doubt.has_value()) << "told once";
+  machine.wall -= hours{24 * 400};
+  machine.pass(seconds{1});
+  EXPECT_FALSE(clock.read().step.has_value()) << "nothing has happened";
+
+  machine.wall -= kDoubtMin;
+  for (Millis passed{}; passed < kDoubt; passed += seconds{4}) {
+    machine.pass(seconds{4});
+    const Clock::Reading reading = clock.read();
+    ASSERT_EQ(reading.doubt.has_value(), passed == Millis{0});
+    ASSERT_FALSE(reading.step.has_value());
+  }
+  machine.pass(seconds{4});
+  EXPECT_EQ(clock.read().step, -kDoubtMin);
+  machine.pass(seconds{4});
+  EXPECT_FALSE(clock.read().step.has_value());
+}
+
+TEST_F(ClockTest, AnotherStepBeginsAnotherDoubt) {
+  machine.wall += kDoubtMin;
+  machine.pass(seconds{1});
+  EXPECT_TRUE(clock.read().doubt.has_value());
+  machine.pass(kDoubt - Millis{1});
+  machine.wall += kDoubtMin;
+  EXPECT_EQ(clock.read().doubt, 2 * kDoubtMin);
+  machine.wall -= kDoubtMin + hours{1};  // 47 hours are believed
+  machine.pass(seconds{1});
+  EXPECT_EQ(clock.read().step, kDoubtMin - hours{1});
+}
+
+// faults.md B3, relative: leases keep their length while no server runs.
+TEST_F(ClockTest, GoesOnFromTheServerBefore) {
+  machine.pass(seconds{3});
+  const Clock::Mark before = clock.mark();
+  machine.pass(seconds{70});
+  machine.wall += hours{1};
+  Clock next{machine.clocks()};
+  next.go_on_from(before, true);
+  const Clock::Reading reading = next.read();
+  EXPECT_EQ(reading.stopped, seconds{70});
+  EXPECT_EQ(reading.step, hours{1});
+  EXPECT_EQ(since_start(reading.now), seconds{73} + hours{1});
+  machine.pass(seconds{1});
+  EXPECT_EQ(next.read().stopped, Millis{0});
+}
+
+TEST_F(ClockTest, GoesOnFromAServerBeforeTheMachineWasStarted) {
+  const Clock::Mark before = clock.mark();
+  machine.boot = seconds{20};
+  machine.wall += hours{24 * 14};
+  Clock next{machine.clocks()};
+  next.go_on_from(before, false);
+  const Clock::Reading reading = next.read();
+  EXPECT_EQ(reading.stopped, hours{24 * 14});
+  EXPECT_FALSE(reading.step || reading.doubt);
+  EXPECT_EQ(since_start(reading.now), hours{24 * 14});
+  // A machine that has forgotten the date.
+  machine.wall = hours{1};
+  Clock lost{machine.clocks()};
+  lost.go_on_from(before, false);
+  const Clock::Reading doubtful = lost.read();
+  EXPECT_EQ(doubtful.stopped, Millis{0});
+  EXPECT_TRUE(doubtful.doubt.has_value());
+  EXPECT_EQ(since_start(doubtful.now), Millis{0});
+}
+
 // faults.md E5: what is cut off of two clocks is no difference between them.
 TEST_F(ClockTest, PartsOfAMillisecondAreNotSlewed) {
   const base::Instant start = clock.now();

@@ -209,9 +209,16 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
         "delays and due times are by the clock",
         reading.step->count());
   }
+  if (reading.doubt) {
+    spdlog::warn(
+        "the wall clock was stepped by {} ms, to another day: if it stands for {} minutes the "
+        "server follows it; until then its time goes on as it was",
+        reading.doubt->count(), kDoubt.count());
+  }
   if (reading.stopped > base::Millis{0}) {
-    spdlog::warn("the server was stopped for {} ms: leases end so much later",
-                 reading.stopped.count());
+    spdlog::log(reading.stopped < kStoppedMin ? spdlog::level::info : spdlog::level::warn,
+                "no server was at work for {} ms: leases end so much later",
+                reading.stopped.count());
   }
   const bool wanted =
       std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });

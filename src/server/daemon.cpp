@@ -13,6 +13,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/lock_file.h"
@@ -25,6 +26,7 @@
 #include "pipeline/pipeline.h"
 #include "pipeline/readers.h"
 #include "server/janitor.h"
+#include "server/last_seen.h"
 #include "server/log.h"
 #include "server/store_watch.h"
 #include "server/worker_keeper.h"
@@ -160,6 +162,14 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   pipeline::Clock clock(
       config.manual_clock ? pipeline::Clock::Mode::manual : pipeline::Clock::Mode::wall,
       base::from_ms(1'800'000'000'000));
+  std::optional<LastSeen> last_seen;
+  if (!config.manual_clock) {
+    if (auto opened = LastSeen::open(config.dir / "run" / "server.seen", clock)) {
+      last_seen = std::move(*opened);
+    } else {
+      spdlog::warn("{}; {}", opened.error().message, opened.error().remedy);
+    }
+  }
   pipeline::Pipeline pipeline(store::sqlite::make_store(file, {.wal_bytes = config.wal_bytes,
                                                                .threads = true,
                                                                .room_bytes = kRoomBytes,
@@ -182,7 +192,9 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   pipeline.add_sink(events);
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   const auto end = [] { ::kill(::getpid(), SIGTERM); };
-  StoreWatch watch(pipeline, std::move(watch_view), end);
+  StoreWatch watch(pipeline, std::move(watch_view), end, [&] {
+    if (last_seen) last_seen->note(clock);
+  });
   pipeline.on_failure(end);
   pipeline.on_waste([&janitor] { janitor.wake(); });
   doors::api::ApiDoor http(

@@ -25,10 +25,11 @@ constexpr int kPassesAtOnce = 3;           // one after the other, while somethi
 }  // namespace
 
 StoreWatch::StoreWatch(pipeline::Pipeline& pipeline, std::unique_ptr<core::Reader> reader,
-                       std::function<void()> gone)
+                       std::function<void()> gone, std::function<void()> look)
     : pipeline_(pipeline),
       reader_(std::move(reader)),
       on_gone_(std::move(gone)),
+      on_look_(std::move(look)),
       door_(pipeline.add_door(*this)),
       end_(1) {
   reader_->stop_when([this] { return stopping_.load(std::memory_order_relaxed); });
@@ -48,16 +49,16 @@ void StoreWatch::stop() {
 
 void StoreWatch::run() {
   base::lower_priority();
-  auto next_look = steady_clock::now();
+  auto next_check = steady_clock::now();
   for (;;) {
     if (const auto there = reader_->check_still_there(); !there) {
       spdlog::critical("{}; the server ends; {}", there.error().message, there.error().remedy);
       gone_.store(true, std::memory_order_relaxed);
       return on_gone_();
     }
-    const auto now = steady_clock::now();
-    if (next_look <= now) next_look = steady_clock::now() + look();
-    if (!sleep(std::min<steady_clock::duration>(kLookForFile, next_look - steady_clock::now()))) {
+    on_look_();
+    if (next_check <= steady_clock::now()) next_check = steady_clock::now() + check();
+    if (!sleep(std::min<steady_clock::duration>(kLookForFile, next_check - steady_clock::now()))) {
       return;
     }
   }
@@ -70,7 +71,7 @@ bool StoreWatch::sleep(steady_clock::duration how_long) {
 }
 
 // The next piece; and how long to wait before the one after it.
-steady_clock::duration StoreWatch::look() {
+steady_clock::duration StoreWatch::check() {
   const auto begun = steady_clock::now();
   std::vector<core::Finding> found;
   const auto more = reader_->check(found);

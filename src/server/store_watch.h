@@ -17,9 +17,10 @@ namespace rq::server {
 class StoreWatch final : public pipeline::Door {
  public:
   // Before Pipeline::start(); `reader` is its own. `gone` is called on its thread when the store is
-  // not where it was any more: what is committed now would be lost.
+  // not where it was any more: what is committed now would be lost. `look` is called there about
+  // once a second, while the store is well.
   StoreWatch(pipeline::Pipeline& pipeline, std::unique_ptr<core::Reader> reader,
-             std::function<void()> gone);
+             std::function<void()> gone, std::function<void()> look);
   ~StoreWatch() override;
   StoreWatch(const StoreWatch&) = delete;
   StoreWatch& operator=(const StoreWatch&) = delete;
@@ -32,12 +33,13 @@ class StoreWatch final : public pipeline::Door {
  private:
   void run();
   [[nodiscard]] bool sleep(std::chrono::steady_clock::duration how_long);
-  [[nodiscard]] std::chrono::steady_clock::duration look();
+  [[nodiscard]] std::chrono::steady_clock::duration check();
   void report(std::vector<core::Finding>& found);
 
   pipeline::Pipeline& pipeline_;
   const std::unique_ptr<core::Reader> reader_;
   const std::function<void()> on_gone_;
+  const std::function<void()> on_look_;
   const std::uint32_t door_;
   std::size_t reported_ = 0;    // in this pass
   bool found_ = false;          // in this pass

@@ -70,9 +70,7 @@ def lease_status(server, token):
 def step(server, file, to_s):
     """Sets the wall clock, and waits until the server has seen it."""
     seen = server.log().count('the wall clock was stepped')
-    file.seek(0)
-    file.write(struct.pack('=q', to_s * 1_000_000_000))
-    file.flush()
+    set_step(file, to_s)
     eventually(lambda: server.log().count('the wall clock was stepped') > seen,
                f'the server sees the clock step to {to_s} s')
 
@@ -82,7 +80,7 @@ def run(server, file, folder):
     script.write_text(SCRIPT)
     script.chmod(0o755)
     for name, settings in {
-            'work': {'lease_s': 60}, 'empty': {},
+            'work': {'lease_s': 60}, 'empty': {}, 'away': {}, 'failed': {},
             'scripts': {'script': str(script), 'lease_s': 60,
                         'env_vars': {'SIDE': str(side), 'GO': str(go)}}}.items():
         reply = server.put(f'/v1/queues/{name}', settings)
@@ -121,6 +119,45 @@ def run(server, file, folder):
                  'the lease can be finished')
 
 
+# faults.md B3, relative: a lease keeps its length while no server runs, whatever the clock does.
+def away(server, file):
+    server.post('/v1/queues/away/messages', {'payload': 'x', 'lease_s': 2})
+    leased = server.post('/v1/reserve', {'queues': ['away']}).json['messages'][0]
+    seen = server.dir / 'run' / 'server.seen'
+    since = seen.read_bytes()
+    eventually(lambda: seen.read_bytes() != since, 'the server notes that it is at work')
+    server.kill()
+    set_step(file, 3600)
+    time.sleep(3)   # longer than the lease
+    server.start()
+    checks.equal(lease_status(server, leased['lease']['token']), 200, 'the lease lives')
+    checks.that('no server was at work for' in server.log(), 'the log says so')
+    eventually(lambda: lease_status(server, leased['lease']['token']) != 200, 'the lease ends')
+    set_step(file, 0)
+
+
+# faults.md A1, relative: a date that is wrong for a moment takes nothing away.
+def wrong_date(server, file):
+    server.post('/v1/queues/failed/messages', {'payload': 'x'})
+    token = server.post('/v1/reserve', {'queues': ['failed']}).json['messages'][0]['lease']['token']
+    ended = server.post('/v1/err', {'token': token, 'reason': 'no'})
+    checks.equal(ended.status, 200, 'a message fails')
+    set_step(file, 400 * 24 * 3600)
+    eventually(lambda: 'if it stands for 10 minutes the server follows it' in server.log(),
+               'the server sees the date, and doubts it')
+    server.post('/v1/queues/failed/messages', {'payload': 'y', 'delay_s': 3600})
+    checks.equal(server.post('/v1/reserve', {'queues': ['failed']}).json['messages'], [],
+                 'what waits goes on waiting')
+    checks.equal(len(server.get('/v1/messages?queue=failed&state=err').json['messages']), 1,
+                 'what has failed is kept')
+    set_step(file, 0)
+
+
+def set_step(file, to_s):
+    file.seek(0)
+    file.write(struct.pack('=q', to_s * 1_000_000_000))
+
+
 def main():
     if not SHIM.exists():
         sys.exit(f'{SHIM} is missing: build the target step_clock')
@@ -132,6 +169,8 @@ def main():
             with rqtest.Server(manual_clock=False, worker=True, beanstalk=True, env=env) as server:
                 try:
                     run(server, file, folder)
+                    wrong_date(server, file)
+                    away(server, file)
                 finally:
                     (folder / 'go').touch()   # no script waits for ever
     return checks.report()

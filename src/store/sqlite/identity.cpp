@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "base/fd.h"
+#include "base/machine.h"
 
 namespace rq::store::sqlite {
 
@@ -28,13 +29,6 @@ base::Error cannot(std::string_view what, const std::filesystem::path& file) {
 
 // Stands at the end, where an older rq reads no further.
 constexpr std::string_view kMachine = "machine";
-
-// Another word each time the machine is started; empty: it does not say.
-std::string run_of_machine() {
-  std::string run;
-  std::ifstream{"/proc/sys/kernel/random/boot_id"} >> run;
-  return run;
-}
 
 }  // namespace
 
@@ -88,7 +82,7 @@ Result<Remembered> Identity::read() const {
     std::uint32_t root = 0;
     while (in >> table && table != kMachine && in >> root) written.roots[table] = root;
     std::string run;
-    written.same_run = in >> run && run == run_of_machine();
+    written.same_run = in >> run && run == base::run_of_machine();
     return written;
   }
   return fail(Code::internal, fmt::format("{} is damaged", beside_.string()),
@@ -99,7 +93,7 @@ Result<Remembered> Identity::read() const {
 Result<void> Identity::write(const Remembered& written) const {
   std::string text = fmt::format("{} {}\n", written.identity, written.boot);
   for (const auto& [table, root] : written.roots) text += fmt::format("{} {}\n", table, root);
-  if (const std::string run = run_of_machine(); !run.empty()) {
+  if (const std::string run = base::run_of_machine(); !run.empty()) {
     text += fmt::format("{} {}\n", kMachine, run);
   }
   const std::string fresh = beside_.string() + ".new";

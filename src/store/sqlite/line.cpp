@@ -37,6 +37,14 @@ base::Result<void> LineQuery::prepare(Db& db) {
   return whole_.prepare(db.handle(), whole.c_str());
 }
 
+base::Result<core::Message> LineQuery::read_whole(core::Seq seq) {
+  RQ_TRY_ASSIGN(found, whole_.bind(1, seq).step());
+  RQ_CHECK(found);
+  auto message = read_message(whole_, crc_from_);
+  whole_.reset();
+  return message;
+}
+
 base::Result<LineRows> LineQuery::read(const LinePart& part) {
   LineRows out;
   out.messages.reserve(part.rows);
@@ -45,14 +53,6 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
   rows_.reset();
   rows_.bind(1, part.queue).bind(2, part.after.rank).bind(3, part.after.order);
   rows_.bind(4, part.after.seq).bind(5, static_cast<std::int64_t>(part.rows));
-  const auto read_row = [this]() -> base::Result<core::Message> {
-    if (!is_detailed(rows_)) return read_plain_message(rows_, crc_from_);
-    RQ_TRY_ASSIGN(found, whole_.bind(1, seq_of(rows_)).step());
-    RQ_CHECK(found);
-    auto message = read_message(whole_, crc_from_);
-    whole_.reset();
-    return message;
-  };
   // The rows count, and where they stand in the line, whether they can be read or not.
   out.bound = part.after;
   for (std::size_t rows = 0;;) {
@@ -66,7 +66,7 @@ base::Result<LineRows> LineQuery::read(const LinePart& part) {
                        .order = rows_.integer(kPlainColumnCount + 1),
                        .seq = seq_of(rows_)};
     out.bound = std::max(out.bound, here);
-    auto message = read_row();
+    auto message = is_detailed(rows_) ? read_whole(here.seq) : read_plain_message(rows_, crc_from_);
     if (message) {
       bytes += message->payload.size();
       out.messages.push_back(std::move(*message));

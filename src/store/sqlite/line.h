@@ -31,6 +31,8 @@ class LineQuery {
   [[nodiscard]] base::Result<LineRows> read(const LinePart& part);
 
  private:
+  [[nodiscard]] base::Result<core::Message> read_whole(core::Seq seq);
+
   Statement rows_, whole_;
   core::Seq crc_from_ = 0;
 };

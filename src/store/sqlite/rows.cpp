@@ -283,16 +283,16 @@ Result<Message> read_plain_message(const Statement& row, core::Seq crc_from) {
   const auto state = core::state_of(row.text(kState));
   if (!state) return damaged("the state", row.text(kState));
   m.state = *state;
-  if (!row.is_null(kMark)) {
-    const auto mark = core::mark_of(row.text(kMark));
-    if (!mark) return damaged("the mark", row.text(kMark));
+  if (const auto text = row.text(kMark); !text.empty()) {
+    const auto mark = core::mark_of(text);
+    if (!mark) return damaged("the mark", text);
     m.mark = *mark;
   }
   m.priority = row.integer(kPriority);
   m.created = row.instant(kCreated);
   m.due = row.is_null(kDue) ? m.created : row.instant(kDue);
   m.order = row.is_null(kOrd) ? base::to_ms(m.due) : row.integer(kOrd);
-  if (!row.is_null(kFinished)) m.finished = row.instant(kFinished);
+  m.finished = row.instant(kFinished);  // NULL: 0
   m.attempts = small(row, kAttempts);
   m.failures = small(row, kFailures);
   m.losses = small(row, kLosses);
