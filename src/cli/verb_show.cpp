@@ -79,16 +79,34 @@ void print_attempts(const Context& context, const json::value& answer) {
   }
 }
 
-// Those that were given back: no fault of the message, but attempts. Of a message with many the
-// last ones are kept, and a queue made on demand keeps none: then there may be more.
-std::string handed_back(const json::value& message, const json::array& attempts) {
-  const auto count = std::count_if(attempts.begin(), attempts.end(), [](const json::value& one) {
-    const std::string outcome = text_at(one, "outcome");
-    return outcome == "release" || outcome == "released";
+std::int64_t count_of(const json::array& attempts, std::string_view outcome,
+                      std::string_view or_outcome) {
+  return std::count_if(attempts.begin(), attempts.end(), [&](const json::value& one) {
+    const std::string found = text_at(one, "outcome");
+    return found == outcome || found == or_outcome;
   });
-  const bool all = std::ssize(attempts) >= count_at(message, "attempts");
-  if (!all && count == 0) return "";
-  return fmt::format("{}{} handed back, ", all ? "" : "at least ", count);
+}
+
+// As the list of attempts below it has them. Of a message with many the last ones are kept, and a
+// queue made on demand keeps none: then there may be more. The counters of the message know of
+// some: of failures since the last retry, and of losses in a row.
+std::string attempts_text(const json::value& message, const json::array& attempts) {
+  const std::int64_t all = count_at(message, "attempts");
+  const bool complete = std::ssize(attempts) >= all;
+  std::string text = fmt::to_string(all);
+  const auto add = [&](std::int64_t count, std::string_view what) {
+    if (complete || count > 0) {
+      text += fmt::format(", {}{} {}", complete ? "" : "at least ", count, what);
+    }
+  };
+  const std::int64_t failed = count_of(attempts, "failed", "timed_out");
+  const std::int64_t since_retry = count_at(message, "failures");
+  add(std::max(failed, since_retry), "failed");
+  if (complete && since_retry < failed) text += fmt::format(" ({} since the retry)", since_retry);
+  add(std::max(count_of(attempts, "lost", "lost"), count_at(message, "losses")), "lost");
+  add(count_of(attempts, "release", "released"), "handed back");
+  return text + fmt::format(", resent {} of {}", count_at(message, "count"),
+                            count_at(message, "max_count"));
 }
 
 void print_message(const Context& context, const json::value& message,
@@ -104,10 +122,7 @@ void print_message(const Context& context, const json::value& message,
   add_time(facts, message, "created");
   if (text_at(message, "due") != text_at(message, "created")) add_time(facts, message, "due");
   add_time(facts, message, "finished");
-  facts.add("attempts", fmt::format("{}, {} failed, {} lost, {}resent {} of {}",
-                                    count_at(message, "attempts"), count_at(message, "failures"),
-                                    count_at(message, "losses"), handed_back(message, attempts),
-                                    count_at(message, "count"), count_at(message, "max_count")));
+  facts.add("attempts", attempts_text(message, attempts));
   if (count_at(message, "priority") != 0) facts.add("priority", text_at(message, "priority"));
   for (const char* name :
        {"key", "dest", "src", "orig_id", "cloned_from", "dup_of", "param1", "param2", "param3",

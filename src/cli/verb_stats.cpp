@@ -127,7 +127,7 @@ Action declare_stats(CLI::App&, Context& context) {
     const json::value& engine = at(stats, "engine");
     Facts facts;
     facts.add("version", text_at(stats, "version"));
-    facts.add("up", fmt::format("{} (start {} on this store)",
+    facts.add("up", fmt::format("{} (boot number {})",
                                 show_duration(number_at(stats, "uptime_s").value_or(0)),
                                 text_at(stats, "boot")));
     facts.add("queues", text_at(stats, "queues"));

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/lock_file.h"
+#include "base/stray_signals.h"
 #include "doors/api/api_door.h"
 #include "doors/beanstalk/door.h"
 #include "net/loop.h"
@@ -255,8 +256,10 @@ Result<int> run_server(const ServerOptions& options) {
   const sigset_t heard = heard_signals();
   ::pthread_sigmask(SIG_BLOCK, &heard, nullptr);
   // A client that goes away is an error of its own socket, and a file that may not grow one of its
-  // write; the third means nothing to us.
-  for (const int signal : {SIGPIPE, SIGXFSZ, SIGUSR2}) ::signal(signal, SIG_IGN);
+  // write.
+  for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
+  const sigset_t stray = base::stray_signals();
+  ::pthread_sigmask(SIG_BLOCK, &stray, nullptr);
   raise_open_files();
   RQ_TRY(make_folders(config.dir));
   RQ_TRY_ASSIGN(lock, lock_directory(config.dir));

@@ -2,16 +2,15 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
-#include <utility>
 
 #include "base/fd.h"
+#include "base/log.h"
 
 namespace rq::server {
 namespace {
@@ -29,9 +28,7 @@ std::string file_of_stderr() {
 }  // namespace
 
 Log::Log(const std::string& level) : file_(file_of_stderr()) {
-  auto log = spdlog::stderr_logger_mt("rq");
-  log->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z server %l %v");
-  spdlog::set_default_logger(std::move(log));
+  base::log_to_stderr("server");
   set_level(level);
 }
 

@@ -3,20 +3,19 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/number.h"
+
 namespace rq::wire {
 namespace {
 
 constexpr std::int64_t kDelayMaxSeconds =
     std::chrono::duration_cast<std::chrono::seconds>(kPipeDelayMax).count();
 
-// The digits that `text` starts with, as a number; RQ reads no digits as 0.
+// The whole number of seconds that `text` starts with; a dash, a blank or the end stands behind it.
 std::int64_t leading_seconds(std::string_view text) {
-  std::int64_t seconds = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') break;
-    seconds = std::min(seconds * 10 + (c - '0'), kDelayMaxSeconds);
-  }
-  return seconds;
+  const std::size_t digits = std::min(text.find_first_of("- \t\r"), text.size());
+  const auto seconds = base::whole_number<std::int64_t>(text.substr(0, digits));
+  return seconds && *seconds >= 0 && *seconds <= kDelayMaxSeconds ? *seconds : kNoDelay;
 }
 
 PipeWord word_of(std::string_view word) {
@@ -57,7 +56,8 @@ PipeLine parse_pipe_line(std::string_view line) {
   if (out.word == PipeWord::resend) out.delay_s = leading_seconds(out.text);
   if (out.word == PipeWord::dup) {
     out.delay_s = leading_seconds(out.text);
-    out.dest = dup_dest(out.text);
+    if (out.delay_s != kNoDelay) out.dest = dup_dest(out.text);
+    out.delay_s = std::max<std::int64_t>(out.delay_s, 0);
   }
   return out;
 }
@@ -76,7 +76,7 @@ std::string_view completion_name(std::optional<PipeWord> decisive) {
 
 void PipeVerdict::note(const PipeLine& line) {
   spoke = true;
-  text = line.text;
+  if (decisive != PipeWord::resend || delay_s != kNoDelay) text = line.text;
   if (!decides(line.word) || decisive) return;
   decisive = line.word;
   delay_s = line.delay_s;

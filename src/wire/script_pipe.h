@@ -28,10 +28,12 @@ enum class PipeWord : std::uint8_t {
 
 struct PipeLine {
   PipeWord word = PipeWord::other;
-  std::string text;          // what follows the first blank; replaces the status text
-  std::int64_t delay_s = 0;  // resend, dup; never negative, at most kPipeDelayMax
-  std::string dest;          // dup; empty when the line has no N-X-DEST form
+  std::string text;  // what follows the first blank; replaces the status text
+  // resend, dup: at most kPipeDelayMax. kNoDelay: a resend that does not begin with such a number.
+  std::int64_t delay_s = 0;
+  std::string dest;  // dup; empty when the line has no N-X-DEST form
 };
+inline constexpr std::int64_t kNoDelay = -1;
 [[nodiscard]] PipeLine parse_pipe_line(std::string_view line);
 
 // Is it a completion?
@@ -83,7 +85,8 @@ class PipeReader {
   std::string partial_;  // at most kPipeLineBytesMax
 };
 
-// What the lines of one attempt add up to. The first decisive word counts; the last text counts.
+// What the lines of one attempt add up to. The first decisive word counts; the last text counts,
+// but for a resend without a delay: its text is the mistake that a reader must see.
 struct PipeVerdict {
   bool spoke = false;                // there was a line, whatever it said
   std::optional<PipeWord> decisive;  // done, relayed, resend or err

@@ -55,10 +55,23 @@ TEST(ScriptPipe, EachWordIsKnownInLowerCaseOnly) {
 TEST(ScriptPipe, ResendTakesSecondsWithAndWithoutAReason) {
   EXPECT_EQ(parse_pipe_line("resend 10-busy").delay_s, 10);
   EXPECT_EQ(parse_pipe_line("resend 2").delay_s, 2);
-  EXPECT_EQ(parse_pipe_line("resend").delay_s, 0);
-  EXPECT_EQ(parse_pipe_line("resend soon").delay_s, 0);
-  EXPECT_EQ(parse_pipe_line("resend -5-x").delay_s, 0);
-  EXPECT_LE(parse_pipe_line("resend 99999999999999999999999-x").delay_s, 100LL * 366 * 24 * 3600);
+  EXPECT_EQ(parse_pipe_line("resend 0-at once").delay_s, 0);
+  EXPECT_EQ(parse_pipe_line("resend 60 no disk").delay_s, 60);
+  EXPECT_EQ(parse_pipe_line("resend 3162240000-x").delay_s, 100LL * 366 * 24 * 3600);
+}
+
+// faults.md B16, relative: what is no number of seconds was run again at once, to the bound.
+TEST(ScriptPipe, AResendWithoutANumberOfSecondsIsAMistakeThatStaysToBeSeen) {
+  for (const char* text : {"", "soon", "-5-x", "-0-x", "0.5-x", "1e18-x", "5m-x", "+5-x", " 5-x",
+                           "3162240001-x", "99999999999999999999999-x"}) {
+    const std::string line = std::string("resend ") + text;
+    EXPECT_EQ(parse_pipe_line(line).delay_s, kNoDelay) << line;
+    const PipeVerdict verdict = verdict_of({"run a", line, "run b", "done c"});
+    EXPECT_EQ(verdict.decisive, PipeWord::resend) << line;
+    EXPECT_EQ(verdict.delay_s, kNoDelay) << line;
+    EXPECT_EQ(verdict.text, text);
+  }
+  EXPECT_EQ(parse_pipe_line("resend").delay_s, kNoDelay);
 }
 
 TEST(ScriptPipe, DupNamesDelayAndDestination) {
@@ -68,6 +81,12 @@ TEST(ScriptPipe, DupNamesDelayAndDestination) {
   EXPECT_EQ(parse_pipe_line("dup 0-X-http://h:1/q/a").dest, "http://h:1/q/a");
   EXPECT_EQ(parse_pipe_line("dup other").dest, "");
   EXPECT_EQ(parse_pipe_line("dup 3-other").dest, "");
+  // faults.md B16, relative
+  for (const char* text : {"soon-X-b", "-5-X-b", "99999999999-X-b", "-X-b"}) {
+    const PipeLine bad = parse_pipe_line(std::string("dup ") + text);
+    EXPECT_EQ(bad.dest, "") << text;
+    EXPECT_EQ(bad.delay_s, 0) << text;
+  }
 }
 
 TEST(ScriptPipe, TheFirstDecisiveWordCountsAndTheLastText) {

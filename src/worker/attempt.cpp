@@ -383,8 +383,9 @@ void Attempt::on_ended(Ended&& ended) {
     spdlog::error("message {}: {}", message_.id, verdict.reason);
   }
   const auto now = std::chrono::steady_clock::now();
-  station_->note_end(verdict.outcome, ended.wall, now);
-  if (const auto held = station_->held_until() - now; held.count() > 0) {
+  if (station_->note_end(verdict.outcome, ended.wall, now)) {
+    shop_.reporter.hold_back(station_->name(), "a script has done its work", {});
+  } else if (const auto held = station_->held_until() - now; held.count() > 0) {
     shop_.reporter.hold_back(station_->name(), station_->storm(verdict.reason), held);
   }
   Finish finish{

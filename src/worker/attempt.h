@@ -93,6 +93,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   [[nodiscard]] bool is_kept() const { return kept_ != nullptr; }
   // Its worker has died while it ran.
   [[nodiscard]] bool is_witness() const { return witness_; }
+  [[nodiscard]] bool is_handed_back() const { return handing_back_; }
 
   // --- On its way to its script ---
   // It waits for a slot; its folder is made meanwhile.

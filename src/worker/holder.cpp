@@ -13,14 +13,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <string_view>
 #include <thread>
 #include <utility>
 
 #include "base/check.h"
+#include "base/number.h"
 #include "base/whole_file.h"
 #include "worker/stop_count.h"
 
@@ -89,16 +90,22 @@ void speak_like(pid_t model) {
 
 // --- What is handed on ---
 
-std::string Handed::to_text() const { return fmt::format("{},{}", lock, memory); }
+std::string Handed::to_text() const { return fmt::format("{},{},{}", lock, memory, record); }
 
+// A program of before has handed on two.
 std::optional<Handed> Handed::parse(const std::string& text) {
   Handed handed;
-  const char* const end = text.data() + text.size();
-  const auto first = std::from_chars(text.data(), end, handed.lock);
-  if (first.ec != std::errc{} || first.ptr == end || *first.ptr != ',') return std::nullopt;
-  const auto second = std::from_chars(first.ptr + 1, end, handed.memory);
-  if (second.ec != std::errc{} || second.ptr != end) return std::nullopt;
-  return handed;
+  const std::array<int*, 3> numbers{&handed.lock, &handed.memory, &handed.record};
+  std::string_view rest = text;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const std::size_t comma = rest.find(',');
+    const auto number = base::whole_number<int>(rest.substr(0, comma));
+    if (!number) return std::nullopt;
+    *numbers.at(i) = *number;
+    if (comma == std::string_view::npos) return i > 0 ? std::optional(handed) : std::nullopt;
+    rest.remove_prefix(comma + 1);
+  }
+  return std::nullopt;
 }
 
 // --- The holder ---
@@ -210,9 +217,8 @@ void Holder::start_again(pid_t model) {
   record_.for_kept([](const KeptScript& script) {
     for (const int fd : {script.from_script, script.to_script, script.log}) hand_on(fd);
   });
-  const Handed handed{.lock = lock_fd_, .memory = memory_.fd()};
-  hand_on(handed.lock);
-  hand_on(handed.memory);
+  const Handed handed{.lock = lock_fd_, .memory = memory_.fd(), .record = record_.fd()};
+  for (const int fd : {handed.lock, handed.memory, handed.record}) hand_on(fd);
   std::vector<std::string> argv = facts_.argv;
   argv.emplace_back("--goes-on");
   argv.push_back(handed.to_text());

@@ -25,6 +25,7 @@ namespace rq::worker {
 struct Handed {
   int lock = -1;
   int memory = -1;
+  int record = -1;  // of RunningRecord; not there: its file has to do
   [[nodiscard]] std::string to_text() const;
   [[nodiscard]] static std::optional<Handed> parse(const std::string& text);
 };

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "worker/process_tree.h"
+#include "worker/shared_memory.h"
 
 namespace rq::worker {
 namespace {
@@ -154,8 +155,8 @@ Result<std::unique_ptr<KeptMemory>> KeptMemory::map(base::Fd file) {
 }
 
 Result<std::unique_ptr<KeptMemory>> KeptMemory::make() {
-  base::Fd file(::memfd_create("rq-scripts", MFD_CLOEXEC));
-  if (!file.is_open() || ::ftruncate(file.get(), sizeof(Table)) != 0) {
+  base::Fd file = make_shared_memory("rq-scripts", sizeof(Table));
+  if (!file.is_open()) {
     return fail(Code::internal,
                 fmt::format("memory for running scripts: {}", base::text_of_errno(errno)));
   }

@@ -67,6 +67,7 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
                                                                   : Attempt::Ending::killed);
                      },
                  .on_idle = [this] { end_if_done(); },
+                 .on_kept = [this] { end_if_done(); },
                  .on_turn_end = [this] { ask_for_all(); }}),
       shop_(facts.dir, std::move(facts.worker), record, supervisor_, reporter_, *this),
       roster_(io_, client_, facts.dir,
@@ -216,6 +217,7 @@ void Loop::go_on_greeting() {
       if (!connected_) spdlog::info("worker '{}' has its server", name_);
       connected_ = true;
       say_alive();
+      if (stops_.followed() > 0) reporter_.say_alive(name_, true, [] {});
       roster_.load_all();
       end_if_done();
     });
@@ -227,7 +229,7 @@ void Loop::say_alive() {
   alive_timer_.expires_after(kAliveEvery);
   alive_timer_.async_wait([this](const error_code& error) {
     if (error || !connected_ || parting_) return;
-    reporter_.say_alive(name_, [this] { say_alive(); });
+    reporter_.say_alive(name_, stops_.followed() > 0, [this] { say_alive(); });
   });
 }
 
@@ -472,7 +474,8 @@ void Loop::on_gone(ChildId child) {
     by_seq_.erase(in_use);
   }
   attempt->on_gone();
-  if (!attempt->is_witness()) shop_.record.clear(seq);
+  // One that ended because the worker was told to is no proof of anything.
+  if (!attempt->is_witness() && !attempt->is_handed_back()) shop_.record.clear(seq);
   if (const auto next = waiting_.find(seq); next != waiting_.end()) {
     const AttemptPtr waiting = next->second;
     waiting_.erase(next);
@@ -538,11 +541,16 @@ void Loop::follow(std::string_view by) {
     if (stops_.followed() == 1) {
       spdlog::info("{}: taking no more messages; {} scripts may end", by, supervisor_.running());
       drain();
+      // Whoever waits for this worker learns why it takes nothing.
+      if (connected_ && supervisor_.running() > 0) reporter_.say_alive(name_, true, [] {});
     } else if (stops_.followed() == 2) {
       spdlog::info("{}: stopping {} scripts and handing their messages back", by,
                    supervisor_.running());
       hand_back_all();
     } else {
+      // Their entries stay: to the next worker they are scripts whose worker has died.
+      spdlog::warn("{}: leaving at once; {} scripts are killed, their messages lose their lease",
+                   by, supervisor_.running());
       return end();
     }
     end_if_done();
@@ -581,11 +589,11 @@ void Loop::end_if_done() {
     stops_.tell_once();
     return follow("idle, and the server that started this worker is gone");
   }
-  // Without a server the next one tells the ends.
-  const bool told = reporter_.idle() || !connected_;
-  if (making_way_ && stops_.followed() == 0 && !asks_any(roster_) && told &&
+  if (making_way_ && stops_.followed() == 0 && !asks_any(roster_) &&
       std::all_of(by_token_.begin(), by_token_.end(),
-                  [](const auto& entry) { return entry.second->is_kept(); })) {
+                  [](const auto& entry) { return entry.second->is_kept(); }) &&
+      // Without a server the next one tells the ends.
+      (reporter_.idle() || (!connected_ && reporter_.keep_untold()))) {
     reporter_.leave_untold();
     go_();
   }
@@ -598,7 +606,15 @@ void Loop::end_if_done() {
   }
   if (connected_) return;
   // The server is gone too. What it has not heard, it hears of the next worker, which a server of
-  // this machine starts.
+  // this machine starts; unless that cannot be kept for it. Then the scripts would run again.
+  if (!reporter_.keep_untold()) {
+    if (std::exchange(stays_since_, stops_.followed()) == stops_.followed()) return;
+    spdlog::warn(
+        "the ends of {} scripts can be told to nobody now, nor be kept: this worker stays until "
+        "its server is back or they can be kept; the third SIGTERM ends it, and they are lost",
+        reporter_.untold());
+    return;
+  }
   if (kept_) return end();
   end_timer_.expires_after(kLastWordsWait);
   end_timer_.async_wait([this](const error_code& error) {
@@ -609,7 +625,6 @@ void Loop::end_if_done() {
 void Loop::end() {
   if (std::exchange(ended_, true)) return;
   reporter_.leave_untold();
-  shop_.record.leave();
   io_.stop();
 }
 

@@ -127,6 +127,7 @@ class Loop : private Watcher, private AttemptHost {
   bool outdated_ = false;         // that one is gone: program and environment may be others now
   bool making_way_ = false;
   bool parting_ = false;
+  std::uint32_t stays_since_ = 0;  // for the sake of ends: how often it was told to end by then
   bool ended_ = false;
   std::unordered_map<std::string, AttemptPtr> by_token_;
   std::unordered_map<ChildId, AttemptPtr> by_child_;

@@ -299,24 +299,29 @@ void Reporter::sent(const std::vector<std::string>& tokens, const Result<client:
     }
     drop(token);
   }
+  bool kept = false;
   if (again) {
-    put_into_file();
+    const bool any_new = std::any_of(finishes_.begin(), finishes_.end(),
+                                     [](const auto& entry) { return !entry.second.in_file; });
+    kept = keep_untold() && any_new;
     retry_later();
   } else {
     retry_delay_ = std::chrono::milliseconds{0};
   }
+  if (kept) listener_.on_kept();
   if (!finishes_.empty()) return;
   untold_.clear();
   listener_.on_idle();
 }
 
-void Reporter::put_into_file() {
+bool Reporter::keep_untold() {
   std::vector<std::string_view> ends;
   for (const auto& [token, pending] : finishes_) {
     if (!pending.in_file) ends.push_back(pending.json);
   }
-  if (!untold_.add(ends)) return;
+  if (!untold_.add(ends)) return false;
   for (auto& [token, pending] : finishes_) pending.in_file = true;
+  return true;
 }
 
 void Reporter::tell_untold() {
@@ -332,9 +337,12 @@ void Reporter::tell_untold() {
 
 void Reporter::leave_untold() {
   if (finishes_.empty()) return;
-  put_into_file();
-  spdlog::warn("the server has not heard the ends of {} scripts: the next worker tells them",
-               finishes_.size());
+  if (keep_untold()) {
+    spdlog::warn("the server has not heard the ends of {} scripts: the next worker tells them",
+                 finishes_.size());
+  } else {
+    spdlog::error("the ends of {} scripts are lost: their messages run again", finishes_.size());
+  }
 }
 
 void Reporter::drop(const std::string& token) {
@@ -456,8 +464,8 @@ void Reporter::hold_back(const std::string& queue, const std::string& text,
                                  [](const Result<client::Reply>&) {}));
 }
 
-void Reporter::say_alive(const std::string& worker, std::function<void()> then) {
-  tell_of({{"worker", worker}, {"version", RQ_VERSION}}, std::move(then));
+void Reporter::say_alive(const std::string& worker, bool ending, std::function<void()> then) {
+  tell_of({{"worker", worker}, {"version", RQ_VERSION}, {"ending", ending}}, std::move(then));
 }
 
 void Reporter::part(const std::string& worker, std::function<void()> then) {
@@ -483,8 +491,9 @@ void Reporter::keep(const std::string& worker, std::function<void()> then) {
     then();
     return;
   }
-  const json::object body{
-      {"worker", worker}, {"version", RQ_VERSION}, {"tokens", std::move(tokens)}};
+  json::object body{{"worker", worker}, {"version", RQ_VERSION}, {"tokens", std::move(tokens)}};
+  // What we have not is not on its way to us: it came to a process before this one.
+  if (begins_) body["begins"] = true;
   client_.send(client::post_json(
       "/v1/leases", json::serialize(body),
       [this, worker, then = std::move(then)](const Result<client::Reply>& reply) {
@@ -495,11 +504,9 @@ void Reporter::keep(const std::string& worker, std::function<void()> then) {
         if (returned != nullptr && returned->is_int64() && returned->get_int64() > 0) {
           spdlog::warn("{} messages that this worker does not have go back", returned->get_int64());
         }
-        if (more != nullptr && more->is_bool() && more->get_bool()) {
-          keep(worker, then);
-        } else {
-          then();
-        }
+        if (more != nullptr && more->is_bool() && more->get_bool()) return keep(worker, then);
+        if (fields != nullptr) begins_ = false;
+        then();
       }));
 }
 

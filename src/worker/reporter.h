@@ -43,6 +43,7 @@ class Reporter {
     std::function<void(const std::string& token)> on_stop;  // somebody wants it ended
     std::function<void(const std::string& token, Lost how)> on_lost;
     std::function<void()> on_idle;      // the last Finish was answered
+    std::function<void()> on_kept;      // ends that cannot be told now lie in the file
     std::function<void()> on_turn_end;  // see at_turn_end()
   };
   Reporter(boost::asio::io_context& io, client::HttpClient& client, UntoldEnds untold,
@@ -62,7 +63,8 @@ class Reporter {
   // The latest text wins; at most one request at a time. `soon`: not if the end comes first.
   enum class When : std::uint8_t { now, soon };
   void progress(const std::string& token, std::string text, When when);
-  // Why nothing of a queue is started for so long. An empty text is not told.
+  // Why nothing of a queue is started for so long; a length of 0: it goes on. An empty text is not
+  // told.
   void hold_back(const std::string& queue, const std::string& text,
                  std::chrono::steady_clock::duration length);
   // RQ's dup; `done` gets the answer as JSON, or the error. Asked of the next server if this one
@@ -72,8 +74,8 @@ class Reporter {
 
   // Says which leases are here; those of `worker` that are not go back. Then calls `then`.
   void keep(const std::string& worker, std::function<void()> then);
-  // A sign of life, without a word on leases.
-  void say_alive(const std::string& worker, std::function<void()> then);
+  // A sign of life, without a word on leases. `ending`: it takes no more messages.
+  void say_alive(const std::string& worker, bool ending, std::function<void()> then);
   // The worker ends: nobody shall miss it. Then calls `then`, also when nobody hears it.
   void part(const std::string& worker, std::function<void()> then);
   // Asks at once which leases still live (after a reconnect), then calls `then`.
@@ -85,8 +87,12 @@ class Reporter {
   [[nodiscard]] bool idle() const { return finishes_.empty(); }
   // What a worker before this one could not tell.
   void tell_untold();
-  // Nobody is there to hear more from us: what is not told yet is the next worker's to tell.
+  // Nobody is there to hear: what is not told yet is the next worker's to tell. False: it cannot be
+  // kept for that one.
+  [[nodiscard]] bool keep_untold();
+  // The same, and that is our last word.
   void leave_untold();
+  [[nodiscard]] std::size_t untold() const { return finishes_.size(); }
 
  private:
   using Steady = std::chrono::steady_clock;
@@ -114,7 +120,6 @@ class Reporter {
   void sent(const std::vector<std::string>& tokens, const base::Result<client::Reply>& reply);
   void drop(const std::string& token);
   void retry_later();
-  void put_into_file();
   void progress_now();
   void progress_soon();
   void send_progress();
@@ -123,6 +128,7 @@ class Reporter {
   client::HttpClient& client_;
   UntoldEnds untold_;
   Listener listener_;
+  bool begins_ = true;  // no server has heard yet which leases are here
   std::unordered_map<std::string, Lease> leases_;
   std::unordered_map<std::string, Pending> finishes_;
   bool turn_end_posted_ = false;

@@ -39,6 +39,7 @@ class ReporterTest : public testing::Test {
                   heard_.push_back((how == Reporter::Lost::taken ? "taken " : "late ") + token);
                 },
             .on_idle = [this] { heard_.emplace_back("idle"); },
+            .on_kept = [this] { ++kept_; },
             .on_turn_end =
                 [this] {
                   if (on_turn_end_) on_turn_end_();
@@ -83,6 +84,7 @@ class ReporterTest : public testing::Test {
   client::HttpClient client_;
   std::optional<Reporter> reporter_;
   std::vector<std::string> heard_;
+  int kept_ = 0;
   std::function<void()> on_turn_end_;
 };
 
@@ -123,6 +125,42 @@ TEST_F(ReporterTest, AnEndThatIsRefusedForItsFormIsToldWithoutWhatWasMeasured) {
   answer(again, R"({"error":{"code":"bad_value","message":"nor this"}})");
   hear(1);
   EXPECT_EQ(heard_, (std::vector<std::string>{"idle"})) << "once";
+}
+
+// faults.md B2, relative: what a process before this one had may have run.
+TEST_F(ReporterTest, ItsFirstWordOnItsLeasesSaysThatItBegins) {
+  int said = 0;
+  const auto keep = [&] { reporter_->keep("w", [&said] { ++said; }); };
+  const auto begins = [](const FakeServer::Asked& request) {
+    return json::parse(request.body).as_object().contains("begins");
+  };
+  keep();
+  const auto first = asked();
+  EXPECT_TRUE(begins(first));
+  server_.say(first.connection, http_ok(R"({"returned":1000,"more":true})"));
+  const auto rest = asked();
+  EXPECT_TRUE(begins(rest)) << "the server has more of them";
+  server_.say(rest.connection, http_ok(R"({"returned":1,"more":false})"));
+  until([&said] { return said == 1; });
+  keep();
+  const auto again = asked();
+  EXPECT_FALSE(begins(again)) << "what is not here now was on its way";
+  server_.say(again.connection, http_ok(R"({"returned":0,"more":false})"));
+  until([&said] { return said == 2; });
+}
+
+// faults.md B2, relative
+TEST_F(ReporterTest, AnEndThatCannotBeKeptIsKnownToBeInDanger) {
+  std::filesystem::create_directory(file_);
+  finish("1.1.1");
+  EXPECT_FALSE(reporter_->keep_untold());
+  const auto request = asked();
+  std::filesystem::remove(file_);
+  answer(request, kBusy);
+  until([this] { return kept_ == 1; });
+  EXPECT_TRUE(reporter_->keep_untold());
+  EXPECT_EQ(reporter_->untold(), 1U);
+  EXPECT_FALSE(reporter_->idle());
 }
 
 // faults.md B2, relative: the server is away, and then the worker goes as well.

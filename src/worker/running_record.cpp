@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -24,6 +25,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "worker/process_tree.h"
+#include "worker/shared_memory.h"
 
 namespace rq::worker {
 namespace {
@@ -127,35 +129,76 @@ bool RunningRecord::is_of(const Entry& entry, const Process& p) {
 struct RunningRecord::Table {
   char magic[4];  // "RQRR"
   std::uint32_t version;
-  std::uint32_t left;  // 1: by leave()
+  std::uint32_t unused;
   Home home;
   char mark[32];
   Witnesses witnesses;
   std::array<Entry, kRunningRecordsMax> entries;
 };
 
-Result<std::unique_ptr<RunningRecord>> RunningRecord::open(const std::string& path) {
+Result<std::unique_ptr<RunningRecord>> RunningRecord::open(const std::string& path,
+                                                           base::Fd memory) {
   std::unique_ptr<RunningRecord> record(new RunningRecord);
-  record->file_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  record->path_ = path;
+  // Neither following a link nor waiting for the other end of a pipe.
+  constexpr int kHow = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  record->file_.reset(::open(path.c_str(), kHow, 0600));
   struct stat info {};
-  if (!record->file_.is_open() || ::fstat(record->file_.get(), &info) != 0 ||
-      ::ftruncate(record->file_.get(), sizeof(Table)) != 0) {
+  const bool is_open = record->file_.is_open() && ::fstat(record->file_.get(), &info) == 0;
+  if (is_open ? !S_ISREG(info.st_mode) : errno == EISDIR || errno == ELOOP) {
+    return fail(Code::internal, fmt::format("'{}' is not a file", path), "remove it");
+  }
+  if (!is_open) {
     return fail(Code::internal, fmt::format("'{}': {}", path, base::text_of_errno(errno)),
                 "see to the disk and to the rights of the folder");
   }
-  void* const memory =
-      ::mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_SHARED, record->file_.get(), 0);
-  if (memory == MAP_FAILED) {
-    return fail(Code::internal, fmt::format("'{}': {}", path, base::text_of_errno(errno)));
+  record->is_handed_ = memory.is_open() && ::fstat(memory.get(), &info) == 0 &&
+                       info.st_size == static_cast<off_t>(sizeof(Table));
+  record->memory_file_ =
+      record->is_handed_ ? std::move(memory) : make_shared_memory("rq-running", sizeof(Table));
+  void* const at = ::mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_SHARED,
+                          record->memory_file_.get(), 0);
+  if (at == MAP_FAILED) {
+    return fail(Code::internal, fmt::format("memory for the list of running scripts: {}",
+                                            base::text_of_errno(errno)));
   }
-  record->table_ = static_cast<Table*>(memory);
-  Table& table = *record->table_;
-  if (std::memcmp(table.magic, "RQRR", 4) != 0 || table.version != kVersion ||
-      info.st_size != static_cast<off_t>(sizeof(Table))) {
-    table.witnesses.fill({});
+  record->table_ = static_cast<Table*>(at);
+  record->is_handed_ = record->is_handed_ && record->is_usable();
+  if (!record->is_handed_) record->read_file();
+  if (!record->is_usable()) {
+    record->table_->witnesses.fill({});
     record->start_anew();
   }
   return record;
+}
+
+bool RunningRecord::is_usable() const {
+  return std::memcmp(table_->magic, "RQRR", 4) == 0 && table_->version == kVersion;
+}
+
+// One that is cut, or of another form, tells nothing.
+void RunningRecord::read_file() {
+  auto* const to = static_cast<char*>(static_cast<void*>(table_));
+  std::size_t at = 0;
+  while (at < sizeof(Table)) {
+    const ssize_t n = ::pread(file_.get(), to + at, sizeof(Table) - at, static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    at += static_cast<std::size_t>(n);
+  }
+  if (at < sizeof(Table)) std::memset(to, 0, sizeof(Table));
+}
+
+// Copies a part of the table into the file. Should that fail, only the next worker knows less.
+void RunningRecord::write(const void* from, std::size_t bytes) {
+  const auto at =
+      static_cast<const char*>(from) - static_cast<const char*>(static_cast<const void*>(table_));
+  if (::pwrite(file_.get(), from, bytes, at) == static_cast<ssize_t>(bytes) || warned_) return;
+  warned_ = true;
+  spdlog::warn(
+      "'{}' cannot be written: {}; should all processes of this worker die, the next one does not "
+      "know which scripts ran",
+      path_, base::text_of_errno(errno));
 }
 
 RunningRecord::~RunningRecord() {
@@ -168,7 +211,6 @@ void RunningRecord::start_anew() {
   }
   std::memcpy(table_->magic, "RQRR", 4);
   table_->version = kVersion;
-  table_->left = 0;
   table_->home = home_of(file_.get());
   std::uint64_t random = 0;
   RQ_CHECK(::getrandom(&random, sizeof random, 0) == sizeof random);
@@ -179,6 +221,7 @@ void RunningRecord::start_anew() {
   for (int slot = static_cast<int>(kRunningRecordsMax) - 1; slot >= 0; --slot) {
     free_.push_back(slot);
   }
+  write(table_, sizeof(Table));
 }
 
 // Some scripts go on: their entries and the mark stay.
@@ -192,8 +235,9 @@ void RunningRecord::go_on_with(const std::vector<Leftovers::Staying>& staying) {
     if (entry.used != kFree) entry = Entry{};
     free_.push_back(slot);
   }
-  table_->left = 0;
+  table_->home = home_of(file_.get());  // the file may be another one now
   mark_ = table_->mark;
+  write(table_, sizeof(Table));
 }
 
 std::vector<int> RunningRecord::used_slots() const {
@@ -218,7 +262,7 @@ RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
     entry.token[kTokenBytes - 1] = '\0';
     KeptScript* const script = keep ? kept(slot) : nullptr;
     const bool no_process = script != nullptr && script->pid == 0;
-    if (entry.pid == kNotBegun || no_process || table_->left != 0) {
+    if (entry.pid == kNotBegun || no_process) {
       out.not_begun.emplace_back(entry.token);
       ended.push_back(entry);
       if (script != nullptr) script->close_files();
@@ -244,7 +288,8 @@ RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
     const bool again = deaths_of(table_->witnesses, witness.seq) > 0;
     if (died && !again && witness.deaths >= kSuspectDeaths) note(table_->witnesses, witness);
   }
-  if (table_->home == home_of(file_.get()) && table_->mark[0] != '\0') {
+  const bool at_home = is_handed_ || table_->home == home_of(file_.get());
+  if (at_home && table_->mark[0] != '\0') {
     out.processes = kill_left(ended, out.staying);
   }
   if (out.staying.empty()) {
@@ -309,6 +354,7 @@ void RunningRecord::began(int slot, const Spawned& process) {
   entry.start_ticks_min = process.start_ticks_min;
   entry.start_ticks_max = process.start_ticks_max;
   std::atomic_ref(entry.pid).store(process.pid, std::memory_order_release);
+  write(&entry, sizeof entry);
 }
 
 int RunningRecord::take(std::string_view token, std::int32_t pid) {
@@ -322,17 +368,17 @@ int RunningRecord::take(std::string_view token, std::int32_t pid) {
   std::memset(entry.token, 0, kTokenBytes);
   token.copy(entry.token, kTokenBytes - 1);
   std::atomic_ref(entry.used).store(kUsed, std::memory_order_release);
+  write(&entry, sizeof entry);
   return slot;
 }
 
 void RunningRecord::remove(int slot) {
   if (slot < 0) return;
-  std::atomic_ref(table_->entries.at(static_cast<std::size_t>(slot)).used)
-      .store(kFree, std::memory_order_release);
+  Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
+  std::atomic_ref(entry.used).store(kFree, std::memory_order_release);
+  write(&entry.used, sizeof entry.used);
   free_.push_back(slot);
 }
-
-void RunningRecord::leave() { table_->left = 1; }
 
 bool RunningRecord::is_suspect(std::int64_t seq) const {
   return std::any_of(table_->witnesses.begin(), table_->witnesses.end(), [seq](const Witness& w) {
@@ -342,7 +388,9 @@ bool RunningRecord::is_suspect(std::int64_t seq) const {
 
 void RunningRecord::clear(std::int64_t seq) {
   for (Witness& witness : table_->witnesses) {
-    if (witness.seq == seq) witness = Witness{};
+    if (witness.seq != seq) continue;
+    witness = Witness{};
+    write(&witness, sizeof witness);
   }
 }
 

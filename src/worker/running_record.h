@@ -4,9 +4,10 @@
 // is nobody to take over, the next worker of the name ends what is left of them, and hands the
 // leases back, before it takes anything.
 //
-// The file is a table in shared memory, so an entry costs no system call; what is written survives
-// the process, and after a loss of power nothing is left to clean up. It says where it was written:
-// no process is killed for what stands in a copy of it.
+// The table lies in memory that goes on to the process that takes over. The file is a copy of it,
+// for the next worker of the name: nothing here reads it but open(), so whatever becomes of it does
+// no harm to a worker that runs. It says where it was written: no process is killed for what stands
+// in a copy of the file.
 //
 // Format: version 2; to change it, change kVersion: a file of another version is started anew.
 #include <cstdint>
@@ -24,8 +25,10 @@ namespace rq::worker {
 
 class RunningRecord {
  public:
-  // Opens or makes the file. The caller holds the lock of the worker's name.
-  [[nodiscard]] static base::Result<std::unique_ptr<RunningRecord>> open(const std::string& path);
+  // Opens or makes the file. `memory`: the table of a process before this one, that has handed it
+  // on (see fd()). The caller holds the lock of the worker's name.
+  [[nodiscard]] static base::Result<std::unique_ptr<RunningRecord>> open(
+      const std::string& path, base::Fd memory = base::Fd());
   ~RunningRecord();
   RunningRecord(const RunningRecord&) = delete;
   RunningRecord& operator=(const RunningRecord&) = delete;
@@ -55,6 +58,9 @@ class RunningRecord {
   // REQUIRES: keep_in().
   [[nodiscard]] Leftovers take_over(bool died);
 
+  // Of the table.
+  [[nodiscard]] int fd() const { return memory_file_.get(); }
+
   // From now on scripts are kept, as far as there is room.
   void keep_in(KeptMemory& memory) { memory_ = &memory; }
   // Null: it is not kept.
@@ -80,8 +86,6 @@ class RunningRecord {
   void began(int slot, const Spawned& process);
   void remove(int slot);
 
-  // The worker leaves its scripts behind, and knows it: that is no death.
-  void leave();
   // Did a worker before this one die twice or more while this message ran?
   [[nodiscard]] bool is_suspect(std::int64_t seq) const;
   // It has ended, and the worker lives.
@@ -91,6 +95,9 @@ class RunningRecord {
   struct Entry;
   struct Table;
   RunningRecord() = default;
+  [[nodiscard]] bool is_usable() const;
+  void read_file();
+  void write(const void* from, std::size_t bytes);
   void start_anew();
   void go_on_with(const std::vector<Leftovers::Staying>& staying);
   [[nodiscard]] std::vector<int> used_slots() const;
@@ -100,8 +107,11 @@ class RunningRecord {
   [[nodiscard]] static bool is_of(const Entry& entry, const Process& process);
   [[nodiscard]] int take(std::string_view token, std::int32_t pid);
 
-  base::Fd file_;
+  std::string path_;
+  base::Fd file_, memory_file_;
   Table* table_ = nullptr;
+  bool is_handed_ = false;  // the table was a living worker's just now
+  bool warned_ = false;
   KeptMemory* memory_ = nullptr;
   std::vector<int> free_;
   std::string mark_;

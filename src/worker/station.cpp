@@ -66,6 +66,7 @@ bool Station::update(QueueView view) {
   view_.settings = std::move(view.settings);
   script_ = ScriptFile(dir_, settings().script, settings().exec_prefix);
   quick_failures_ = 0;
+  storm_until_ = Time{};
   return true;
 }
 
@@ -189,13 +190,13 @@ std::int64_t Station::wanted(Time now) const {
   if (!view_.script_error.empty()) return 0;
   const std::int64_t count = free();
   // Some at once are cheaper than one at a time.
-  if (count <= 0 || count < lead() / 2 || held_until_ > now) return 0;
+  if (count <= 0 || count < lead() / 2 || held_until() > now) return 0;
   return std::min<std::int64_t>(count, base::kReserveMessagesMax);
 }
 
 std::optional<Station::Time> Station::held_back(Time now) const {
-  if (removed || !error.empty() || held_until_ <= now || free() <= 0) return std::nullopt;
-  return held_until_;
+  if (removed || !error.empty() || held_until() <= now || free() <= 0) return std::nullopt;
+  return held_until();
 }
 
 void Station::ask_failed(Time now) {
@@ -208,22 +209,23 @@ std::string Station::storm(std::string_view reason) const {
   return fmt::format("{} quick failures in a row, the last: {}", quick_failures_, reason);
 }
 
-void Station::note_end(std::string_view outcome, std::chrono::microseconds wall, Time now) {
+bool Station::note_end(std::string_view outcome, std::chrono::microseconds wall, Time now) {
   usual_ = (usual_ * 7 + wall) / 8;
   if (outcome == "done" || outcome == "relayed") {
     quick_failures_ = 0;
-    return;
+    return std::exchange(storm_until_, Time{}) > now;
   }
-  if (outcome != "failed" || wall >= kStormQuick) return;
+  if (outcome != "failed" || wall >= kStormQuick) return false;
   // Each message of rq run is another program: one that fails says nothing of the next.
-  if (settings().script.starts_with('@')) return;
+  if (settings().script.starts_with('@')) return false;
   const int beyond = ++quick_failures_ - kStormFailures;
-  if (beyond < 0) return;
+  if (beyond < 0) return false;
   const Millis delay = std::min<Millis>(
       kStormDelayMin * (1LL << std::min(beyond, kStormDoublingsMax)), kStormDelayMax);
-  held_until_ = now + delay;
+  storm_until_ = now + delay;
   spdlog::warn("queue '{}': {} quick failures in a row, the next start waits {} ms", name(),
                quick_failures_, delay.count());
+  return false;
 }
 
 }  // namespace rq::worker

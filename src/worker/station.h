@@ -3,6 +3,7 @@
 // run, which of its slots are in use, and how many messages to ask for. It decides and does nothing
 // itself; time is an argument.
 // Thread: the loop's.
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
@@ -72,7 +73,7 @@ class Station {
   void free_slot() { --busy_; }
   // Nothing keeps a script from being started now.
   [[nodiscard]] bool may_begin(Time now) const {
-    return !removed && error.empty() && held_until_ <= now;
+    return !removed && error.empty() && held_until() <= now;
   }
   // Messages that are leased, and next when a slot is free.
   std::deque<AttemptPtr> ahead;
@@ -93,11 +94,12 @@ class Station {
 
   // --- How its scripts do ---
   // A script has ended. Ones that fail at once, time after time, would keep the machine busy with
-  // starting them: then starts are held back.
-  void note_end(std::string_view outcome, std::chrono::microseconds wall, Time now);
+  // starting them: then starts are held back, until one gets its work done. True: this one ended
+  // such a wait.
+  bool note_end(std::string_view outcome, std::chrono::microseconds wall, Time now);
   // Why nothing is started now, in words; empty: no failures in a row.
   [[nodiscard]] std::string storm(std::string_view reason) const;
-  [[nodiscard]] Time held_until() const { return held_until_; }
+  [[nodiscard]] Time held_until() const { return std::max(held_until_, storm_until_); }
   void hold_until(Time until) { held_until_ = std::max(held_until_, until); }
 
   // --- For the loop, which arms and hears them ---
@@ -124,7 +126,7 @@ class Station {
   std::chrono::microseconds usual_ = kAheadScriptMax;  // of a script, a moving mean
   int quick_failures_ = 0;                             // in a row
   base::Millis ask_delay_{0};
-  Time held_until_;
+  Time held_until_, storm_until_;
 };
 using StationPtr = std::shared_ptr<Station>;
 

@@ -111,6 +111,21 @@ TEST_F(StationTest, QuickFailuresInARowHoldStartsBackLongerEachTime) {
   EXPECT_TRUE(station_->may_begin(now_)) << "one that got its work done starts the count anew";
 }
 
+// faults.md B18, relative: a success beside the last failure is one too.
+TEST_F(StationTest, ASuccessEndsTheWaitAfterQuickFailures) {
+  for (int i = 0; i < 9; ++i) EXPECT_FALSE(station_->note_end("failed", microseconds{9'000}, now_));
+  EXPECT_FALSE(station_->may_begin(now_));
+  EXPECT_TRUE(station_->note_end("done", microseconds{10'000}, now_ + Millis{1}));
+  EXPECT_TRUE(station_->may_begin(now_ + Millis{1}));
+  EXPECT_GE(station_->wanted(now_ + Millis{1}), 4);
+  EXPECT_EQ(station_->held_back(now_ + Millis{1}), std::nullopt);
+  EXPECT_FALSE(station_->note_end("done", microseconds{9}, now_ + Millis{2})) << "it has ended";
+  // What waits for another reason goes on waiting.
+  station_->hold_until(now_ + Millis{500});
+  station_->note_end("done", microseconds{9}, now_ + Millis{3});
+  EXPECT_FALSE(station_->may_begin(now_ + Millis{3}));
+}
+
 TEST_F(StationTest, SlowFailuresAndOtherEndsAreNoStorm) {
   for (int i = 0; i < 50; ++i) {
     station_->note_end("failed", microseconds{300'000}, now_);

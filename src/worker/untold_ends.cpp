@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include "base/fd.h"
 #include "base/json_writer.h"
@@ -38,13 +40,26 @@ std::optional<Line> parse(std::string_view line) {
               .end = {.token = std::string(token->get_string()), .json = json::serialize(*end)}};
 }
 
+constexpr const char* kWhatThen =
+    "the ends of scripts that no server has heard of cannot be kept there, and are lost if this "
+    "worker ends before its server is back";
+
+std::string why_not(int error) {
+  const bool other = error == EISDIR || error == ELOOP || error == ENXIO;
+  return other ? std::string("is not a file; remove it")
+               : "cannot be opened or written, " + base::text_of_errno(error);
+}
+
 }  // namespace
 
 std::vector<UntoldEnds::End> UntoldEnds::read() {
   std::vector<End> ends;
   if (file_.empty()) return ends;
-  const base::Fd file(::open(file_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!file.is_open()) return ends;
+  const base::Fd file = open(O_RDONLY);
+  if (!file.is_open()) {
+    if (errno != ENOENT) spdlog::warn("'{}' {}: {}", file_, why_not(errno), kWhatThen);
+    return ends;
+  }
   // The worker that wrote it had all of it in its memory.
   const std::string text = base::read_whole(file.get());
   others_.clear();
@@ -81,17 +96,28 @@ bool UntoldEnds::add(const std::vector<std::string_view>& ends) {
     out.close();
   }
   text.push_back('\n');
-  const base::Fd file(::open(
-      file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  const base::Fd file = open(O_WRONLY | O_CREAT | O_APPEND);
   any_ = any_ || file.is_open();
   if (!file.is_open() || !base::write_whole(file.get(), text)) {
-    spdlog::error(
-        "'{}': {}; {} ends of scripts are lost if this worker ends before its server "
-        "is back",
-        file_, base::text_of_errno(errno), ends.size());
+    if (!std::exchange(fails_, true)) {
+      spdlog::error("'{}' {}: {}", file_, why_not(errno), kWhatThen);
+    }
     return false;
   }
+  if (std::exchange(fails_, false)) spdlog::info("'{}' can be written again", file_);
   return true;
+}
+
+// Neither following a link nor waiting for the other end of a pipe. Not open: errno says why.
+base::Fd UntoldEnds::open(int how) const {
+  constexpr int kAlways = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  base::Fd file(::open(file_.c_str(), how | kAlways, 0600));
+  struct stat info {};
+  if (file.is_open() && ::fstat(file.get(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    file.reset();
+    errno = EISDIR;
+  }
+  return file;
 }
 
 void UntoldEnds::clear() {

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/fd.h"
+
 namespace rq::worker {
 
 // Thread: one.
@@ -24,20 +26,22 @@ class UntoldEnds {
   UntoldEnds(std::string file, std::string server)
       : file_(std::move(file)), server_(std::move(server)) {}
 
-  // What is there.
+  // What is there. The log tells what cannot be a file to keep ends in.
   [[nodiscard]] std::vector<End> read();
-  // Adds items of JSON. False: the file cannot be written, which the log tells.
+  // Adds items of JSON. False: the file cannot be written, which the log tells, once.
   [[nodiscard]] bool add(const std::vector<std::string_view>& ends);
   // All have been told. What is for other servers stays.
   void clear();
 
  private:
+  [[nodiscard]] base::Fd open(int how) const;
   [[nodiscard]] bool leave_others() const;
 
   const std::string file_;
   const std::string server_;
   std::string others_;  // lines for other servers
   bool any_ = false;    // there is more in the file, or nothing at all
+  bool fails_ = false;  // it could not be written when this was tried last
 };
 
 }  // namespace rq::worker

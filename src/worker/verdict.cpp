@@ -117,6 +117,14 @@ std::string err_text(const Ended& ended) {
   return line.empty() ? "the script said err, without a reason" : "err: " + line;
 }
 
+std::string bad_resend(std::string_view text) {
+  return fmt::format(
+      "resend: '{}' does not begin with a whole number of seconds, from 0 to {}; write "
+      "resend 60-REASON",
+      clean_text(text, kShownLineBytesMax, Keep::start),
+      std::chrono::duration_cast<std::chrono::seconds>(wire::kPipeDelayMax).count());
+}
+
 std::string with_text(std::string reason, const std::string& text) {
   if (!text.empty()) reason.append(" - ").append(text);
   return reason;
@@ -129,6 +137,9 @@ Verdict by_words(const Ended& ended, core::Success success) {
   if (!exited_well(ended.status)) return {"failed", bad_exit(ended), 0};
   if (said.decisive == PipeWord::done) return {"done", said.text, 0};
   if (said.decisive == PipeWord::relayed) return {"relayed", said.text, 0};
+  if (said.decisive == PipeWord::resend && said.delay_s == wire::kNoDelay) {
+    return {"failed", bad_resend(said.text), 0};
+  }
   if (said.decisive == PipeWord::resend) return {"resend", said.text, said.delay_s};
   return without_word(ended, success);
 }

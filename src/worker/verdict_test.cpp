@@ -55,6 +55,20 @@ TEST(Verdict, FollowsTheTableOfRq) {
   }
 }
 
+// faults.md B16, relative
+TEST(Verdict, AResendWithoutANumberOfSecondsIsAFailureThatSaysWhatToWrite) {
+  Ended ended = ended_with(PipeWord::resend, kGood, "soon");
+  ended.verdict.delay_s = wire::kNoDelay;
+  Verdict verdict = verdict_of(ended);
+  EXPECT_EQ(verdict.outcome, "failed");
+  EXPECT_EQ(verdict.reason,
+            "resend: 'soon' does not begin with a whole number of seconds, from 0 to 3162240000; "
+            "write resend 60-REASON");
+  EXPECT_EQ(verdict.delay_s, 0);
+  ended.status = kBad;
+  EXPECT_EQ(verdict_of(ended).reason, "exit 3 after 'resend': soon");
+}
+
 TEST(Verdict, AScriptThatSaysNothingIsToldWhatIsMissing) {
   const Verdict verdict = verdict_of(ended_with(std::nullopt, kGood, ""));
   EXPECT_EQ(verdict.outcome, "failed");

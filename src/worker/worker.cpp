@@ -1,7 +1,7 @@
 #include "worker/worker.h"
 
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -19,6 +19,8 @@
 
 #include "base/check.h"
 #include "base/lock_file.h"
+#include "base/log.h"
+#include "base/stray_signals.h"
 #include "core/name.h"
 #include "worker/holder.h"
 #include "worker/loop.h"
@@ -38,6 +40,13 @@ constexpr std::uint32_t kDeathsInARow = 6;
 constexpr std::chrono::milliseconds kDeathDelayMin{100};
 constexpr std::chrono::milliseconds kDeathDelayMax{10'000};
 constexpr std::uint32_t kDeathDoublingsMax = 10;
+
+// Blocked, not ignored: what is ignored would be inherited by scripts.
+void block_stray_signals() {
+  sigset_t stray = base::stray_signals();
+  ::sigaddset(&stray, SIGUSR1);  // means something to a server only
+  RQ_CHECK(::sigprocmask(SIG_BLOCK, &stray, nullptr) == 0);
+}
 
 // A worker name as part of a file name.
 std::string file_part(std::string name) {
@@ -114,9 +123,8 @@ std::vector<std::string> arguments(const WorkerOptions& options, const std::stri
 
 Result<int> run_worker(const WorkerOptions& options) {
   // As the server writes: both may have one log.
-  auto log = spdlog::stderr_logger_mt("rq");
-  log->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z worker %l %v");
-  spdlog::set_default_logger(std::move(log));
+  base::log_to_stderr("worker");
+  block_stray_signals();
   RQ_TRY_ASSIGN(name, name_of(options));
   const std::unique_ptr<char, void (*)(void*)> dir(::realpath(options.dir.c_str(), nullptr),
                                                    ::free);
@@ -137,7 +145,8 @@ Result<int> run_worker(const WorkerOptions& options) {
   const std::optional<Handed> handed = Handed::parse(options.goes_on);
   RQ_TRY_ASSIGN(lock, lock_name(run_dir, name, handed));
   RQ_TRY_ASSIGN(record,
-                RunningRecord::open(fmt::format("{}/worker-{}.running", run_dir, file_part(name))));
+                RunningRecord::open(fmt::format("{}/worker-{}.running", run_dir, file_part(name)),
+                                    handed ? base::Fd(handed->record) : base::Fd()));
 
   std::unique_ptr<KeptMemory> memory = handed_memory(handed);
   const bool goes_on = memory != nullptr;

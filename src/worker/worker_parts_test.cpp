@@ -244,16 +244,52 @@ TEST_F(Folder, ARecordTellsWhoseWorkerDiedAndHowOften) {
   EXPECT_EQ(left.begun[0].token, "1.3.1");
   EXPECT_EQ(left.begun[0].deaths, 3) << "it was there each time";
   EXPECT_TRUE((*record)->is_suspect(2)) << "it was there twice, and has not run since";
-  // One that is told to leave at once is not dead.
-  (*record)->began((*record)->begin("2.3.1"), nobody);
-  (*record)->leave();
-  left = (*record)->clean_up();
-  EXPECT_TRUE(left.begun.empty());
-  EXPECT_EQ(left.not_begun, std::vector<std::string>{"2.3.1"});
-  EXPECT_TRUE((*record)->is_suspect(2));
   (*record)->clear(2);
   EXPECT_FALSE((*record)->is_suspect(2));
   EXPECT_FALSE((*record)->is_suspect(8));
+}
+
+// faults.md B2, relative: the file is a copy. Whatever is done to it, a worker that runs goes on.
+TEST_F(Folder, ARecordWhoseFileIsCutBesideItKnowsAllTheSame) {
+  const std::string path = dir_ + "/record";
+  auto record = RunningRecord::open(path);
+  ASSERT_TRUE(record.has_value());
+  static_cast<void>((*record)->clean_up());
+  const int first = (*record)->begin("1.1.1");
+  ASSERT_EQ(::truncate(path.c_str(), 0), 0);
+  ASSERT_GE((*record)->begin("2.1.1"), 0);
+  (*record)->remove(first);
+  fs::remove(path);
+  // The next program of the same worker has the memory, and makes the file anew.
+  auto memory = base::Fd(::fcntl((*record)->fd(), F_DUPFD_CLOEXEC, 0));
+  EXPECT_NE(::ftruncate(memory.get(), 0), 0) << "nobody can cut it";
+  auto next = RunningRecord::open(path, std::move(memory));
+  ASSERT_TRUE(next.has_value());
+  auto left = (*next)->clean_up();
+  ASSERT_EQ(left.begun.size(), 1U);
+  EXPECT_EQ(left.begun[0].token, "2.1.1");
+  ASSERT_GE((*next)->begin("3.1.1"), 0);
+  // And the next worker of the name has the file.
+  auto other = RunningRecord::open(path);
+  ASSERT_TRUE(other.has_value());
+  left = (*other)->clean_up();
+  ASSERT_EQ(left.begun.size(), 1U);
+  EXPECT_EQ(left.begun[0].token, "3.1.1");
+}
+
+// faults.md B2, relative
+TEST_F(Folder, ARecordThatIsNoFileIsRefusedByName) {
+  for (const auto& [name, make] :
+       {std::pair<std::string, std::function<void(const std::string&)>>{
+            "folder", [](const std::string& at) { fs::create_directory(at); }},
+        {"link", [](const std::string& at) { fs::create_symlink("/etc/passwd", at); }},
+        {"pipe", [](const std::string& at) { ASSERT_EQ(::mkfifo(at.c_str(), 0600), 0); }}}) {
+    make(dir_ + "/" + name);
+    const auto record = RunningRecord::open(dir_ + "/" + name);
+    ASSERT_FALSE(record.has_value()) << name;
+    EXPECT_NE(record.error().message.find(name + "' is not a file"), std::string::npos)
+        << record.error().message;
+  }
 }
 
 // A script in the kept memory whose process is a child of this one.

@@ -1,6 +1,7 @@
 """Faults that were seen with queue scripts, each with the smallest input for it (faults.md, B and D). What
 concerns the death of a worker is in worker_lives_test.py."""
 # ctest-timeout: 600
+import datetime
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import time
 
 import rqtest
 from rqtest import eventually
-from workers import Worker, alive, finished, get, log_of, loop_of, put
+from workers import Worker, alive, attempts, finished, get, log_of, loop_of, put
 
 checks = rqtest.Checks()
 
@@ -246,6 +247,63 @@ def storms(server):
     eventually(doctor, 'and doctor: it looks between two starts, if it does not hit one')
     assert server.delete('/v1/queues/storm?force=1').status in (200, 409)
 
+    # Relative: a success ends the wait, also one that began before the last failure.
+    flag = server.dir / 'brake.flag'
+    queue(server, 'brake', '[ "$RQ_PARAM1" = fails ] && exit 3\n'
+                           f'until [ -e {flag} ]; do sleep .02; done; echo done >&3\n', num_workers=2)
+    works = put(server, 'brake')
+    failing = [put(server, 'brake', param1='fails') for _ in range(11)]
+    eventually(lambda: all(get(server, m)['state'] == 'err' for m in failing), 'all have failed')
+
+    def hold():
+        return server.get('/v1/queues/brake').json['held_back']
+    until = datetime.datetime.fromisoformat(
+        eventually(hold, 'starts are held back for some seconds')['until'].replace('Z', '+00:00'))
+    flag.touch()
+    checks.equal(finished(server, works)['state'], 'done', 'the one beside them does its work')
+    eventually(lambda: hold() is None, 'the server knows that the wait is over')
+    checks.that(datetime.datetime.now(datetime.timezone.utc) < until, 'before its time')
+    checks.equal(finished(server, put(server, 'brake'))['state'], 'done', 'and the next starts')
+
+
+def resends(server):
+    """faults.md B16, relative: a resend without a number of seconds was run again at once, 15 times."""
+    for text in ('soon', '', '-5-x', '99999999999-x'):
+        queue(server, 'resends', f'echo "resend {text}" >&3\n')
+        found = finished(server, put(server, 'resends'))
+        checks.equal((found['state'], found['attempts'], found['count']), ('err', 1, 0),
+                     f'resend {text}: a failure')
+        checks.that(found['progress'].startswith(f"resend: '{text}' does not begin with a whole number")
+                    and found['progress'].endswith('write resend 60-REASON'),
+                    f'that says what to write: {found["progress"]}')
+
+
+def told_to_end(server):
+    """faults.md B18, relative: what was told to end says so, a message and a worker."""
+    flag = server.dir / 'ending.flag'
+    queue(server, 'ending', f'trap "" TERM; echo run here >&3; until [ -e {flag} ]; do sleep .02; done\n',
+          grace_s=60)
+
+    def why(message):
+        return server.get(f'/v1/messages/{message}/why').json
+    with Worker(server, '--name', 'local') as worker:
+        message = put(server, 'ending')
+        eventually(lambda: get(server, message)['progress'] == 'here', 'it runs')
+        assert server.post(f'/v1/messages/{message}/kill', {'reason': 'by mistake'}).status == 200
+        checks.that('; it was told to stop (kill), and ends when its script has: by mistake'
+                    in why(message)['text'], f'a message that was told to stop: {why(message)}')
+        worker.terminate()
+        waits = put(server, 'ending')
+        found = eventually(lambda: why(waits) if why(waits)['reason'] == 'worker_ending' else None,
+                           'a message that waits for the next worker')
+        checks.that(found['text'].startswith("worker 'local' was told to end: it takes nothing more"),
+                    f'says so: {found}')
+        checks.equal([w['ending'] for w in server.get('/v1/workers').json['workers']], [True],
+                     'and so does the list of workers')
+        flag.touch()
+        checks.equal(worker.process.wait(30), 0, 'it ends')
+    checks.equal(why(waits)['reason'] == 'worker_ending', False, 'then nobody is ending')
+
 
 def silence():
     """faults.md D17."""
@@ -392,6 +450,39 @@ def stopped_together():
                 finished(server, message)
 
 
+def appended():
+    """faults.md C18, relative: whoever opened the log, nobody writes over what another has written."""
+    with rqtest.Server(manual_clock=False, worker=False) as server:
+        log = server.dir / 'own.log'
+        with open(log, 'wb') as plain:
+            worker = subprocess.Popen([rqtest.RQ_BIN, 'worker', '--dir', str(server.dir)],
+                                      stdin=subprocess.DEVNULL, stdout=plain, stderr=plain)
+        eventually(lambda: 'has its server' in log.read_text(), 'it writes its log')
+        with open(log, 'ab') as another:
+            another.write(b'a line of somebody else\n')
+        server.kill()
+        eventually(lambda: log.read_text().endswith('their ends are kept for it\n'), 'and goes on')
+        lines = log.read_text().splitlines()
+        checks.equal(lines[-2], 'a line of somebody else', 'behind what was written meanwhile')
+        worker.terminate()
+        worker.wait(30)
+
+        log.write_bytes(b'')
+        with open(log, 'wb') as plain:
+            other = subprocess.Popen([rqtest.RQ_BIN, 'server', '--dir', str(server.dir), '--http', '',
+                                      '--no-worker'],
+                                     stdin=subprocess.DEVNULL, stdout=plain, stderr=plain)
+        eventually(lambda: ' serves ' in log.read_text(), 'a server as well')
+        with open(log, 'ab') as another:
+            another.write(b'a line of somebody else\n')
+        other.terminate()
+        other.wait(30)
+        found = log.read_text().partition('a line of somebody else\n')
+        checks.that(' serves ' in found[0] and 'SIGTERM: ending' in found[2],
+                    f'writes behind it: {found}')
+        server.start()
+
+
 def untold():
     """faults.md B2, relative: a script that has ended does not run again because server and worker
     went before the one could tell the other."""
@@ -429,15 +520,61 @@ def untold():
         told(message, 'a worker that ends')
         checks.equal(len(runs.read_text().split()), 2, 'each has run once')
 
+        # Of an end that was cut from the file nobody knows any more: but it has run.
+        with Worker(server) as worker:
+            message = ends_without_server('cut')
+            eventually(file.exists, 'what cannot be told is kept')
+            worker.kill()
+        os.truncate(file, file.stat().st_size // 2)
+        server.start()
+        with Worker(server):
+            finished(server, message)
+            checks.equal([a['outcome'] for a in attempts(server, message)], ['lost', 'done'],
+                         'cut: it is lost, not released')
+
+        # One that cannot even be kept holds its worker back.
+        for how in ('kept-later', 'told-later', 'forced'):
+            file.unlink(missing_ok=True)
+            file.mkdir()
+            log = server.dir / f'{how}.log'
+            with Worker(server, log=log) as worker:
+                message = ends_without_server(how)
+                checks.that("worker-local.untold' is not a file; remove it" in worker.log(),
+                            f'{how}: what is in the way is said at the start')
+                worker.terminate()
+                for told in (1, 2):
+                    eventually(lambda: worker.log().count('this worker stays until') == told,
+                               f'{how}: it stays, and says why')
+                    checks.equal(worker.process.poll(), None, f'{how}: it lives')
+                    if told == 1:
+                        worker.terminate()
+                if how == 'kept-later':
+                    file.rmdir()
+                elif how == 'told-later':
+                    server.start()
+                else:
+                    worker.terminate()
+                checks.equal(worker.process.wait(60), 0, f'{how}: then it goes')
+            if how != 'kept-later':
+                file.rmdir()
+            if how != 'told-later':
+                server.start()
+            with Worker(server):
+                finished(server, message)
+                checks.equal([a['outcome'] for a in attempts(server, message)],
+                             ['lost', 'done'] if how == 'forced' else ['done'], how)
+
 
 def main():
     with rqtest.Server(manual_clock=False, worker=False) as server:
         with Worker(server):
             for part in (words, what_runs, other_users, limits, hostile, reasons_of_stops,
-                         run_times_out, names,
-                         storms, chains, asks_its_server, restarts):
+                         run_times_out, names, storms, resends, chains, asks_its_server, restarts):
                 part(server)
                 print(f'{part.__name__}: done', flush=True)
+    with rqtest.Server(manual_clock=False, worker=False) as server:
+        told_to_end(server)
+    appended()
     silence()
     stopped_together()
     untold()

@@ -236,6 +236,77 @@ def poison(server):
                  f'D5: it is held back as well: {found}')
 
 
+def record_is_cut(server):
+    """faults.md B2, relative: the file that says which scripts run is cut beside the worker."""
+    flag = server.dir / 'cut.flag'
+    queue(server, 'cut', f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n', num_workers=4)
+    first, _ = started(server, 'cut')
+    holder = server.worker_pid()
+    loop = loop_of(holder)
+    record = server.dir / 'run' / 'worker-local.running'
+    os.truncate(record, 0)
+    second, _ = started(server, 'cut')
+    record.unlink()
+    third, _ = started(server, 'cut')
+    checks.equal((server.worker_pid(), loop_of(holder)), (holder, loop), 'the worker lives')
+    struck(server, 'loop')
+    flag.touch()
+    for message in (first, second, third):
+        found = finished(server, message)
+        checks.equal((found['state'], found['progress'], found['attempts'], found['losses']),
+                     ('done', 'well', 1, 0), 'each script goes on, and runs once')
+
+
+def record_is_lost(server):
+    """faults.md B2, relative: an attempt that has run is lost, not released, whatever is known of it."""
+    flag = server.dir / 'unknown.flag'
+    queue(server, 'unknown', f'echo "run here $$" >&3; {until(flag)}echo done >&3\n')
+    with Worker(server) as worker:
+        message, pid = started(server, 'unknown')
+        (server.dir / 'run' / 'worker-local.running').unlink()
+        worker.kill()
+    flag.touch()
+    with Worker(server):
+        found = finished(server, message)
+        checks.equal((found['state'], [a['outcome'] for a in attempts(server, message)]),
+                     ('done', ['lost', 'done']), 'nobody knows how it ended: lost')
+        checks.that('nobody knows how it ended' in attempts(server, message)[0]['reason'],
+                    f'and so it says: {attempts(server, message)[0]}')
+    eventually(lambda: not alive(pid), 'the first one has ended')
+
+
+def forced(server):
+    """faults.md D5, relative: a script that makes its worker leave at once, by three TERMs."""
+    queue(server, 'forces', 'trap "" TERM; read -r _ _ _ up _ </proc/$PPID/stat\n'
+                            'for i in 1 2 3; do kill $up; sleep .3; done; sleep 1000\n')
+    message = put(server, 'forces')
+    found = finished(server, message)
+    checks.equal((found['state'], found['mark']), ('err', 'held'), f'it is held back: {found}')
+    checks.equal([a['outcome'] for a in attempts(server, message)], ['lost', 'lost', 'hold'],
+                 'each attempt counts as lost')
+    queue(server, 'after', 'echo done >&3\n')
+    checks.equal(finished(server, put(server, 'after'))['state'], 'done', 'and the others go on')
+
+
+def stray_signals(server):
+    """faults.md C17, relative: signals that mean nothing end nothing, and are not kept from scripts."""
+    queue(server, 'quick', 'echo done >&3\n')
+    checks.equal(finished(server, put(server, 'quick'))['state'], 'done', 'it works')
+    holder = server.worker_pid()
+    loop = loop_of(holder)
+    stray = [signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO,
+             signal.SIGPWR, signal.SIGRTMIN, signal.SIGRTMAX]
+    for each in stray:
+        for pid in (server.process.pid, holder, loop):
+            os.kill(pid, each)
+    for pid in (holder, loop):
+        os.kill(pid, signal.SIGUSR1)
+    queue(server, 'hears', 'trap "echo done heard >&3; exit 0" USR2; kill -USR2 $$; exit 3\n')
+    found = finished(server, put(server, 'hears'))
+    checks.equal((found['state'], found['progress']), ('done', 'heard'), f'a script hears them: {found}')
+    checks.equal((server.worker_pid(), loop_of(holder)), (holder, loop), 'all live')
+
+
 def handed_over():
     """faults.md B3: a worker that outlives its server becomes what the next server would start."""
     with rqtest.Server(manual_clock=False, worker=True, env={'COLOUR': 'red'}) as server:
@@ -286,12 +357,12 @@ def handed_over():
 
 
 def main():
-    for part in (killed, copies, wishes, many):
+    for part in (killed, copies, wishes, many, record_is_cut, forced, stray_signals):
         with rqtest.Server(manual_clock=False, worker=True) as server:
             part(server)
             print(f'{part.__name__}: done', flush=True)
     with rqtest.Server(manual_clock=False, worker=False) as server:
-        for part in (ends_with_both, told_at_once, poison):
+        for part in (ends_with_both, told_at_once, record_is_lost, poison):
             part(server)
             print(f'{part.__name__}: done', flush=True)
     handed_over()

@@ -94,7 +94,10 @@ def loop_of(worker):
         found = []
         for entry in os.listdir('/proc'):
             if entry.isdigit() and parent(int(entry)) == worker:
-                words = pathlib.Path(f'/proc/{entry}/cmdline').read_bytes().split(b'\0')
+                try:
+                    words = pathlib.Path(f'/proc/{entry}/cmdline').read_bytes().split(b'\0')
+                except OSError:  # it has just ended
+                    continue
                 found += [int(entry)] if b'worker' in words else []
         return found
     return eventually(children, f'worker {worker} has its loop')[0]

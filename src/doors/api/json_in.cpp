@@ -245,6 +245,26 @@ bool read_token(Fields& fields, core::Token& out) {
   return true;
 }
 
+// Longer than anything has run: some 300 years.
+constexpr double kMeasuredSecondsMax = 1e10;
+constexpr std::int64_t kSignalMax = 64;
+constexpr std::size_t kSignalNameBytesMax = 32;
+
+// A signal comes as its name or its number.
+bool is_signal(const json::value& value) {
+  if (value.is_string()) {
+    const std::size_t bytes = value.get_string().size();
+    return bytes > 0 && bytes <= kSignalNameBytesMax;
+  }
+  return value.is_int64() && value.get_int64() > 0 && value.get_int64() <= kSignalMax;
+}
+
+bool is_measured(const json::value& seconds) {
+  if (!seconds.is_number()) return false;
+  const double s = seconds.to_number<double>();
+  return s >= 0 && s <= kMeasuredSecondsMax;
+}
+
 void read_post_mortem(Fields& fields, std::string& out) {
   const json::object* object = fields.object("post_mortem");
   if (object == nullptr) return;
@@ -255,16 +275,14 @@ void read_post_mortem(Fields& fields, std::string& out) {
   constexpr std::int64_t kMax = INT64_MAX;
   inner.integer("pid", number, 0, INT32_MAX);
   inner.integer("exit_code", number, INT32_MIN, INT32_MAX);
-  // A signal comes as its name or its number.
-  if (const json::value* signal = inner.find("signal");
-      signal != nullptr && !signal->is_string() && !signal->is_int64()) {
-    inner.refuse(core::wrong_kind("signal", *signal, "a name or a number"));
+  if (const json::value* signal = inner.find("signal"); signal != nullptr && !is_signal(*signal)) {
+    inner.refuse(core::wrong_kind("signal", *signal, "a name, or a number from 1 to 64"));
   }
   // What was measured is finer than a millisecond, and may be longer than any setting.
   for (const std::string_view name : {"wall_s", "user_s", "system_s"}) {
     if (const json::value* seconds = inner.find(name);
-        seconds != nullptr && !(seconds->is_number() && seconds->to_number<double>() >= 0)) {
-      inner.refuse(core::wrong_kind(name, *seconds, "a number of seconds, 0 or more"));
+        seconds != nullptr && !is_measured(*seconds)) {
+      inner.refuse(core::wrong_kind(name, *seconds, "a number of seconds from 0 to 1e10"));
     }
   }
   inner.integer("rss_bytes", number, 0, kMax);

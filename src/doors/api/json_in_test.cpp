@@ -162,18 +162,36 @@ TEST(FinishFromJson, ThePostMortemIsKeptAsGiven) {
 }
 
 // faults.md B2, relative: an end that is refused leaves its message to the end of its lease.
-TEST(FinishFromJson, WhatWasMeasuredHasNoBounds) {
+TEST(FinishFromJson, WhatWasMeasuredMayBeAsLongAsAnythingRuns) {
   for (const char* seconds : {"0.0003", "1e-6", "0", "1e9"}) {
     const auto item = done_from_json(parsed(fmt::format(
         R"({{"token":"1.2.3","post_mortem":{{"wall_s":{0},"user_s":{0},"system_s":{0}}}}})",
         seconds)));
     EXPECT_TRUE(item) << seconds << ": " << item.error().message;
   }
-  for (const char* seconds : {"\"long\"", "-0.001"}) {
+  for (const char* seconds : {"\"long\"", "-0.001", "1e300", "1e11"}) {
     const auto item = done_from_json(
         parsed(fmt::format(R"({{"token":"1.2.3","post_mortem":{{"wall_s":{}}}}})", seconds)));
     ASSERT_FALSE(item) << seconds;
     EXPECT_EQ(item.error().code, Code::bad_value);
+  }
+}
+
+// faults.md B2, relative
+TEST(FinishFromJson, HowAScriptEndedIsWithinWhatAMachineKnows) {
+  const auto reads = [](std::string_view end) {
+    return done_from_json(parsed(fmt::format(R"({{"token":"1.2.3","post_mortem":{{{}}}}})", end)))
+        .has_value();
+  };
+  for (const char* end : {R"("signal":1)", R"("signal":64)", R"("signal":"SIGSEGV")",
+                          R"("exit_code":255)", R"("exit_code":-1073741819)"}) {
+    EXPECT_TRUE(reads(end)) << end;
+  }
+  for (const char* end :
+       {R"("signal":-1)", R"("signal":0)", R"("signal":65)", R"("signal":99999999999)",
+        R"("signal":"")", R"("signal":"SIGSOMETHINGTHATNOMACHINEHASEVERHEARDOF")",
+        R"("signal":1e300)", R"("exit_code":99999999999)", R"("exit_code":1.5)"}) {
+    EXPECT_FALSE(reads(end)) << end;
   }
 }
 

@@ -93,14 +93,25 @@ std::string with_text(std::string_view what, std::string_view text) {
   return text.empty() ? std::string(what) : fmt::format("{}: {}", what, text);
 }
 
+// What workers have said.
+struct Workers {
+  std::optional<WorkerNotes::Hold> hold;  // of its queue
+  const std::string* ending = nullptr;    // see WorkerNotes::last_is_ending()
+};
+
 // Of a message that is ready: what keeps it from being leased now.
-Reason why_ready(const Why& why, const core::QueueShown& shown,
-                 const std::optional<WorkerNotes::Hold>& hold) {
+Reason why_ready(const Why& why, const core::QueueShown& shown, const Workers& workers) {
   const core::Queue& queue = *shown.queue;
   if (const auto closed = core::why_closed(queue)) return why_closed(queue, *closed);
-  if (hold) {
-    return {"held_back",
-            fmt::format("{}; the next start is at {}", hold->text, base::to_iso8601(hold->until))};
+  if (!queue.settings.script.empty() && workers.ending != nullptr) {
+    return {"worker_ending",
+            fmt::format("worker '{}' was told to end: it takes nothing more, and goes when its "
+                        "scripts have ended; the next worker takes this message",
+                        *workers.ending)};
+  }
+  if (workers.hold) {
+    return {"held_back", fmt::format("{}; the next start is at {}", workers.hold->text,
+                                     base::to_iso8601(workers.hold->until))};
   }
   if (why.ahead > 0) {
     return {"behind", fmt::format("{} message{} of queue '{}' go{} first, {} are running",
@@ -124,8 +135,20 @@ Reason why_ready(const Why& why, const core::QueueShown& shown,
   return {"next", "it is next; no worker has asked for it yet"};
 }
 
-Reason why_not(const Why& why, const core::QueueShown& shown,
-               const std::optional<WorkerNotes::Hold>& hold) {
+Reason why_running(const core::Message& m) {
+  if (!m.lease) return {"running", "it is running"};
+  std::string text =
+      fmt::format("it is running, attempt {} at worker '{}' since {}", m.lease->attempt,
+                  m.lease->worker, base::to_iso8601(m.lease->since));
+  if (m.lease->stop != core::StopRequest::none) {
+    text += with_text(fmt::format("; it was told to stop ({}), and ends when its script has",
+                                  name_of(m.lease->stop)),
+                      m.lease->progress);
+  }
+  return {"running", std::move(text)};
+}
+
+Reason why_not(const Why& why, const core::QueueShown& shown, const Workers& workers) {
   const core::Message& m = why.row.message;
   switch (m.state) {
     case State::prep:
@@ -138,12 +161,9 @@ Reason why_not(const Why& why, const core::QueueShown& shown,
     case State::depends:
       return {"depends", "it waits for other messages"};
     case State::que:
-      return why_ready(why, shown, hold);
+      return why_ready(why, shown, workers);
     case State::run:
-      return {"running",
-              fmt::format("it is running, attempt {} at worker '{}' since {}",
-                          m.lease ? m.lease->attempt : 0, m.lease ? m.lease->worker : std::string{},
-                          m.lease ? base::to_iso8601(m.lease->since) : "?")};
+      return why_running(m);
     case State::done:
       return {"done", "it is done"};
     case State::relayed:
@@ -159,8 +179,11 @@ Reason why_not(const Why& why, const core::QueueShown& shown,
 
 void render_why(Exchange& x, core::Reply& reply) {
   const auto& why = static_cast<const Why&>(*x.extra());
-  const auto hold = x.door().workers().hold_of(why.row.queue, x.door().clock().now());
-  const Reason reason = why_not(why, std::get<core::QueueShown>(reply), hold);
+  const base::Instant now = x.door().clock().now();
+  WorkerNotes& notes = x.door().workers();
+  const Reason reason =
+      why_not(why, std::get<core::QueueShown>(reply),
+              {.hold = notes.hold_of(why.row.queue, now), .ending = notes.last_is_ending(now)});
   std::string body;
   JsonObject object(body);
   object.text("id", format_id(why.row.message));

@@ -162,7 +162,9 @@ constexpr std::int64_t kReturnedMax = 1000;
 struct Held {
   std::string worker;
   std::string version;
-  bool ends = false;  // it goes
+  bool begins = false;  // it has said nothing yet: its leases are those of a process before it
+  bool ending = false;  // it takes no more messages
+  bool ends = false;    // it goes
   bool tells_tokens = false;
   std::vector<core::Token> tokens;  // sorted
 };
@@ -178,6 +180,8 @@ Result<Held> held_from_json(const json::object& object) {
     fields.refuse(fail(Code::bad_value, "there is no worker", "give \"worker\":\"name\""));
   }
   fields.text("version", held.version, base::kNameBytesMax);
+  fields.boolean("begins", held.begins);
+  fields.boolean("ending", held.ending);
   fields.boolean("ends", held.ends);
   std::vector<std::string> tokens;
   held.tells_tokens = fields.texts("tokens", tokens, base::kLeasesPerCallMax, base::kNameBytesMax);
@@ -239,7 +243,8 @@ void reserve(Exchange& x, const Request& request) {
 
 void heartbeat(Exchange& x, const Request& r) { ask_heartbeat(x, r, heartbeat_from_json); }
 // A worker says which leases it has. What was on its way to it when a connection or a server ended
-// never came to it, and goes back at once.
+// never came to it, and goes back at once. What a process before it had may have run: how that
+// ended, nobody knows.
 void keep_leases(Exchange& x, const Request& request) {
   auto body = x.json(request);
   if (!body) return x.refuse(body.error());
@@ -249,18 +254,21 @@ void keep_leases(Exchange& x, const Request& request) {
   if (held->ends) {
     notes.gone(held->worker);
   } else {
-    notes.seen(held->worker, {.version = held->version, .seen = x.door().clock().now()});
+    notes.seen(held->worker,
+               {.version = held->version, .seen = x.door().clock().now(), .ending = held->ending});
   }
   if (!held->tells_tokens) return x.reply_json(200, R"({"returned":0,"more":false})");
+  const bool begins = held->begins;
   x.look_up([held = *std::move(held)](core::Reader& reader) { return not_held(reader, held); },
-            [](Exchange& later, Result<std::vector<core::Token>> tokens) {
+            [begins](Exchange& later, Result<std::vector<core::Token>> tokens) {
               if (!tokens) return later.refuse(tokens.error());
               core::Finish finish;
               for (const core::Token& token : *tokens) {
                 core::Finish::Item item;
                 item.token = token;
-                item.outcome = core::Outcome::release;
-                item.reason = "its worker does not have it";
+                item.outcome = begins ? core::Outcome::lost : core::Outcome::release;
+                item.reason = begins ? "its worker is gone, and nobody knows how it ended"
+                                     : "its worker does not have it";
                 finish.items.push_back(std::move(item));
               }
               later.ask(std::move(finish), render_returned);
@@ -278,6 +286,7 @@ void list_workers(Exchange& x, const Request& request) {
     object.text("version", worker.version);
     object.instant("seen", worker.seen);
     object.boolean("silent", now - worker.seen > kSilentAfter);
+    object.boolean("ending", worker.ending);
     object.close();
   }
   body += "]}";

@@ -23,6 +23,17 @@ const std::map<std::string, WorkerNotes::Worker>& WorkerNotes::workers(base::Ins
   return workers_;
 }
 
+const std::string* WorkerNotes::last_is_ending(base::Instant now) {
+  const auto& known = workers(now);
+  const std::string* ending = nullptr;
+  for (const auto& [name, worker] : known) {
+    if (now - worker.seen > kSilentAfter) continue;
+    if (!worker.ending) return nullptr;
+    ending = &name;
+  }
+  return ending;
+}
+
 void WorkerNotes::hold(const std::string& queue, Hold hold) {
   if (holds_.size() >= kHoldsMax && holds_.count(queue) == 0) return;
   holds_.insert_or_assign(queue, std::move(hold));
