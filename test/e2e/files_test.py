@@ -24,7 +24,7 @@ def rows():
 
 
 def main():
-    with rqtest.Server(worker=True, start=False) as server:
+    with rqtest.Server(manual_clock=False, worker=True, start=False) as server:
         scripts = server.dir / 'scripts'
         scripts.mkdir()
         (scripts / 'hello.sh').write_text(SCRIPT)
