@@ -81,6 +81,7 @@ std::string_view name_of(Method method) {
 }
 
 bool same_name(std::string_view a, std::string_view b) {
+  if (a == b) return true;
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](char x, char y) { return base::lower(x) == base::lower(y); });
 }

@@ -92,7 +92,7 @@ void Lines::look_ahead(bool quiet) {
   if (!ahead_ || ahead_->state() == LineAhead::State::running || !used || quiet) return;
   if (ahead_->state() == LineAhead::State::done) static_cast<void>(ahead_->finish());
   const auto& window = windows_.of(*used);
-  if (!window.loaded || window.complete || window.keys.size() > options_.line_ahead / 2) return;
+  if (!window.loaded || window.complete || window.keys.size() > options_.line_ahead / 4 * 3) return;
   part_ = {.queue = *used, .after = window.bound, .rows = options_.line_ahead};
   ahead_->start(*part_);
 }

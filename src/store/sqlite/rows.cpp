@@ -283,9 +283,9 @@ Result<Message> read_plain_message(const Statement& row, core::Seq crc_from) {
   const auto state = core::state_of(row.text(kState));
   if (!state) return damaged("the state", row.text(kState));
   m.state = *state;
-  if (const auto text = row.text(kMark); !text.empty()) {
-    const auto mark = core::mark_of(text);
-    if (!mark) return damaged("the mark", text);
+  if (!row.is_null(kMark)) {
+    const auto mark = core::mark_of(row.text(kMark));
+    if (!mark) return damaged("the mark", row.text(kMark));
     m.mark = *mark;
   }
   m.priority = row.integer(kPriority);
