@@ -205,7 +205,8 @@ struct Act {
   std::vector<Seq> messages;
   std::string queue;  // move, clone (empty: the same)
   std::int64_t priority = 0;
-  std::string host;    // clone: as in Duplicate
+  bool if_unfinished = false;  // remove: what has finished and is not held is none
+  std::string host;            // clone: as in Duplicate
   std::string reason;  // status text of cancel and kill; what a stopped script says comes after
   ActDone done;        // as in Heartbeat
 };

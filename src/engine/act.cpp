@@ -212,6 +212,9 @@ Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
       if (message.state == State::run) {
         return wrong_state(message, act.action, fmt::format("first: rq cancel {}", seq));
       }
+      if (act.if_unfinished && is_finished(message.state) && message.mark != Mark::held) {
+        return no_message(seq);
+      }
       desk.ledger.sync(entry);
       desk.ledger.remove(*record);
       return item;

@@ -2,14 +2,18 @@
 
 namespace rq::engine {
 
+base::Error no_message(Seq seq) {
+  return base::fail(base::Code::not_found, "there is no message " + std::to_string(seq),
+                    "it may be finished and past its queue's retention; see: rq list");
+}
+
 base::Result<Record*> need_message(Desk& desk, Seq seq) {
   RQ_TRY_ASSIGN(record, desk.store.find(seq));
   if (record != nullptr) {
     desk.has(record->message);
     return record;
   }
-  return base::fail(base::Code::not_found, "there is no message " + std::to_string(seq),
-                    "it may be finished and past its queue's retention; see: rq list");
+  return no_message(seq);
 }
 
 }  // namespace rq::engine

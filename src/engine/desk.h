@@ -116,7 +116,8 @@ base::Result<Step> each_item(Desk& desk, std::vector<Item>& items, Done& done, O
   return Step::done;
 }
 
-// The message, or a refusal that says it is not there.
+// The message, or a refusal that says it is not there, as no_message().
+[[nodiscard]] base::Error no_message(Seq seq);
 [[nodiscard]] base::Result<Record*> need_message(Desk& desk, Seq seq);
 
 }  // namespace rq::engine

@@ -194,18 +194,16 @@ Result<Step> decide(Desk& desk, Duplicate& duplicate) {
   to.orig_id = from.orig_id.empty()
                    ? full_id(duplicate.host, desk.ledger.of(message).queue.name, message)
                    : from.orig_id;
-  if (message.details) {
-    to.dest = put.queue;
-    to.src = from.src;
-    to.param1 = from.param1;
-    to.param2 = from.param2;
-    to.param3 = from.param3;
-    to.param4 = from.param4;
-    to.content_type = from.content_type;
-    to.tags = from.tags;
-    to.headers = from.headers;
-    to.webhooks = from.webhooks;
-  }
+  to.dest = put.queue;
+  to.src = from.src;
+  to.param1 = from.param1;
+  to.param2 = from.param2;
+  to.param3 = from.param3;
+  to.param4 = from.param4;
+  to.content_type = from.content_type;
+  to.tags = from.tags;
+  to.headers = from.headers;
+  to.webhooks = from.webhooks;
   RQ_TRY_ASSIGN(done, put_one(desk, put));
   desk.answer(done);
   return Step::done;

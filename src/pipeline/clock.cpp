@@ -94,7 +94,9 @@ Clock::Reading Clock::read() {
     if (since >= kStoppedMin) reading.stopped += std::chrono::duration_cast<base::Millis>(since);
     const std::chrono::nanoseconds offset{offset_ns_.load(std::memory_order_relaxed)};
     const std::chrono::nanoseconds apart = machine_.wall() - (boottime + offset);
-    if (is_in_doubt(apart, reading)) {
+    const bool in_doubt = is_in_doubt(apart, reading);
+    doubt_ms_ = in_doubt ? std::chrono::duration_cast<base::Millis>(apart).count() : 0;
+    if (in_doubt) {
       // The server's time goes on as it was.
     } else if (std::chrono::abs(apart) >= kStepMin) {
       // In whole milliseconds, so that what is shifted by it keeps its distance.

@@ -60,6 +60,10 @@ class Clock {
   [[nodiscard]] base::Instant now() const;
   // Any thread: the machine's clocks, read now. A step shows when the engine has followed it.
   [[nodiscard]] base::Instant live() const;
+  // Any thread: the wall clock is apart by so much, and not followed yet; 0: it is followed.
+  [[nodiscard]] base::Millis doubt() const {
+    return base::Millis{doubt_ms_.load(std::memory_order_relaxed)};
+  }
   // What now() and live() may be short by: they are cut to whole milliseconds.
   [[nodiscard]] base::Millis tick() const { return base::Millis{manual() ? 0 : 1}; }
   // Any thread: from where a time to wait counts, so that it does not end early.
@@ -81,6 +85,7 @@ class Clock {
   // Written by the engine thread: server time = boot time + offset. In full, since what is cut off
   // would be slewed to and fro.
   std::atomic<std::int64_t> offset_ns_ = 0;
+  std::atomic<std::int64_t> doubt_ms_ = 0;
 
   // Engine thread:
   std::chrono::nanoseconds boottime_at_last_{};

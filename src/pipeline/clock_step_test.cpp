@@ -60,6 +60,29 @@ TEST_F(ClockStep, ALeaseKeepsItsLength) {
   EXPECT_EQ(rig.ask<core::Reserved>(Rig::reserve_of("work")).messages.size(), 1U);
 }
 
+// faults.md B3, relative: where the next server goes on from is what the store knows of.
+TEST(Alive, IsToldEachSecondAndAfterEachStepOnceTheStoreHasIt) {
+  Machine machine;
+  Rig rig{std::make_unique<Clock>(machine.clocks())};
+  std::vector<nanoseconds> told;
+  rig.pipeline().on_alive([&] { told.push_back(rig.clock().mark().time); });
+  rig.start();
+  const auto look = [&] { static_cast<void>(rig.ask<core::EngineStatsDone>(core::EngineStats{})); };
+  look();
+  const std::size_t first = told.size();
+  ASSERT_GE(first, 1U);
+  machine.pass(Millis{400});
+  look();
+  EXPECT_EQ(told.size(), first) << "within the second";
+  machine.pass(Millis{700});
+  look();
+  EXPECT_EQ(told.size(), first + 1);
+  machine.pass(Millis{300}, hours{1});
+  look();
+  ASSERT_EQ(told.size(), first + 2) << "at once after a step";
+  EXPECT_EQ(told.back() - told[first], Millis{300} + hours{1});
+}
+
 TEST_F(ClockStep, ALeaseOutlivesAStopOfTheServer) {
   machine.pass(seconds{600});
   look();

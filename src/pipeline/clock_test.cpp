@@ -133,9 +133,11 @@ TEST_F(ClockTest, AStepOfDaysIsFollowedWhenItStands) {
   EXPECT_EQ(since_start(first.now), kLookEvery);
   machine.pass(seconds{1});
   EXPECT_FALSE(clock.read().doubt.has_value()) << "told once";
+  EXPECT_EQ(clock.doubt(), hours{24 * 400});
   machine.wall -= hours{24 * 400};
   machine.pass(seconds{1});
   EXPECT_FALSE(clock.read().step.has_value()) << "nothing has happened";
+  EXPECT_EQ(clock.doubt(), Millis{0});
 
   machine.wall -= kDoubtMin;
   for (Millis passed{}; passed < kDoubt; passed += seconds{4}) {

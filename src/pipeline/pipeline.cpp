@@ -65,6 +65,7 @@ struct Pipeline::Impl {
   std::vector<Door*> doors;
   std::vector<NoticeSink*> sinks;
   std::function<void()> waste;
+  std::function<void()> alive;
   std::function<void()> failure;
   std::thread thread;
   std::atomic<bool> failed{false};
@@ -78,6 +79,7 @@ struct Pipeline::Impl {
   // Whoever has the turn of the mailbox's reader:
   std::chrono::steady_clock::time_point sleeps_until;  // the engine thread, at most
   std::chrono::steady_clock::duration small_batch{};   // how long one takes, a moving mean
+  Instant alive_next{};                                // when that is told again
   bool broken = false;                                 // the store wants to be opened again
   bool deposed = false;  // somebody else has opened it: this engine is at its end
   std::chrono::steady_clock::time_point reopens_at;  // the disk was full; not before
@@ -100,6 +102,8 @@ std::uint32_t Pipeline::add_door(Door& door) {
 void Pipeline::add_sink(NoticeSink& sink) { impl_->sinks.push_back(&sink); }
 
 void Pipeline::on_failure(std::function<void()> call) { impl_->failure = std::move(call); }
+
+void Pipeline::on_alive(std::function<void()> call) { impl_->alive = std::move(call); }
 
 void Pipeline::on_waste(std::function<void()> call) { impl_->waste = std::move(call); }
 
@@ -231,6 +235,13 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
                                           .want_notices = wanted,
                                           .tick = clock.tick()},
                                          outbox);
+  // What the clock has done is in the store now. Where the next server goes on from is told after
+  // that: were it before, what a failed commit lost would never be made good.
+  if (reading.step || reading.stopped > base::Millis{0}) alive_next = Instant{};
+  if (alive && ran.what == core::Committed::What::yes && reading.now >= alive_next) {
+    alive();
+    alive_next = reading.now + kSleepMax;
+  }
   if (timed) small_batch += (std::chrono::steady_clock::now() - start - small_batch) / 8;
   deliver(outbox.deliveries);
   if (!outbox.notices.empty()) {

@@ -62,6 +62,9 @@ class Pipeline {
   // Called on the engine thread when the store has failed for good, or somebody else has opened it:
   // the process should end, and a new start recovers what the disk holds.
   void on_failure(std::function<void()> call);
+  // Called by whoever has the engine's turn, after a commit: about once a second, and at once when
+  // the clock has moved by more than the time that has passed.
+  void on_alive(std::function<void()> call);
   // Called on the engine thread when a committed batch left folders to be deleted.
   void on_waste(std::function<void()> call);
 

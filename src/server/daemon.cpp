@@ -198,9 +198,8 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   pipeline.add_sink(events);
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   const auto end = [] { ::kill(::getpid(), SIGTERM); };
-  StoreWatch watch(pipeline, std::move(watch_view), end, [&] {
-    if (last_seen) last_seen->note(clock);
-  });
+  StoreWatch watch(pipeline, std::move(watch_view), end);
+  if (last_seen) pipeline.on_alive([&] { last_seen->note(clock); });
   readers.on_damage([&watch](auto&& suspects) { watch.examine(std::move(suspects)); });
   pipeline.on_failure(end);
   pipeline.on_waste([&janitor] { janitor.wake(); });

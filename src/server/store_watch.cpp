@@ -28,11 +28,10 @@ constexpr std::uint64_t kOfLookup = 2;
 }  // namespace
 
 StoreWatch::StoreWatch(pipeline::Pipeline& pipeline, std::unique_ptr<core::Reader> reader,
-                       std::function<void()> gone, std::function<void()> look)
+                       std::function<void()> gone)
     : pipeline_(pipeline),
       reader_(std::move(reader)),
       on_gone_(std::move(gone)),
-      on_look_(std::move(look)),
       door_(pipeline.add_door(*this)),
       end_(1) {
   reader_->stop_when([this] { return stopping_.load(std::memory_order_relaxed); });
@@ -75,16 +74,11 @@ void StoreWatch::deliver(std::vector<core::Delivery>&& deliveries) {
 void StoreWatch::run() {
   base::lower_priority();
   auto next_check = steady_clock::now();
-  auto next_look = next_check;
   for (;;) {
     if (const auto there = reader_->check_still_there(); !there) {
       spdlog::critical("{}; the server ends; {}", there.error().message, there.error().remedy);
       gone_.store(true, std::memory_order_relaxed);
       return on_gone_();
-    }
-    if (next_look <= steady_clock::now()) {
-      on_look_();
-      next_look = steady_clock::now() + kLookEvery;
     }
     if (next_check <= steady_clock::now()) next_check = steady_clock::now() + check();
     if (!sleep(std::min<steady_clock::duration>(kLookEvery, next_check - steady_clock::now()))) {

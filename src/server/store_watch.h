@@ -17,10 +17,9 @@ namespace rq::server {
 class StoreWatch final : public pipeline::Door {
  public:
   // Before Pipeline::start(); `reader` is its own. `gone` is called on its thread when the store is
-  // not where it was any more: what is committed now would be lost. `look` is called there about
-  // once a second, while the store is well.
+  // not where it was any more: what is committed now would be lost.
   StoreWatch(pipeline::Pipeline& pipeline, std::unique_ptr<core::Reader> reader,
-             std::function<void()> gone, std::function<void()> look);
+             std::function<void()> gone);
   ~StoreWatch() override;
   StoreWatch(const StoreWatch&) = delete;
   StoreWatch& operator=(const StoreWatch&) = delete;
@@ -42,7 +41,6 @@ class StoreWatch final : public pipeline::Door {
   pipeline::Pipeline& pipeline_;
   const std::unique_ptr<core::Reader> reader_;
   const std::function<void()> on_gone_;
-  const std::function<void()> on_look_;
   const std::uint32_t door_;
   std::size_t reported_ = 0;        // in this pass
   bool found_ = false;              // in this pass

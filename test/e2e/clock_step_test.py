@@ -4,6 +4,7 @@ everybody gets an answer, and nothing runs twice."""
 # ctest-unless: sanitizers
 import pathlib
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -145,6 +146,11 @@ def wrong_date(server, file):
     set_step(file, 400 * 24 * 3600)
     eventually(lambda: 'if it stands for 10 minutes the server follows it' in server.log(),
                'the server sees the date, and doubts it')
+    off = server.get('/v1/health').json['clock_not_followed_s']
+    checks.that(abs(off - 400 * 24 * 3600) < 60, f'health says so: {off} s')
+    said = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'doctor'], text=True,
+                          capture_output=True, timeout=60).stdout
+    checks.that('the wall clock was set' in said, f'doctor says so: {said}')
     server.post('/v1/queues/failed/messages', {'payload': 'y', 'delay_s': 3600})
     checks.equal(server.post('/v1/reserve', {'queues': ['failed']}).json['messages'], [],
                  'what waits goes on waiting')

@@ -87,6 +87,9 @@ void render_health(Exchange& x, core::Reply& reply) {
   }
   object.raw("silent_workers", silent + "]");
   object.boolean("define_over_tcp", x.door().defined_over_tcp());
+  if (const base::Millis doubt = x.door().clock().doubt(); doubt != base::Millis{0}) {
+    object.seconds("clock_not_followed_s", doubt);
+  }
   object.close();
   x.reply_json(200, body);
 }

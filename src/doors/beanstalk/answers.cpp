@@ -103,6 +103,7 @@ void Answers::finished_one(Slot& slot, const base::Result<core::State>& state,
       // Its time ran out: it waits again, and may be deleted as any waiting job.
       core::Act act;
       act.action = core::Action::remove;
+      act.if_unfinished = true;  // others are no jobs
       act.messages.push_back(slot.token.seq);
       return submit_more(request, std::move(act));
     }

@@ -228,6 +228,7 @@ void Session::finish(const Request& request) {
     slots_.add(Verb::remove).token.seq = seq;
     core::Act act;
     act.action = core::Action::remove;
+    act.if_unfinished = true;  // others are no jobs
     act.messages.push_back(seq);
     return submit(std::move(act));
   }

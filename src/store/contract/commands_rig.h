@@ -161,6 +161,7 @@ class Commands {
     for (std::uint64_t i = 0; i < n; ++i) out.messages.push_back(some_message());
     if (out.action == Action::move || draw_.below(2) == 0) out.queue = some_queue();
     out.priority = draw_.pick<std::int64_t>({-2, 0, 3});
+    out.if_unfinished = draw_.one_in(2);
     out.reason = some_text();
     return out;
   }

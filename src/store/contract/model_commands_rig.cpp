@@ -94,13 +94,13 @@ void Model::decide(const Duplicate& duplicate) {
   const std::string orig_id = from.detail_or_default().orig_id;
   if (from.details) {
     to = *from.details;
-    to.dest = duplicate.queue;
     to.cloned_from = to.dup_of = to.progress = to.result = to.folder = {};
     to.force_remote = false;
     to.retries = {};
     to.backoff = {};
     to.timeout = {};
   }
+  to.dest = duplicate.queue;
   to.key = duplicate.key;
   to.orig_id = orig_id.empty() ? full_id(duplicate.host, queue_of(from).name, from) : orig_id;
   decide(put);
@@ -355,6 +355,9 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
     }
     case Action::remove:
       if (state == State::run) return wrong;
+      if (act.if_unfinished && finished && message.mark != Mark::held) {
+        return fail(Code::not_found, "");
+      }
       erase(message);
       return item;
     case Action::priority:
