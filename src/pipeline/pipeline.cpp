@@ -66,6 +66,7 @@ struct Pipeline::Impl {
   std::vector<NoticeSink*> sinks;
   std::function<void()> waste;
   std::function<void()> failure;
+  std::function<void()> damage;
   std::thread thread;
   std::atomic<bool> failed{false};
 
@@ -100,6 +101,8 @@ std::uint32_t Pipeline::add_door(Door& door) {
 void Pipeline::add_sink(NoticeSink& sink) { impl_->sinks.push_back(&sink); }
 
 void Pipeline::on_failure(std::function<void()> call) { impl_->failure = std::move(call); }
+
+void Pipeline::on_damage(std::function<void()> call) { impl_->damage = std::move(call); }
 
 void Pipeline::on_waste(std::function<void()> call) { impl_->waste = std::move(call); }
 
@@ -277,7 +280,9 @@ void Pipeline::Impl::mend() {
 }
 
 void Pipeline::Impl::log_reports() const {
-  for (const std::string& report : store->take_reports()) spdlog::error("{}", report);
+  const std::vector<std::string> reports = store->take_reports();
+  for (const std::string& report : reports) spdlog::error("{}", report);
+  if (!reports.empty() && damage) damage();
 }
 
 // The store has gone back to its last commit; the engine reads what it knows from there. False: it

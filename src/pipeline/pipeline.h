@@ -62,6 +62,8 @@ class Pipeline {
   // Called on the engine thread when the store has failed for good, or somebody else has opened it:
   // the process should end, and a new start recovers what the disk holds.
   void on_failure(std::function<void()> call);
+  // Called on the engine thread when the store has told of damage.
+  void on_damage(std::function<void()> call);
   // Called on the engine thread when a committed batch left folders to be deleted.
   void on_waste(std::function<void()> call);
 
