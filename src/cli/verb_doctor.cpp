@@ -101,9 +101,9 @@ class Doctor {
       add("directory", Finding::ok, fmt::format("{} (mode {})", dir_, mode));
     }
     look_at_disk();
-    for (const char* file : {"/db/rq.db", "/db/rq.db-wal"}) {
+    const auto files = store::sqlite::store_files(store::sqlite::store_file(dir_));
+    for (const std::string& path : {files.database.string(), files.log.string()}) {
       struct stat db {};
-      const std::string path = dir_ + file;
       if (::stat(path.c_str(), &db) == 0 && ::access(path.c_str(), R_OK) != 0) {
         add("store", Finding::bad, fmt::format("{} may not be read by you", path),
             "become the user that the server runs as");
@@ -113,10 +113,10 @@ class Doctor {
 
   // Every page and every row; beside a running server, which goes on meanwhile.
   void look_at_store() {
-    const std::filesystem::path file = std::filesystem::path(dir_) / "db" / "rq.db";
+    const std::filesystem::path file = store::sqlite::store_file(dir_);
     if (::access(file.c_str(), R_OK) != 0) return;
-    for (const char* suffix : {"", "-wal", "-shm", ".identity"}) {
-      if (!may_read(file.string() + suffix)) return;
+    for (const std::filesystem::path& part : store::sqlite::store_files(file).all()) {
+      if (!may_read(part)) return;
     }
     if (const auto why = store::sqlite::log_for_the_server(file)) {
       add("store", Finding::bad, *why,

@@ -62,6 +62,13 @@ Instant since(const Message& message, State from, Instant now) {
   return is_finished(from) ? message.finished : std::min(message.due, now);
 }
 
+// Counts it in (1) or out (-1), as it is now: before and after each change of what is counted.
+void tally(Counters& counters, const Message& message, std::int64_t by) {
+  counters.in(message.state) += by;
+  if (message.mark == Mark::held) counters.held += by;
+  if (message.state == State::que && message.priority > kHighPriority) counters.high += by;
+}
+
 }  // namespace
 
 Place place_of(Keep keep) {
@@ -232,7 +239,7 @@ void Ledger::shift_pauses(Millis by) {
 void Ledger::arrive(Record& record) {
   Message& message = record.message;
   Entry& entry = of(message);
-  tally(entry, message, 1);
+  tally(change_counters(entry), message, 1);
   ++entry.queue.counters.puts;
   use(entry);
   sync(entry);
@@ -246,10 +253,10 @@ void Ledger::advance(Record& record, Event event, Mark mark, std::string_view ou
   RQ_CHECK(to.has_value());
   Entry& entry = of(message);
   const State from = message.state;
-  tally(entry, message, -1);
+  tally(change_counters(entry), message, -1);
   message.state = *to;
   message.mark = mark;
-  tally(entry, message, 1);
+  tally(change_counters(entry), message, 1);
   count(entry.queue.counters, event);
   if (batch_.want_notices) {
     note(Notice::What::message, message, from,
@@ -266,10 +273,10 @@ void Ledger::move(Record& record, Entry& to) {
   Message& message = record.message;
   Entry& from = of(message);
   sync(from);
-  tally(from, message, -1);
+  tally(change_counters(from), message, -1);
   message.queue = to.queue.id;
   line_up(message);
-  tally(to, message, 1);
+  tally(change_counters(to), message, 1);
   use(from);
   use(to);
   store_.changed(record, Change::whole);
@@ -285,7 +292,7 @@ void Ledger::remove(Record& record, Removal why) {
     ++entry.queue.counters.expired;
     if (record.message.state == State::err) ++entry.queue.counters.expired_errs;
   }
-  tally(entry, record.message, -1);
+  tally(change_counters(entry), record.message, -1);
   ++entry.queue.counters.deletes;
   use(entry);
   note(Notice::What::removed, record.message, record.message.state);
@@ -315,27 +322,26 @@ void Ledger::keep_or_remove(Record& record) {
 
 void Ledger::set_priority(Record& record, std::int64_t priority) {
   Entry& entry = of(record.message);
-  tally(entry, record.message, -1);
+  tally(change_counters(entry), record.message, -1);
   record.message.priority = priority;
-  tally(entry, record.message, 1);
+  tally(change_counters(entry), record.message, 1);
 }
 
 void Ledger::line_up(Message& message) {
   message.order = of(message).queue.on_demand ? 0 : base::to_ms(message.due);
 }
 
-void Ledger::tally(Entry& entry, const Message& message, std::int64_t by) {
+Counters& Ledger::change_counters(Entry& entry) {
   Counters& counters = entry.queue.counters;
   if (entry.touched != batch_.number) {
     entry.touched = batch_.number;
     entry.ready_before = counters.in(State::que);
   }
-  counters.in(message.state) += by;
-  if (message.mark == Mark::held) counters.held += by;
-  if (message.state == State::que && message.priority > kHighPriority) counters.high += by;
-  if (entry.counters_changed) return;
-  entry.counters_changed = true;
-  counted_.push_back(entry.queue.id);
+  if (!entry.counters_changed) {
+    entry.counters_changed = true;
+    counted_.push_back(entry.queue.id);
+  }
+  return counters;
 }
 
 void Ledger::note(Notice::What what, const Message& message, State from, std::string_view text) {
@@ -397,13 +403,12 @@ void Ledger::save_counters(const std::vector<SetAside>& gone) {
     counted.state = one.state;
     counted.mark = one.held ? Mark::held : Mark::none;
     counted.priority = one.high ? kHighPriority + 1 : kHighPriority;
-    tally(*entry, counted, -1);
+    tally(change_counters(*entry), counted, -1);
   }
   for (const Miscount& wrong : batch_.miscounts) {
     Entry* entry = find(wrong.queue);
     if (entry == nullptr) continue;
-    tally(*entry, Message{}, 0);  // it is counted in this batch
-    add(entry->queue.counters, wrong.by);
+    add(change_counters(*entry), wrong.by);
     offer(*entry);  // to whoever found it empty
   }
   for (const QueueId id : counted_) {

@@ -139,8 +139,8 @@ class Ledger {
 
   // Refuses when there may not be so many more, of which `name` is one. Unused ones go before.
   [[nodiscard]] base::Result<void> check_room(std::string_view name, std::size_t more);
-  // Counts it in (1) or out (-1), as it is now: before and after each change of what is counted.
-  void tally(Entry& entry, const Message& message, std::int64_t by);
+  // Its counters, for a change of them: they are written with this batch.
+  Counters& change_counters(Entry& entry);
   void note(const Entry& entry, Notice::What what);
   // Removes unused queues that were made on demand, the longest unused first. False: there is none.
   [[nodiscard]] bool make_room();

@@ -67,6 +67,7 @@ struct Pipeline::Impl {
   std::function<void()> waste;
   std::function<void()> alive;
   std::function<void()> failure;
+  std::function<void()> damage;
   std::thread thread;
   std::atomic<bool> failed{false};
 
@@ -104,6 +105,8 @@ void Pipeline::add_sink(NoticeSink& sink) { impl_->sinks.push_back(&sink); }
 void Pipeline::on_failure(std::function<void()> call) { impl_->failure = std::move(call); }
 
 void Pipeline::on_alive(std::function<void()> call) { impl_->alive = std::move(call); }
+
+void Pipeline::on_damage(std::function<void()> call) { impl_->damage = std::move(call); }
 
 void Pipeline::on_waste(std::function<void()> call) { impl_->waste = std::move(call); }
 
@@ -288,7 +291,9 @@ void Pipeline::Impl::mend() {
 }
 
 void Pipeline::Impl::log_reports() const {
-  for (const std::string& report : store->take_reports()) spdlog::error("{}", report);
+  const std::vector<std::string> reports = store->take_reports();
+  for (const std::string& report : reports) spdlog::error("{}", report);
+  if (!reports.empty() && damage) damage();
 }
 
 // The store has gone back to its last commit; the engine reads what it knows from there. False: it

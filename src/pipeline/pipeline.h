@@ -65,6 +65,8 @@ class Pipeline {
   // Called by whoever has the engine's turn, after a commit: about once a second, and at once when
   // the clock has moved by more than the time that has passed.
   void on_alive(std::function<void()> call);
+  // Called on the engine thread when the store has told of damage.
+  void on_damage(std::function<void()> call);
   // Called on the engine thread when a committed batch left folders to be deleted.
   void on_waste(std::function<void()> call);
 

@@ -173,8 +173,17 @@ void tell_what_was_set_aside(const fs::path& file) {
       aside->total, aside->newest.front());
 }
 
+doors::api::ApiSettings http_settings(const ServerConfig& config, const fs::path& file) {
+  const auto store = store::sqlite::store_files(file);
+  return {.dir = config.dir,
+          .address = config.http,
+          .define_over_tcp = config.define_over_tcp,
+          .store = store.database,
+          .store_log = store.log};
+}
+
 Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) {
-  const fs::path file = config.dir / "db" / "rq.db";
+  const fs::path file = store::sqlite::store_file(config.dir);
   // A manual clock starts at a round time, so that tests know it.
   pipeline::Clock clock(
       config.manual_clock ? pipeline::Clock::Mode::manual : pipeline::Clock::Mode::wall,
@@ -202,10 +211,9 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   if (last_seen) pipeline.on_alive([&] { last_seen->note(clock); });
   readers.on_damage([&watch](auto&& suspects) { watch.examine(std::move(suspects)); });
   pipeline.on_failure(end);
+  pipeline.on_damage([&watch] { watch.look_again(); });
   pipeline.on_waste([&janitor] { janitor.wake(); });
-  doors::api::ApiDoor http(
-      desk, readers, events,
-      {.dir = config.dir, .address = config.http, .define_over_tcp = config.define_over_tcp});
+  doors::api::ApiDoor http(desk, readers, events, http_settings(config, file));
   http.set_boot(boot);
   std::unique_ptr<doors::beanstalk::BeanstalkDoor> beanstalk;
   if (!config.beanstalk.empty()) {
@@ -264,7 +272,7 @@ Result<int> run_server(const ServerOptions& options) {
   RQ_TRY_ASSIGN(lock, lock_directory(config.dir));
   auto served = serve(options, config, log);
   // The store turned out to be damaged while it was opened: it is rebuilt now.
-  if (!served && fs::exists(store::sqlite::rebuild_mark(config.dir / "db" / "rq.db"))) {
+  if (!served && fs::exists(store::sqlite::rebuild_mark(store::sqlite::store_file(config.dir)))) {
     spdlog::error("{}", served.error().message);
     served = serve(options, config, log);
   }

@@ -80,6 +80,7 @@ void StoreWatch::run() {
       gone_.store(true, std::memory_order_relaxed);
       return on_gone_();
     }
+    if (!in_pass_ && again_.exchange(false, std::memory_order_relaxed)) next_check = {};
     if (next_check <= steady_clock::now()) next_check = steady_clock::now() + check();
     if (!sleep(std::min<steady_clock::duration>(kLookEvery, next_check - steady_clock::now()))) {
       return;
@@ -98,12 +99,14 @@ steady_clock::duration StoreWatch::check() {
   // What is being mended would be found once more.
   if (of_check_.load(std::memory_order_relaxed) > 0) return kLookEvery;
   const auto begun = steady_clock::now();
+  in_pass_ = true;
   std::vector<core::Finding> found;
   const auto more = reader_->check(found);
   report(found);
   const bool broken_off = !more && !found.empty() && found.back().page;
   if (!more && !broken_off) {
     if (stopping_.load(std::memory_order_relaxed)) return kBetweenPasses;
+    in_pass_ = false;
     reported_ = 0;
     found_ = false;
     rebuild_asked_ = false;
@@ -111,6 +114,7 @@ steady_clock::duration StoreWatch::check() {
     return kAfterFault;
   }
   if (broken_off || !*more) {
+    in_pass_ = false;
     spdlog::info("{}: {} findings",
                  broken_off
                      ? "the check of the store has ended at what it cannot read, and has not "

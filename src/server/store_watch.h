@@ -26,6 +26,8 @@ class StoreWatch final : public pipeline::Door {
 
   void start();
   void stop();
+  // Any thread. All of the store is read once more, now or after the pass that is under way.
+  void look_again() { again_.store(true, std::memory_order_relaxed); }
   // Any thread. A look-up has found them damaged: the store is to look at them, too.
   void examine(std::vector<core::Suspect>&& suspects);
   void deliver(std::vector<core::Delivery>&& deliveries) override;
@@ -42,12 +44,14 @@ class StoreWatch final : public pipeline::Door {
   const std::unique_ptr<core::Reader> reader_;
   const std::function<void()> on_gone_;
   const std::uint32_t door_;
-  std::size_t reported_ = 0;        // in this pass
-  bool found_ = false;              // in this pass
-  bool rebuild_asked_ = false;      // likewise
+  std::size_t reported_ = 0;    // in this pass
+  bool found_ = false;          // in this pass
+  bool rebuild_asked_ = false;  // likewise
+  bool in_pass_ = false;
   int passes_ = 0;                  // consecutive ones that have found something
   std::atomic<int> of_check_{0};    // Examines that the engine has not answered
   std::atomic<int> of_lookups_{0};  // likewise
+  std::atomic<bool> again_{false};
   std::atomic<bool> gone_{false};
   std::atomic<bool> stopping_{false};
   base::Mailbox<int> end_;

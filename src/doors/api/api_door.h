@@ -28,8 +28,10 @@ namespace rq::doors::api {
 
 struct ApiSettings {
   std::filesystem::path dir;
-  std::string address;           // "127.0.0.1:3333"; port 0: any free one; empty: unix socket only
-  bool define_over_tcp = false;  // whoever reaches the address may decide what programs run
+  std::string address;            // "127.0.0.1:3333"; port 0: any free one; empty: unix socket only
+  bool define_over_tcp = false;   // whoever reaches the address may decide what programs run
+  std::filesystem::path store{};  // its file, and that of its log: how large they are is told
+  std::filesystem::path store_log{};
 };
 
 class ApiDoor final : public pipeline::LoopDoor, private http::Site {

@@ -40,7 +40,6 @@ std::int64_t file_bytes(const std::filesystem::path& path) {
 void render_stats(Exchange& x, core::Reply& reply) {
   const auto& stats = std::get<core::EngineStatsDone>(reply);
   ApiDoor& door = x.door();
-  const std::filesystem::path store = door.settings().dir / "db" / "rq.db";
   std::string body;
   JsonObject object(body);
   object.number("boot", stats.boot);
@@ -59,8 +58,8 @@ void render_stats(Exchange& x, core::Reply& reply) {
     engine.close();
   }
   object.number("memory_bytes", memory_bytes());
-  object.number("store_bytes", file_bytes(store));
-  object.number("wal_bytes", file_bytes(store.string() + "-wal"));
+  object.number("store_bytes", file_bytes(door.settings().store));
+  object.number("wal_bytes", file_bytes(door.settings().store_log));
   object.number("connections", static_cast<std::int64_t>(door.server().connections()));
   object.instant("now", door.clock().now());
   object.close();

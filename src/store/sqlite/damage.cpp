@@ -122,6 +122,13 @@ Result<std::int64_t> Damage::keep(Seq seq, const std::vector<Filed>& places, std
   return kept;
 }
 
+Result<void> Damage::note(std::string_view what, std::string_view why, core::Instant now) {
+  Statement insert;
+  RQ_TRY(insert.prepare(db_->handle(), "INSERT INTO corrupt (at, what, why) VALUES (?1, ?2, ?3)",
+                        false));
+  return insert.bind(1, base::to_ms(now)).bind(2, what).bind(3, why).run();
+}
+
 Result<void> Damage::run(std::string_view sql, Seq seq) {
   Statement statement;
   RQ_TRY(statement.prepare(db_->handle(), std::string{sql}.c_str(), false));

@@ -39,7 +39,9 @@ base::Result<void> LineQuery::prepare(Db& db) {
 
 base::Result<core::Message> LineQuery::read_whole(core::Seq seq) {
   RQ_TRY_ASSIGN(found, whole_.bind(1, seq).step());
-  RQ_CHECK(found);
+  if (!found) {
+    return base::fail(base::Code::internal, "its row stands where its number does not lead");
+  }
   auto message = read_message(whole_, crc_from_);
   whole_.reset();
   return message;

@@ -158,12 +158,12 @@ void Log::copy_rest() {
   const int code =
       sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
   if (code == SQLITE_OK && copied == frames) frames_ = 0;
-  failed_to_copy(code);
+  note_copy(code);
 }
 
 // Busy or failed: the log grows on, and the next batch tries again. A disk that fails shows in the
 // next batch, whose words go to those who asked.
-void Log::failed_to_copy(int code) {
+void Log::note_copy(int code) {
   if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return;
   (code == kBadLogPage ? damaged_ : in_doubt_) = true;
 }
@@ -185,7 +185,7 @@ Result<void> Log::copy_whole() {
 bool Log::pass_beside() {
   if (checkpointer_->state() != Checkpointer::State::idle) {
     const CheckpointDone done = checkpointer_->finish();
-    failed_to_copy(done.code);
+    note_copy(done.code);
     if (damaged_) {
       passes_ = 0;
       return true;

@@ -55,7 +55,7 @@ class Log {
   [[nodiscard]] int read(Each each);
   [[nodiscard]] bool pass_beside();
   void copy_rest();
-  void failed_to_copy(int code);
+  void note_copy(int code);
 
   Db& db_;
   std::unique_ptr<Checkpointer> checkpointer_;  // null: no thread

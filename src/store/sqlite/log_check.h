@@ -1,7 +1,8 @@
 #pragma once
 // SQLite looks at the checksums of a log when it opens it, and never again: a bit that changes
 // under the running server would be copied into the database with its page. So whoever copies the
-// log looks at each page that it has read. faults.md D3, relative. Thread: that of the file.
+// log looks at each page that it has read.
+// Thread: that of the file.
 #include <sqlite3.h>
 
 namespace rq::store::sqlite {

@@ -13,14 +13,6 @@ namespace rq::store::sqlite {
 
 namespace {
 
-// Of the head of a log, and of each frame: where their fields are.
-constexpr std::uint32_t kMagic = 0x377f0682U;
-constexpr std::uint32_t kMagicBig = 0x377f0683U;
-constexpr std::size_t kHeadPageBytes = 8;
-constexpr std::size_t kHeadSalt = 16;
-constexpr std::size_t kSaltBytes = 8;
-constexpr std::size_t kFramePages = 4;
-constexpr std::size_t kFrameSalt = 8;
 constexpr std::size_t kReadAtOnce = 256 * base::kKiB;
 // Of the index: its head stands there twice, with a checksum, and in the numbers of this machine.
 constexpr std::size_t kIndexHeadBytes = 48;
@@ -78,17 +70,17 @@ base::Result<std::optional<Head>> read_head(FileBytes& log) {
   if (log.size() < kLogHeadBytes) return std::optional<Head>{};
   RQ_TRY_ASSIGN(bytes, log.read(0, kLogHeadBytes));
   const std::uint32_t magic = u32(bytes, 0);
-  Head head{.page_bytes = u32(bytes, kHeadPageBytes),
-            .salt = std::string{bytes.substr(kHeadSalt, kSaltBytes)}};
+  Head head{.page_bytes = u32(bytes, kLogHeadPageBytes),
+            .salt = std::string{bytes.substr(kLogHeadSalt, kSaltBytes)}};
   const auto add_up = [&](bool big) {
     head.made = {.big = big};
     head.made.add(bytes.substr(0, kLogHeadSum));
     head.written = {.big = big};
     head.written.take(bytes, kLogHeadSum);
   };
-  add_up(magic == kMagicBig);
+  add_up(magic == kLogMagicBig);
   head.holds = head.made.is(bytes, kLogHeadSum) && is_page_size(head.page_bytes) &&
-               (magic == kMagic || magic == kMagicBig);
+               (magic == kLogMagic || magic == kLogMagicBig);
   if (head.holds) return std::optional{head};
   add_up(false);
   if (!is_page_size(head.page_bytes)) head.page_bytes = kPageBytesUsual;
@@ -121,6 +113,49 @@ class Chain {
 
   Sum written_, made_;
 };
+
+// What a frame is.
+struct FrameSeen {
+  bool ours = false;            // of this log, and not left from an older one
+  bool behind = false;          // it, or something before it, is not as it was written
+  LogFrames::Number pages = 0;  // it ends a commit that can be read: the pages of the store then
+};
+
+// Looks at one frame after the other.
+class FrameReader {
+ public:
+  // `told`: frames that the index tells of.
+  FrameReader(const Head& head, LogFrames::Number told)
+      : salt_(head.salt), told_(told), chain_(head), behind_(!head.holds) {}
+
+  // The checksum does not cover the salt. What an older log has left goes on from another frame.
+  [[nodiscard]] FrameSeen next(std::string_view frame) {
+    const bool salted = frame.substr(kFrameSalt, kSaltBytes) == salt_;
+    const bool holds = (salted || ours_) && chain_.passes(frame);
+    ours_ = salted || holds || n_ < told_;
+    ++n_;
+    behind_ = behind_ || !salted || !holds;
+    return {.ours = ours_, .behind = behind_, .pages = holds ? u32(frame, kFramePages) : 0};
+  }
+
+ private:
+  const std::string salt_;
+  const LogFrames::Number told_;
+  Chain chain_;
+  LogFrames::Number n_ = 0;
+  bool ours_ = true;
+  bool behind_;
+};
+
+// With what the index tells of the same log, in whose file are so many frames.
+void compare(LogFrames& log, LogFrames::Number in_file, const LogIndex& index) {
+  // What is left of a log that was copied before it was cut is older than the database.
+  if (in_file < log.told) {
+    std::erase_if(log.frames, [&index](const auto& frame) { return frame.frame < index.copied; });
+  }
+  // Nothing is lost with a log that is in the database and gives SQLite no older pages.
+  if (log.whole == 0 && index.copied >= log.told) log.told = 0;
+}
 
 }  // namespace
 
@@ -166,42 +201,30 @@ base::Result<LogFrames> read_log(FileBytes& file, LogPart part,
   log.page_bytes = head->page_bytes;
   log.whole_bytes = head->holds ? kLogHeadBytes : 0;
   const std::size_t frame_bytes = kFrameHeadBytes + head->page_bytes;
-  const LogFrames::Number end =
-      static_cast<LogFrames::Number>((file.size() - kLogHeadBytes) / frame_bytes);
-  Chain chain(*head);
-  bool behind = !head->holds;
-  bool ours = true;
-  std::size_t committed = 0;
+  const auto end = static_cast<LogFrames::Number>((file.size() - kLogHeadBytes) / frame_bytes);
+  FrameReader reader(*head, log.told);
+  std::size_t committed = 0;  // of log.frames
   for (LogFrames::Number n = 0; n < end; ++n) {
-    RQ_TRY_ASSIGN(frame, file.read(kLogHeadBytes + n * frame_bytes, frame_bytes));
-    // The checksum does not cover the salt. What an older log has left goes on from another frame.
-    const bool salted = frame.substr(kFrameSalt, kSaltBytes) == head->salt;
-    const bool holds = (salted || ours) && chain.passes(frame);
-    ours = salted || holds || n < log.told;
-    behind = behind || !salted || !holds;
-    const LogFrames::Number pages = holds ? u32(frame, kFramePages) : 0;
-    if (behind && pages != 0) ++log.commits_behind;
-    if (!ours || (behind && part == LogPart::as_sqlite_reads)) continue;
-    log.frames.push_back({.page = u32(frame, 0), .frame = n});
-    if (n < log.told && part == LogPart::all) {
+    RQ_TRY_ASSIGN(bytes, file.read(kLogHeadBytes + n * frame_bytes, frame_bytes));
+    const FrameSeen frame = reader.next(bytes);
+    if (frame.behind && frame.pages != 0) ++log.commits_behind;
+    if (!frame.ours || (frame.behind && part == LogPart::as_sqlite_reads)) continue;
+    log.frames.push_back({.page = u32(bytes, 0), .frame = n});
+    if (frame.pages != 0) {
+      committed = log.frames.size();
+      log.pages = frame.pages;
+    }
+    if (frame.pages != 0 && !frame.behind) {
+      log.whole = n + 1;
+      log.whole_bytes = kLogHeadBytes + log.whole * frame_bytes;
+    }
+    if (n < log.told && part == LogPart::all) {  // it is committed, as the index tells
       committed = log.frames.size();
       log.pages = index->pages;
     }
-    if (pages == 0) continue;
-    committed = log.frames.size();
-    if (n >= log.told || part != LogPart::all) log.pages = pages;
-    if (behind) continue;
-    log.whole = n + 1;
-    log.whole_bytes = kLogHeadBytes + log.whole * frame_bytes;
   }
   log.frames.resize(committed);
-  if (log.told == 0) return log;
-  // What is left of a log that was copied before it was cut is older than the database.
-  if (end < log.told) {
-    std::erase_if(log.frames, [&index](const auto& frame) { return frame.frame < index->copied; });
-  }
-  // Nothing is lost with a log that is in the database and gives SQLite no older pages.
-  if (log.whole == 0 && index->copied >= log.told) log.told = 0;
+  if (log.told > 0) compare(log, end, *index);
   return log;
 }
 

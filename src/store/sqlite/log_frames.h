@@ -62,11 +62,6 @@ enum class LogPart : std::uint8_t { as_sqlite_reads, all };
 
 // One frame by itself, in three parts: the checksum before it, which stands in the frame before or
 // in the head of the log; its head; its page. Whether it passes its checksum.
-inline constexpr std::size_t kLogHeadBytes = 32;
-inline constexpr std::size_t kLogHeadSum = 24;
-inline constexpr std::size_t kFrameHeadBytes = 24;
-inline constexpr std::size_t kFrameSum = 16;
-inline constexpr std::size_t kSumBytes = 8;
 [[nodiscard]] bool passes(std::string_view sum_before, std::string_view head,
                           std::string_view page);
 

@@ -13,6 +13,7 @@
 #include "store/sqlite/rebuild.h"
 #include "store/sqlite/schema.h"
 #include "store/sqlite/sqlite_store.h"
+#include "store/sqlite/store_files.h"
 
 namespace rq::store::sqlite {
 
@@ -26,6 +27,15 @@ void configure_once() {
 }
 
 }  // namespace
+
+std::filesystem::path store_file(const std::filesystem::path& dir) { return dir / "db" / "rq.db"; }
+
+StoreFiles store_files(const std::filesystem::path& file) {
+  return {.database = file,
+          .log = log_of(file),
+          .index = index_of(file),
+          .identity = identity_of(file)};
+}
 
 std::unique_ptr<Store> make_store(const std::filesystem::path& file, const Options& options) {
   configure_once();

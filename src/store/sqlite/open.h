@@ -1,5 +1,6 @@
 #pragma once
 // The SQLite store: one file, nothing to set up. docs/STORAGE.md shows its tables.
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -27,6 +28,17 @@ struct Options {
   // Page cache of the writing connection.
   std::int64_t cache_bytes = kCacheBytes;
 };
+
+// Where the store of a directory of rq is.
+[[nodiscard]] std::filesystem::path store_file(const std::filesystem::path& dir);
+// What makes up a store, by the name of its database. Each is a regular file, or not there.
+struct StoreFiles {
+  std::filesystem::path database, log, index, identity;
+  [[nodiscard]] std::array<std::filesystem::path, 4> all() const {
+    return {database, log, index, identity};
+  }
+};
+[[nodiscard]] StoreFiles store_files(const std::filesystem::path& file);
 
 // Store::open() opens or creates the file, and migrates an older schema. One process at a time.
 // Faults: internal with SQLite's words; disk_full. A newer schema is refused.

@@ -632,9 +632,9 @@ Result<LogSeen> look_at_log(RebuildFiles& files, const Remembered& remembered) {
   if (remembered.same_run) seen.index = read_index_of(file);
   RQ_TRY_ASSIGN(log, read_log_of(file, seen.index));
   if (!log.is_damaged()) return seen;
-  if (remembered.same_run) {
+  if (remembered.same_run || files.wants_whole_log()) {
     seen.damage = damage_of_log(file, log);
-    if (log.page_bytes == 0 && size_of(log_of(file).c_str()).inode == 0) {
+    if (log.page_bytes == 0 && look_at_file(log_of(file).c_str()).inode == 0) {
       return fail(Code::internal, seen.damage,
                   fmt::format("put it back; or, if it is lost with all that was in it, delete {}",
                               index_of(file).string()));
@@ -700,7 +700,9 @@ Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& re
   const auto made = [&]() -> Result<void> {
     FileBytes from;
     RQ_TRY(from.open(file));
-    return make(files, from, remembered, log.index, why);
+    Remembered known = remembered;
+    known.same_run = known.same_run || files.wants_whole_log();
+    return make(files, from, known, log.index, why);
   }();
   if (!made) {
     if (!readable) return made.error();

@@ -23,6 +23,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int kDamagedKept = 3;  // then the last one is replaced
+// A line of the mark.
+constexpr std::string_view kWholeLog = "its log is damaged, and to be read to its end";
 
 fs::path with(const fs::path& file, std::string_view ending) {
   return file.string() + std::string{ending};
@@ -99,6 +101,26 @@ bool RebuildFiles::mark(std::string_view why) const {
   if (is_marked()) return false;
   std::ofstream{rebuild_mark(file_)} << why << '\n';
   return true;
+}
+
+Result<void> RebuildFiles::mark_log(std::string_view why) const {
+  mark(why);
+  const base::Fd file(::open(rebuild_mark(file_).c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  const std::string line = fmt::format("{}\n", kWholeLog);
+  errno = file.is_open() ? ENOSPC : errno;
+  if (!file.is_open() || ::write(file.get(), line.data(), line.size()) != std::ssize(line) ||
+      ::fsync(file.get()) != 0) {
+    return cannot("write", rebuild_mark(file_), {errno, std::generic_category()});
+  }
+  return sync_folder();
+}
+
+bool RebuildFiles::wants_whole_log() const {
+  std::ifstream in{rebuild_mark(file_)};
+  for (std::string line; std::getline(in, line);) {
+    if (line == kWholeLog) return true;
+  }
+  return false;
 }
 
 std::string RebuildFiles::marked_why() const {
@@ -221,7 +243,7 @@ Result<void> RebuildFiles::copy(FileBytes& from, const fs::path& to) {
   return error ? cannot("copy what is damaged to", to, error) : Result<void>{};
 }
 
-Result<void> RebuildFiles::sync_folder() {
+Result<void> RebuildFiles::sync_folder() const {
   const auto error = calls_.sync_folder(file_.parent_path());
   return error ? cannot("sync", file_.parent_path(), error) : Result<void>{};
 }

@@ -65,6 +65,10 @@ class RebuildFiles {
 
   // Why it is to be rebuilt is written into the mark. False: it was there.
   bool mark(std::string_view why) const;
+  // Likewise, and its log was damaged while the server ran: all of that is to be read, also after
+  // a start of the machine. The mark is on disk then, whether there was one or not.
+  [[nodiscard]] base::Result<void> mark_log(std::string_view why) const;
+  [[nodiscard]] bool wants_whole_log() const;
   [[nodiscard]] bool is_marked() const;
   // Why, as the mark says it; empty: it does not.
   [[nodiscard]] std::string marked_why() const;
@@ -84,7 +88,7 @@ class RebuildFiles {
                                           const std::filesystem::path& to);
   [[nodiscard]] base::Result<void> remove(const std::filesystem::path& file);
   [[nodiscard]] base::Result<void> copy(FileBytes& from, const std::filesystem::path& to);
-  [[nodiscard]] base::Result<void> sync_folder();
+  [[nodiscard]] base::Result<void> sync_folder() const;
   [[nodiscard]] base::Error cannot(std::string_view what, const std::filesystem::path& file,
                                    const std::error_code& error) const;
 

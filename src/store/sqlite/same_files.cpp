@@ -30,7 +30,7 @@ Result<void> SameFiles::remember(const std::filesystem::path& database) {
   for (std::size_t i = 0; i < files_.size(); ++i) {
     File& file = files_.at(i);
     file.path = paths.at(i);
-    file.seen = size_of(file.path.c_str());
+    file.seen = look_at_file(file.path.c_str());
     if (file.seen.inode == 0) {
       return fail(
           Code::internal,
@@ -56,7 +56,7 @@ SameFiles::Seen SameFiles::look_at(std::size_t which, Db& db, std::int64_t log_b
   const char* const what = which == kDatabase ? "the store"
                            : which == kLog    ? "the log of the store,"
                                               : "the index of the store's log,";
-  const FileSize now = size_of(file.path.c_str());
+  const FileLook now = look_at_file(file.path.c_str());
   if (now.device != file.seen.device || now.inode != file.seen.inode) {
     const bool log = which == kLog;
     return {log ? State::log_gone : State::gone,

@@ -37,7 +37,7 @@ class SameFiles {
  private:
   struct File {
     std::filesystem::path path;
-    FileSize seen;  // when it was looked at last
+    FileLook seen;  // when it was looked at last
   };
   [[nodiscard]] Seen look_at(std::size_t which, Db& db, std::int64_t log_bytes);
 

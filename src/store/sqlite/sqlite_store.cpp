@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "store/sqlite/copy_pages.h"
 #include "store/sqlite/rebuild.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema.h"
@@ -28,18 +27,6 @@ constexpr Boot kBootBlock = 16;
 constexpr std::chrono::milliseconds kLookAtFiles{50};
 // More than any server gives between a backup and its return.
 constexpr Seq kNumbersSkipped = 1'000'000'000;
-// A store up to this size, with its log, is rebuilt between two batches when a check asks for it:
-// that takes no longer than a large batch may. Nobody waits for a larger one in the middle of the
-// day because of a page that nobody asks for.
-constexpr std::uintmax_t kRebuiltAtOnceMax = 16UL * 1024 * 1024;
-
-constexpr const char* kBadPage = "a page could not be read";
-
-base::Error rebuilt_now() {
-  return base::fail(Code::unknown_outcome, "a page of the store is damaged: it is rebuilt now",
-                    "repeat the request in a moment");
-}
-
 }  // namespace
 
 // --- Opening ---
@@ -59,7 +46,7 @@ Result<void> SqliteStore::open_or_go_on() {
   } else {
     abort();
     RQ_TRY(check_files());
-    if (const std::string why = std::exchange(damaged_, {}); !why.empty()) RQ_TRY(rebuild(why));
+    if (const std::string why = std::exchange(rebuild_why_, {}); !why.empty()) RQ_TRY(rebuild(why));
   }
   RQ_TRY(log_.renew_if_in_doubt());
   if (!log_.unsynced()) soon_at_ = Instant::max();
@@ -71,111 +58,9 @@ Result<void> SqliteStore::open_or_go_on() {
   return read_leases();
 }
 
-// The file turned out to be damaged while it was open. Without room for a new one, all goes on as
-// well as it can, and the next start tries again.
-Result<void> SqliteStore::rebuild(const std::string& why) {
-  RQ_TRY_ASSIGN(remembered, identity_.read());
-  remembered.boot = boots_end_;
-  auto done = rebuild_open(rebuild_files_, db_, remembered, why);
-  if (!done) {
-    if (done.error().code != Code::disk_full) log_.doubt();  // it may have been a sync
-    rebuild_files_.mark(done.error().message);
-    reports_.push_back(fmt::format("{}; {}. The next start of the server tries again",
-                                   done.error().message, done.error().remedy));
-    return {};
-  }
-  reports_.push_back(std::move(*done));
-  log_.mended();
-  log_.committed();
-  return log_.sync();
-}
-
-// Between two batches. What cannot be written anew the next batch has rebuilt; the note stands
-// behind the bad page in the log, which makes that one count.
-void SqliteStore::mend_log() {
-  std::string why =
-      fmt::format("a page of the log {} is not as it was written", log_of(file_).string());
-  db_.reset_all();
-  stop_reading();
-  const auto noted = db_.exec(
-      "INSERT INTO corrupt (at, what, why) VALUES (unixepoch() * 1000, 'log', 'a page of it was "
-      "not as it was written')");
-  if (noted) ++set_aside_count_;
-  log_.committed();
-  const auto kept = write_pages_anew(rebuild_files_, db_, writer_vfs_);
-  if (!kept) {
-    damaged_ = std::move(why);
-    return;
-  }
-  log_.mended();
-  static_cast<void>(log_.sync());  // if it fails, the next batch writes the log once more
-  reports_.push_back(fmt::format(
-      "{}: all pages have been written anew from memory, and nothing is lost; the log as it was is "
-      "kept in {}: see that the disk is well",
-      why, kept->string()));
-}
-
-// --- Files that are not those any more ---
-
-Result<void> SqliteStore::check_files() {
-  return lost_ ? Result<void>{*lost_} : judge(files_.look(db_, writer_vfs_.log_bytes()));
-}
-
-// The store is at its end when they are not. What is still good is saved.
-Result<void> SqliteStore::judge(SameFiles::Seen&& seen) {
-  if (seen.state == SameFiles::State::same) return {};
-  if (seen.state == SameFiles::State::log_gone) reports_.push_back(save_log());
-  if (seen.state == SameFiles::State::cut) {
-    // Half of a log would tear the store's pages apart, and its end stays for the next start.
-    sqlite3_db_config(db_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-    std::error_code none;
-    // An empty one is refused by the next start: it is to be restored, not rebuilt.
-    if (std::filesystem::file_size(file_, none) > 0) rebuild_files_.mark(seen.why.message);
-  }
-  lost_ = std::move(seen.why);
-  return *lost_;
-}
-
-// SQLite has it open, whoever has its name. Where somebody else still reads the store, not all of
-// it may be copied: then it gets its name back, with the same content.
-std::string SqliteStore::save_log() {
-  stop_reading();
-  lines_.wait_for_reader();
-  writer_vfs_.check_log(true);
-  const auto copied = log_.copy_whole();
-  writer_vfs_.check_log(false);
-  if (copied) {
-    return fmt::format(
-        "all that was in the log has been copied into {}: do not put the log back, "
-        "and start the server again",
-        file_.string());
-  }
-  const std::filesystem::path log = log_of(file_);
-  const auto written = log_.write_to(log);
-  return fmt::format(
-      "what was in the log cannot be copied into {}: {}; {}", file_.string(),
-      copied.error().message,
-      written ? fmt::format("it has been written to {} again: start the server again", log.string())
-              : written.error().message);
-}
-
-Result<void> SqliteStore::request_rebuild(RebuildWhen when) {
-  if (when == RebuildWhen::now && size_with_log(file_) <= kRebuiltAtOnceMax) {
-    damaged_ = kBadPage;
-    return rebuilt_now();
-  }
-  if (rebuild_files_.mark("A check has found what only a rebuild can mend.")) {
-    reports_.emplace_back(
-        "the store is damaged in a way that only a rebuild can mend: the next start of the server "
-        "does that; restart it when it suits you");
-  }
-  return {};
-}
-
 // Reading from a pipe that somebody has put there would wait for ever.
 Result<void> SqliteStore::check_are_files() const {
-  const auto [database, log, index] = files_of(file_);
-  for (const std::filesystem::path& path : {database, log, index, identity_of(file_)}) {
+  for (const std::filesystem::path& path : store_files(file_).all()) {
     std::error_code error;
     const auto status = std::filesystem::status(path, error);
     if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) continue;
@@ -304,11 +189,11 @@ Result<void> SqliteStore::read_leases() {
 }
 
 SqliteStore::~SqliteStore() {
-  end();
+  save_at_end();
   writer_vfs_.check_log(true);  // SQLite copies it when the connection is closed
 }
 
-void SqliteStore::end() {
+void SqliteStore::save_at_end() {
   if (db_.handle() == nullptr || boot_ == 0) return;
   abort();
   if (!check_files()) return;
@@ -342,7 +227,7 @@ Result<std::vector<Queue>> SqliteStore::queues() {
 Result<void> SqliteStore::load(const Needs& needs) {
   if (!in_batch_) {
     if (lost_) return *lost_;
-    if (!damaged_.empty()) return rebuilt_now();
+    if (!rebuild_why_.empty()) return rebuilt_now();
     in_batch_ = true;
     records_.begin_batch();
     RQ_TRY(log_.renew_if_in_doubt());
@@ -480,7 +365,7 @@ void SqliteStore::forget_batch() {
 }
 
 void SqliteStore::abort() {
-  if (damaged_.empty() && is_damage(db_)) damaged_ = kBadPage;
+  if (rebuild_why_.empty() && is_damage(db_)) rebuild_why_ = kBadPage;
   db_.reset_all();  // also those that the fault has left half way
   if (in_transaction_) {
     // It may have been rolled back already by the fault itself.
@@ -628,81 +513,6 @@ Result<Record*> SqliteStore::next_due() {
     if (record != nullptr && record->message.state == State::scheduled) return record;
   }
   return static_cast<Record*>(nullptr);
-}
-
-// --- Damage ---
-
-Result<void> SqliteStore::set_aside(const core::Suspect& suspect, const std::string& why) {
-  const Seq seq = suspect.seq;
-  RQ_TRY(ensure_transaction());
-  RQ_TRY_ASSIGN(places, damage_.places_of(suspect));
-  for (const Filed& place : places) {
-    RQ_TRY_ASSIGN(state, damage_.state_in(place, seq));
-    set_aside_.push_back({.seq = seq,
-                          .queue = place.queue,
-                          .state = state,
-                          .held = place.place == Place::held,
-                          .high = place.in(Place::line) && -place.rank > core::kHighPriority,
-                          .why = why});
-  }
-  if (places.empty()) set_aside_.push_back({.seq = seq, .why = why});
-  RQ_TRY_ASSIGN(rows, damage_.keep(seq, places, why, now_));
-  set_aside_count_ += rows;
-  return wipe(seq, places);
-}
-
-// From the tables, and from what is known of its places.
-Result<void> SqliteStore::wipe(Seq seq, const std::vector<Filed>& places) {
-  for (const Filed& place : places) {
-    if (place.in(Place::line)) {
-      lines_.windows().erase(place.queue, {place.rank, place.time, seq});
-    }
-    if (place.in(Place::lease)) ends_.erase({place.time, seq});
-  }
-  orphans_.erase(seq);
-  return damage_.wipe(seq, places);
-}
-
-// A message that is sound is written anew, with its place; from memory, if it is there.
-Result<void> SqliteStore::examine(const core::Suspect& suspect) {
-  const Seq seq = suspect.seq;
-  if (seq < 0 || seq >= next_) return {};
-  Held* held = records_.find(seq);
-  if (held != nullptr && held->dirty) return {};  // this batch writes it
-  RQ_TRY(ensure_transaction());
-  RQ_TRY_ASSIGN(found, sql_.find.bind(1, seq).step());
-  bool sound = false;
-  std::string why = "a row tells its place, but there is no message";
-  if (found) {
-    const auto message = read_message(sql_.find, crc_from_);
-    sound = message.has_value();
-    if (!sound) why = message.error().message;
-  }
-  sql_.find.reset();
-  if (held == nullptr && sound) {
-    RQ_TRY(find_stored(suspect));
-    held = records_.find(seq);
-  }
-  RQ_TRY_ASSIGN(places, damage_.places_of(suspect));
-  if (held == nullptr) {
-    // A message whose queue has lost its row stays for a rebuild.
-    if (sound || (!found && places.empty())) return {};
-    return set_aside(suspect, why);
-  }
-  if (sound && !suspect.unreadable && places == std::vector{held->stored}) return {};
-  RQ_TRY(wipe(seq, places));
-  if (held->now.in(Place::line)) {
-    lines_.windows().erase(held->now.queue, held->key_now());
-    lines_.windows().insert(held->now.queue, held->key_now());
-  }
-  if (held->now.in(Place::lease)) ends_.emplace(held->now.time, seq);
-  held->stored = Filed{};
-  held->in_table = false;
-  held->has_detail = false;
-  held->tagged = false;
-  held->whole = true;
-  mark_dirty(*held);
-  return {};
 }
 
 // --- Changes ---

@@ -95,11 +95,15 @@ class SqliteStore final : public Store {
   void maintain() override;
 
  private:
+  static constexpr const char* kBadPage = "a page could not be read";
+
   [[nodiscard]] Result<void> open_or_go_on();
   [[nodiscard]] Result<void> check_are_files() const;
   [[nodiscard]] Result<void> open_file();
   [[nodiscard]] Result<void> rebuild(const std::string& why);
+  [[nodiscard]] static base::Error rebuilt_now();
   void mend_log();
+  void leave_log(const std::string& why);
   [[nodiscard]] Result<void> judge(SameFiles::Seen&& seen);
   [[nodiscard]] Result<void> check_files();
   [[nodiscard]] std::string save_log();
@@ -116,7 +120,7 @@ class SqliteStore final : public Store {
   void mark_dirty(Held& held);
   void refile(Held& held);
   void forget_batch();
-  void end();
+  void save_at_end();
 
   [[nodiscard]] Result<void> ensure_transaction();
   [[nodiscard]] Result<void> keep_reading();
@@ -157,8 +161,8 @@ class SqliteStore final : public Store {
   // Of the batch:
   bool in_batch_ = false;
   bool in_transaction_ = false;
-  std::string damaged_;   // why the next open() rebuilds the store; empty: it does not
-  bool reading_ = false;  // sql_.read is not finished
+  std::string rebuild_why_;  // why the next open() rebuilds the store; empty: it does not
+  bool reading_ = false;     // sql_.read is not finished
   Instant now_{};
   std::int64_t due_max_ = 0;
   std::int64_t ended_left_ = 0;

@@ -28,7 +28,7 @@ std::uintmax_t size_with_log(const fs::path& database) {
   return bytes;
 }
 
-FileSize size_of(const char* path) {
+FileLook look_at_file(const char* path) {
   struct statx now {};
   if (::statx(AT_FDCWD, path, 0, STATX_INO | STATX_SIZE, &now) != 0) return {};
   return {.device = makedev(now.stx_dev_major, now.stx_dev_minor),

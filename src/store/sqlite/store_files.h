@@ -17,13 +17,13 @@ namespace rq::store::sqlite {
 // Of the database and its log.
 [[nodiscard]] std::uintmax_t size_with_log(const std::filesystem::path& database);
 
-struct FileSize {
+struct FileLook {
   dev_t device = 0;
   ino_t inode = 0;  // 0: it is not there, or cannot be looked at; errno says why
   std::int64_t bytes = 0;
 };
 // Without its times: who asks for them makes the next write give it finer ones, which the next sync
 // then has to write as well.
-[[nodiscard]] FileSize size_of(const char* path);
+[[nodiscard]] FileLook look_at_file(const char* path);
 
 }  // namespace rq::store::sqlite

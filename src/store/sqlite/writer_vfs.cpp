@@ -9,25 +9,18 @@
 #include <vector>
 
 #include "base/check.h"
+#include "store/sqlite/file_format.h"
 #include "store/sqlite/log_check.h"
 #include "store/sqlite/store_files.h"
 
 namespace rq::store::sqlite {
 namespace {
 
-// A frame of the log is this header and a page (sqlite.org/fileformat2.html#walformat). Four bytes
-// of it are not zero in the last frame of a commit only.
-constexpr int kFrameHeaderBytes = 24;
-constexpr std::size_t kCommitMarkAt = 4;
-constexpr std::size_t kCommitMarkBytes = 4;
 // Of the locks in the log's index (sqlite.org/walformat.html#locks).
 constexpr int kWriteLock = 0;
 
-bool ends_commit(const char* header) {
-  for (std::size_t i = 0; i < kCommitMarkBytes; ++i) {
-    if (header[kCommitMarkAt + i] != 0) return true;
-  }
-  return false;
+bool ends_commit(const char* frame_head) {
+  return u32({frame_head, kFrameHeadBytes}, kFramePages) != 0;
 }
 
 }  // namespace
@@ -48,7 +41,7 @@ struct WriterVfs::File {
     last_frame = false;
     if (gathered->empty()) return SQLITE_OK;
     // Whether it is still there is looked at after the sync.
-    const FileSize now = size_of(name);
+    const FileLook now = look_at_file(name);
     int code = now.inode == inode && now.bytes < start ? SQLITE_IOERR_WRITE : SQLITE_OK;
     if (code == SQLITE_OK) {
       code =
@@ -97,7 +90,7 @@ struct WriterVfs::Calls {
     }
     const char* const bytes = static_cast<const char*>(from);
     gathered.insert(gathered.end(), bytes, bytes + n);
-    if (n == kFrameHeaderBytes) {
+    if (static_cast<std::size_t>(n) == kFrameHeadBytes) {
       self.last_frame = ends_commit(bytes);
       return SQLITE_OK;
     }
@@ -198,7 +191,7 @@ struct WriterVfs::Calls {
     opened.real = reinterpret_cast<sqlite3_file*>(&opened + 1);
     const int code = real(v)->xOpen(real(v), name, opened.real, flags, out_flags);
     if (code != SQLITE_OK) return code;
-    opened.inode = size_of(name).inode;
+    opened.inode = look_at_file(name).inode;
     opened.gathered = new (std::nothrow) std::vector<char>;
     if (opened.gathered == nullptr) {
       opened.real->pMethods->xClose(opened.real);
