@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <vector>
 
 #include "cli/settings_options.h"
 #include "cli/text.h"
@@ -127,9 +128,13 @@ Result<int> say_queue(const Context& context, const json::value& queue, const st
       "{}{}\n", what,
       script.empty() ? "" : fmt::format(", its script: {}", seen.empty() ? script : seen)));
   // What the worker has said of it was before this change.
-  const std::string wrong =
-      here && !script.empty() ? hindrance(settings, script, seen) : text_at(queue, "script_error");
-  if (!wrong.empty()) std::fprintf(stderr, "  it cannot run yet: %s\n", wrong.c_str());
+  std::vector<std::string> wrong;
+  if (!script.empty()) wrong = hindrances_in(settings);
+  wrong.push_back(here && !script.empty() ? hindrance(settings, script, seen)
+                                          : text_at(queue, "script_error"));
+  for (const std::string& text : wrong) {
+    if (!text.empty()) std::fprintf(stderr, "  it cannot run yet: %s\n", text.c_str());
+  }
   return 0;
 }
 
