@@ -35,7 +35,7 @@ namespace {
 
 constexpr std::string_view kQueue = "run";
 constexpr std::string_view kScript = "@exec-payload";
-constexpr int kPipe = 3;                // to the worker: run, done
+constexpr int kPipe = 3;                // to the worker: run, err
 constexpr std::size_t kShownMax = 300;  // of a command line, in texts
 
 // Of the caller's environment, what most programs need to be found and to speak right.
@@ -356,12 +356,9 @@ Result<int> run_payload() {
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-    tell("done");
-    return 0;
-  }
-  // No word: a failure that counts against the retries. We end as the command did, so that the
-  // post-mortem shows its exit code or signal; without a core of ours.
+  // No word: the worker knows that here the exit says it, and whether it has stopped the command. We
+  // end as the command did, so that the post-mortem shows its exit code or signal; without a core of
+  // ours.
   if (WIFSIGNALED(status)) {
     const int signal = WTERMSIG(status);
     std::signal(signal, SIG_DFL);
