@@ -94,8 +94,9 @@ std::string hindrance(const json::value& settings, const std::string& script,
   return {};
 }
 
-// "retries 3 (was 0), script a.sh (was nothing)"; empty: they are the same.
-std::string changes_text(const json::value& before, const json::value& after) {
+// "retries 3 (was 0), limits.cpu_s 5 (was 0)"; empty: they are the same. `within`: "limits."
+std::string changes_text(const json::value& before, const json::value& after,
+                         const std::string& within = {}) {
   std::string out;
   if (!after.is_object()) return out;
   const auto shown = [](const json::value& settings, std::string_view name) {
@@ -105,8 +106,13 @@ std::string changes_text(const json::value& before, const json::value& after) {
   for (const auto& [key, value] : after.get_object()) {
     const std::string_view name(key.data(), key.size());
     if (at(before, name) == value) continue;
-    out += fmt::format("{}{} {} (was {})", out.empty() ? "" : ", ", name, shown(after, name),
-                       shown(before, name));
+    if (!out.empty()) out += ", ";
+    // Variables come and go; the fields of other objects stay.
+    if (value.is_object() && name != "env_vars") {
+      out += changes_text(at(before, name), value, fmt::format("{}.", name));
+    } else {
+      out += fmt::format("{}{} {} (was {})", within, name, shown(after, name), shown(before, name));
+    }
   }
   return out;
 }

@@ -329,7 +329,10 @@ def test_queues(server):
                          (('-j', '2', '--memory', '50'), 'memory is 50 bytes', '--memory 50M')):
         said = ok(rq('queue', 'set', 'told', *args), f'{args}').err
         checks.that(said.count('cannot run yet: ') == 1 and all(word in said for word in words), f'{args}: {said}')
-    checks.equal(ok(rq('queue', 'set', 'told', '--memory', '50M'), 'a useful bound').err, '', 'no word')
+    ran = ok(rq('queue', 'set', 'told', '--memory', '50M', '--keep-done', '1d'), 'a useful bound')
+    checks.equal(ran.err, '', 'no word')
+    checks.that(f': limits.memory_bytes {50 << 20} (was 50), keep_done.age_s 86400 (was 604800), its' in ran.out,
+                f'changes inside of a setting: {ran}')
     ok(rq('put', 'told', 'x'), 'a message')
     refused(rq('queue', 'delete', 'told', '--force'), 'bad_value', 2, 'nobody to ask', '-y', '1 que')
     ok(rq('queue', 'delete', 'told', '--force', '-y'), 'deleted')
