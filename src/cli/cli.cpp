@@ -220,16 +220,23 @@ Result<void> refuse_empty_values(const CLI::App& app) {
   return {};
 }
 
+// What of a value must be text: all of it, but for a variable of rq run, whose value may be any
+// bytes.
+std::string_view text_of(std::string_view verb, std::string_view option, std::string_view value) {
+  return verb == "run" && option == "--env" ? value.substr(0, value.find('=')) : value;
+}
+
 // All else goes into JSON or an address.
-Result<void> refuse_bytes(const CLI::App& app) {
+Result<void> refuse_bytes(const CLI::App& app, std::string_view verb) {
   for (const CLI::Option* option : app.get_options()) {
     const std::string name = option->get_name();
     if (is_payload(app, name)) continue;
     if (std::ranges::find(kMayBeBytes, name) != kMayBeBytes.end()) continue;
     for (const std::string& value : option->results()) {
-      if (base::is_utf8(value)) continue;
-      return fail(Code::bad_value, fmt::format("{} '{}' is not UTF-8", name, shown_text(value)),
-                  "write it in UTF-8; only a payload may be any bytes");
+      const std::string_view text = text_of(verb, name, value);
+      if (base::is_utf8(text)) continue;
+      return fail(Code::bad_value, fmt::format("{} '{}' is not UTF-8", name, shown_text(text)),
+                  "write it in UTF-8; only payloads, and what rq run carries, may be any bytes");
     }
   }
   return {};
@@ -264,8 +271,11 @@ int run_verb(const Verb& verb, std::vector<std::string> args, Context& context) 
   } catch (BadOption& bad) {
     return finish(who, std::move(bad.error), context.json);
   }
-  for (const auto check : {refuse_empty_values, refuse_bytes}) {
-    if (auto good = check(*made.app); !good) return finish(who, good.error(), context.json);
+  if (auto good = refuse_empty_values(*made.app); !good) {
+    return finish(who, good.error(), context.json);
+  }
+  if (auto good = refuse_bytes(*made.app, verb.name); !good) {
+    return finish(who, good.error(), context.json);
   }
   return finish(who, made.action(), context.json);
 }

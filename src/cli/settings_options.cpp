@@ -8,6 +8,7 @@
 #include <functional>
 #include <system_error>
 
+#include "base/limits.h"
 #include "cli/text.h"
 #include "cli/verb.h"
 #include "core/settings_json.h"
@@ -19,6 +20,8 @@ using base::Millis;
 using base::Result;
 
 namespace {
+
+constexpr std::int64_t kMemoryOfAProgramMin = 1 * base::kMiB;  // no shell starts with less
 
 // Seconds as the API wants them: whole where they are whole.
 json::value seconds(Millis length) {
@@ -267,6 +270,21 @@ void add_store_options(CLI::App& app, json::object& values) {
 }
 
 }  // namespace
+
+std::vector<std::string> hindrances_in(const json::value& settings) {
+  std::vector<std::string> out;
+  if (number_at(settings, "num_workers") == 0) {
+    out.emplace_back("num_workers is 0, so no script is started: give -j 1 or more");
+  }
+  const std::int64_t memory = count_at(at(settings, "limits"), "memory_bytes");
+  if (memory > 0 && memory < kMemoryOfAProgramMin) {
+    out.push_back(fmt::format(
+        "its bound on memory is {} bytes, which is too little for a program: give a unit, for "
+        "example --memory 50M",
+        memory));
+  }
+  return out;
+}
 
 std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
   auto given = std::make_shared<GivenSettings>();

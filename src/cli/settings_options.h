@@ -3,7 +3,11 @@
 // --set key=value for all of them.
 #include <CLI/App.hpp>
 #include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -21,5 +25,8 @@ struct GivenSettings {
 // end in _s take lengths of time, in _bytes sizes.
 [[nodiscard]] base::Result<void> set_field(boost::json::object& values,
                                            std::string_view assignment);
+
+// Settings of a queue, as the API shows them, with which its script is not run or cannot work.
+[[nodiscard]] std::vector<std::string> hindrances_in(const boost::json::value& settings);
 
 }  // namespace rq::cli

@@ -11,10 +11,12 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/limits.h"
+#include "cli/check.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 #include "server/undeleted.h"
@@ -26,19 +28,8 @@ using base::Result;
 
 namespace {
 
-constexpr double kFreeShareMin = 0.05;              // of the disk
-constexpr double kFreeBytesMin = 512 * base::kMiB;  // a busy store grows by this in minutes
 constexpr double kWalBytesMax = 1024 * base::kMiB;  // a reader holds up the checkpoint
 constexpr std::size_t kQueuesShown = 20;            // of those that are not fine
-
-enum class Finding : std::uint8_t { ok, warning, bad };
-
-struct Check {
-  std::string what;
-  Finding finding;
-  std::string text;
-  std::string remedy;
-};
 
 class Doctor {
  public:
@@ -173,21 +164,8 @@ class Doctor {
   void look_at_disk() {
     struct statvfs disk {};
     if (::statvfs(dir_.c_str(), &disk) != 0) return;
-    if ((disk.f_flag & ST_RDONLY) != 0) {
-      read_only_ = true;
-      add("disk", Finding::bad, fmt::format("{} is on a disk that is mounted read-only", dir_),
-          "mount it writable; the system does this by itself when a disk has errors: see dmesg");
-    }
-    const double free = static_cast<double>(disk.f_bavail) * static_cast<double>(disk.f_frsize);
-    const double all = static_cast<double>(disk.f_blocks) * static_cast<double>(disk.f_frsize);
-    const bool low = free < kFreeBytesMin || free < all * kFreeShareMin;
-    add("disk", low ? Finding::warning : Finding::ok,
-        fmt::format("{} free of {}", show_size(free), show_size(all)),
-        low ? "make room: keep finished messages shorter (rq queue set Q --keep-done 1d)" : "");
-    if (disk.f_files > 0 && disk.f_favail < disk.f_files / 100) {
-      add("disk", Finding::warning, fmt::format("{} inodes left", disk.f_favail),
-          "delete small files on that disk");
-    }
+    read_only_ = is_read_only(disk);
+    for (Check& check : checks_of_disk(dir_, disk)) checks_.push_back(std::move(check));
   }
 
   // False: nobody there.

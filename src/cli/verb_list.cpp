@@ -73,16 +73,16 @@ Result<int> list_by_reason(Context& context, const Options& options) {
   RQ_TRY_ASSIGN(client, context.client());
   RQ_TRY_ASSIGN(query, filter.query());
   RQ_TRY_ASSIGN(answer, client->get(query.on("/v1/failures"), {"failures"}));
+  if (context.json) {
+    Context::print_json(answer);  // whole: it says what is left out
+    return 0;
+  }
   Table table({{"COUNT", Table::Align::right}, {"QUEUE"}, {"NEWEST"}, {"REASON OF THE NEWEST"}});
   for (const json::value& kind : items_at(answer, "failures")) {
-    if (context.json) {
-      Context::print_json(kind);
-    } else {
-      table.add({show_count(count_at(kind, "count")), text_at(kind, "queue"),
-                 text_at(kind, "newest"), text_at(kind, "text")});
-    }
+    table.add({show_count(count_at(kind, "count")), text_at(kind, "queue"), text_at(kind, "newest"),
+               text_at(kind, "text")});
   }
-  if (!context.json) context.print(table, "no such messages");
+  context.print(table, "no such messages");
   if (const std::int64_t others = count_at(answer, "others"); others > 0) {
     std::fprintf(stderr, "%s of more kinds\n", show_messages(others).c_str());
   }

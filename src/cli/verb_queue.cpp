@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <vector>
 
 #include "cli/settings_options.h"
 #include "cli/text.h"
@@ -93,8 +94,9 @@ std::string hindrance(const json::value& settings, const std::string& script,
   return {};
 }
 
-// "retries 3 (was 0), script a.sh (was nothing)"; empty: they are the same.
-std::string changes_text(const json::value& before, const json::value& after) {
+// "retries 3 (was 0), limits.cpu_s 5 (was 0)"; empty: they are the same. `within`: "limits."
+std::string changes_text(const json::value& before, const json::value& after,
+                         const std::string& within = {}) {
   std::string out;
   if (!after.is_object()) return out;
   const auto shown = [](const json::value& settings, std::string_view name) {
@@ -104,8 +106,13 @@ std::string changes_text(const json::value& before, const json::value& after) {
   for (const auto& [key, value] : after.get_object()) {
     const std::string_view name(key.data(), key.size());
     if (at(before, name) == value) continue;
-    out += fmt::format("{}{} {} (was {})", out.empty() ? "" : ", ", name, shown(after, name),
-                       shown(before, name));
+    if (!out.empty()) out += ", ";
+    // Variables come and go; the fields of other objects stay.
+    if (value.is_object() && name != "env_vars") {
+      out += changes_text(at(before, name), value, fmt::format("{}.", name));
+    } else {
+      out += fmt::format("{}{} {} (was {})", within, name, shown(after, name), shown(before, name));
+    }
   }
   return out;
 }
@@ -127,9 +134,13 @@ Result<int> say_queue(const Context& context, const json::value& queue, const st
       "{}{}\n", what,
       script.empty() ? "" : fmt::format(", its script: {}", seen.empty() ? script : seen)));
   // What the worker has said of it was before this change.
-  const std::string wrong =
-      here && !script.empty() ? hindrance(settings, script, seen) : text_at(queue, "script_error");
-  if (!wrong.empty()) std::fprintf(stderr, "  it cannot run yet: %s\n", wrong.c_str());
+  std::vector<std::string> wrong;
+  if (!script.empty()) wrong = hindrances_in(settings);
+  wrong.push_back(here && !script.empty() ? hindrance(settings, script, seen)
+                                          : text_at(queue, "script_error"));
+  for (const std::string& text : wrong) {
+    if (!text.empty()) std::fprintf(stderr, "  it cannot run yet: %s\n", text.c_str());
+  }
   return 0;
 }
 

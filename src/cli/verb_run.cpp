@@ -81,7 +81,7 @@ Result<json::object> environment_of(const std::vector<std::string>& more) {
   for (const std::string& text : more) {
     const std::size_t equals = text.find('=');
     if (equals != std::string::npos && equals > 0) {
-      out[text.substr(0, equals)] = text.substr(equals + 1);
+      out[text.substr(0, equals)] = bytes_to_json(text.substr(equals + 1));
       continue;
     }
     const char* value = std::getenv(text.c_str());

@@ -97,7 +97,7 @@ struct Client::Impl {
 };
 
 Client::Client(Server server, Patience patience)
-    : impl_(std::make_unique<Impl>(std::move(server), patience)) {}
+    : impl_(std::make_shared<Impl>(std::move(server), patience)) {}
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&&) noexcept = default;
@@ -136,7 +136,7 @@ Result<Reply> Client::perform(Request request) {
   if (silent) {
     // What is still under way knows of this call, which is over. The timer goes before its loop.
     watch.reset();
-    impl_ = std::make_unique<Impl>(impl_->http.server(), impl_->patience);
+    impl_ = std::make_shared<Impl>(impl_->http.server(), impl_->patience);
   }
   if (*got && !(*got)->is_success()) return error_of(**got);
   return *std::move(got);
@@ -185,7 +185,8 @@ Result<std::string> Client::get_bytes(const std::string& target) {
 
 Result<void> Client::follow(const std::string& target, const EventSink& sink,
                             const Meanwhile& meanwhile) {
-  const auto ticks = std::make_shared<Ticks>(impl_->io, meanwhile);
+  const auto keep = impl_;  // perform() may replace it, and the timer must go before its loop
+  const auto ticks = std::make_shared<Ticks>(keep->io, meanwhile);
   if (meanwhile.call) Ticks::go_on(ticks);
   SseReader reader;
   bool enough = false;

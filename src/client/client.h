@@ -19,7 +19,7 @@
 
 namespace rq::client {
 
-// A field that an answer has when it is one of rq: all that the caller reads stands beside it.
+// A field that every such answer of an rq server has: an answer without it is another program's.
 struct Has {
   std::string_view field;
 };
@@ -40,8 +40,8 @@ class Client {
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
 
-  // JSON there and back. A reply that is no success becomes the Error it tells of; a success that
-  // has not what the caller reads of it is no answer of an rq server.
+  // JSON there and back. A reply that is no success becomes the Error it tells of; a success
+  // without the field is an error, too: no rq server has sent it.
   [[nodiscard]] base::Result<boost::json::value> get(const std::string& target, Has has);
   [[nodiscard]] base::Result<boost::json::value> send(
       std::string_view method, const std::string& target, Has has,
@@ -71,7 +71,7 @@ class Client {
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with a call that is under way
 };
 
 }  // namespace rq::client

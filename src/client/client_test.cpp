@@ -213,6 +213,25 @@ TEST_F(BlockingClient, AStreamThatDoesNotBeginIsGivenUpAsAnyAnswer) {
       << followed.error().message;
 }
 
+// faults.md C2, relative: the timer of `meanwhile` outlived the loop that it belongs to.
+TEST_F(BlockingClient, AStreamWithATimerIsGivenUpAsWell) {
+  std::atomic<bool> silent = true;
+  serve([&silent](const FakeServer::Asked&) {
+    return silent ? std::string(kNothing) : http_ok(R"({"n":1})");
+  });
+  client_.emplace(server_.address(), Client::Patience{.before = 100ms, .answer = 1ms});
+  int ticks = 0;
+  const auto followed =
+      client_->follow("/v1/events", [](std::string_view, std::string_view) { return true; },
+                      {.every = 1ms, .call = [&ticks] { ++ticks; }});
+  ASSERT_FALSE(followed);
+  EXPECT_EQ(followed.error().code, Code::unreachable);
+  EXPECT_GT(ticks, 0);
+  silent = false;
+  const auto next = client_->get("/v1/y", {"n"});
+  EXPECT_TRUE(next) << next.error().message;
+}
+
 TEST(BlockingClientAlone, WithoutAServerItSaysWhereAndWhatToDo) {
   Client client(server_of_dir("/nonexistent"));
   for (int i = 0; i < 2; ++i) {

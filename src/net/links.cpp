@@ -309,9 +309,8 @@ void Links::accept_later(std::size_t listener) {
   if (std::exchange(accept_paused_, true)) return;
   if (!std::exchange(full_told_, true)) {
     spdlog::warn(
-        "there is no room for one more connection{}: who comes now waits. {} of this kind are "
-        "open, "
-        "of at most {}; the process may have {} files open in all",
+        "there is no room for one more connection{}: who comes now waits. {} connections of this "
+        "protocol are open (at most {}); the process may have {} files open in all",
         listeners_[listener].unix_socket ? " on the unix socket" : "", count(), kConnectionsMax,
         descriptors_max_);
   }

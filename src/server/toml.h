@@ -2,6 +2,10 @@
 // toml++, with one mend: in its tables of letters it marks as unreachable what some letters do
 // reach, such as U+00DC outside of a text, and compilers may take its word. There the answer is no.
 // clang-format off
+#include <cstdint>
+#ifdef TOML_LIB_MAJOR
+#error "toml++ was included before its mend: include server/toml.h alone"
+#endif
 #include <toml++/impl/preprocessor.h>
 #undef TOML_UNREACHABLE
 #define TOML_UNREACHABLE return false

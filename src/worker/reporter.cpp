@@ -464,12 +464,12 @@ void Reporter::hold_back(const std::string& queue, const std::string& text,
                                  [](const Result<client::Reply>&) {}));
 }
 
-void Reporter::say_alive(const std::string& worker, bool ending, std::function<void()> then) {
-  tell_of({{"worker", worker}, {"version", RQ_VERSION}, {"ending", ending}}, std::move(then));
+void Reporter::say_alive(const std::string& worker, bool draining, std::function<void()> then) {
+  tell_of({{"worker", worker}, {"version", RQ_VERSION}, {"draining", draining}}, std::move(then));
 }
 
 void Reporter::part(const std::string& worker, std::function<void()> then) {
-  tell_of({{"worker", worker}, {"ends", true}}, std::move(then));
+  tell_of({{"worker", worker}, {"gone", true}}, std::move(then));
 }
 
 void Reporter::tell_of(json::object body, std::function<void()> then) {
@@ -493,7 +493,7 @@ void Reporter::keep(const std::string& worker, std::function<void()> then) {
   }
   json::object body{{"worker", worker}, {"version", RQ_VERSION}, {"tokens", std::move(tokens)}};
   // What we have not is not on its way to us: it came to a process before this one.
-  if (begins_) body["begins"] = true;
+  if (started_) body["started"] = true;
   client_.send(client::post_json(
       "/v1/leases", json::serialize(body),
       [this, worker, then = std::move(then)](const Result<client::Reply>& reply) {
@@ -505,7 +505,7 @@ void Reporter::keep(const std::string& worker, std::function<void()> then) {
           spdlog::warn("{} messages that this worker does not have go back", returned->get_int64());
         }
         if (more != nullptr && more->is_bool() && more->get_bool()) return keep(worker, then);
-        if (fields != nullptr) begins_ = false;
+        if (fields != nullptr) started_ = false;
         then();
       }));
 }

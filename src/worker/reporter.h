@@ -74,8 +74,8 @@ class Reporter {
 
   // Says which leases are here; those of `worker` that are not go back. Then calls `then`.
   void keep(const std::string& worker, std::function<void()> then);
-  // A sign of life, without a word on leases. `ending`: it takes no more messages.
-  void say_alive(const std::string& worker, bool ending, std::function<void()> then);
+  // A sign of life, without a word on leases. `draining`: it takes no more messages.
+  void say_alive(const std::string& worker, bool draining, std::function<void()> then);
   // The worker ends: nobody shall miss it. Then calls `then`, also when nobody hears it.
   void part(const std::string& worker, std::function<void()> then);
   // Asks at once which leases still live (after a reconnect), then calls `then`.
@@ -128,7 +128,7 @@ class Reporter {
   client::HttpClient& client_;
   UntoldEnds untold_;
   Listener listener_;
-  bool begins_ = true;  // no server has heard yet which leases are here
+  bool started_ = true;  // no server has heard yet which leases are here
   std::unordered_map<std::string, Lease> leases_;
   std::unordered_map<std::string, Pending> finishes_;
   bool turn_end_posted_ = false;

@@ -131,20 +131,20 @@ TEST_F(ReporterTest, AnEndThatIsRefusedForItsFormIsToldWithoutWhatWasMeasured) {
 TEST_F(ReporterTest, ItsFirstWordOnItsLeasesSaysThatItBegins) {
   int said = 0;
   const auto keep = [&] { reporter_->keep("w", [&said] { ++said; }); };
-  const auto begins = [](const FakeServer::Asked& request) {
-    return json::parse(request.body).as_object().contains("begins");
+  const auto started = [](const FakeServer::Asked& request) {
+    return json::parse(request.body).as_object().contains("started");
   };
   keep();
   const auto first = asked();
-  EXPECT_TRUE(begins(first));
+  EXPECT_TRUE(started(first));
   server_.say(first.connection, http_ok(R"({"returned":1000,"more":true})"));
   const auto rest = asked();
-  EXPECT_TRUE(begins(rest)) << "the server has more of them";
+  EXPECT_TRUE(started(rest)) << "the server has more of them";
   server_.say(rest.connection, http_ok(R"({"returned":1,"more":false})"));
   until([&said] { return said == 1; });
   keep();
   const auto again = asked();
-  EXPECT_FALSE(begins(again)) << "what is not here now was on its way";
+  EXPECT_FALSE(started(again)) << "what is not here now was on its way";
   server_.say(again.connection, http_ok(R"({"returned":0,"more":false})"));
   until([&said] { return said == 2; });
 }

@@ -323,6 +323,16 @@ def test_queues(server):
     below.chmod(0o755)
     ran = ok(rq('queue', 'set', 'told', '--user', 'no-such-user'), 'no such user')
     checks.that("there is no user 'no-such-user'" in ran.err, f'no such user: {ran}')
+    # Relative: values that are taken, and are most often not what was meant.
+    ok(rq('queue', 'set', 'told', '--set', 'user='), 'any user')
+    for args, *words in ((('-j', '0'), 'num_workers is 0', '-j 1'),
+                         (('-j', '2', '--memory', '50'), 'memory is 50 bytes', '--memory 50M')):
+        said = ok(rq('queue', 'set', 'told', *args), f'{args}').err
+        checks.that(said.count('cannot run yet: ') == 1 and all(word in said for word in words), f'{args}: {said}')
+    ran = ok(rq('queue', 'set', 'told', '--memory', '50M', '--keep-done', '1d'), 'a useful bound')
+    checks.equal(ran.err, '', 'no word')
+    checks.that(f': limits.memory_bytes {50 << 20} (was 50), keep_done.age_s 86400 (was 604800), its' in ran.out,
+                f'changes inside of a setting: {ran}')
     ok(rq('put', 'told', 'x'), 'a message')
     refused(rq('queue', 'delete', 'told', '--force'), 'bad_value', 2, 'nobody to ask', '-y', '1 que')
     ok(rq('queue', 'delete', 'told', '--force', '-y'), 'deleted')
@@ -423,7 +433,7 @@ def test_put(server):
     # Relative: bytes that are no text are refused by the name of the option.
     for args in (('put', 'in', 'x', '--tag'), ('put', 'in', 'x', '--param1'), ('put', 'in', 'x', '--key'),
                  ('list', '--text'), ('cancel', '1', '--reason'), ('queue', 'create', 'x', '--script'),
-                 ('queue', 'set', 'in', '--env'), ('run', '--queue')):
+                 ('queue', 'set', 'in', '--env'), ('run', '--queue'), ('run', '--env')):
         refused(rq(*args, os.fsdecode(b'b\xff=1')), 'bad_value', 2, f'{args}', args[-1], 'b\\xff', 'UTF-8')
     refused(rq('show', os.fsdecode(b'key:b\xff')), 'bad_value', 2, 'an id', 'b\\xff', 'UTF-8')
     for args, said in ((('in', '@/no/such'), '/no/such'), (('in', 'a', '--file', str(file)), '--file')):
@@ -606,7 +616,9 @@ def test_list_and_act(server):
         got, = server.post('/v1/reserve', {'queues': ['failing'], 'worker': 'w'}).json['messages']
         server.post('/v1/err', {'token': got['lease']['token'], 'reason': reason, 'retry': False})
     failed = listed('failing')
-    kinds = ok(rq('list', 'failing', '--by', 'reason', '--json'), 'list --by reason').lines
+    answer = ok(rq('list', 'failing', '--by', 'reason', '--json'), 'list --by reason').json
+    checks.equal((answer['others'], answer['looked_at'], answer['cut']), (0, 4, False), 'what is left out')
+    kinds = answer['failures']
     checks.equal([(k['count'], k['text'], k['newest'], k['oldest'], k['queue']) for k in kinds],
                  [(3, 'exit 3: no row 9', failed[0], failed[3], 'failing'),
                   (1, 'exit 4: gone', failed[1], failed[1], 'failing')], f'{kinds}')
@@ -909,6 +921,9 @@ def test_run(server):
     ran = subprocess.run([RQ, 'run', '--env', 'ODD', '--wait', '--', 'sh', '-c', 'pwd; echo "$ODD$1"', 'sh', odd],
                          cwd=folder, env={**rq.env, 'ODD': odd}, stdin=subprocess.DEVNULL, capture_output=True)
     checks.equal(ran.stdout, os.fsencode(f'{folder}\n{odd}{odd}\n'), f'bytes that are not UTF-8: {ran}')
+    ran = subprocess.run([RQ, 'run', '--env', f'ODD={odd}', '--wait', '--', 'sh', '-c', 'echo "$ODD"'],
+                         env=rq.env, stdin=subprocess.DEVNULL, capture_output=True)
+    checks.equal(ran.stdout, os.fsencode(f'{odd}\n'), f'--env NAME=VALUE likewise: {ran}')
     id = ok(rq('run', '--', 'sh', '-c', 'exit 4'), 'run').out.strip()
     ended = rqtest.eventually(
         lambda: (m := rq('show', id, '--json').json)['state'] == 'err' and m, 'the end')

@@ -71,6 +71,11 @@ def test_queues(s):
     equal(s.post('/v1/queues/q1/script-error', {'error': 'no such file'}).status, 200, 'error')
     equal(s.get('/v1/queues/q1').json['status'], 'script_error', 'script error shown')
     s.post('/v1/queues/q1/script-error', {'error': None})
+    hold = {'text': 'exit 1', 'for_s': 600}
+    equal(s.post('/v1/queues/q1/held-back', hold).status, 200, 'a worker holds it back')
+    equal(s.get('/v1/queues/q1').json['held_back']['text'], 'exit 1', 'the reason is shown')
+    equal(s.post('/v1/queues/q1/held-back', {**hold, 'for_s': 0}).status, 200, 'no longer')
+    equal(s.get('/v1/queues/q1').json['held_back'], None, 'a hold of length 0 ends it')
     equal(s.get('/v1/queues/q1').json['status'], 'up', 'script error cleared')
     put(s, 'q1', payload='x')
     equal(s.delete('/v1/queues/q1').code, 'wrong_state', 'not with unfinished messages')

@@ -306,15 +306,15 @@ def told_to_end(server):
                     in why(message)['text'], f'a message that was told to stop: {why(message)}')
         worker.terminate()
         waits = put(server, 'ending')
-        found = eventually(lambda: why(waits) if why(waits)['reason'] == 'worker_ending' else None,
+        found = eventually(lambda: why(waits) if why(waits)['reason'] == 'worker_draining' else None,
                            'a message that waits for the next worker')
         checks.that(found['text'].startswith("worker 'local' was told to end: it takes nothing more"),
                     f'says so: {found}')
-        checks.equal([w['ending'] for w in server.get('/v1/workers').json['workers']], [True],
+        checks.equal([w['draining'] for w in server.get('/v1/workers').json['workers']], [True],
                      'and so does the list of workers')
         flag.touch()
         checks.equal(worker.process.wait(30), 0, 'it ends')
-    checks.equal(why(waits)['reason'] == 'worker_ending', False, 'then nobody is ending')
+    checks.equal(why(waits)['reason'] == 'worker_draining', False, 'then nobody is draining')
 
 
 def silence():

@@ -131,8 +131,7 @@ Result<void> narrow(Action action, core::Filter& filter) {
   if (!filter.states.empty()) return {};
   return fail(
       Code::bad_value, fmt::format("the filter of {} names no state", name_of(action)),
-      "say which messages shall go: --state done (\"state\":\"done\"), or several with commas "
-      "between");
+      "say by their state which messages shall go: --state done, or several with commas between");
 }
 
 Result<BulkOrder> order_from(const boost::json::object& body, std::optional<Millis>& wait) {

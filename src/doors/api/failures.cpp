@@ -1,21 +1,16 @@
 // GET /v1/failures: the messages in err, counted by what their reasons have in common.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <map>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "base/limits.h"
-#include "base/utf8.h"
-#include "core/fingerprint.h"
-#include "core/message.h"
-#include "core/name.h"
+#include "core/failures.h"
+#include "core/store.h"
 #include "doors/api/api_door.h"
 #include "doors/api/filter.h"
 #include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
-#include "doors/api/limits.h"
 #include "doors/api/query.h"
 
 namespace rq::doors::api {
@@ -23,72 +18,30 @@ namespace {
 
 using base::Result;
 
-// Those with one fingerprint.
-struct Failure {
-  std::string text;  // the reason of the newest
-  std::string queue;
-  std::string newest, oldest;  // ids
-  std::int64_t count = 0;
-};
-
-struct Failures {
-  std::map<std::string, Failure> by_fingerprint;
-  std::int64_t others = 0;  // of more kinds than are kept apart
-  std::int64_t looked_at = 0;
-  bool cut = false;  // there may be older ones
-
-  // From the newest to the oldest.
-  void add(const core::MessageRow& row) {
-    ++looked_at;
-    const std::string& reason = row.message.detail_or_default().progress;
-    std::string fingerprint = core::fingerprint(reason);
-    auto found = by_fingerprint.find(fingerprint);
-    if (found == by_fingerprint.end()) {
-      if (by_fingerprint.size() >= kFailureKindsMax) {
-        ++others;
-        return;
-      }
-      found = by_fingerprint.emplace(std::move(fingerprint), Failure{}).first;
-      found->second.text = base::cut_utf8(reason, kFailureTextBytesMax);
-      found->second.queue = row.queue;
-      found->second.newest = core::format_id(row.message);
-    }
-    ++found->second.count;
-    found->second.oldest = core::format_id(row.message);
-  }
-};
-
-Result<Failures> count_failures(core::Reader& reader, core::Page page) {
-  Failures failures;
-  for (std::size_t pages = 0; pages < kFailurePagesMax; ++pages) {
+Result<core::Failures> count_failures(core::Reader& reader, core::Page page) {
+  core::Failures failures;
+  while (true) {
     RQ_TRY_ASSIGN(listed, reader.list(page));
-    for (const core::MessageRow& row : listed.rows) failures.add(row);
-    if (!listed.cursor) return failures;
+    if (!failures.add(listed)) return failures;
     page.cursor = *listed.cursor;
   }
-  failures.cut = true;
-  return failures;
 }
 
-void reply_failures(Exchange& x, const Failures& failures) {
-  std::vector<const std::pair<const std::string, Failure>*> sorted;
-  for (const auto& kind : failures.by_fingerprint) sorted.push_back(&kind);
-  std::stable_sort(sorted.begin(), sorted.end(),
-                   [](const auto* a, const auto* b) { return a->second.count > b->second.count; });
+void reply_failures(Exchange& x, const core::Failures& failures) {
   std::string body = R"({"failures":[)";
-  for (const auto* kind : sorted) {
+  for (const core::Failures::Kind& kind : failures.kinds()) {
     if (body.back() != '[') body += ',';
     JsonObject object(body);
-    object.text("fingerprint", kind->first);
-    object.number("count", kind->second.count);
-    object.text("text", kind->second.text);
-    object.text("queue", kind->second.queue);
-    object.text("newest", kind->second.newest);
-    object.text("oldest", kind->second.oldest);
+    object.text("fingerprint", kind.fingerprint);
+    object.number("count", kind.count);
+    object.text("text", kind.text);
+    object.text("queue", kind.queue);
+    object.text("newest", kind.newest);
+    object.text("oldest", kind.oldest);
     object.close();
   }
-  body += fmt::format(R"(],"others":{},"looked_at":{},"cut":{}}})", failures.others,
-                      failures.looked_at, failures.cut);
+  body += fmt::format(R"(],"others":{},"looked_at":{},"cut":{}}})", failures.others(),
+                      failures.looked_at(), failures.is_cut());
   x.reply_json(200, body);
 }
 
@@ -108,7 +61,7 @@ void list_failures(Exchange& x, const Request& request) {
   page.payloads = false;
   if (auto good = query->finish(); !good) return x.refuse(good.error());
   x.search([page](core::Reader& reader) { return count_failures(reader, page); },
-           [](Exchange& later, Result<Failures> failures) {
+           [](Exchange& later, Result<core::Failures> failures) {
              if (!failures) return later.refuse(failures.error());
              reply_failures(later, *failures);
            });

@@ -276,13 +276,15 @@ void read_post_mortem(Fields& fields, std::string& out) {
   inner.integer("pid", number, 0, INT32_MAX);
   inner.integer("exit_code", number, INT32_MIN, INT32_MAX);
   if (const json::value* signal = inner.find("signal"); signal != nullptr && !is_signal(*signal)) {
-    inner.refuse(core::wrong_kind("signal", *signal, "a name, or a number from 1 to 64"));
+    inner.refuse(core::wrong_kind("signal", *signal,
+                                  fmt::format("a name, or a number from 1 to {}", kSignalMax)));
   }
   // What was measured is finer than a millisecond, and may be longer than any setting.
   for (const std::string_view name : {"wall_s", "user_s", "system_s"}) {
     if (const json::value* seconds = inner.find(name);
         seconds != nullptr && !is_measured(*seconds)) {
-      inner.refuse(core::wrong_kind(name, *seconds, "a number of seconds from 0 to 1e10"));
+      inner.refuse(core::wrong_kind(
+          name, *seconds, fmt::format("a number of seconds from 0 to {:g}", kMeasuredSecondsMax)));
     }
   }
   inner.integer("rss_bytes", number, 0, kMax);

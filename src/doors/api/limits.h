@@ -17,12 +17,6 @@ inline constexpr std::size_t kJsonValuesMax = 500'000;
 inline constexpr std::size_t kPutRestBytesMax = 4 * base::kMiB;
 inline constexpr std::size_t kPutRestValuesMax = 10'000;
 
-// Failures that are counted by kind: the newest ones, page by page.
-inline constexpr std::size_t kFailurePagesMax = 100;  // of base::kListPageMax messages
-inline constexpr std::size_t kFailureKindsMax = 1000;
-inline constexpr std::size_t kFailureTextBytesMax =
-    1 * base::kKiB;  // of the reason that stands for a kind
-
 inline constexpr std::size_t kLogTailLinesMax = 100'000;
 inline constexpr std::size_t kEventsPieceBytes = 64 * base::kKiB;  // written at once to a stream
 // News of the message that a stream of its log keeps while the log goes first; newer ones replace

@@ -96,18 +96,18 @@ std::string with_text(std::string_view what, std::string_view text) {
 // What workers have said.
 struct Workers {
   std::optional<WorkerNotes::Hold> hold;  // of its queue
-  const std::string* ending = nullptr;    // see WorkerNotes::last_is_ending()
+  const std::string* draining = nullptr;  // see WorkerNotes::last_is_draining()
 };
 
 // Of a message that is ready: what keeps it from being leased now.
 Reason why_ready(const Why& why, const core::QueueShown& shown, const Workers& workers) {
   const core::Queue& queue = *shown.queue;
   if (const auto closed = core::why_closed(queue)) return why_closed(queue, *closed);
-  if (!queue.settings.script.empty() && workers.ending != nullptr) {
-    return {"worker_ending",
+  if (!queue.settings.script.empty() && workers.draining != nullptr) {
+    return {"worker_draining",
             fmt::format("worker '{}' was told to end: it takes nothing more, and goes when its "
                         "scripts have ended; the next worker takes this message",
-                        *workers.ending)};
+                        *workers.draining)};
   }
   if (workers.hold) {
     return {"held_back", fmt::format("{}; the next start is at {}", workers.hold->text,
@@ -183,7 +183,7 @@ void render_why(Exchange& x, core::Reply& reply) {
   WorkerNotes& notes = x.door().workers();
   const Reason reason =
       why_not(why, std::get<core::QueueShown>(reply),
-              {.hold = notes.hold_of(why.row.queue, now), .ending = notes.last_is_ending(now)});
+              {.hold = notes.hold_of(why.row.queue, now), .draining = notes.last_is_draining(now)});
   std::string body;
   JsonObject object(body);
   object.text("id", format_id(why.row.message));

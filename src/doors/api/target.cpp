@@ -18,7 +18,7 @@ base::Error no_such_message(const Target& target) {
   const std::string name =
       target.key.empty() ? fmt::format("{}", target.seq) : fmt::format("key:{}", target.key);
   return fail(Code::not_found, fmt::format("there is no message {}", name),
-              "it may have been deleted; rq list, or GET /v1/messages, shows those that are there");
+              "it may have been deleted; rq list shows those that are there");
 }
 
 }  // namespace

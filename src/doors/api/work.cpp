@@ -162,9 +162,9 @@ constexpr std::int64_t kReturnedMax = 1000;
 struct Held {
   std::string worker;
   std::string version;
-  bool begins = false;  // it has said nothing yet: its leases are those of a process before it
-  bool ending = false;  // it takes no more messages
-  bool ends = false;    // it goes
+  bool started = false;   // just now: its leases are those of a process before it
+  bool draining = false;  // it takes no more messages
+  bool gone = false;      // it ends now
   bool tells_tokens = false;
   std::vector<core::Token> tokens;  // sorted
 };
@@ -180,9 +180,9 @@ Result<Held> held_from_json(const json::object& object) {
     fields.refuse(fail(Code::bad_value, "there is no worker", "give \"worker\":\"name\""));
   }
   fields.text("version", held.version, base::kNameBytesMax);
-  fields.boolean("begins", held.begins);
-  fields.boolean("ending", held.ending);
-  fields.boolean("ends", held.ends);
+  fields.boolean("started", held.started);
+  fields.boolean("draining", held.draining);
+  fields.boolean("gone", held.gone);
   std::vector<std::string> tokens;
   held.tells_tokens = fields.texts("tokens", tokens, base::kLeasesPerCallMax, base::kNameBytesMax);
   RQ_TRY(fields.finish());
@@ -251,24 +251,25 @@ void keep_leases(Exchange& x, const Request& request) {
   auto held = held_from_json(**body);
   if (!held) return x.refuse(held.error());
   WorkerNotes& notes = x.door().workers();
-  if (held->ends) {
+  if (held->gone) {
     notes.gone(held->worker);
   } else {
-    notes.seen(held->worker,
-               {.version = held->version, .seen = x.door().clock().now(), .ending = held->ending});
+    notes.seen(
+        held->worker,
+        {.version = held->version, .seen = x.door().clock().now(), .draining = held->draining});
   }
   if (!held->tells_tokens) return x.reply_json(200, R"({"returned":0,"more":false})");
-  const bool begins = held->begins;
+  const bool started = held->started;
   x.look_up([held = *std::move(held)](core::Reader& reader) { return not_held(reader, held); },
-            [begins](Exchange& later, Result<std::vector<core::Token>> tokens) {
+            [started](Exchange& later, Result<std::vector<core::Token>> tokens) {
               if (!tokens) return later.refuse(tokens.error());
               core::Finish finish;
               for (const core::Token& token : *tokens) {
                 core::Finish::Item item;
                 item.token = token;
-                item.outcome = begins ? core::Outcome::lost : core::Outcome::release;
-                item.reason = begins ? "its worker is gone, and nobody knows how it ended"
-                                     : "its worker does not have it";
+                item.outcome = started ? core::Outcome::lost : core::Outcome::release;
+                item.reason = started ? "its worker is gone, and nobody knows how it ended"
+                                      : "its worker does not have it";
                 finish.items.push_back(std::move(item));
               }
               later.ask(std::move(finish), render_returned);
@@ -286,7 +287,7 @@ void list_workers(Exchange& x, const Request& request) {
     object.text("version", worker.version);
     object.instant("seen", worker.seen);
     object.boolean("silent", now - worker.seen > kSilentAfter);
-    object.boolean("ending", worker.ending);
+    object.boolean("draining", worker.draining);
     object.close();
   }
   body += "]}";

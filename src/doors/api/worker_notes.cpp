@@ -23,15 +23,15 @@ const std::map<std::string, WorkerNotes::Worker>& WorkerNotes::workers(base::Ins
   return workers_;
 }
 
-const std::string* WorkerNotes::last_is_ending(base::Instant now) {
+const std::string* WorkerNotes::last_is_draining(base::Instant now) {
   const auto& known = workers(now);
-  const std::string* ending = nullptr;
+  const std::string* draining = nullptr;
   for (const auto& [name, worker] : known) {
     if (now - worker.seen > kSilentAfter) continue;
-    if (!worker.ending) return nullptr;
-    ending = &name;
+    if (!worker.draining) return nullptr;
+    draining = &name;
   }
-  return ending;
+  return draining;
 }
 
 void WorkerNotes::hold(const std::string& queue, Hold hold) {

@@ -19,7 +19,7 @@ class WorkerNotes {
   struct Worker {
     std::string version;
     base::Instant seen{};
-    bool ending = false;  // it was told to end, and takes no more messages
+    bool draining = false;  // it was told to end, and takes no more messages
   };
   // Why nothing of a queue is started before `until`.
   struct Hold {
@@ -32,8 +32,8 @@ class WorkerNotes {
   // By name. One that has been silent for a day is forgotten.
   [[nodiscard]] const std::map<std::string, Worker>& workers(base::Instant now);
 
-  // One that is ending, when no other is at work. Null: one may take messages, or none is known.
-  [[nodiscard]] const std::string* last_is_ending(base::Instant now);
+  // One that is draining, when no other is at work. Null: one may take messages, or none is known.
+  [[nodiscard]] const std::string* last_is_draining(base::Instant now);
 
   void hold(const std::string& queue, Hold hold);
   // While it lasts.

@@ -34,19 +34,19 @@ TEST(WorkerNotes, AWorkerIsKnownUntilItIsGoneOrLongSilent) {
 }
 
 // faults.md B18, relative
-TEST(WorkerNotes, TheLastWorkerThatIsEndingIsTheReasonWhyNothingIsTaken) {
+TEST(WorkerNotes, TheLastWorkerThatIsDrainingIsTheReasonWhyNothingIsTaken) {
   WorkerNotes notes;
   const base::Instant now{hours{100}};
-  EXPECT_EQ(notes.last_is_ending(now), nullptr);
-  notes.seen("a", {.version = "1", .seen = now, .ending = true});
+  EXPECT_EQ(notes.last_is_draining(now), nullptr);
+  notes.seen("a", {.version = "1", .seen = now, .draining = true});
   notes.seen("b", {.version = "1", .seen = now});
-  EXPECT_EQ(notes.last_is_ending(now), nullptr) << "the other one may take them";
+  EXPECT_EQ(notes.last_is_draining(now), nullptr) << "the other one may take them";
   notes.seen("b", {.version = "1", .seen = now - seconds{31}});
-  ASSERT_NE(notes.last_is_ending(now), nullptr);
-  EXPECT_EQ(*notes.last_is_ending(now), "a");
-  EXPECT_EQ(notes.last_is_ending(now + seconds{31}), nullptr) << "nobody knows of it any more";
+  ASSERT_NE(notes.last_is_draining(now), nullptr);
+  EXPECT_EQ(*notes.last_is_draining(now), "a");
+  EXPECT_EQ(notes.last_is_draining(now + seconds{31}), nullptr) << "nobody knows of it any more";
   notes.gone("a");
-  EXPECT_EQ(notes.last_is_ending(now), nullptr);
+  EXPECT_EQ(notes.last_is_draining(now), nullptr);
 }
 
 }  // namespace

@@ -1,0 +1,24 @@
+#pragma once
+// What rq doctor has found.
+#include <sys/statvfs.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace rq::cli {
+
+enum class Finding : std::uint8_t { ok, warning, bad };
+
+struct Check {
+  std::string what;
+  Finding finding;
+  std::string text;
+  std::string remedy;  // empty: none is needed
+};
+
+// The disk that `dir` is on.
+[[nodiscard]] bool is_read_only(const struct statvfs& disk);
+[[nodiscard]] std::vector<Check> checks_of_disk(const std::string& dir, const struct statvfs& disk);
+
+}  // namespace rq::cli
