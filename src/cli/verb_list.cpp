@@ -62,6 +62,20 @@ Table make_table(const json::array& messages) {
   return table;
 }
 
+// How to go on with the messages of one reason alone.
+void say_commands(const MessageFilter& filter, const json::array& kinds) {
+  std::string out;
+  for (const json::value& kind : kinds) {
+    const std::string fingerprint = text_at(kind, "fingerprint");
+    // What a terminal would act on cannot be pasted; --json has it.
+    if (fingerprint.empty() || shown_text(fingerprint) != fingerprint) continue;
+    out += fmt::format("  rq retry{} --fingerprint {}\n", filter.words(), shell_quote(fingerprint));
+  }
+  if (out.empty()) return;
+  Context::print("\nOne of these alone (rq list, cancel, remove and the others take the same):\n" +
+                 out);
+}
+
 // The failures, counted by what their reasons have in common.
 Result<int> list_by_reason(Context& context, const Options& options) {
   MessageFilter filter = options.filter;
@@ -82,7 +96,10 @@ Result<int> list_by_reason(Context& context, const Options& options) {
                  text_at(kind, "newest"), text_at(kind, "text")});
     }
   }
-  if (!context.json) context.print(table, "no such messages");
+  if (!context.json) {
+    context.print(table, "no such messages");
+    say_commands(filter, items_at(answer, "failures"));
+  }
   if (const std::int64_t others = count_at(answer, "others"); others > 0) {
     std::fprintf(stderr, "%s of more kinds\n", show_messages(others).c_str());
   }

@@ -206,7 +206,7 @@ struct Act {
   std::string queue;  // move, clone (empty: the same)
   std::int64_t priority = 0;
   std::string host;    // clone: as in Duplicate
-  std::string reason;  // status text of cancel and kill; what a stopped script says comes after
+  std::string reason;  // status text; what a stopped script says comes after
   ActDone done;        // as in Heartbeat
 };
 // Up to `bound` held messages of the queue, or if there are none scheduled ones, become ready now.
