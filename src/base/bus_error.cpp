@@ -61,6 +61,10 @@ std::string_view find_line(int file, std::array<char, kLineMax>& buffer, Each ea
 }
 
 void handle(int /*signal*/, siginfo_t* info, void* /*context*/) {
+  if (info->si_code <= 0) {  // somebody has sent it
+    ::raise(SIGBUS);
+    return;
+  }
   static std::array<char, kLineMax> buffer;
   const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
   const int maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);

@@ -31,6 +31,11 @@ class Fd {
   int fd_ = -1;
 };
 
+// Opens a file that somebody else may have put something in place of: follows no link, and does not
+// wait for the other end of a pipe. `how`: flags of open(2). Not open: errno says why, EISDIR when
+// it is no file.
+[[nodiscard]] Fd open_plain_file(const std::string& path, int how);
+
 // "Permission denied" for EACCES, and so on.
 [[nodiscard]] std::string text_of_errno(int error);
 

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -59,6 +60,14 @@ bool write_all(int to, std::string_view bytes) {
   return true;
 }
 
+// A terminal, or a file or pipe that was given for both.
+bool outputs_are_one() {
+  struct stat out {};
+  struct stat err {};
+  return ::fstat(STDOUT_FILENO, &out) == 0 && ::fstat(STDERR_FILENO, &err) == 0 &&
+         out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+}
+
 }  // namespace
 
 // --- Whoever waits ---
@@ -68,7 +77,7 @@ std::unique_ptr<OutputsReader> OutputsReader::listen(uid_t sender) {
   if (::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) {
     return nullptr;
   }
-  OutputsAddress address{.name = "rq-run-", .uid = ::geteuid()};
+  OutputsAddress address{.name = "rq-run-", .uid = ::geteuid(), .as_one = outputs_are_one()};
   for (const unsigned char byte : random) address.name += fmt::format("{:02x}", byte);
   Fd listener = socket_of_packets();
   sockaddr_un name{};
@@ -177,7 +186,7 @@ std::optional<OutputsWriter> OutputsWriter::connect(const OutputsAddress& addres
       ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &kSendTime, sizeof kSendTime) != 0) {
     return std::nullopt;
   }
-  return OutputsWriter(std::move(socket));
+  return OutputsWriter(std::move(socket), address.as_one);
 }
 
 base::Result<void> OutputsWriter::make_pipes() {
@@ -195,7 +204,7 @@ base::Result<void> OutputsWriter::make_pipes() {
 
 void OutputsWriter::become_outputs() const {
   ::dup2(to_[0].get(), STDOUT_FILENO);
-  ::dup2(to_[1].get(), STDERR_FILENO);
+  ::dup2(to_.at(as_one_ ? 0 : 1).get(), STDERR_FILENO);
 }
 
 void OutputsWriter::carry(pid_t child) {

@@ -23,6 +23,8 @@ namespace rq::cli {
 struct OutputsAddress {
   std::string name;  // of a socket that has no file
   uid_t uid = 0;     // of whoever listens there
+  // Both go to one place there: they come in their order, as one.
+  bool as_one = false;
 };
 
 // The side that waits. What comes is printed at once, by a thread of its own.
@@ -76,12 +78,13 @@ class OutputsWriter {
   void carry(pid_t child);
 
  private:
-  explicit OutputsWriter(base::Fd socket) : socket_(std::move(socket)) {}
+  OutputsWriter(base::Fd socket, bool as_one) : socket_(std::move(socket)), as_one_(as_one) {}
   // False: nothing is there now, or ever.
   bool carry_one(std::size_t which);
   void send(char kind, std::string_view bytes);
 
   base::Fd socket_;
+  bool as_one_;
   std::array<base::Fd, 2> from_;  // standard output, standard error
   std::array<base::Fd, 2> to_;
 };

@@ -35,7 +35,7 @@ namespace {
 
 constexpr std::string_view kQueue = "run";
 constexpr std::string_view kScript = "@exec-payload";
-constexpr int kPipe = 3;                // to the worker: run, done
+constexpr int kPipe = 3;                // to the worker: run, err
 constexpr std::size_t kShownMax = 300;  // of a command line, in texts
 
 // Of the caller's environment, what most programs need to be found and to speak right.
@@ -185,8 +185,8 @@ Result<int> queue_command(Context& context, const Options& options,
     outputs = OutputsReader::listen(sender);
   }
   if (outputs != nullptr) {
-    command["outputs"] =
-        json::object{{"name", outputs->address().name}, {"uid", outputs->address().uid}};
+    const OutputsAddress& to = outputs->address();
+    command["outputs"] = json::object{{"name", to.name}, {"uid", to.uid}, {"as_one", to.as_one}};
   }
   RQ_TRY_ASSIGN(put, options.shared.fields());
   put["payload_json"] = std::move(command);
@@ -244,8 +244,10 @@ Result<Command> read_command(const std::string& payload) {
     }
     command.cwd = bytes_from_json(at(value, "cwd")).value_or("");
     command.input = text_at(value, "stdin");
-    command.outputs = {.name = text_at(at(value, "outputs"), "name"),
-                       .uid = static_cast<uid_t>(count_at(at(value, "outputs"), "uid"))};
+    const json::value& to = at(value, "outputs");
+    command.outputs = {.name = text_at(to, "name"),
+                       .uid = static_cast<uid_t>(count_at(to, "uid")),
+                       .as_one = at(to, "as_one") == json::value(true)};
     if (const std::string coded = text_at(value, "stdin_base64"); !coded.empty()) {
       auto bytes = base::from_base64(coded);
       if (!bytes) return fail(Code::bad_value, "stdin_base64 is no base64", "rq run makes it");
@@ -356,12 +358,9 @@ Result<int> run_payload() {
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-    tell("done");
-    return 0;
-  }
-  // No word: a failure that counts against the retries. We end as the command did, so that the
-  // post-mortem shows its exit code or signal; without a core of ours.
+  // No word: the worker knows that here the exit says it, and whether it has stopped the command.
+  // We end as the command did, so that the post-mortem shows its exit code or signal; without a
+  // core of ours.
   if (WIFSIGNALED(status)) {
     const int signal = WTERMSIG(status);
     std::signal(signal, SIG_DFL);

@@ -54,9 +54,10 @@ Clock::Mark Clock::mark() const {
 
 void Clock::go_on_from(const Mark& before, bool same_run) {
   const Mark here = mark();
+  if (same_run && before.since_boot > here.since_boot) return;  // never so
   const std::chrono::nanoseconds by_wall = here.time - before.time;
-  const std::chrono::nanoseconds away =
-      same_run ? here.since_boot - before.since_boot : std::max(by_wall, std::chrono::nanoseconds{});
+  const std::chrono::nanoseconds away = same_run ? here.since_boot - before.since_boot
+                                                 : std::max(by_wall, std::chrono::nanoseconds{});
   away_ = std::chrono::duration_cast<base::Millis>(away);
   // What the wall clock was stepped by meanwhile shows as a difference at the first reading.
   offset_ns_ = (before.time + away - here.since_boot).count();

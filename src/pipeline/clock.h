@@ -38,9 +38,9 @@ class Clock {
 
   struct Reading {
     base::Instant now;
-    std::optional<base::Millis> step;  // set once for each step of the wall clock
+    std::optional<base::Millis> step;   // set once for each step of the wall clock
     std::optional<base::Millis> doubt;  // likewise, for one that is not followed yet
-    base::Millis stopped{};            // told once for each stop; 0: there was none
+    base::Millis stopped{};             // told once for each stop; 0: there was none
   };
   // Where the server's time stood.
   struct Mark {
@@ -50,8 +50,8 @@ class Clock {
   // Any thread; not for a manual clock.
   [[nodiscard]] Mark mark() const;
   // Before the first read(): the server before this one stood there, and this one goes on from it.
-  // `same_run`: of the machine; else its clock began anew, and a wall clock that has gone on is
-  // taken for time that has passed.
+  // `same_run`: of the machine; else its clock began anew, and a wall clock that has gone on,
+  // however far, is taken for time that has passed.
   void go_on_from(const Mark& before, bool same_run);
 
   // Engine thread. Reads the machine's clocks (or the manual one).

@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <array>
@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "base/crc32c.h"
 #include "base/machine.h"
 
 namespace rq::server {
@@ -23,36 +24,44 @@ using base::fail;
 using base::Result;
 using std::chrono::nanoseconds;
 
-// One line: the run of the machine, its clock, the server's time; nanoseconds. Always as long, so
-// that it is written over whole.
-constexpr std::size_t kLineBytes = 80;
+// One line: the run of the machine, its clock, the server's time (nanoseconds), and the checksum of
+// what stands before it. Always as long, so that it is written over whole.
+constexpr std::size_t kLineBytes = 96;
 
 struct Seen {
   std::string run;
   pipeline::Clock::Mark mark;
 };
 
+std::string line_of(const Seen& seen) {
+  std::string line = fmt::format("{} {} {} ", seen.run.empty() ? "?" : seen.run,
+                                 seen.mark.since_boot.count(), seen.mark.time.count());
+  line += fmt::to_string(base::crc32c(0, line));
+  line.resize(kLineBytes - 1, ' ');
+  return line + '\n';
+}
+
 std::optional<Seen> read_seen(int fd) {
   std::array<char, kLineBytes> line{};
   if (::pread(fd, line.data(), line.size(), 0) != static_cast<ssize_t>(line.size())) return {};
-  std::istringstream in(std::string(line.data(), line.size()));
+  const std::string text(line.data(), line.size());
+  std::istringstream in(text);
   Seen seen;
   std::int64_t since_boot = 0;
   std::int64_t time = 0;
-  if (!(in >> seen.run >> since_boot >> time) || since_boot < 0 || time < 0) return {};
+  if (!(in >> seen.run >> since_boot >> time)) return {};
   seen.mark = {.since_boot = nanoseconds{since_boot}, .time = nanoseconds{time}};
+  if (line_of(seen) != text) return {};
   return seen;
 }
 
 }  // namespace
 
 Result<LastSeen> LastSeen::open(const std::filesystem::path& file, pipeline::Clock& clock) {
-  base::Fd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-  struct stat info {};
-  if (!fd.is_open() || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+  base::Fd fd = base::open_plain_file(file.string(), O_RDWR | O_CREAT);
+  if (!fd.is_open()) {
     return fail(Code::internal,
-                fmt::format("cannot write {}: {}", file.string(),
-                            fd.is_open() ? "it is not a file" : base::text_of_errno(errno)),
+                fmt::format("cannot write {}: {}", file.string(), base::text_of_errno(errno)),
                 "remove it, or see to its rights and to the disk; until then leases end by the "
                 "wall clock while no server runs");
   }
@@ -63,14 +72,15 @@ Result<LastSeen> LastSeen::open(const std::filesystem::path& file, pipeline::Clo
   return LastSeen(std::move(fd), std::move(run));
 }
 
-void LastSeen::note(const pipeline::Clock& clock) const {
-  const pipeline::Clock::Mark mark = clock.mark();
-  std::string line = fmt::format("{} {} {}", run_.empty() ? "?" : run_, mark.since_boot.count(),
-                                 mark.time.count());
-  line.resize(kLineBytes - 1, ' ');
-  line += '\n';
-  // What cannot be written now may be written in a second; nothing depends on it.
-  if (::pwrite(fd_.get(), line.data(), line.size(), 0) < 0) return;
+void LastSeen::note(const pipeline::Clock& clock) {
+  const std::string line = line_of({.run = run_, .mark = clock.mark()});
+  const bool written =
+      ::pwrite(fd_.get(), line.data(), line.size(), 0) == static_cast<ssize_t>(line.size());
+  if (!written && !std::exchange(fails_, true)) {
+    spdlog::warn(
+        "run/server.seen cannot be written: leases end by the wall clock while no server "
+        "runs");
+  }
 }
 
 }  // namespace rq::server

@@ -5,6 +5,8 @@
 //
 // It is a help and nothing more: without it leases end by the wall clock.
 #include <filesystem>
+#include <string>
+#include <utility>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -19,13 +21,14 @@ class LastSeen {
   [[nodiscard]] static base::Result<LastSeen> open(const std::filesystem::path& file,
                                                    pipeline::Clock& clock);
   // Any one thread.
-  void note(const pipeline::Clock& clock) const;
+  void note(const pipeline::Clock& clock);
 
  private:
   LastSeen(base::Fd fd, std::string run) : fd_(std::move(fd)), run_(std::move(run)) {}
 
   base::Fd fd_;
-  std::string run_;  // of the machine
+  std::string run_;     // of the machine
+  bool fails_ = false;  // and that was said
 };
 
 }  // namespace rq::server

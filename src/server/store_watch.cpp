@@ -13,7 +13,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kLookForFile{1};
+constexpr std::chrono::seconds kLookEvery{1};
 // It works one part in kShare of the time, and begins a new pass kBetweenPasses after the last one.
 constexpr int kShare = 100;
 constexpr std::chrono::milliseconds kPieceMin{20};
@@ -75,15 +75,19 @@ void StoreWatch::deliver(std::vector<core::Delivery>&& deliveries) {
 void StoreWatch::run() {
   base::lower_priority();
   auto next_check = steady_clock::now();
+  auto next_look = next_check;
   for (;;) {
     if (const auto there = reader_->check_still_there(); !there) {
       spdlog::critical("{}; the server ends; {}", there.error().message, there.error().remedy);
       gone_.store(true, std::memory_order_relaxed);
       return on_gone_();
     }
-    on_look_();
+    if (next_look <= steady_clock::now()) {
+      on_look_();
+      next_look = steady_clock::now() + kLookEvery;
+    }
     if (next_check <= steady_clock::now()) next_check = steady_clock::now() + check();
-    if (!sleep(std::min<steady_clock::duration>(kLookForFile, next_check - steady_clock::now()))) {
+    if (!sleep(std::min<steady_clock::duration>(kLookEvery, next_check - steady_clock::now()))) {
       return;
     }
   }
@@ -98,7 +102,7 @@ bool StoreWatch::sleep(steady_clock::duration how_long) {
 // The next piece; and how long to wait before the one after it.
 steady_clock::duration StoreWatch::check() {
   // What is being mended would be found once more.
-  if (of_check_.load(std::memory_order_relaxed) > 0) return kLookForFile;
+  if (of_check_.load(std::memory_order_relaxed) > 0) return kLookEvery;
   const auto begun = steady_clock::now();
   std::vector<core::Finding> found;
   const auto more = reader_->check(found);
@@ -122,7 +126,7 @@ steady_clock::duration StoreWatch::check() {
     // Whether it is mended now is looked at once more, and once more after a rebuild.
     passes_ = std::exchange(found_, false) ? passes_ + 1 : 0;
     rebuild_asked_ = false;
-    if (passes_ > 0 && passes_ < kPassesAtOnce) return kLookForFile;
+    if (passes_ > 0 && passes_ < kPassesAtOnce) return kLookEvery;
     passes_ = 0;
     return kBetweenPasses;
   }

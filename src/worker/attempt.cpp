@@ -176,7 +176,7 @@ void Attempt::launch() {
   }
   script_path_ = (*script)->real_path;
   script_sha256_ = (*script)->sha256;
-  success_ = station_->settings().success;
+  success_ = station_->success();
   record_slot_ = shop_.record.begin(message_.token);
   kept_ = shop_.record.kept(record_slot_);
   if (kept_ != nullptr) keep();

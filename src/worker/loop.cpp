@@ -75,6 +75,9 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
               {.on_changed =
                    [this](const StationPtr& station) {
                      give_back_ahead(*station);  // it may be paused now, or have fewer slots
+                     if (station->take_ended_storm()) {
+                       reporter_.hold_back(station->name(), "its settings have changed", {});
+                     }
                      fill(station);
                    },
                .on_closed = [this](const StationPtr& station) { close(station); },
@@ -272,11 +275,15 @@ void Loop::ask_for_all() {
 }
 
 void Loop::fill_at(const StationPtr& station, Station::Time when) {
-  if (std::exchange(station->fill_timer.armed, true)) return;
-  station->fill_timer.timer.expires_at(when);
-  station->fill_timer.timer.async_wait([this, station](const error_code& error) {
+  Station::Timer& own = station->fill_timer;
+  // What holds it back may end sooner than what held it back before.
+  if (own.armed && own.timer.expiry() <= when) return;
+  own.armed = true;
+  own.timer.expires_at(when);
+  own.timer.async_wait([this, station](const error_code& error) {
+    if (error) return;  // another time was set
     station->fill_timer.armed = false;
-    if (!error) fill(station);
+    fill(station);
   });
 }
 

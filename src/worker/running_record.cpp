@@ -24,6 +24,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/machine.h"
 #include "worker/process_tree.h"
 #include "worker/shared_memory.h"
 
@@ -101,17 +102,14 @@ using Home = std::array<char, 40>;
 
 Home home_of(int fd) {
   Home home{};
-  std::array<char, 36> id{};  // 32 digits, and dashes
-  const base::Fd file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
   struct stat info {};
-  if (!file.is_open() || ::read(file.get(), id.data(), id.size()) < 0 || ::fstat(fd, &info) != 0) {
-    return home;
-  }
-  const char* const end = std::remove(id.begin(), id.end(), '-');
-  const char* const middle = id.data() + (end - id.data()) / 2;
+  if (::fstat(fd, &info) != 0) return home;
+  std::string run = base::run_of_machine();
+  std::erase(run, '-');
+  const char* const middle = run.data() + run.size() / 2;
   std::array<std::uint64_t, 4> parts{0, 0, info.st_dev, info.st_ino};
-  std::from_chars(id.data(), middle, parts[0], 16);
-  std::from_chars(middle, end, parts[1], 16);
+  std::from_chars(run.data(), middle, parts[0], 16);
+  std::from_chars(middle, run.data() + run.size(), parts[1], 16);
   std::memcpy(home.data(), parts.data(), sizeof parts);
   return home;
 }
@@ -140,36 +138,42 @@ Result<std::unique_ptr<RunningRecord>> RunningRecord::open(const std::string& pa
                                                            base::Fd memory) {
   std::unique_ptr<RunningRecord> record(new RunningRecord);
   record->path_ = path;
-  // Neither following a link nor waiting for the other end of a pipe.
-  constexpr int kHow = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-  record->file_.reset(::open(path.c_str(), kHow, 0600));
   struct stat info {};
-  const bool is_open = record->file_.is_open() && ::fstat(record->file_.get(), &info) == 0;
-  if (is_open ? !S_ISREG(info.st_mode) : errno == EISDIR || errno == ELOOP) {
-    return fail(Code::internal, fmt::format("'{}' is not a file", path), "remove it");
-  }
-  if (!is_open) {
-    return fail(Code::internal, fmt::format("'{}': {}", path, base::text_of_errno(errno)),
-                "see to the disk and to the rights of the folder");
-  }
   record->is_handed_ = memory.is_open() && ::fstat(memory.get(), &info) == 0 &&
                        info.st_size == static_cast<off_t>(sizeof(Table));
   record->memory_file_ =
       record->is_handed_ ? std::move(memory) : make_shared_memory("rq-running", sizeof(Table));
-  void* const at = ::mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_SHARED,
-                          record->memory_file_.get(), 0);
+  void* const at = record->memory_file_.is_open()
+                       ? ::mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_SHARED,
+                                record->memory_file_.get(), 0)
+                       : MAP_FAILED;
   if (at == MAP_FAILED) {
     return fail(Code::internal, fmt::format("memory for the list of running scripts: {}",
                                             base::text_of_errno(errno)));
   }
   record->table_ = static_cast<Table*>(at);
   record->is_handed_ = record->is_handed_ && record->is_usable();
+  RQ_TRY(record->open_file());
   if (!record->is_handed_) record->read_file();
   if (!record->is_usable()) {
     record->table_->witnesses.fill({});
     record->start_anew();
   }
   return record;
+}
+
+// Who goes on with scripts goes on without it: what it would hold is in the table.
+Result<void> RunningRecord::open_file() {
+  file_ = base::open_plain_file(path_, O_RDWR | O_CREAT);
+  if (file_.is_open()) return {};
+  const bool in_the_way = errno == EISDIR || errno == ELOOP || errno == ENXIO;
+  auto error =
+      in_the_way ? fail(Code::internal, fmt::format("'{}' is not a file", path_), "remove it")
+                 : fail(Code::internal, fmt::format("'{}': {}", path_, base::text_of_errno(errno)),
+                        "see to the disk and to the rights of the folder");
+  if (!is_handed_) return error;
+  warn_of(error.message);
+  return {};
 }
 
 bool RunningRecord::is_usable() const {
@@ -189,16 +193,31 @@ void RunningRecord::read_file() {
   if (at < sizeof(Table)) std::memset(to, 0, sizeof(Table));
 }
 
-// Copies a part of the table into the file. Should that fail, only the next worker knows less.
-void RunningRecord::write(const void* from, std::size_t bytes) {
-  const auto at =
-      static_cast<const char*>(from) - static_cast<const char*>(static_cast<const void*>(table_));
-  if (::pwrite(file_.get(), from, bytes, at) == static_cast<ssize_t>(bytes) || warned_) return;
-  warned_ = true;
+void RunningRecord::changed(const void* from, std::size_t bytes) {
+  const auto at = static_cast<std::size_t>(static_cast<const char*>(from) - bytes_of_table());
+  changed_from_ = std::min(changed_from_, at);
+  changed_end_ = std::max(changed_end_, at + bytes);
+}
+
+// Copies what has changed of the table into the file. Should that fail, only the next worker knows
+// less.
+void RunningRecord::write() {
+  const std::size_t from = std::exchange(changed_from_, SIZE_MAX);
+  const std::size_t end = std::exchange(changed_end_, 0);
+  if (end <= from) return;
+  const auto bytes = static_cast<ssize_t>(end - from);
+  const ssize_t written =
+      ::pwrite(file_.get(), bytes_of_table() + from, end - from, static_cast<off_t>(from));
+  if (written == bytes) return;
+  warn_of(fmt::format("'{}' cannot be written: {}", path_,
+                      written < 0 ? base::text_of_errno(errno) : "the disk is full"));
+}
+
+void RunningRecord::warn_of(std::string_view what) {
+  if (std::exchange(warned_, true)) return;
   spdlog::warn(
-      "'{}' cannot be written: {}; should all processes of this worker die, the next one does not "
-      "know which scripts ran",
-      path_, base::text_of_errno(errno));
+      "{}; should all processes of this worker die, the next one does not know which scripts ran",
+      what);
 }
 
 RunningRecord::~RunningRecord() {
@@ -221,7 +240,8 @@ void RunningRecord::start_anew() {
   for (int slot = static_cast<int>(kRunningRecordsMax) - 1; slot >= 0; --slot) {
     free_.push_back(slot);
   }
-  write(table_, sizeof(Table));
+  changed(table_, sizeof(Table));
+  write();
 }
 
 // Some scripts go on: their entries and the mark stay.
@@ -237,7 +257,8 @@ void RunningRecord::go_on_with(const std::vector<Leftovers::Staying>& staying) {
   }
   table_->home = home_of(file_.get());  // the file may be another one now
   mark_ = table_->mark;
-  write(table_, sizeof(Table));
+  changed(table_, sizeof(Table));
+  write();
 }
 
 std::vector<int> RunningRecord::used_slots() const {
@@ -344,7 +365,11 @@ std::string RunningRecord::next_mark() {
   return fmt::format("{}{}", mark_, memory_ != nullptr ? memory_->next_serial() : ++marks_);
 }
 
-int RunningRecord::add(std::string_view token) { return take(token, kNotBegun); }
+int RunningRecord::add(std::string_view token) {
+  const int slot = take(token, kNotBegun);
+  write();
+  return slot;
+}
 
 int RunningRecord::begin(std::string_view token) { return take(token, kStarting); }
 
@@ -354,7 +379,8 @@ void RunningRecord::began(int slot, const Spawned& process) {
   entry.start_ticks_min = process.start_ticks_min;
   entry.start_ticks_max = process.start_ticks_max;
   std::atomic_ref(entry.pid).store(process.pid, std::memory_order_release);
-  write(&entry, sizeof entry);
+  changed(&entry, sizeof entry);
+  write();
 }
 
 int RunningRecord::take(std::string_view token, std::int32_t pid) {
@@ -368,7 +394,7 @@ int RunningRecord::take(std::string_view token, std::int32_t pid) {
   std::memset(entry.token, 0, kTokenBytes);
   token.copy(entry.token, kTokenBytes - 1);
   std::atomic_ref(entry.used).store(kUsed, std::memory_order_release);
-  write(&entry, sizeof entry);
+  changed(&entry, sizeof entry);
   return slot;
 }
 
@@ -376,8 +402,9 @@ void RunningRecord::remove(int slot) {
   if (slot < 0) return;
   Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
   std::atomic_ref(entry.used).store(kFree, std::memory_order_release);
-  write(&entry.used, sizeof entry.used);
+  changed(&entry.used, sizeof entry.used);
   free_.push_back(slot);
+  if (free_.size() == kRunningRecordsMax) write();
 }
 
 bool RunningRecord::is_suspect(std::int64_t seq) const {
@@ -390,7 +417,8 @@ void RunningRecord::clear(std::int64_t seq) {
   for (Witness& witness : table_->witnesses) {
     if (witness.seq != seq) continue;
     witness = Witness{};
-    write(&witness, sizeof witness);
+    changed(&witness, sizeof witness);
+    write();
   }
 }
 

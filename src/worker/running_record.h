@@ -96,8 +96,16 @@ class RunningRecord {
   struct Table;
   RunningRecord() = default;
   [[nodiscard]] bool is_usable() const;
+  [[nodiscard]] base::Result<void> open_file();
   void read_file();
-  void write(const void* from, std::size_t bytes);
+  void warn_of(std::string_view what);
+  // Of the table. Goes into the file with the next lease or script that comes, or when there is
+  // none any more: what has ended may stand there a little longer.
+  void changed(const void* from, std::size_t bytes);
+  void write();
+  [[nodiscard]] const char* bytes_of_table() const {
+    return static_cast<const char*>(static_cast<const void*>(table_));
+  }
   void start_anew();
   void go_on_with(const std::vector<Leftovers::Staying>& staying);
   [[nodiscard]] std::vector<int> used_slots() const;
@@ -112,6 +120,9 @@ class RunningRecord {
   Table* table_ = nullptr;
   bool is_handed_ = false;  // the table was a living worker's just now
   bool warned_ = false;
+  // Bytes of the table that the file does not have yet; none: the end is not above the start.
+  std::size_t changed_from_ = SIZE_MAX;
+  std::size_t changed_end_ = 0;
   KeptMemory* memory_ = nullptr;
   std::vector<int> free_;
   std::string mark_;

@@ -66,7 +66,7 @@ bool Station::update(QueueView view) {
   view_.settings = std::move(view.settings);
   script_ = ScriptFile(dir_, settings().script, settings().exec_prefix);
   quick_failures_ = 0;
-  storm_until_ = Time{};
+  ended_storm_ = std::exchange(storm_until_, Time{}) > std::chrono::steady_clock::now();
   return true;
 }
 
@@ -216,8 +216,7 @@ bool Station::note_end(std::string_view outcome, std::chrono::microseconds wall,
     return std::exchange(storm_until_, Time{}) > now;
   }
   if (outcome != "failed" || wall >= kStormQuick) return false;
-  // Each message of rq run is another program: one that fails says nothing of the next.
-  if (settings().script.starts_with('@')) return false;
+  if (runs_commands()) return false;  // one that fails says nothing of the next
   const int beyond = ++quick_failures_ - kStormFailures;
   if (beyond < 0) return false;
   const Millis delay = std::min<Millis>(

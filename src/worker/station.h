@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 
 #include "base/result.h"
 #include "client/http_client.h"
@@ -61,6 +62,12 @@ class Station {
   [[nodiscard]] const Credentials* credentials() const {
     return credentials_ ? &*credentials_ : nullptr;
   }
+  // Its script is a part of rq (rq run): each message is another program.
+  [[nodiscard]] bool runs_commands() const { return settings().script.starts_with('@'); }
+  // How the end of a script is read. A command of rq run says nothing but its exit.
+  [[nodiscard]] core::Success success() const {
+    return runs_commands() ? core::Success::exit : settings().success;
+  }
   std::string error;     // what keeps its script from being run; empty: nothing
   bool telling = false;  // a word on that is on its way to the server
   // What the server believes of it.
@@ -100,6 +107,8 @@ class Station {
   // Why nothing is started now, in words; empty: no failures in a row.
   [[nodiscard]] std::string storm(std::string_view reason) const;
   [[nodiscard]] Time held_until() const { return std::max(held_until_, storm_until_); }
+  // A change of its settings has ended such a wait since this was asked last.
+  [[nodiscard]] bool take_ended_storm() { return std::exchange(ended_storm_, false); }
   void hold_until(Time until) { held_until_ = std::max(held_until_, until); }
 
   // --- For the loop, which arms and hears them ---
@@ -127,6 +136,7 @@ class Station {
   int quick_failures_ = 0;                             // in a row
   base::Millis ask_delay_{0};
   Time held_until_, storm_until_;
+  bool ended_storm_ = false;
 };
 using StationPtr = std::shared_ptr<Station>;
 

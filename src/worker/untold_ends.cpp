@@ -55,7 +55,7 @@ std::string why_not(int error) {
 std::vector<UntoldEnds::End> UntoldEnds::read() {
   std::vector<End> ends;
   if (file_.empty()) return ends;
-  const base::Fd file = open(O_RDONLY);
+  const base::Fd file = base::open_plain_file(file_, O_RDONLY);
   if (!file.is_open()) {
     if (errno != ENOENT) spdlog::warn("'{}' {}: {}", file_, why_not(errno), kWhatThen);
     return ends;
@@ -96,7 +96,7 @@ bool UntoldEnds::add(const std::vector<std::string_view>& ends) {
     out.close();
   }
   text.push_back('\n');
-  const base::Fd file = open(O_WRONLY | O_CREAT | O_APPEND);
+  const base::Fd file = base::open_plain_file(file_, O_WRONLY | O_CREAT | O_APPEND);
   any_ = any_ || file.is_open();
   if (!file.is_open() || !base::write_whole(file.get(), text)) {
     if (!std::exchange(fails_, true)) {
@@ -108,18 +108,6 @@ bool UntoldEnds::add(const std::vector<std::string_view>& ends) {
   return true;
 }
 
-// Neither following a link nor waiting for the other end of a pipe. Not open: errno says why.
-base::Fd UntoldEnds::open(int how) const {
-  constexpr int kAlways = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-  base::Fd file(::open(file_.c_str(), how | kAlways, 0600));
-  struct stat info {};
-  if (file.is_open() && ::fstat(file.get(), &info) == 0 && !S_ISREG(info.st_mode)) {
-    file.reset();
-    errno = EISDIR;
-  }
-  return file;
-}
-
 void UntoldEnds::clear() {
   if (!any_) return;
   // What cannot go now is told once more: that does no harm.
@@ -129,8 +117,7 @@ void UntoldEnds::clear() {
 // Whole or not at all: beside it, then renamed.
 bool UntoldEnds::leave_others() const {
   const std::string fresh = file_ + ".new";
-  const base::Fd file(::open(
-      fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  const base::Fd file = base::open_plain_file(fresh, O_WRONLY | O_CREAT | O_TRUNC);
   return file.is_open() && base::write_whole(file.get(), others_) &&
          ::rename(fresh.c_str(), file_.c_str()) == 0;
 }

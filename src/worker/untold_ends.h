@@ -34,7 +34,6 @@ class UntoldEnds {
   void clear();
 
  private:
-  [[nodiscard]] base::Fd open(int how) const;
   [[nodiscard]] bool leave_others() const;
 
   const std::string file_;

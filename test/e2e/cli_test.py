@@ -975,6 +975,11 @@ def test_run(server):
     checks.equal((ran.code, ran.out, ran.err), (7, 'out\n', 'err\n'), f'exits as the command does: {ran}')
     checks.equal(ok(rq('queue', 'show', 'run', '--json'), 'queue run').json['settings']
                  ['num_workers'], 3, '-j changes the queue')
+    # faults.md C16, relative: both into one place, in their order.
+    ran = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'run', '--wait', '--', 'sh', '-c',
+                          'for i in 1 2 3; do echo o$i; echo e$i >&2; done'],
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    checks.equal(ran.stdout, 'o1\ne1\no2\ne2\no3\ne3\n', 'the outputs keep their order')
     checks.equal(rq('run', '--wait', '--', 'sh', '-c', 'kill -USR1 $$').code, 128 + 10, 'a signal')
     ran = rq('run', '--wait', '--', '/no/such/program')
     checks.equal(ran.code, 127, f'no such program: {ran}')

@@ -199,6 +199,11 @@ def run_times_out(server):
                          timeout=60)
     checks.equal((run.returncode, run.stdout), (124, 'out\n'), f'C16: a time-out has its own code: {run}')
     checks.that('timed out after 0.' in run.stderr, 'and is said')
+    # Relative: a command that ends with 0 when it hears TERM has been stopped, and not done its work.
+    run = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'run', '--wait', '--timeout', '0.3s',
+                          '--', 'sh', '-c', 'trap "exit 0" TERM; sleep 1000 & wait'], text=True,
+                         capture_output=True, timeout=60)
+    checks.equal(run.returncode, 124, f'exit 0 after TERM is a time-out: {run}')
     queue(server, 'stays', "trap '' TERM; while :; do sleep .1; done\n", timeout_s=0.5, grace_s=1)
     found = finished(server, put(server, 'stays'))
     checks.that(found['progress'].startswith('timed out after 0.'),
@@ -264,6 +269,13 @@ def storms(server):
     checks.equal(finished(server, works)['state'], 'done', 'the one beside them does its work')
     eventually(lambda: hold() is None, 'the server knows that the wait is over')
     checks.that(datetime.datetime.now(datetime.timezone.utc) < until, 'before its time')
+
+    # Relative: so does a change of its settings.
+    failing = [put(server, 'brake', param1='fails') for _ in range(12)]
+    eventually(lambda: sum(get(server, m)['state'] == 'err' for m in failing) > 8, 'many have failed')
+    eventually(hold, 'starts are held back again')
+    server.unix.patch('/v1/queues/brake', {'num_workers': 1, 'script': '/bin/true'})
+    eventually(lambda: hold() is None, 'the server knows that other settings have ended the wait')
     checks.equal(finished(server, put(server, 'brake'))['state'], 'done', 'and the next starts')
 
 

@@ -1,0 +1,97 @@
+#include "server/last_seen.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/temp_dir_rig.h"
+
+namespace rq::server {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
+
+struct Machine {
+  nanoseconds boot = hours{5};
+  nanoseconds wall = seconds{1'700'000'000};
+
+  [[nodiscard]] pipeline::MachineClocks clocks() {
+    return {.since_boot = [this] { return boot; }, .wall = [this] { return wall; }};
+  }
+};
+
+class LastSeenTest : public ::testing::Test {
+ protected:
+  // A server that notes when it was at work, and 70 s later how long the next one takes it for
+  // away.
+  void be_seen() {
+    pipeline::Clock clock{machine_.clocks()};
+    auto seen = LastSeen::open(file_, clock);
+    ASSERT_TRUE(seen);
+    seen->note(clock);
+  }
+  [[nodiscard]] base::Millis away() {
+    pipeline::Clock clock{machine_.clocks()};
+    EXPECT_TRUE(LastSeen::open(file_, clock));
+    return clock.read().stopped;
+  }
+  [[nodiscard]] std::string text() const {
+    std::ostringstream out;
+    out << std::ifstream{file_}.rdbuf();
+    return out.str();
+  }
+  void write(const std::string& text) const {
+    std::ofstream{file_, std::ios::binary | std::ios::trunc} << text;
+  }
+
+  base::test::TempDir dir_;
+  std::filesystem::path file_ = dir_.path() / "server.seen";
+  Machine machine_;
+};
+
+TEST_F(LastSeenTest, TellsHowLongNoServerRan) {
+  EXPECT_EQ(away(), base::Millis{0}) << "there was none before";
+  be_seen();
+  machine_.boot += seconds{70};
+  machine_.wall += seconds{70};
+  EXPECT_EQ(away(), seconds{70});
+}
+
+TEST_F(LastSeenTest, WhatIsNotWhatItWroteTellsNothing) {
+  be_seen();
+  machine_.boot += seconds{70};
+  machine_.wall += seconds{70};
+  const std::string good = text();
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    std::string bad = good;
+    bad[at] = bad[at] == '7' ? '8' : '7';
+    write(bad);
+    EXPECT_EQ(away(), base::Millis{0}) << at;
+    write(good.substr(0, at));
+    EXPECT_EQ(away(), base::Millis{0}) << at;
+  }
+  write(good);
+  EXPECT_EQ(away(), seconds{70});
+}
+
+TEST_F(LastSeenTest, AClockThatHasGoneBackTellsNothing) {
+  be_seen();
+  machine_.boot -= hours{1};
+  EXPECT_EQ(away(), base::Millis{0});
+}
+
+TEST_F(LastSeenTest, WhatIsNoFileIsRefused) {
+  std::filesystem::create_directory(file_);
+  pipeline::Clock clock{machine_.clocks()};
+  EXPECT_FALSE(LastSeen::open(file_, clock));
+  std::filesystem::remove(file_);
+  std::filesystem::create_symlink(dir_.path() / "elsewhere", file_);
+  EXPECT_FALSE(LastSeen::open(file_, clock));
+}
+
+}  // namespace
+}  // namespace rq::server
