@@ -294,7 +294,7 @@ def test_bulk(s, rq):
         equal(matched('--mark', first['mark']) if first['mark'] != 'none' else 2, 2, f'{verb} --mark')
         equal(matched('--mark', 'exhausted'), 0, f'{verb} --mark of none')
         # faults.md B15, relative: one kind of failure, which only messages in err have.
-        if verb in ('retry', 'requeue', 'clone', 'move', 'remove'):
+        if verb in ('retry', 'requeue', 'cancel', 'clone', 'move', 'remove'):
             of = 2 if first['state'] == 'err' else 0
             equal((matched('--fingerprint', 'no'), matched('--fingerprint', 'n')) if verb != 'remove' else
                   (rq.json(verb, '--fingerprint', 'no', '--queue', queue, '--dry-run')['matched'], 0),
