@@ -96,10 +96,7 @@ Result<int> list_by_reason(Context& context, const Options& options) {
                  text_at(kind, "newest"), text_at(kind, "text")});
     }
   }
-  if (!context.json) {
-    context.print(table, "no such messages");
-    say_commands(filter, items_at(answer, "failures"));
-  }
+  if (!context.json) context.print(table, "no such messages");
   if (const std::int64_t others = count_at(answer, "others"); others > 0) {
     std::fprintf(stderr, "%s of more kinds\n", show_messages(others).c_str());
   }
@@ -107,6 +104,7 @@ Result<int> list_by_reason(Context& context, const Options& options) {
     std::fprintf(stderr, "only the newest %s are counted\n",
                  show_count(count_at(answer, "looked_at")).c_str());
   }
+  if (!context.json) say_commands(filter, items_at(answer, "failures"));
   return 0;
 }
 
