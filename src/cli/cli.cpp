@@ -71,17 +71,23 @@ const Verb* find_verb(std::string_view name) {
   return found == all.end() ? nullptr : &*found;
 }
 
-// How many letters apart two words are (Levenshtein), for "did you mean".
+// How many slips apart two words are, for "did you mean": a letter too many, too few or wrong, or
+// two that changed places.
 std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> before(b.size() + 1);
+  std::vector<std::size_t> last(b.size() + 1);
   std::vector<std::size_t> row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
   for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t corner = row[0];
+    std::swap(before, last);
+    std::swap(last, row);
     row[0] = i;
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, corner + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      corner = above;
+      const bool same = a[i - 1] == b[j - 1];
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (same ? 0U : 1U)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        row[j] = std::min(row[j], before[j - 2] + 1);
+      }
     }
   }
   return row[b.size()];
@@ -90,7 +96,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
 // Of the names, the one that was most likely meant; empty: none is near.
 std::string nearest(std::string_view word, const std::vector<std::string>& names) {
   std::string best;
-  std::size_t best_distance = 3;  // further off, it is a guess
+  // Further off, it is a guess; of a short word nearly everything is near.
+  std::size_t best_distance = std::min<std::size_t>(word.size() / 3, 2) + 1;
   for (const std::string& name : names) {
     const std::size_t apart = distance(word, name);
     if (apart < best_distance) {
@@ -101,12 +108,35 @@ std::string nearest(std::string_view word, const std::vector<std::string>& names
   return best;
 }
 
-std::string nearest_verb(std::string_view word) {
-  std::vector<std::string> names;
+// What other programs call it.
+struct OtherName {
+  std::string_view said;
+  std::string_view verb;
+};
+constexpr OtherName kOtherNames[] = {{"add", "put"},           {"cat", "tail"},
+                                     {"del", "remove"},        {"delete", "remove"},
+                                     {"enqueue", "put"},       {"info", "show"},
+                                     {"job", "show"},          {"jobs", "list"},
+                                     {"log", "tail"},          {"logs", "tail"},
+                                     {"ls", "list"},           {"messages", "list"},
+                                     {"ps", "list"},           {"push", "put"},
+                                     {"queues", "queue list"}, {"rm", "remove"},
+                                     {"send", "put"},          {"status", "stats"},
+                                     {"stop", "cancel"},       {"submit", "put"},
+                                     {"pause", "queue pause"}, {"resume", "queue resume"}};
+
+// For a verb that is not there; `next` is the word behind it.
+std::string nearest_verb(const std::string& word, const std::string& next) {
+  std::vector<std::string> names{"help", "queue"};
+  std::vector<std::string> pairs;
   for (const Verb& verb : verbs()) {
-    if (verb.group != Group::hidden) names.emplace_back(verb.name);
+    if (verb.group == Group::hidden) continue;
+    (verb.name.find(' ') == std::string_view::npos ? names : pairs).emplace_back(verb.name);
   }
-  const std::string best = nearest(word, names);
+  const auto* const other = std::ranges::find(kOtherNames, word, &OtherName::said);
+  std::string best = other != std::end(kOtherNames) ? std::string(other->verb) : "";
+  if (best.empty() && !next.empty()) best = nearest(fmt::format("{} {}", word, next), pairs);
+  if (best.empty() && !is_family(word)) best = nearest(word, names);
   return best.empty() ? "rq help lists the verbs"
                       : fmt::format("did you mean 'rq {}'? rq help lists the verbs", best);
 }
@@ -193,8 +223,9 @@ int finish(std::string_view who, const Result<int>& result, bool as_json) {
 }
 
 // Options whose help says what an empty value means.
-constexpr std::array kMayBeEmpty{"--http"sv,   "--beanstalk"sv, "--param1"sv,
-                                 "--param2"sv, "--param3"sv,    "--param4"sv};
+constexpr std::array kMayBeEmpty{"--http"sv,   "--beanstalk"sv,   "--param1"sv,
+                                 "--param2"sv, "--param3"sv,      "--param4"sv,
+                                 "--script"sv, "--exec-prefix"sv, "--user"sv};
 // Options whose bytes are taken as they are: names of files on this machine.
 constexpr std::array kMayBeBytes{"--file"sv, "--ndjson"sv, "--dir"sv};
 
@@ -338,15 +369,15 @@ int run(int argc, char** argv) {
       Context::print(family_help(args[0]));
       return finish("rq", args.size() == 1 ? 2 : 0, false);
     }
-    const std::string said = fmt::format("{} {}", args[0], args[1]);
-    return finish(
-        "rq", fail(Code::bad_value, fmt::format("there is no verb '{}'", said), nearest_verb(said)),
-        context.json);
+    return finish("rq",
+                  fail(Code::bad_value, fmt::format("there is no verb '{} {}'", args[0], args[1]),
+                       nearest_verb(args[0], args[1])),
+                  context.json);
   }
-  return finish(
-      "rq",
-      fail(Code::bad_value, fmt::format("there is no verb '{}'", args[0]), nearest_verb(args[0])),
-      context.json);
+  return finish("rq",
+                fail(Code::bad_value, fmt::format("there is no verb '{}'", args[0]),
+                     nearest_verb(args[0], args.size() > 1 ? args[1] : "")),
+                context.json);
 }
 
 }  // namespace rq::cli

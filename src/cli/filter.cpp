@@ -1,5 +1,7 @@
 #include "cli/filter.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <utility>
 #include <vector>
@@ -36,6 +38,8 @@ void MessageFilter::declare(CLI::App& app) {
   add("--tag", tag, "TAG", "With this tag");
   add("--key", key, "KEY", "With this client key");
   add("--text", text, "TEXT", "With this in payload, params, src, dest, progress or result");
+  add("--fingerprint", fingerprint, "TEXT",
+      "In err, with a reason of this kind: as rq list --by reason names it");
   add("--after", after, "WHEN",
       "Created at or after: 2h (ago), a time, or 08:30 (UTC, the last one)");
   add("--before", before, "WHEN", "Created before: the same");
@@ -45,7 +49,22 @@ bool MessageFilter::empty() const { return state.empty() && state_alone(); }
 
 bool MessageFilter::state_alone() const {
   return queue.empty() && mark.empty() && tag.empty() && key.empty() && text.empty() &&
-         after.empty() && before.empty();
+         fingerprint.empty() && after.empty() && before.empty();
+}
+
+std::string MessageFilter::words() const {
+  std::string out;
+  const auto add = [&out](std::string_view name, const std::string& value) {
+    if (!value.empty()) out += fmt::format(" --{} {}", name, shell_quote(value));
+  };
+  add("queue", queue);
+  add("mark", mark);
+  add("tag", tag);
+  add("key", key);
+  add("text", text);
+  add("after", after);
+  add("before", before);
+  return out;
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> MessageFilter::pairs() const {
@@ -59,6 +78,7 @@ Result<std::vector<std::pair<std::string, std::string>>> MessageFilter::pairs() 
   add("tag", tag);
   add("key", key);
   add("text", text);
+  add("fingerprint", fingerprint);
   if (!after.empty()) {
     RQ_TRY_ASSIGN(at, time_of(after));
     add("after", at);

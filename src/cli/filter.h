@@ -10,12 +10,14 @@
 namespace rq::cli {
 
 struct MessageFilter {
-  std::string queue, state, mark, tag, key, text, after, before;
+  std::string queue, state, mark, tag, key, text, fingerprint, after, before;
 
   // The options --queue, --state and so on.
   void declare(CLI::App& app);
   [[nodiscard]] bool empty() const;
   [[nodiscard]] bool state_alone() const;  // nothing but a state, or not even that
+  // " --queue mail --tag vip", without state and fingerprint, for a shell.
+  [[nodiscard]] std::string words() const;
   // As query parameters; as the `filter` of a bulk action.
   [[nodiscard]] base::Result<client::Query> query() const;
   [[nodiscard]] base::Result<boost::json::object> object() const;

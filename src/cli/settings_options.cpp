@@ -175,9 +175,9 @@ void add_script_options(CLI::App& app, json::object& values) {
         return {};
       },
       "Program that is run for each message. Without a / in front: from this folder when it is "
-      "there, else from the server's directory or its scripts/");
+      "there, else from the server's directory or its scripts/. '': none");
   add(app, "--exec-prefix", "WORDS", plain(values, "exec_prefix"),
-      "Stands before the script: 'bash -lc'");
+      "Stands before the script: 'bash -lc'. '': nothing");
   add(app, "-j,--num-workers", "N", field(values, "num_workers"), "Scripts at a time");
   add(app, "--success", "RULE", plain(values, "success"),
       "What an exit with 0 means: auto (done; for a script that speaks on fd 3 as word), "
@@ -227,7 +227,8 @@ void add_attempt_options(CLI::App& app, json::object& values) {
 }
 
 void add_limit_options(CLI::App& app, json::object& values) {
-  add(app, "--user", "NAME", plain(values, "user"), "Run the script as this user");
+  add(app, "--user", "NAME", plain(values, "user"),
+      "Run the script as this user. '': as the worker's");
   add(app, "--nice", "N", field(values, "nice"), "Priority of its processes");
   add(app, "--memory", "SIZE", field(values, "limits.memory_bytes"),
       "Bound on the memory of an attempt");

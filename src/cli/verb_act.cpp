@@ -19,7 +19,8 @@ using base::Result;
 
 namespace {
 
-constexpr int kInterrupted = 130;  // as a shell says it of Ctrl-C
+constexpr std::size_t kReasonShown = 60;  // columns
+constexpr int kInterrupted = 130;         // as a shell says it of Ctrl-C
 
 struct Options {
   std::vector<std::string> ids;
@@ -123,9 +124,17 @@ std::string retention_text(const json::value& trial) {
       show_messages(removes));
 }
 
-Result<bool> confirmed(const Deed& deed, const json::value& trial) {
-  const std::string what =
-      fmt::format("{} will be {}", show_messages(count_at(trial, "matched")), deed.past);
+// It is easily taken for a filter.
+std::string reason_text(const Options& options) {
+  if (options.reason.empty()) return {};
+  return fmt::format(
+      ", each with the text '{}' (--reason chooses none of them: --fingerprint or --text does)",
+      one_line(options.reason, kReasonShown));
+}
+
+Result<bool> confirmed(const Deed& deed, const Options& options, const json::value& trial) {
+  const std::string what = fmt::format("{} will be {}{}", show_messages(count_at(trial, "matched")),
+                                       deed.past, reason_text(options));
   if (!is_terminal(STDIN_FILENO)) {
     return fail(Code::bad_value, fmt::format("{}, and there is no terminal to confirm on", what),
                 "say -y, or look first with --dry-run");
@@ -153,10 +162,11 @@ void print_result(const Deed& deed, const json::value& job) {
   }
 }
 
-void print_trial(const Deed& deed, const json::value& job) {
+void print_trial(const Deed& deed, const Options& options, const json::value& job) {
   const json::array& sample = items_at(job, "sample");
-  Context::print(fmt::format("{} would be {}{}\n", show_messages(count_at(job, "matched")),
-                             deed.past, sample.empty() ? "" : "; for example:"));
+  Context::print(fmt::format("{} would be {}{}{}\n", show_messages(count_at(job, "matched")),
+                             deed.past, reason_text(options),
+                             sample.empty() ? "" : "; for example:"));
   for (const json::value& id : sample) {
     if (id.is_string()) Context::print(fmt::format("  {}\n", std::string(id.get_string())));
   }
@@ -169,7 +179,7 @@ Result<int> act_on_filter(Context& context, const Deed& deed, const Options& opt
   if (!options.dry_run && !options.yes) {
     RQ_TRY_ASSIGN(trial, bulk(context, *client, deed, options, true));
     if (count_at(trial, "matched") > 0) {
-      RQ_TRY_ASSIGN(go, confirmed(deed, trial));
+      RQ_TRY_ASSIGN(go, confirmed(deed, options, trial));
       if (!go) {
         std::fputs("nothing is done\n", stderr);
         return 0;
@@ -180,7 +190,7 @@ Result<int> act_on_filter(Context& context, const Deed& deed, const Options& opt
   if (context.json) {
     Context::print_json(job);
   } else if (options.dry_run) {
-    print_trial(deed, job);
+    print_trial(deed, options, job);
   } else {
     print_result(deed, job);
   }
@@ -205,7 +215,10 @@ Action declare(CLI::App& app, Context& context, Deed deed) {
   app.add_option("id", options->ids, "Messages: id, number, or key:KEY")->type_name("ID...");
   options->filter.declare(app);
   if (action == "cancel" || action == "kill" || action == "retry" || action == "requeue") {
-    app.add_option("--reason", options->reason, "Why; kept with the message")->type_name("TEXT");
+    app.add_option("--reason", options->reason,
+                   "Why; the messages keep it as their text. It chooses none: a filter "
+                   "does (--fingerprint, --text)")
+        ->type_name("TEXT");
   }
   if (action == "move" || action == "clone") {
     CLI::Option* to = app.add_option("--to", options->to, "The other queue")->type_name("QUEUE");

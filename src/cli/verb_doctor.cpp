@@ -209,7 +209,7 @@ class Doctor {
     }
     if (auto stats = (*client)->get("/v1/stats", {"uptime_s"})) {
       const double wal = number_at(*stats, "wal_bytes").value_or(0);
-      add("store", wal > kWalBytesMax ? Finding::warning : Finding::ok,
+      add("store size", wal > kWalBytesMax ? Finding::warning : Finding::ok,
           fmt::format("{}, and {} of log", show_size(number_at(*stats, "store_bytes").value_or(0)),
                       show_size(wal)),
           wal > kWalBytesMax ? "a long-running reader (sqlite3?) holds up its checkpoint" : "");
@@ -240,12 +240,20 @@ class Doctor {
                    fmt::format("rq queue resume {}", name)};
     }
     if (!nobody_asks(queue)) return std::nullopt;
+    const json::value& settings = at(queue, "settings");
+    const bool has_script = !text_at(settings, "script").empty();
+    if (has_script && count_at(settings, "num_workers") == 0) {
+      return Check{what, Finding::warning,
+                   fmt::format("{} wait, and its num_workers is 0", show_count(waiting)),
+                   fmt::format("rq queue set {} -j 1", name)};
+    }
     return Check{
         what, Finding::warning,
         fmt::format("{} wait, none runs, and no worker asks for them", show_count(waiting)),
-        text_at(at(queue, "settings"), "script").empty()
-            ? "it has no script: start a worker elsewhere, or rq queue set --script PATH"
-            : "rq why ID tells of one of them; is the worker there?"};
+        has_script ? "rq why ID tells of one of them; is the worker there?"
+                   : fmt::format("it has no script: start a worker elsewhere, or rq queue set {} "
+                                 "--script PATH",
+                                 name)};
   }
 
   [[nodiscard]] static bool nobody_asks(const json::value& queue) {
@@ -281,9 +289,11 @@ class Doctor {
           "rq queue list shows them all");
     }
     if (tubes > 0) {
-      add("queues", Finding::warning,
-          fmt::format("{} wait in {} queues that were made on demand, and nobody asks for them now",
-                      show_messages(in_tubes), show_count(tubes)),
+      add("queues on demand", Finding::warning,
+          fmt::format("{} wait in {} that {} made on demand, and nobody asks for them now",
+                      show_messages(in_tubes),
+                      tubes == 1 ? "a queue" : show_count(tubes) + " queues",
+                      tubes == 1 ? "was" : "were"),
           "their clients take them: are they there?");
     }
     add("queues", Finding::ok,
@@ -298,10 +308,19 @@ class Doctor {
         add(what, Finding::bad,
             fmt::format("it has said nothing since {}", text_at(worker, "seen")),
             "is it stopped (kill -CONT), or its machine cut off?");
+      } else if (at(worker, "ending") == json::value(true)) {
+        add(what, Finding::warning,
+            fmt::format("version {}; it was told to end: it takes nothing more, and goes when its "
+                        "scripts have ended",
+                        version),
+            "of a server's own worker the server then starts the next one; to end its scripts now: "
+            "rq kill ID");
       } else if (version != RQ_VERSION) {
         add(what, Finding::warning,
             fmt::format("it has version {}, this is {}", version, RQ_VERSION),
             "stop it (TERM): it ends with its scripts, and another one starts");
+      } else {
+        add(what, Finding::ok, fmt::format("version {}", version));
       }
     }
   }

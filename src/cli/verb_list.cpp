@@ -62,6 +62,20 @@ Table make_table(const json::array& messages) {
   return table;
 }
 
+// How to go on with the messages of one reason alone.
+void say_commands(const MessageFilter& filter, const json::array& kinds) {
+  std::string out;
+  for (const json::value& kind : kinds) {
+    const std::string fingerprint = text_at(kind, "fingerprint");
+    // What a terminal would act on cannot be pasted; --json has it.
+    if (fingerprint.empty() || shown_text(fingerprint) != fingerprint) continue;
+    out += fmt::format("  rq retry{} --fingerprint {}\n", filter.words(), shell_quote(fingerprint));
+  }
+  if (out.empty()) return;
+  Context::print("\nOne of these alone (rq list, cancel, remove and the others take the same):\n" +
+                 out);
+}
+
 // The failures, counted by what their reasons have in common.
 Result<int> list_by_reason(Context& context, const Options& options) {
   MessageFilter filter = options.filter;
@@ -90,6 +104,7 @@ Result<int> list_by_reason(Context& context, const Options& options) {
     std::fprintf(stderr, "only the newest %s are counted\n",
                  show_count(count_at(answer, "looked_at")).c_str());
   }
+  if (!context.json) say_commands(filter, items_at(answer, "failures"));
   return 0;
 }
 

@@ -371,8 +371,11 @@ Action declare_put(CLI::App& app, Context& context) {
          "mean nothing")
       ->type_name("TEXT");
   app.add_option("--file", options->file, "Payload from a file")->type_name("FILE");
-  app.add_option("--ndjson", options->ndjson,
-                 "Many: a file with one message a line as a JSON object; - for standard input")
+  app.add_option(
+         "--ndjson", options->ndjson,
+         "Many: a file with one message a line as a JSON object; - for standard input. A line "
+         "that is no JSON ends it (its batch of 1000 lines is not put), one with a wrong field "
+         "is left out and told of. With a key in each, the same file again puts the rest")
       ->type_name("FILE");
   options->shared.declare(app);
   app.add_option("--key", options->key,

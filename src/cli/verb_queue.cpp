@@ -9,6 +9,7 @@
 #include "cli/settings_options.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "worker/script.h"
 
 namespace rq::cli {
 using base::Code;
@@ -84,9 +85,8 @@ std::string hindrance(const json::value& settings, const std::string& script,
                       const std::string& seen) {
   if (script.starts_with('@')) return {};  // inside of rq
   if (seen.empty()) return fmt::format("there is no script '{}'", script);
-  if (text_at(settings, "exec_prefix").empty() && ::access(seen.c_str(), X_OK) != 0) {
-    return fmt::format("'{}' is not executable: chmod +x {}", seen, shell_quote(seen));
-  }
+  worker::ScriptFile file({}, seen, text_at(settings, "exec_prefix"));
+  if (const auto good = file.look(); !good) return good.error().message;
   const std::string user = text_at(settings, "user");
   if (!user.empty() && ::getpwnam(user.c_str()) == nullptr) {
     return fmt::format("there is no user '{}'", user);

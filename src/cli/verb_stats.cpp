@@ -178,7 +178,8 @@ Action declare_top(CLI::App& app, Context& context) {
 
 Action declare_events(CLI::App& app, Context& context) {
   auto options = std::make_shared<EventOptions>();
-  app.add_option("--queue", options->queue, "Only of this queue")->type_name("QUEUE");
+  app.add_option("--queue", options->queue, "Only of this queue; it need not be there yet")
+      ->type_name("QUEUE");
   app.add_option("--message", options->message, "Only of this message")->type_name("ID");
   app.add_option("--kinds", options->kinds,
                  "Comma list of message (or put, state, move), progress, stop, removed, queue, "

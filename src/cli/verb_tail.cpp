@@ -375,7 +375,7 @@ Result<int> print_end(Context& context, const std::string& id, std::optional<std
     return 0;
   }
   LogPrinter(context).print(*text);
-  if (text->empty()) {
+  if (text->empty() && lines != 0) {
     RQ_TRY_ASSIGN(message, client->get(message_path(id), {"state"}));
     const std::string state = text_at(message, "state");
     std::fprintf(stderr, "no log%s (the message is in %s)\n", is_finished(state) ? "" : " yet",

@@ -49,7 +49,9 @@ constexpr auto kVerbs = std::to_array<Verb>({
      "Run finished messages again under their ids, with attempts counted anew. By a filter those "
      "in "
      "err, unless --state says others",
-     "rq retry 123 124\nrq retry --queue mail --dry-run\nrq retry --queue mail --state done -y",
+     "rq retry 123 124\nrq retry --queue mail --dry-run\n"
+     "rq retry --queue mail --fingerprint 'exit 3: no row #'\nrq retry --queue mail --state done "
+     "-y",
      declare_retry},
     {"requeue", act,
      "As retry, but takes running messages too, from their workers back into the line. By a filter "

@@ -207,8 +207,8 @@ struct Act {
   std::int64_t priority = 0;
   bool if_unfinished = false;  // remove: what has finished and is not held is none
   std::string host;            // clone: as in Duplicate
-  std::string reason;  // status text of cancel and kill; what a stopped script says comes after
-  ActDone done;        // as in Heartbeat
+  std::string reason;          // status text; what a stopped script says comes after
+  ActDone done;                // as in Heartbeat
 };
 // Up to `bound` held messages of the queue, or if there are none scheduled ones, become ready now.
 struct RunEarly {

@@ -10,6 +10,7 @@
 #include "base/names.h"
 #include "base/number.h"
 #include "base/utf8.h"
+#include "core/name.h"
 
 namespace rq::core {
 namespace {
@@ -37,7 +38,11 @@ std::optional<std::int64_t> part(std::string_view text) {
 
 base::Error bad_id(std::string_view text) {
   return fail(Code::bad_value, fmt::format("'{}' is not a message id", base::shown(text)),
-              "write YYYYMMDD.HHMM.SS.mmm.N as rq prints it, or the number N alone");
+              fmt::format("write YYYYMMDD.HHMM.SS.mmm.N as rq prints it, the number N alone, or "
+                          "key:KEY{}",
+                          check_queue_name(text)
+                              ? fmt::format("; of a queue: rq list {0}, rq queue show {0}", text)
+                              : ""));
 }
 
 }  // namespace

@@ -202,7 +202,8 @@ struct Filter {
   std::optional<Mark> mark;
   std::string tag;
   std::string key;
-  std::string text;  // in payload, params, src, dest, progress, result; case folds
+  std::string text;         // in payload, params, src, dest, progress, result; case folds
+  std::string fingerprint;  // of the reason of a message in err; others have none
   std::optional<Instant> after, before;  // creation time: after <= created < before
 
   bool operator==(const Filter&) const = default;

@@ -37,8 +37,13 @@ Error wrong_state(const Message& message, Action action, std::string_view remedy
               std::string{remedy});
 }
 
+// Why, said by whoever acts: the text of the message, until another comes.
+void keep_reason(Message& message, const std::string& reason) {
+  if (!reason.empty()) message.detail().progress = reason;
+}
+
 // Finished: again, from the start. Attempts keep their numbers, which fence.
-void restart(Desk& desk, Record& record) {
+void restart(Desk& desk, Record& record, const std::string& reason) {
   Message& message = record.message;
   message.failures = 0;
   message.losses = 0;
@@ -47,6 +52,7 @@ void restart(Desk& desk, Record& record) {
     message.details->progress.clear();
     message.details->result.clear();
   }
+  keep_reason(message, reason);
   message.due = desk.batch.now;
   desk.ledger.line_up(message);
   desk.ledger.advance(record, Event::retry);
@@ -54,7 +60,8 @@ void restart(Desk& desk, Record& record) {
   desk.store.changed(record, Change::whole);
 }
 
-void commit(Desk& desk, Record& record) {
+void commit(Desk& desk, const Act& act, Record& record) {
+  keep_reason(record.message, act.reason);
   const bool early = record.message.due > desk.batch.now;
   desk.ledger.advance(record, early ? Event::defer : Event::commit);
   desk.store.changed(record, Change::whole);
@@ -72,7 +79,7 @@ Result<void> requeue(Desk& desk, const Act& act, Record& record) {
   }
   if (is_finished(message.state)) {
     RQ_TRY(check_takes(desk.ledger.of(message)));
-    restart(desk, record);
+    restart(desk, record, act.reason);
     return {};
   }
   return wrong_state(message, act.action, "it waits already; to run it early: run-now");
@@ -84,6 +91,7 @@ Result<void> run_now(Desk& desk, const Act& act, Record& record) {
     return wrong_state(message, act.action, "only a waiting message can be run early");
   }
   RQ_TRY(check_works(desk.ledger.of(message)));
+  keep_reason(message, act.reason);
   message.due = std::min(message.due, desk.batch.now);
   message.order = -base::to_ms(desk.batch.now);  // before all that is due; the last one first
   desk.ledger.advance(record, Event::run_now);
@@ -110,7 +118,7 @@ Result<State> stop(Desk& desk, const Act& act, Record& record) {
   if (!next(message.state, Event::cancel)) {
     return wrong_state(message, act.action, "it is finished already");
   }
-  if (!act.reason.empty()) message.detail().progress = act.reason;
+  keep_reason(message, act.reason);
   static_cast<void>(finish_as(desk, record, Event::cancel, Mark::none));
   return State::cancelled;
 }
@@ -181,14 +189,14 @@ Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
         return wrong_state(message, act.action, "it is work already");
       }
       RQ_TRY(check_works(entry));
-      commit(desk, *record);
+      commit(desk, act, *record);
       break;
     case Action::retry:
       if (!is_finished(message.state)) {
         return wrong_state(message, act.action, "only a finished message can be retried");
       }
       RQ_TRY(check_takes(entry));
-      restart(desk, *record);
+      restart(desk, *record, act.reason);
       break;
     case Action::requeue:
       RQ_TRY(requeue(desk, act, *record));
@@ -230,7 +238,7 @@ Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
 // Held, or scheduled: it is to be had now.
 void make_ready(Desk& desk, Record& record) {
   desk.has(record.message);
-  if (record.message.state == State::err) return restart(desk, record);
+  if (record.message.state == State::err) return restart(desk, record, {});
   // Where the number alone is the order, the time that it was to wait for stays to be seen.
   if (!desk.ledger.of(record.message).queue.on_demand) record.message.due = desk.batch.now;
   desk.ledger.line_up(record.message);

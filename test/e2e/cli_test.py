@@ -9,6 +9,7 @@ import pathlib
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -117,6 +118,62 @@ def test_help():
     refused(rq('put', 'q', 'x', '--delay', 'soon'), 'bad_value', 2, 'a delay', 'soon')
     refused(rq('--dir'), 'bad_value', 2, 'a common option without a value', '--dir')
     refused(rq('list', '--server', 'ftp://x'), 'bad_value', 2, 'an address', 'ftp://x')
+
+
+def test_meant():
+    """faults.md C7, relative: a wrong guess, most of all of a verb that runs something."""
+    rq = Cli('/nonexistent')
+    for said, verb in (('rm', 'remove'), ('delete', 'remove'), ('log', 'tail'), ('logs', 'tail'),
+                       ('ps', 'list'), ('jobs', 'list'), ('add', 'put'), ('enqueue', 'put'),
+                       ('stop', 'cancel'), ('queues', 'queue list'), ('hlep', 'help'),
+                       ('qeue list', 'queue list'), ('pause q', 'queue pause'), ('qeue', 'queue'),
+                       ('queue lsit', 'queue list'), ('canel 1', 'cancel'), ('sevrer', 'server')):
+        ran = rq(*said.split())
+        refused(ran, 'bad_value', 2, said, f"did you mean 'rq {verb}'?")
+    for said in ('start', 'rn', 'xyz', 'tpo', 'queue frobnicate', 'restart'):
+        ran = rq(*said.split())
+        checks.that("did you mean 'rq run" not in ran.err, f'{said}: {ran}')
+        checks.that(said == 'tpo' or 'did you mean' not in ran.err, f'{said}: {ran}')
+
+
+def test_moved_to_itself(server, rq):
+    """faults.md C5, relative: the question promised what the act refused."""
+    for queue in ('from', 'into'):
+        server.put(f'/v1/queues/{queue}', {})
+        for _ in range(2):
+            server.post(f'/v1/queues/{queue}/messages', {'payload': 'x', 'tags': ['moves']})
+    refused(rq('move', '--queue', 'into', '--to', 'into', '-y'), 'bad_value', 2, 'to itself', "'into'")
+    for said in ([], ['-y']):
+        ran = rq('move', '--tag', 'moves', '--to', 'into', *said)
+        checks.that('2 messages will be moved' in ran.err or ran.out.startswith('2 matched, 2 moved, 0'),
+                    f'those that can be: {ran}')
+    checks.equal(rq('queue', 'show', 'into', '--json').json['counts']['que'], 4, 'moved')
+
+
+def test_why_and_doctor(server, rq):
+    """faults.md B15, relative: only the first of a line was told why nothing of it moves."""
+    ok(rq('queue', 'create', 'idle', '--script', '/bin/true', '-j', '0'), 'num_workers 0')
+    ok(rq('queue', 'create', 'plain'), 'no script')
+    for queue, word in (('idle', 'rq queue set idle -j 1'), ('plain', 'has no script')):
+        ids = [ok(rq('put', queue, 'x'), 'put').out.strip() for _ in range(2)]
+        for id in ids:
+            checks.that(word in ok(rq('why', id), 'why').out, f'why of {id}: {rq("why", id)}')
+    server.post('/v1/reserve', {'queues': ['plain'], 'worker': 'w'})
+    more = ok(rq('put', 'plain', 'x'), 'put').out.strip()
+    checks.that('1 message' in rq('why', more).out, f'behind, where somebody works: {rq("why", more)}')
+    found = {c['check']: c for c in rq('doctor', '--json').json['checks']}
+    checks.equal(found['queue idle']['remedy'], 'rq queue set idle -j 1', 'doctor')
+    names = [c['check'] for c in rq('doctor', '--json').json['checks']]
+    checks.equal(len(set(names)), len(names), f'one line for each check: {names}')
+    # What is no id may be a queue; what is not there is told at once.
+    for verb in ('show', 'tail', 'why', 'cancel'):
+        refused(rq(verb, 'idle'), 'bad_value', 2, verb, 'key:KEY', 'rq list idle')
+    refused(rq('events', '--message', '99999', timeout=20), 'not_found', 3, 'events of none', '99999')
+    # An empty text takes a setting away.
+    ok(rq('queue', 'set', 'idle', '--user', 'nobody', '--exec-prefix', 'env'), 'user')
+    ok(rq('queue', 'set', 'idle', '--user', '', '--script', '', '--exec-prefix', ''), 'none')
+    settings = rq('queue', 'show', 'idle', '--json').json['settings']
+    checks.equal([settings[k] for k in ('user', 'script', 'exec_prefix')], ['', '', ''], 'cleared')
 
 
 def every_verb(file):
@@ -237,7 +294,7 @@ def test_doctor_of_many():
             said = [replies.readline().split()[0] for _ in range(2 * tubes)]
             checks.equal(said, [b'USING', b'INSERTED'] * tubes, 'jobs in tubes')
             found = [c for c in rq('doctor', '--json').json['checks'] if 'queue' in c['check']]
-        checks.that([c['check'] for c in found] == ['queues', 'queues'], f'one line for all tubes: {found}')
+        checks.that([c['check'] for c in found] == ['queues on demand', 'queues'], f'one line for all tubes: {found}')
         checks.that(f'in {tubes} queues' in found[0]['text'] and '--script' not in str(found), f'{found}')
         for i in range(plain):
             server.put(f'/v1/queues/p{i}', {})
@@ -321,6 +378,16 @@ def test_queues(server):
     ran = ok(rq('queue', 'set', 'told', '--retries', '2'), 'not executable')
     checks.that(f'chmod +x {below}' in ran.err, f'not executable: {ran}')
     below.chmod(0o755)
+    # faults.md B15, relative: all that the worker would find is told at once.
+    for name, text, said in (('dos', b'#!/bin/sh\r\nexit 0\r\n', 'DOS line ends'), ('empty', b'', 'is empty'),
+                             ('strange', b'#!/no/such/program\n', '/no/such/program'), ('', b'', 'is not a file')):
+        wrong = server.dir / 'scripts' / name
+        if name:
+            wrong.write_bytes(text)
+            wrong.chmod(0o755)
+        ran = ok(rq('queue', 'create', f'wrong-{name}', '--script', wrong), f'a script: {name}')
+        checks.that('cannot run yet' in ran.err and said in ran.err, f'{name}: {ran}')
+        ok(rq('queue', 'delete', f'wrong-{name}'), 'deleted')
     ran = ok(rq('queue', 'set', 'told', '--user', 'no-such-user'), 'no such user')
     checks.that("there is no user 'no-such-user'" in ran.err, f'no such user: {ran}')
     # Relative: values that are taken, and are most often not what was meant.
@@ -623,7 +690,8 @@ def test_list_and_act(server):
                  [(3, 'exit 3: no row 9', failed[0], failed[3], 'failing'),
                   (1, 'exit 4: gone', failed[1], failed[1], 'failing')], f'{kinds}')
     table = ok(rq('list', '--by', 'reason', '--tag', 'f2'), 'as a table').out.splitlines()
-    checks.that(len(table) == 2 and table[1].split()[:3] == ['1', 'failing', failed[1]], f'{table}')
+    checks.that(len(table) == 5 and table[4].startswith('  rq retry --tag f2 --fingerprint ')
+                and table[1].split()[:3] == ['1', 'failing', failed[1]], f'{table}')
     checks.that('no such' in ok(rq('list', 'a', '--by', 'reason'), 'none').err, 'there are none')
     refused(rq('list', '--by', 'reason', '-n', '5'), 'bad_value', 2, 'it counts all', '--limit')
     refused(rq('list', '--by', 'reason', '--state', 'done'), 'bad_value', 2, 'of another state', 'done')
@@ -632,6 +700,23 @@ def test_list_and_act(server):
     checks.equal((reply.status, reply.code), (422, 'bad_value'), f'{reply}')
     reply = server.get('/v1/failures?queue=failing').json
     checks.equal((reply['others'], reply['looked_at'], reply['cut']), (0, 4, False), f'{reply}')
+    # Which of them are meant is said by their kind, and --reason is not taken for that.
+    table = ok(rq('list', 'failing', '--by', 'reason'), 'as a table').out
+    command = re.search(r"^  (rq retry --queue failing --fingerprint 'exit 3: .*')$", table, re.M)
+    checks.that(command, f'how to go on: {table}')
+    words = shlex.split(command.group(1))[1:] if command else ['retry', '--queue', 'failing']
+    checks.equal([m['id'] for m in ok(rq('list', *words[1:], '--json'), 'one kind').lines],
+                 [failed[0], failed[2], failed[3]], 'a list of one kind')
+    refused(rq('list', *words[1:], '--state', 'done'), 'bad_value', 2, 'of another state', 'err')
+    for args in (['--dry-run'], []):
+        ran = rq(*words, '--reason', 'no row', *args)
+        checks.that('3 messages' in ran.out + ran.err and '--reason chooses none' in ran.out + ran.err,
+                    f'--reason is no filter: {ran}')
+    ran = ok(rq(*words, '--reason', 'table is mended', '-y'), 'retry of one kind')
+    checks.that(ran.out.startswith('3 matched, 3 retried'), f'{ran}')
+    checks.equal((state(failed[1]), state(failed[0])), ('err', 'que'), 'no other')
+    shown = ok(rq('show', failed[0]), 'show').out
+    checks.that('table is mended' in shown, f'faults.md C6, relative: the reason is kept: {shown}')
     ok(rq('queue', 'delete', 'failing', '--force', '-y'), 'they go')
 
     # In bulk.
@@ -794,6 +879,9 @@ echo "done greeted $name" >&3
                     f'{words}: {screen!r}')
         checks.that(words[0] == 'list' or '\\u{202e}' in screen, f'{words}: {screen!r}')
     checks.equal(ok(rq('show', 'key:nasty', '--payload'), 'into a pipe').out, nasty, 'byte for byte')
+    # faults.md C12, relative: the last no lines of a log that is there.
+    ran = ok(rq('tail', '-n', '0', 'key:large'), 'tail -n 0')
+    checks.equal((ran.out, ran.err), ('', ''), 'tail -n 0')
     refused(rq('tail', '424242'), 'not_found', 3, 'tail of none', '424242')
     refused(rq('tail', '-f', '424242'), 'not_found', 3, 'tail -f of none', '424242')
 
@@ -1124,6 +1212,7 @@ def test_readme():
 
 def main():
     test_help()
+    test_meant()
     test_no_server()
     test_not_rq()
     test_doctor_of_many()
@@ -1134,6 +1223,8 @@ def main():
         test_terminal(server)
     with rqtest.Server(manual_clock=False) as server:
         test_list_and_act(server)
+        test_moved_to_itself(server, Cli(server.dir))
+        test_why_and_doctor(server, Cli(server.dir))
         test_silent_server(server)
     test_doctor_without_files()
     with rqtest.Server(manual_clock=False, worker=True) as server:

@@ -184,6 +184,9 @@ def test_look(s, rq):
     equal(seqs('looked', '--key', 'lk2'), all_of_it[:1], 'list --key')
     equal(seqs('looked', '--text', 'p0'), all_of_it[2:], 'list --text')
     equal((seqs('looked', '--state', 'err'), seqs('looked', '--state', 'que')), ([], all_of_it), '--state')
+    kind = s.get('/v1/failures?queue=fails').json['failures'][0]['fingerprint']
+    equal((len(seqs('fails', '--fingerprint', kind)), seqs('fails', '--fingerprint', 'x')), (1, []),
+          'list --fingerprint')
     equal(seqs('looked', '--mark', 'failed'), [], 'list --mark')
     equal(seqs('--queue', 'fails', '--mark', 'exhausted')[:1] != [], True, 'list --mark')
     equal((seqs('looked', '--after', '1h'), seqs('looked', '--before', '1h')), (all_of_it, []), 'times')
@@ -290,6 +293,14 @@ def test_bulk(s, rq):
         equal(matched('--text', 'text2'), 1, f'{verb} --text')
         equal(matched('--mark', first['mark']) if first['mark'] != 'none' else 2, 2, f'{verb} --mark')
         equal(matched('--mark', 'exhausted'), 0, f'{verb} --mark of none')
+        # faults.md B15, relative: one kind of failure, which only messages in err have.
+        if verb in ('retry', 'requeue', 'cancel', 'clone', 'move', 'remove'):
+            of = 2 if first['state'] == 'err' else 0
+            equal((matched('--fingerprint', 'no'), matched('--fingerprint', 'n')) if verb != 'remove' else
+                  (rq.json(verb, '--fingerprint', 'no', '--queue', queue, '--dry-run')['matched'], 0),
+                  (of, 0), f'{verb} --fingerprint')
+        else:
+            equal(rq.code(verb, *more, '--fingerprint', 'no', '--dry-run'), 2, f'{verb} --fingerprint')
         equal((matched('--after', '1h'), matched('--before', '1h')), (2, 0), f'{verb} --after, --before')
         equal(s.get(f'/v1/messages/{seqs[0]}').json, first, f'{verb} --dry-run does nothing')
         states = ('--state', state) if verb == 'remove' else ()
@@ -307,7 +318,9 @@ def test_bulk(s, rq):
     for verb in ('retry', 'requeue'):
         seqs, _ = bulk_messages(s, f'reason-{verb}', verb)
         rq(verb, seqs[0], '--reason', 'because of me')
-        equal(s.get(f'/v1/messages/{seqs[0]}').json['state'], 'que', f'{verb} --reason')
+        m = s.get(f'/v1/messages/{seqs[0]}').json
+        # faults.md C6, relative: kept, as of cancel and kill.
+        equal((m['state'], m['progress']), ('que', 'because of me'), f'{verb} --reason')
     seqs, _ = bulk_messages(s, 'committed', 'commit')
     that(f'rq commit {rq.message(seqs[0])["id"]}' in rq('why', seqs[0]), 'why says how')
     rq('commit', seqs[0])

@@ -3,6 +3,7 @@ concerns the death of a worker is in worker_lives_test.py."""
 # ctest-timeout: 600
 import datetime
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -312,6 +313,10 @@ def told_to_end(server):
                     f'says so: {found}')
         checks.equal([w['draining'] for w in server.get('/v1/workers').json['workers']], [True],
                      'and so does the list of workers')
+        doctor = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'doctor'], text=True,
+                                capture_output=True, timeout=60).stdout
+        checks.that(re.search(r'worker local +warning +version \S+; it was told to end', doctor),
+                    f'and doctor, with its version: {doctor}')
         flag.touch()
         checks.equal(worker.process.wait(30), 0, 'it ends')
     checks.equal(why(waits)['reason'] == 'worker_draining', False, 'then nobody is draining')

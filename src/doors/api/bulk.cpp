@@ -158,6 +158,11 @@ Result<BulkOrder> order_from(const boost::json::object& body, std::optional<Mill
   if (!empty && all) {
     return fail(Code::bad_value, "there are both a filter and \"all\":true", "give one of them");
   }
+  if (order.act.action == Action::move && order.filter.queue == order.act.queue) {
+    return fail(Code::bad_value,
+                fmt::format("they are to be moved to queue '{}', where they are", order.act.queue),
+                "name another queue");
+  }
   RQ_TRY(narrow(order.act.action, order.filter));
   return order;
 }

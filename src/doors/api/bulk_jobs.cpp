@@ -174,8 +174,15 @@ void BulkJobs::on_found(std::uint64_t number, Result<core::FoundPage>& page) {
   }
 }
 
+bool BulkJobs::stays(const Work& work, const core::Found& found) {
+  if (work.order.act.action != Action::move) return false;
+  const auto queue = work.queues.find(found.queue);
+  return queue != work.queues.end() && queue->second.name == work.order.act.queue;
+}
+
 void BulkJobs::count(Work& work, const core::FoundPage& page) {
   for (const core::Found& found : page.found) {
+    if (stays(work, found)) continue;
     ++work.matched;
     tally(work, found);
     if (work.sample.size() < base::kBulkSampleMax) {
@@ -196,6 +203,7 @@ void BulkJobs::act(Work& work, const core::FoundPage& page) {
   core::Act act = work.order.act;
   work.ids.clear();
   for (const core::Found& found : page.found) {
+    if (stays(work, found)) continue;
     ++work.met;
     act.messages.push_back(found.seq);
     work.ids.push_back(core::format_id(found.seq, found.created));

@@ -103,6 +103,8 @@ class BulkJobs final : public pipeline::LoopDoor {
   void know_queues(Work& work, core::QueuesListed& listed);
   void look(Work& work);
   void on_found(std::uint64_t number, base::Result<core::FoundPage>& page);
+  // It is in the queue that it would be moved to: neither counted nor touched.
+  [[nodiscard]] static bool stays(const Work& work, const core::Found& found);
   void count(Work& work, const core::FoundPage& page);
   void counted(Work& work);
   void act(Work& work, const core::FoundPage& page);

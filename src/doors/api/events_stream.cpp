@@ -123,10 +123,7 @@ void stream_events(Exchange& x, const Request& request) {
   read_kinds(*query, wanted);
   if (auto good = query->finish(); !good) return x.refuse(good.error());
   if (request.head.head_only) return x.reply(200, "text/event-stream", "");
-  if (!target || target->key.empty()) {
-    if (target) wanted.message = target->seq;
-    return start(x, std::move(wanted));
-  }
+  if (!target) return start(x, std::move(wanted));
   x.look_up([target = *target](core::Reader& reader) { return find_message(reader, target); },
             [wanted](Exchange& later, base::Result<core::MessageRow> row) mutable {
               if (!row) return later.refuse(row.error());

@@ -52,7 +52,7 @@ void list_failures(Exchange& x, const Request& request) {
   if (!query) return x.refuse(query.error());
   core::Page page;
   read_filter(*query, page.filter);
-  if (!page.filter.states.empty()) {
+  if (!page.filter.states.empty() && page.filter.fingerprint.empty()) {
     query->refuse(base::fail(base::Code::bad_value, "state: these are all in err",
                              "leave it out; GET /v1/messages lists those in other states"));
   }

@@ -55,6 +55,14 @@ void read(Source& source, core::Filter& out) {
   text("tag", out.tag, base::kTagBytesMax);
   text("key", out.key, base::kClientKeyBytesMax);
   text("text", out.text, base::kTextBytesMax);
+  text("fingerprint", out.fingerprint, base::kTextBytesMax);
+  if (!out.fingerprint.empty()) {
+    if (out.states.empty()) out.states.add(core::State::err);
+    if (out.states != core::StateSet{core::State::err}) {
+      source.refuse(fail(Code::bad_value, "fingerprint: only messages in err have one",
+                         "leave the state out"));
+    }
+  }
   source.instant("after", out.after);
   source.instant("before", out.before);
 }

@@ -99,6 +99,22 @@ struct Workers {
   const std::string* draining = nullptr;  // see WorkerNotes::last_is_draining()
 };
 
+// Nothing of the queue moves, wherever in its line the message stands.
+std::optional<Reason> why_nobody(const core::QueueShown& shown, std::int64_t ahead) {
+  const core::Queue& queue = *shown.queue;
+  if (!queue.settings.script.empty()) {
+    if (queue.settings.num_workers > 0) return std::nullopt;
+    return Reason{"no_workers",
+                  fmt::format("queue '{0}' has num_workers 0: rq queue set {0} -j 1 sets another",
+                              queue.name)};
+  }
+  const bool is_worked = queue.counters.in(State::run) > 0 || shown.waiting_reserves > 0;
+  if (ahead > 0 && is_worked) return std::nullopt;
+  return Reason{"no_worker", fmt::format("{}queue '{}' has no script, so a worker must reserve it, "
+                                         "and none waits now",
+                                         ahead > 0 ? "" : "it is next; ", queue.name)};
+}
+
 // Of a message that is ready: what keeps it from being leased now.
 Reason why_ready(const Why& why, const core::QueueShown& shown, const Workers& workers) {
   const core::Queue& queue = *shown.queue;
@@ -113,24 +129,16 @@ Reason why_ready(const Why& why, const core::QueueShown& shown, const Workers& w
     return {"held_back", fmt::format("{}; the next start is at {}", workers.hold->text,
                                      base::to_iso8601(workers.hold->until))};
   }
+  const std::int64_t running = queue.counters.in(State::run);
+  if (const auto nobody = why_nobody(shown, why.ahead)) return *nobody;
   if (why.ahead > 0) {
     return {"behind", fmt::format("{} message{} of queue '{}' go{} first, {} are running",
                                   count_text(why.ahead), why.ahead == 1 ? "" : "s", queue.name,
-                                  why.ahead == 1 ? "es" : "", queue.counters.in(State::run))};
+                                  why.ahead == 1 ? "es" : "", running)};
   }
-  if (!queue.settings.script.empty() && queue.settings.num_workers == 0) {
-    return {"no_workers",
-            fmt::format("queue '{}' has num_workers 0; set it to 1 or more", queue.name)};
-  }
-  const std::int64_t running = queue.counters.in(State::run);
   if (!queue.settings.script.empty() && running >= queue.settings.num_workers) {
     return {"workers_busy", fmt::format("it is next; all {} workers of queue '{}' are busy",
                                         queue.settings.num_workers, queue.name)};
-  }
-  if (queue.settings.script.empty()) {
-    return {"no_worker", fmt::format("it is next; queue '{}' has no script, so a worker must "
-                                     "reserve it, and none waits now",
-                                     queue.name)};
   }
   return {"next", "it is next; no worker has asked for it yet"};
 }
@@ -222,7 +230,8 @@ void list_messages(Exchange& x, const Request& request) {
   const auto reply = [payloads = page.payloads](Exchange& later, Result<core::Listed> listed) {
     reply_list(later, listed, payloads);
   };
-  page.filter.text.empty() ? x.look_up(list, reply) : x.search(list, reply);
+  const bool quick = page.filter.text.empty() && page.filter.fingerprint.empty();
+  quick ? x.look_up(list, reply) : x.search(list, reply);
 }
 
 void show_message(Exchange& x, const Request& request) {

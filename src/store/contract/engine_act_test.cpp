@@ -222,6 +222,19 @@ TEST_P(RetryTest, StartsAnewButAttemptsKeepTheirNumbers) {
   EXPECT_EQ(rig.take_one("q").lease->attempt, 2);
 }
 
+// faults.md C6, relative: whoever acts says why, and the message has it where one looks for it.
+TEST_P(RetryTest, TheReasonIsKeptUntilTheNextText) {
+  for (const Action action : {Action::retry, Action::requeue, Action::run_now, Action::commit}) {
+    Zoo zoo{GetParam()};
+    const auto seq = action == Action::run_now  ? zoo.scheduled
+                     : action == Action::commit ? zoo.prep
+                                                : zoo.err;
+    ASSERT_TRUE(zoo.rig.act({.action = action, .messages = {seq}, .reason = "disk replaced"}));
+    EXPECT_EQ(zoo.rig.show(seq).detail_or_default().progress, "disk replaced")
+        << core::name_of(action);
+  }
+}
+
 TEST_P(RunNowTest, AScheduledMessageIsHadAtOnce) {
   Zoo zoo{GetParam()};
   ASSERT_TRUE(zoo.rig.act(Action::run_now, zoo.scheduled));

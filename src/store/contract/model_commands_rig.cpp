@@ -276,23 +276,29 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
   const State state = message.state;
   const bool finished = is_finished(state);
   const base::Error wrong = fail(Code::wrong_state, "");
+  const auto say_why = [&] {
+    if (!act.reason.empty()) message.detail().progress = act.reason;
+  };
   ActDone::Item item{.seq = seq, .created = message.created, .state = state};
   switch (act.action) {
     case Action::commit:
       if (state != State::prep) return wrong;
       RQ_TRY(works(queue_of(message)));
+      say_why();
       message.state = message.due > now_ ? State::scheduled : State::que;
       break;
     case Action::retry:
       if (!finished) return wrong;
       RQ_TRY(takes(queue_of(message)));
       restart(message);
+      say_why();
       break;
     case Action::requeue:
       if (!finished && state != State::run) return wrong;
       RQ_TRY(finished ? takes(queue_of(message)) : works(queue_of(message)));
       if (finished) {
         restart(message);
+        say_why();
       } else {
         end_attempt(message, "requeued",
                     act.reason.empty() ? std::nullopt : std::optional{act.reason}, {});
@@ -302,6 +308,7 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
     case Action::run_now:
       if (state != State::scheduled && state != State::que) return wrong;
       RQ_TRY(works(queue_of(message)));
+      say_why();
       message.due = std::min(message.due, now_);
       message.order = -base::to_ms(now_);
       message.state = State::que;
@@ -317,7 +324,7 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
         return item;
       }
       if (kill || !next(state, Event::cancel)) return wrong;
-      if (!act.reason.empty()) message.detail().progress = act.reason;
+      say_why();
       item.state = finish_as(message, Event::cancel, Mark::none);
       return item;
     }

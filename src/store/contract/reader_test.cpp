@@ -108,6 +108,29 @@ TEST_P(StoreReaders, ListByTextAsItIsWritten) {
   EXPECT_EQ(matching({.text = "'; DROP TABLE message; --"}), V{});
 }
 
+// faults.md B15, relative: what is counted by kind can be found by kind.
+TEST_P(StoreReaders, ListByFingerprintOfWhatIsInErr) {
+  Seq first = 0, second = 0;
+  const auto with = [&](State state, const std::string& text) {
+    Message m = message(queue);
+    m.detail().progress = text;
+    const Seq seq = store->insert(std::move(m)).message.seq;
+    if (state == State::err) finish(need(seq), State::err, 5, Mark::failed);
+    return seq;
+  };
+  batch([&] {
+    first = with(State::err, "exit 3: no row 17");
+    with(State::err, "exit 4: no row 17");
+    second = with(State::err, "exit 3: no row 18");
+    with(State::que, "exit 3: no row 19");
+    with(State::err, "");
+  });
+  EXPECT_EQ(matching({.fingerprint = "exit 3: no row #"}), (V{first, second}));
+  EXPECT_EQ(matching({.queue = "q", .states = {State::err}, .fingerprint = "exit 3: no row #"}),
+            (V{first, second}));
+  EXPECT_EQ(matching({.fingerprint = "exit 3"}), V{}) << "the whole of it";
+}
+
 TEST_P(StoreReaders, PagesFollowEachOtherBothWays) {
   std::vector<Seq> all;
   batch([&] {

@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "base/text.h"
+#include "core/fingerprint.h"
 
 namespace rq::store::memory {
 
@@ -39,6 +40,10 @@ bool matches(const Message& m, const Filter& filter, std::optional<QueueId> queu
   if (!filter.key.empty() && d.key != filter.key) return false;
   if (filter.after && m.created < *filter.after) return false;
   if (filter.before && m.created >= *filter.before) return false;
+  if (!filter.fingerprint.empty() &&
+      (m.state != State::err || core::fingerprint(d.progress) != filter.fingerprint)) {
+    return false;
+  }
   return filter.text.empty() || has_text(m, filter.text);
 }
 

@@ -26,6 +26,7 @@ Result<void> SqliteReader::open(const std::filesystem::path& file) {
   RQ_TRY(db_.exec(kWaitForOthers));
   RQ_TRY(db_.exec("PRAGMA query_only = 1"));
   RQ_TRY(db_.exec(kSmallCache));
+  RQ_TRY(add_functions(db_));
   RQ_TRY_ASSIGN(from, read_crc_from(db_));
   crc_from_ = from;
   RQ_TRY(files_.remember(file));

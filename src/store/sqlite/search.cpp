@@ -1,6 +1,9 @@
 #include "store/sqlite/search.h"
 
 #include <fmt/format.h>
+#include <sqlite3.h>
+
+#include "core/fingerprint.h"
 
 namespace rq::store::sqlite {
 
@@ -68,6 +71,21 @@ void add_states(Conditions& where, core::StateSet states) {
 
 }  // namespace
 
+Result<void> add_functions(Db& db) {
+  const auto fingerprint = [](sqlite3_context* context, int /*count*/, sqlite3_value** values) {
+    const void* bytes = sqlite3_value_blob(values[0]);
+    const auto size = static_cast<std::size_t>(sqlite3_value_bytes(values[0]));
+    const std::string out =
+        core::fingerprint({bytes == nullptr ? "" : static_cast<const char*>(bytes), size});
+    sqlite3_result_text(context, out.data(), static_cast<int>(out.size()), SQLITE_TRANSIENT);
+  };
+  const int code =
+      sqlite3_create_function_v2(db.handle(), "fingerprint", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+                                 nullptr, fingerprint, nullptr, nullptr, nullptr);
+  if (code == SQLITE_OK) return {};
+  return base::fail(base::Code::internal, sqlite3_errstr(code));
+}
+
 // --- Conditions ---
 
 void Conditions::add(const std::string& sql) {
@@ -121,12 +139,17 @@ Conditions conditions_of(const Filter& filter, std::optional<QueueId> queue) {
         "coalesce(d.dest, '')) LIKE {0} ESCAPE '\\'",
         like_pattern(filter.text));
   }
+  if (!filter.fingerprint.empty()) {
+    where.add(
+        "l.seq IS NULL AND m.rest_state = 'err' AND fingerprint(coalesce(d.progress, '')) = {0}",
+        filter.fingerprint);
+  }
   return where;
 }
 
 bool takes_all(const Filter& filter) {
   return filter.queue.empty() && filter.states.empty() && !filter.mark && filter.key.empty() &&
-         filter.text.empty() && !filter.after && !filter.before;
+         filter.text.empty() && filter.fingerprint.empty() && !filter.after && !filter.before;
 }
 
 std::string numbers_in(core::StateSet states, QueueId queue) {

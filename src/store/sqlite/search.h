@@ -39,6 +39,8 @@ struct Range {
   bool newest_first = false;
 };
 
+// What the conditions call in SQL.
+[[nodiscard]] Result<void> add_functions(Db& db);
 // All but the tag.
 [[nodiscard]] Conditions conditions_of(const Filter& filter, std::optional<QueueId> queue);
 // The filter is about every row that is walked, so that a page needs no more rows than it shows.
