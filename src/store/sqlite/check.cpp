@@ -248,6 +248,14 @@ Result<bool> Check::messages(std::vector<Finding>& found) {
       messages_.reset();
       return true;
     }
+    // No tree has its rows in another order: the page is damaged, and says more rows than it has.
+    // Each of them set aside by itself would be lost.
+    if (seq_of(messages_) <= seq_) {
+      messages_.reset();
+      found.push_back(
+          {.text = fmt::format("messages after {} are not in their order", seq_), .page = true});
+      return base::fail(base::Code::internal, found.back().text);
+    }
     seq_ = seq_of(messages_);
     const auto message = read_message(messages_, crc_from_);
     if (message) bytes += message->payload.size();

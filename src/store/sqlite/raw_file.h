@@ -64,7 +64,8 @@ class RawFile {
   static bool mark(Pages& pages, Number number);
   [[nodiscard]] std::optional<Pages> free_pages();
   void walk_page(Number number, int depth, const Each& each);
-  void rows_of(Number number, std::string_view page, const Each& each);
+  // `type`: what the page is read as.
+  void rows_of(Number number, std::string_view page, std::uint8_t type, const Each& each);
   [[nodiscard]] std::optional<RawRow> row_at(std::string_view page, std::size_t at, bool table);
 
   FileBytes* file_ = nullptr;
