@@ -308,7 +308,7 @@ class Doctor {
         add(what, Finding::bad,
             fmt::format("it has said nothing since {}", text_at(worker, "seen")),
             "is it stopped (kill -CONT), or its machine cut off?");
-      } else if (at(worker, "ending") == json::value(true)) {
+      } else if (at(worker, "draining") == json::value(true)) {
         add(what, Finding::warning,
             fmt::format("version {}; it was told to end: it takes nothing more, and goes when its "
                         "scripts have ended",

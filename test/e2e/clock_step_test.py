@@ -122,14 +122,14 @@ def run(server, file, folder):
 
 # faults.md B3, relative: a lease keeps its length while no server runs, whatever the clock does.
 def away(server, file):
-    server.post('/v1/queues/away/messages', {'payload': 'x', 'lease_s': 2})
+    server.post('/v1/queues/away/messages', {'payload': 'x', 'lease_s': 6})
     leased = server.post('/v1/reserve', {'queues': ['away']}).json['messages'][0]
     seen = server.dir / 'run' / 'server.seen'
     since = seen.read_bytes()
     eventually(lambda: seen.read_bytes() != since, 'the server notes that it is at work')
     server.kill()
     set_step(file, 3600)
-    time.sleep(3)   # longer than the lease
+    time.sleep(7)   # longer than the lease
     server.start()
     checks.equal(lease_status(server, leased['lease']['token']), 200, 'the lease lives')
     checks.that('no server was at work for' in server.log(), 'the log says so')

@@ -501,7 +501,7 @@ def test_why(s):
     s.put('/v1/queues/why')
     ids = [put(s, 'why')['id'] for _ in range(3)]
     r = s.get(f'/v1/messages/{ids[2]}/why').json
-    equal((r['reason'], r['ahead'], r['state']), ('behind', 2, 'que'), 'behind others')
+    equal((r['reason'], r['ahead'], r['state']), ('no_worker', 2, 'que'), 'nobody works there, whoever is first')
     equal(s.get(f'/v1/messages/{ids[0]}/why').json['ahead'], 0, 'the first')
     s.post('/v1/queues/why/pause')
     equal(s.get(f'/v1/messages/{ids[0]}/why').json['reason'], 'paused', 'paused')
