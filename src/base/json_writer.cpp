@@ -22,8 +22,8 @@ bool plain(char c) {
 std::size_t skip_plain(std::string_view text, std::size_t at) {
   for (; at + 8 <= text.size(); at += 8) {
     const std::uint64_t bytes = eight_at(text, at);
-    if (!all_ascii(bytes) || any_below(bytes, 0x20) || any_is(bytes, '"') ||
-        any_is(bytes, '\\') || any_is(bytes, 0x7F)) {
+    if (!all_ascii(bytes) || any_below(bytes, 0x20) || any_is(bytes, '"') || any_is(bytes, '\\') ||
+        any_is(bytes, 0x7F)) {
       break;
     }
   }

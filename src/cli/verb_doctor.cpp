@@ -195,9 +195,10 @@ class Doctor {
                                     : "run rq doctor on the machine of the server");
       if (const auto off = number_at(*health, "clock_not_followed_s")) {
         add("clock", Finding::warning,
-            fmt::format("the wall clock was set by {:.0f} s within the last ten minutes; the time of "
-                        "the server goes on as it was",
-                        *off),
+            fmt::format(
+                "the wall clock was set by {:.0f} s within the last ten minutes; the time of "
+                "the server goes on as it was",
+                *off),
             "set it right; if it is right, the server follows it in ten minutes at most");
       }
       if (const json::value& open = at(*health, "define_over_tcp");

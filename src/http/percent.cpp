@@ -13,12 +13,10 @@ using base::fail;
 base::Result<std::string> percent_decode(std::string_view text, Plus plus) {
   std::string out;
   out.reserve(text.size());
-  const auto is_coded = [plus](char c) {
-    return c == '%' || (c == '+' && plus == Plus::is_space);
-  };
+  const auto is_coded = [plus](char c) { return c == '%' || (c == '+' && plus == Plus::is_space); };
   for (;;) {
-    const auto plain = static_cast<std::size_t>(
-        std::find_if(text.begin(), text.end(), is_coded) - text.begin());
+    const auto plain =
+        static_cast<std::size_t>(std::find_if(text.begin(), text.end(), is_coded) - text.begin());
     out.append(text.substr(0, plain));
     text.remove_prefix(plain);
     if (text.empty()) break;

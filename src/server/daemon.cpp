@@ -209,7 +209,8 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   const auto end = [] { ::kill(::getpid(), SIGTERM); };
   StoreWatch watch(pipeline, std::move(watch_view), end);
   if (last_seen) pipeline.on_alive([&] { last_seen->note(clock); });
-  readers.on_damage([&watch](auto&& suspects) { watch.examine(std::move(suspects)); });
+  readers.on_damage(
+      [&watch](std::vector<core::Suspect>&& suspects) { watch.examine(std::move(suspects)); });
   pipeline.on_failure(end);
   pipeline.on_damage([&watch] { watch.look_again(); });
   pipeline.on_waste([&janitor] { janitor.wake(); });

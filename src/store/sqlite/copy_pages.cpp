@@ -18,7 +18,7 @@ Result<void> copy_pages(Db& from, Db& to) {
 
 Result<std::filesystem::path> write_pages_anew(RebuildFiles& files, Db& db, WriterVfs& vfs) {
   RQ_TRY(files.clear_making());
-  const auto done = [&]() -> Result<std::filesystem::path> {
+  auto done = [&]() -> Result<std::filesystem::path> {
     Db whole;
     RQ_TRY(whole.open(files.making(),
                       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
