@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 
@@ -67,17 +68,22 @@ std::string to_iso8601(Instant t) {
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss clock{t - day};
   const int year = static_cast<int>(date.year());
-  std::string text = "YYYY-MM-DDThh:mm:ss.sssZ";
-  char* const start = text.data();
-  static_cast<void>(write_digits(start, std::clamp(year, 0, 9999), 4));
-  static_cast<void>(write_digits(start + 5, static_cast<unsigned>(date.month()), 2));
-  static_cast<void>(write_digits(start + 8, static_cast<unsigned>(date.day()), 2));
-  static_cast<void>(write_digits(start + 11, clock.hours().count(), 2));
-  static_cast<void>(write_digits(start + 14, clock.minutes().count(), 2));
-  static_cast<void>(write_digits(start + 17, clock.seconds().count(), 2));
-  static_cast<void>(write_digits(start + 20, clock.subseconds().count(), 3));
-  if (year < 0 || year > 9999) text.replace(0, 4, fmt::format("{:04}", year));
-  return text;
+  std::array<char, 32> text{};
+  char* at = write_digits(text.data(), std::clamp(year, 0, 9999), 4);
+  const auto append = [&at](char before, std::int64_t number, int width) {
+    *at++ = before;
+    at = write_digits(at, number, width);
+  };
+  append('-', static_cast<unsigned>(date.month()), 2);
+  append('-', static_cast<unsigned>(date.day()), 2);
+  append('T', clock.hours().count(), 2);
+  append(':', clock.minutes().count(), 2);
+  append(':', clock.seconds().count(), 2);
+  append('.', clock.subseconds().count(), 3);
+  *at++ = 'Z';
+  std::string out(text.data(), at);
+  if (year < 0 || year > 9999) out.replace(0, 4, fmt::format("{:04}", year));
+  return out;
 }
 
 std::optional<Instant> parse_iso8601(std::string_view text) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "base/temp_dir_rig.h"
 
 namespace rq::net {
@@ -178,13 +179,26 @@ struct IdleMaker : LinkMaker {
   int made = 0;
 };
 
+// While it lives, this process may have few.
+class FewDescriptors {
+ public:
+  FewDescriptors() {
+    RQ_CHECK(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    rlimit few = before_;
+    few.rlim_cur = 100;
+    RQ_CHECK(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  }
+  FewDescriptors(const FewDescriptors&) = delete;
+  FewDescriptors& operator=(const FewDescriptors&) = delete;
+  ~FewDescriptors() { RQ_CHECK(::setrlimit(RLIMIT_NOFILE, &before_) == 0); }
+
+ private:
+  rlimit before_{};
+};
+
 // Idle connections from the network must not lock others out (faults.md C18, relative).
 TEST(LinksRoom, IsMadeByClosingThoseThatAreIdleAndKeptForTheUnixSocket) {
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  rlimit few = before;
-  few.rlim_cur = 100;
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const FewDescriptors few;
   {
     IdleMaker maker;
     Loop loop;
@@ -230,17 +244,12 @@ TEST(LinksRoom, IsMadeByClosingThoseThatAreIdleAndKeptForTheUnixSocket) {
     char none = 0;
     EXPECT_EQ(::recv(clients.at(1).get(), &none, 1, MSG_DONTWAIT), 0) << "the oldest idle one went";
   }
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 // A client that leaks connections to the unix socket must not lock the others out (faults.md C18,
 // relative).
 TEST(LinksRoom, IsMadeOnTheUnixSocketByClosingThoseOfItThatAreIdle) {
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  rlimit few = before;
-  few.rlim_cur = 100;
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const FewDescriptors few;
   {
     IdleMaker maker;
     Loop loop;
@@ -277,7 +286,6 @@ TEST(LinksRoom, IsMadeOnTheUnixSocketByClosingThoseOfItThatAreIdle) {
     char none = 0;
     EXPECT_EQ(::recv(clients.at(1).get(), &none, 1, MSG_DONTWAIT), 0) << "the oldest idle one went";
   }
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST(Listener, WhatOthersCouldReachIsRefused) {

@@ -62,8 +62,11 @@ class Station {
   [[nodiscard]] const Credentials* credentials() const {
     return credentials_ ? &*credentials_ : nullptr;
   }
-  // Its script is a part of rq (rq run): each message is another program.
-  [[nodiscard]] bool runs_commands() const { return settings().script.starts_with('@'); }
+  // Its script is a part of rq (rq run), which older queues name by the path of an rq: each message
+  // is another program.
+  [[nodiscard]] bool runs_commands() const {
+    return settings().script.starts_with('@') || settings().exec_prefix.ends_with(" exec-payload");
+  }
   // How the end of a script is read. A command of rq run says nothing but its exit.
   [[nodiscard]] core::Success success() const {
     return runs_commands() ? core::Success::exit : settings().success;

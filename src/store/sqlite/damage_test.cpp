@@ -22,15 +22,21 @@ std::vector<std::string> set_aside(const fs::path& file) {
   return rows ? rows->newest : std::vector<std::string>{};
 }
 
+// All that a check finds.
+std::vector<core::Finding> findings_of(core::Reader& reader) {
+  std::vector<core::Finding> found;
+  for (;;) {
+    const auto more = reader.check(found);
+    if (more && *more) continue;
+    EXPECT_TRUE(more || (!found.empty() && found.back().page)) << more.error().message;
+    return found;
+  }
+}
+
 // Has the store look again at all that its check names.
 void examine_findings(SqliteRig& rig) {
   const auto reader = rig.home().reader();
-  std::vector<core::Finding> found;
-  for (bool more = true; more;) {
-    const auto goes_on = reader->check(found);
-    ASSERT_TRUE(goes_on) << goes_on.error().message;
-    more = *goes_on;
-  }
+  const std::vector<core::Finding> found = findings_of(*reader);
   core::Examine examine;
   for (const core::Finding& finding : found) {
     if (finding.suspect.seq > 0) examine.suspects.push_back(finding.suspect);
@@ -159,12 +165,7 @@ TEST(DamagedRows, CountersAreCorrectedInABatch) {
       "UPDATE counter SET que = que + 5, high = high + 1, run = 0, scheduled = 7, prep = 0, done "
       "= 3, err = 9, held = 2, cancelled = 1");
   const auto reader = rig.home().reader();
-  std::vector<core::Finding> found;
-  for (bool more = true; more;) {
-    const auto goes_on = reader->check(found);
-    ASSERT_TRUE(goes_on) << goes_on.error().message;
-    more = *goes_on;
-  }
+  const std::vector<core::Finding> found = findings_of(*reader);
   core::Examine examine;
   for (const core::Finding& finding : found) {
     ASSERT_TRUE(finding.miscount) << finding.text;
@@ -551,11 +552,7 @@ TEST_F(DamagedPages, WhoseHeadIsDamagedLoseNoMessage) {
     write(file, damaged);
     const auto reader = open_reader(file);
     ASSERT_TRUE(reader);
-    std::vector<core::Finding> found;
-    for (int i = 0; i < 1000; ++i) {
-      const auto more = (*reader)->check(found);
-      if (!more || !*more) break;
-    }
+    const std::vector<core::Finding> found = findings_of(**reader);
     EXPECT_TRUE(std::any_of(found.begin(), found.end(), [](const auto& f) { return f.page; }))
         << page + 1;
   }
