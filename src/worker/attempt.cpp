@@ -50,18 +50,11 @@ bool was_told_to_end(int status) {
   return signal == SIGTERM || signal == SIGINT || signal == SIGHUP;
 }
 
-Finish stopped_with_us(Finish finish) {
-  finish.reason = fmt::format("stopped together with its worker ({})", finish.reason.value_or(""));
-  finish.outcome = "release";
-  return finish;
-}
-
 }  // namespace
 
-std::string held_text(std::string_view worker, std::int64_t deaths) {
-  return fmt::format(
-      "held back: worker '{}' died {} times while this message ran, each time it ran", worker,
-      deaths);
+std::string held_text(std::string_view worker, std::string_view how, std::int64_t deaths) {
+  return fmt::format("held back: worker '{}' {} {} times while this message ran, each time it ran",
+                     worker, how, deaths);
 }
 
 // --- The workshop ---
@@ -374,13 +367,9 @@ void Attempt::on_ended(Ended&& ended) {
   ended.cpu_seconds_max = station_->settings().limits.cpu_seconds;
   Verdict verdict = verdict_of(ended, success_);
   if (handing_back_ && verdict.outcome == "stopped") {
+    note_end_with_worker();
     verdict.outcome = "release";
     verdict.reason = "the worker was stopped";
-  }
-  if (deaths_ >= kPoisonDeaths && may_run_again(verdict.outcome)) {
-    verdict.reason = held_text(shop_.worker.name, deaths_);
-    verdict.outcome = "hold";
-    spdlog::error("message {}: {}", message_.id, verdict.reason);
   }
   const auto now = std::chrono::steady_clock::now();
   if (station_->note_end(verdict.outcome, ended.wall, now)) {
@@ -401,14 +390,36 @@ void Attempt::on_ended(Ended&& ended) {
     judged(stopped_with_us(std::move(finish)));
   } else if (was_told_to_end(ended.status)) {
     shop_.host.soon([self = shared_from_this(), end = std::move(finish)]() mutable {
-      self->judged(self->shop_.host.is_ending() ? stopped_with_us(std::move(end)) : std::move(end));
+      const bool with_us = self->shop_.host.is_ending();
+      self->judged(with_us ? self->stopped_with_us(std::move(end)) : std::move(end));
     });
   } else {
     judged(std::move(finish));
   }
 }
 
+Finish Attempt::stopped_with_us(Finish finish) {
+  note_end_with_worker();
+  finish.reason = fmt::format("stopped together with its worker ({})", finish.reason.value_or(""));
+  finish.outcome = "release";
+  return finish;
+}
+
+// Of a message whose script may have told the worker to end, that counts as a death of the worker.
+void Attempt::note_end_with_worker() {
+  with_worker_ = true;
+  if (witness_ || !shop_.host.may_be_ended_by_script()) return;
+  witness_ = true;
+  deaths_ = shop_.record.accuse(message_.seq);
+}
+
 void Attempt::judged(Finish finish) {
+  if (deaths_ >= kPoisonDeaths && may_run_again(finish.outcome)) {
+    finish.outcome = "hold";
+    finish.reason =
+        held_text(shop_.worker.name, with_worker_ ? "was told to end" : "died", deaths_);
+    spdlog::error("message {}: {}", message_.id, *finish.reason);
+  }
   ending_ = std::move(finish);
   settle();
 }

@@ -25,7 +25,9 @@ namespace rq::worker {
 
 // So often in a row a worker dies while a message runs, and it is held back.
 inline constexpr std::int64_t kPoisonDeaths = 3;
-[[nodiscard]] std::string held_text(std::string_view worker, std::int64_t deaths);
+// `how`: "died"
+[[nodiscard]] std::string held_text(std::string_view worker, std::string_view how,
+                                    std::int64_t deaths);
 
 class Attempt;
 using AttemptPtr = std::shared_ptr<Attempt>;
@@ -39,6 +41,8 @@ class AttemptHost {
   virtual void on_settled(const AttemptPtr& attempt) = 0;
   // Has this worker been told to end? Looks at what it has been told up to now.
   [[nodiscard]] virtual bool is_ending() = 0;
+  // Could a script have told it? REQUIRES: is_ending().
+  [[nodiscard]] virtual bool may_be_ended_by_script() = 0;
   // Calls `then` a little later.
   virtual void soon(std::function<void()> then) = 0;
   // The script of a station cannot be run: no message is spent on that.
@@ -91,9 +95,9 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   [[nodiscard]] bool lost() const { return lost_; }
   // Another process could go on with it.
   [[nodiscard]] bool is_kept() const { return kept_ != nullptr; }
-  // Its worker has died while it ran.
-  [[nodiscard]] bool is_witness() const { return witness_; }
-  [[nodiscard]] bool is_handed_back() const { return handing_back_; }
+  // Its script has ended by itself, and its worker lives: whatever became of workers before, this
+  // message is not to blame. One that ended because the worker was told to is no proof of anything.
+  [[nodiscard]] bool clears_message() const { return child_ != 0 && !witness_ && !with_worker_; }
 
   // --- On its way to its script ---
   // It waits for a slot; its folder is made meanwhile.
@@ -130,6 +134,8 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   void drop_dup();
   void dup_answered(const base::Result<client::Reply>& reply);
   void end_with(Finish finish);
+  [[nodiscard]] Finish stopped_with_us(Finish finish);
+  void note_end_with_worker();
   void judged(Finish finish);
   void settle();
 
@@ -143,6 +149,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   core::Success success_ = core::Success::by_use;
   std::int64_t deaths_ = 0;  // of its worker, see RunningRecord
   bool witness_ = false;
+  bool with_worker_ = false;  // it ended because its worker was told to
   std::string script_path_, script_sha256_;
   std::deque<wire::PipeLine> dups_;  // the first is under way
   bool dup_under_way_ = false;

@@ -23,6 +23,7 @@
 #include "base/check.h"
 #include "base/number.h"
 #include "base/whole_file.h"
+#include "worker/process_tree.h"
 #include "worker/stop_count.h"
 
 extern char** environ;
@@ -68,6 +69,15 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 
 void hand_on(int fd) {
   if (fd >= 0) ::fcntl(fd, F_SETFD, 0);
+}
+
+// Everything that scripts start is below this process, whatever it does. Of a sender that has ended
+// by now nobody knows.
+bool may_be_of_script(const siginfo_t& info) {
+  if (info.si_code == SI_KERNEL) return false;  // a key of a terminal
+  if (info.si_code != SI_USER) return true;     // its sender can write any number
+  if (info.si_pid == 0) return false;           // from outside of this container
+  return ProcessTable::read().is_below(info.si_pid, ::getpid()).value_or(true);
 }
 
 // From now on this process writes its log where that one does: to the same open file if the kernel
@@ -143,7 +153,7 @@ std::optional<int> Holder::hold() {
     siginfo_t info{};
     const int signal = ::sigwaitinfo(&heard, &info);
     if (signal > 0 && signal != SIGCHLD) {
-      hear(signal, info.si_code == SI_USER ? info.si_pid : 0);
+      hear(signal, info);
     }
   }
 }
@@ -177,15 +187,17 @@ std::optional<int> Holder::end_of_loop() {
   start_again(0);
 }
 
-void Holder::hear(int signal, pid_t sender) {
+void Holder::hear(int signal, const siginfo_t& info) {
   if (signal == SIGURG) {
     // A server that has found this worker at work, or has opened its log anew.
+    const pid_t sender = info.si_code == SI_USER ? info.si_pid : 0;
     if (sender <= 0 || sender != base::LockFile::pid_in(facts_.server)) return;
     // The loop has the same descriptors.
     if (is_like(sender)) return speak_like(sender);
     model_ = sender;
   } else if (signal != SIGHUP) {
     StopCount::count_in(memory_.past().stops);  // before the loop wakes to look at it
+    if (!may_be_of_script(info)) StopCount::clear_scripts(memory_.past().stops);
   }
   ::kill(loop_, signal);
 }

@@ -9,6 +9,7 @@
 // of the name cleans up.
 //
 // Thread: one, the only one of its process.
+#include <signal.h>
 #include <sys/types.h>
 
 #include <optional>
@@ -52,7 +53,7 @@ class Holder {
 
  private:
   void reap();
-  void hear(int signal, pid_t sender);
+  void hear(int signal, const siginfo_t& info);
   [[nodiscard]] std::optional<int> end_of_loop();
   [[nodiscard]] static bool is_like(pid_t server);
   [[noreturn]] void start_again(pid_t model);

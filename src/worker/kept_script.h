@@ -21,6 +21,7 @@
 #include "base/limits.h"
 #include "base/result.h"
 #include "wire/script_pipe.h"
+#include "worker/stop_count.h"
 
 namespace rq::worker {
 
@@ -116,7 +117,7 @@ class KeptMemory {
   struct Past {
     std::uint32_t orderly;  // it has made way
     std::uint32_t deaths;   // those that died soon after their start, in a row
-    std::uint32_t stops;    // how often it was told to end, see StopCount
+    StopCount::Told stops;  // how often it was told to end
     std::int64_t begun_ns;  // when it started, by the steady clock
   };
   [[nodiscard]] Past& past();

@@ -116,7 +116,8 @@ void Loop::hand_back(const RunningRecord::Leftovers& leftovers) {
   }
   for (const RunningRecord::Leftovers::Begun& begun : leftovers.begun) {
     const bool poison = begun.deaths >= kPoisonDeaths;
-    std::string reason = poison ? held_text(name_, begun.deaths) : std::string("its worker died");
+    std::string reason =
+        poison ? held_text(name_, "died", begun.deaths) : std::string("its worker died");
     if (poison) spdlog::error("message {}: {}", begun.token, reason);
     reporter_.finish({.token = begun.token,
                       .outcome = poison ? "hold" : "lost",
@@ -443,6 +444,7 @@ void Loop::on_started(const AttemptPtr& attempt) {
 void Loop::on_settled(const AttemptPtr& attempt) {
   const StationPtr& station = attempt->station();
   by_token_.erase(attempt->token());
+  if (attempt->clears_message()) shop_.record.clear(attempt->seq());
   std::erase(station->ahead, attempt);
   const auto waits = waiting_.find(attempt->seq());
   if (waits != waiting_.end() && waits->second == attempt) waiting_.erase(waits);
@@ -481,8 +483,6 @@ void Loop::on_gone(ChildId child) {
     by_seq_.erase(in_use);
   }
   attempt->on_gone();
-  // One that ended because the worker was told to is no proof of anything.
-  if (!attempt->is_witness() && !attempt->is_handed_back()) shop_.record.clear(seq);
   if (const auto next = waiting_.find(seq); next != waiting_.end()) {
     const AttemptPtr waiting = next->second;
     waiting_.erase(next);

@@ -36,7 +36,7 @@ struct LoopFacts {
   // The process above this one, that signals come from; 0: there is none, they come from anybody.
   int holder = 0;
   // See StopCount; null without a holder.
-  std::uint32_t* stops = nullptr;
+  StopCount::Told* stops = nullptr;
   std::function<void()> make_way;  // does not return; another process goes on with the scripts
 };
 
@@ -86,6 +86,7 @@ class Loop : private Watcher, private AttemptHost {
   void on_started(const AttemptPtr& attempt) override;
   void on_settled(const AttemptPtr& attempt) override;
   [[nodiscard]] bool is_ending() override;
+  [[nodiscard]] bool may_be_ended_by_script() override { return stops_.may_be_by_script(); }
   void soon(std::function<void()> then) override;
   void on_script_error(const StationPtr& station, std::string error) override;
   // --- From scripts ---

@@ -157,6 +157,18 @@ std::vector<Process> ProcessTable::with_environment(std::string_view prefix) con
   return closure(std::move(member), stays);
 }
 
+std::optional<bool> ProcessTable::is_below(pid_t pid, pid_t ancestor) const {
+  while (pid > 1) {
+    const auto found =
+        std::lower_bound(processes_.begin(), processes_.end(), pid,
+                         [](const Process& p, pid_t sought) { return p.pid < sought; });
+    if (found == processes_.end() || found->pid != pid) return std::nullopt;
+    pid = found->parent;
+    if (pid == ancestor) return true;
+  }
+  return false;
+}
+
 std::vector<Process> ProcessTable::closure(std::vector<bool> member, const Stays& stays) const {
   std::unordered_map<pid_t, std::vector<std::size_t>> children;
   for (std::size_t i = 0; i < processes_.size(); ++i) children[processes_[i].parent].push_back(i);

@@ -46,6 +46,9 @@ class ProcessTable {
   // those that are meant to stay: they hold no pipe as descriptor 3 or 4, and no log of a message.
   [[nodiscard]] std::vector<Process> with_environment(std::string_view prefix) const;
 
+  // Is it a descendant of the other one? Nothing when it has ended.
+  [[nodiscard]] std::optional<bool> is_below(pid_t pid, pid_t ancestor) const;
+
   [[nodiscard]] const std::vector<Process>& all() const { return processes_; }
 
  private:

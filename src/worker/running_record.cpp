@@ -83,9 +83,12 @@ std::int64_t deaths_of(const Witnesses& witnesses, std::int64_t seq) {
 }
 
 void note(Witnesses& witnesses, const Witness& witness) {
+  const auto own = std::find_if(witnesses.begin(), witnesses.end(),
+                                [&witness](const Witness& w) { return w.seq == witness.seq; });
   const auto free =
       std::find_if(witnesses.begin(), witnesses.end(), [](const Witness& w) { return w.seq == 0; });
-  if (free != witnesses.end()) *free = witness;
+  const auto at = own != witnesses.end() ? own : free;
+  if (at != witnesses.end()) *at = witness;
 }
 
 // Can this process go on with it? Not with what is nobody's child any more, and whose end nobody
@@ -276,9 +279,14 @@ RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
   Leftovers out;
   table_->mark[sizeof table_->mark - 1] = '\0';
   const Witnesses before = table_->witnesses;
+  const std::vector<int> slots = used_slots();
+  // The death of a worker that ran nothing is no evidence, nor is an orderly end.
+  died = died && std::any_of(slots.begin(), slots.end(), [this](int slot) {
+           return table_->entries.at(static_cast<std::size_t>(slot)).pid != kNotBegun;
+         });
   if (died) table_->witnesses.fill({});
   std::vector<Entry> ended;
-  for (const int slot : used_slots()) {
+  for (const int slot : slots) {
     Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
     entry.token[kTokenBytes - 1] = '\0';
     KeptScript* const script = keep ? kept(slot) : nullptr;
@@ -411,6 +419,14 @@ bool RunningRecord::is_suspect(std::int64_t seq) const {
   return std::any_of(table_->witnesses.begin(), table_->witnesses.end(), [seq](const Witness& w) {
     return w.seq == seq && w.deaths >= kSuspectDeaths;
   });
+}
+
+std::int64_t RunningRecord::accuse(std::int64_t seq) {
+  const std::int64_t deaths = deaths_of(table_->witnesses, seq) + 1;
+  note(table_->witnesses, {.seq = seq, .deaths = deaths});
+  changed(&table_->witnesses, sizeof table_->witnesses);
+  write();
+  return deaths;
 }
 
 void RunningRecord::clear(std::int64_t seq) {

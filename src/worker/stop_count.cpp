@@ -23,8 +23,10 @@ bool is_pending_for(int process) {
 
 }  // namespace
 
-StopCount::StopCount(std::uint32_t* shared, int holder)
-    : holder_(holder), told_(shared != nullptr ? *shared : own_) {}
+StopCount::StopCount(Told* shared, int holder)
+    : holder_(holder),
+      told_((shared != nullptr ? *shared : own_).times),
+      by_others_((shared != nullptr ? *shared : own_).by_others) {}
 
 bool StopCount::has_holder() const { return holder_ != 0 && ::getppid() == holder_; }
 
@@ -35,6 +37,11 @@ void StopCount::hear() {
 
 bool StopCount::any() const {
   return told_ > 0 || (has_holder() && is_pending_for(holder_)) || told_ > 0;
+}
+
+bool StopCount::may_be_by_script() const {
+  // Of one that the holder has not looked at yet nothing is known.
+  return told_ == 0 || told_ > by_others_;
 }
 
 void StopCount::tell_once() {

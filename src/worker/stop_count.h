@@ -1,7 +1,8 @@
 #pragma once
 // How often a worker was told to end, and how often its loop has done so. A terminal and a service
 // manager tell both processes of a worker at once; that is one word. So only the holder counts, in
-// memory that it shares with the loop, and then wakes the loop by the same signal.
+// memory that it shares with the loop, and then wakes the loop by the same signal. A script can
+// tell its worker to end as well, so the holder looks at who did.
 #include <atomic>
 #include <cstdint>
 
@@ -10,11 +11,18 @@ namespace rq::worker {
 // Thread: the loop's.
 class StopCount {
  public:
+  // What both processes share: plain numbers, that go on to the next program.
+  struct Told {
+    std::uint32_t times;
+    std::uint32_t by_others;  // so many of them by no process of a script
+  };
   // `holder`: the process that counts in `shared`; without one it is 0, and `shared` is null.
-  StopCount(std::uint32_t* shared, int holder);
+  StopCount(Told* shared, int holder);
 
   // In the holder's process: it was told.
-  static void count_in(std::uint32_t& shared) { ++std::atomic_ref(shared); }
+  static void count_in(Told& shared) { ++std::atomic_ref(shared.times); }
+  // After that: a look has shown that it was not by a script.
+  static void clear_scripts(Told& shared) { ++std::atomic_ref(shared.by_others); }
 
   [[nodiscard]] int holder() const { return holder_; }
   // Is it alive?
@@ -25,14 +33,16 @@ class StopCount {
   void tell_once();
   // Also one that the holder has not looked at yet.
   [[nodiscard]] bool any() const;
+  // REQUIRES: any().
+  [[nodiscard]] bool may_be_by_script() const;
   // Is there one that was not followed yet? Then it counts as followed.
   [[nodiscard]] bool next();
   [[nodiscard]] std::uint32_t followed() const { return followed_; }
 
  private:
   const int holder_;
-  std::uint32_t own_ = 0;
-  std::atomic_ref<std::uint32_t> told_;
+  Told own_{.times = 0, .by_others = 0};
+  std::atomic_ref<std::uint32_t> told_, by_others_;
   std::uint32_t followed_ = 0;
 };
 

@@ -249,6 +249,29 @@ TEST_F(Folder, ARecordTellsWhoseWorkerDiedAndHowOften) {
   EXPECT_FALSE((*record)->is_suspect(8));
 }
 
+// faults.md B11, relative: a script that tells its worker to end, which it does in good order.
+TEST_F(Folder, WhoIsAccusedStaysSoWhenItsWorkerEndsInGoodOrder) {
+  const std::string path = dir_ + "/record";
+  for (const std::int64_t times : {1, 2, 3}) {
+    auto record = RunningRecord::open(path);
+    ASSERT_TRUE(record.has_value());
+    EXPECT_TRUE((*record)->clean_up().begun.empty());
+    EXPECT_EQ((*record)->is_suspect(1), times == 3);
+    const int slot = (*record)->begin("1.1.1");
+    EXPECT_EQ((*record)->accuse(1), times);
+    (*record)->remove(slot);
+  }
+}
+
+TEST(ProcessTable, KnowsWhoDescendsFromWhom) {
+  const ProcessTable now = ProcessTable::read();
+  const pid_t self = ::getpid();
+  EXPECT_EQ(now.is_below(self, ::getppid()), true);
+  EXPECT_EQ(now.is_below(::getppid(), self), false);
+  EXPECT_EQ(now.is_below(self, self), false) << "not below itself";
+  EXPECT_EQ(now.is_below(999'999'999, self), std::nullopt);
+}
+
 // faults.md B2, relative: the file is a copy. Whatever is done to it, a worker that runs goes on.
 TEST_F(Folder, ARecordWhoseFileIsCutBesideItKnowsAllTheSame) {
   const std::string path = dir_ + "/record";

@@ -288,6 +288,43 @@ def forced(server):
     checks.equal(finished(server, put(server, 'after'))['state'], 'done', 'and the others go on')
 
 
+def asked(server):
+    """faults.md B11, relative: a script that makes its worker end in good order, by one or two TERMs."""
+    up = 'read -r _ _ _ up _ </proc/$PPID/stat\n'
+    for name, text in (('twice', 'kill $up; sleep .3; kill $up; sleep 1000\n'),
+                       ('once', 'kill $up; exit 1\n'),
+                       ('by-another', '/bin/kill $up; sleep .3; setsid /bin/kill $up; sleep 1000\n')):
+        queue(server, name, up + text, retries=100, backoff={'base_s': 0.01})
+        message = put(server, name)
+        found = finished(server, message)
+        checks.equal((found['state'], found['mark']), ('err', 'held'), f'{name}: held back: {found}')
+        checks.equal([a['outcome'] for a in attempts(server, message)], ['release', 'release', 'hold'],
+                     f'{name}: at the third time')
+        checks.that('was told to end 3 times while this message ran' in found['progress'],
+                    f'{name}: and says why: {found["progress"]}')
+
+
+def restarted(server):
+    """The same, by somebody else: that is no fault of the message."""
+    flag = server.dir / 'restarted.flag'
+    queue(server, 'long', f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n')
+    message = put(server, 'long')
+    for times in range(4):
+        with Worker(server) as worker:
+            eventually(lambda: get(server, message)['attempts'] == times and
+                       (get(server, message)['progress'] or '').startswith('here'), 'it runs')
+            worker.terminate()
+            eventually(lambda: 'taking no more' in worker.log(), 'told once')
+            worker.terminate()
+            checks.equal(worker.process.wait(30), 0, 'the worker ends')
+        worker.log_path.unlink()
+    flag.touch()
+    with Worker(server):
+        found = finished(server, message)
+        checks.equal([a['outcome'] for a in attempts(server, message)], ['release'] * 4 + ['done'],
+                     f'it goes back each time: {found}')
+
+
 def stray_signals(server):
     """faults.md C17, relative: signals that mean nothing end nothing, and are not kept from scripts."""
     queue(server, 'quick', 'echo done >&3\n')
@@ -357,12 +394,12 @@ def handed_over():
 
 
 def main():
-    for part in (killed, copies, wishes, many, record_is_cut, forced, stray_signals):
+    for part in (killed, copies, wishes, many, record_is_cut, forced, asked, stray_signals):
         with rqtest.Server(manual_clock=False, worker=True) as server:
             part(server)
             print(f'{part.__name__}: done', flush=True)
     with rqtest.Server(manual_clock=False, worker=False) as server:
-        for part in (ends_with_both, told_at_once, record_is_lost, poison):
+        for part in (ends_with_both, told_at_once, restarted, record_is_lost, poison):
             part(server)
             print(f'{part.__name__}: done', flush=True)
     handed_over()
