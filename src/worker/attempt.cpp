@@ -438,7 +438,8 @@ void Attempt::settle() {
     if (!ending_ || !dups_.empty()) return;
     // What might run again must not meet what is left of this run in its folder.
     if (!gone_ && may_run_again(ending_->outcome)) return;
-    shop_.reporter.finish(*std::move(ending_));
+    // Until a server has confirmed it, the end has the slot of the record.
+    shop_.reporter.finish(*std::move(ending_), std::exchange(record_slot_, -1));
   }
   settled_ = true;
   unkeep();

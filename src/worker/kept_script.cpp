@@ -21,7 +21,7 @@ using base::Code;
 using base::fail;
 using base::Result;
 
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr std::size_t kDestBytesMax = 400;  // longer than any name of a queue
 
 constexpr std::int64_t kMicros = 1'000'000;
@@ -34,7 +34,7 @@ std::int64_t micros(const timeval& t) { return t.tv_sec * kMicros + t.tv_usec; }
 
 void KeptScript::start_anew() {
   std::atomic_ref(pid).store(0, std::memory_order_release);
-  exited = 0;
+  exited = ended = 0;
   from_script = to_script = log = -1;
   cause = 0;
   timeout_ns = std::numeric_limits<std::int64_t>::max();
@@ -96,6 +96,17 @@ rusage KeptScript::usage() const {
   used.ru_maxrss = rss_kib;
   return used;
 }
+
+// Its log is about to be closed: then the number means another file.
+bool KeptScript::note_end(std::string_view json) {
+  if (json.size() > kEndBytes) return false;
+  report.set(json);
+  std::atomic_ref(ended).store(1, std::memory_order_release);
+  log = -1;
+  return true;
+}
+
+bool KeptScript::has_ended() { return std::atomic_ref(ended).load(std::memory_order_acquire) != 0; }
 
 // As the script has written it, but for what nobody reads.
 void KeptScript::add_dup(std::string_view said, std::string_view dest, std::int64_t delay) {

@@ -3,7 +3,7 @@
 // memory, and is written as things happen: it outlives a process that is killed, and a program that
 // is replaced, and costs no system call.
 //
-// Format: version 2, plain bytes; to change it, change kVersion: a program of another version does
+// Format: version 3, plain bytes; to change it, change kVersion: a program of another version does
 // not go on with it.
 #include <sys/resource.h>
 
@@ -29,6 +29,8 @@ inline constexpr std::size_t kTokenBytes = 72;  // three 64-bit numbers and dots
 
 inline constexpr std::size_t kShortTextBytes = 64;  // an id, a checksum in hex, a mark
 inline constexpr std::size_t kDupsBytes = 128 * base::kKiB;
+// A reason, the last output and a path, each of them at most 4 KiB and six times as long as JSON.
+inline constexpr std::size_t kEndBytes = 96 * base::kKiB;
 
 // A text of at most kBytes; what is beyond is cut.
 template <std::size_t kBytes>
@@ -71,9 +73,12 @@ struct KeptScript {
   KeptText<kShortTextBytes> sha256;
   KeptText<base::kNameBytesMax> queue;
   KeptText<base::kScriptBytesMax> script;
-  // --- Longer texts: most scripts touch no page of the last two ---
+  // --- Its end ---
+  std::uint32_t ended;  // nothing of it is needed any more but `report`; written last
+  // --- Longer texts: most scripts touch few pages of them ---
   KeptText<base::kTextBytesMax> text;
   KeptText<base::kTextBytesMax + 64> line;  // that has not come to its end
+  KeptText<kEndBytes> report;               // as /v1/finish takes it, until a server has answered
   std::uint32_t dups_begin, dups_end;       // in `dups`
   std::array<char, kDupsBytes> dups;        // lines that are not answered yet, each with a newline
 
@@ -87,6 +92,9 @@ struct KeptScript {
   [[nodiscard]] bool has_exited();
   // REQUIRES: has_exited().
   [[nodiscard]] rusage usage() const;
+  // False: it is too long.
+  [[nodiscard]] bool note_end(std::string_view json);
+  [[nodiscard]] bool has_ended();
   void add_dup(std::string_view text, std::string_view dest, std::int64_t delay);
   void drop_dup();
   [[nodiscard]] std::vector<std::string> waiting_dups() const;

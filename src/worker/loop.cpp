@@ -54,7 +54,7 @@ Loop::Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server,
       go_(std::move(facts.make_way)),
       client_(io_, std::move(server)),
       supervisor_(*this),
-      reporter_(io_, client_, UntoldEnds(std::move(facts.untold_file), facts.worker.server),
+      reporter_(io_, client_, UntoldEnds(std::move(facts.untold_file), facts.worker.server), record,
                 {.on_stop =
                      [this](const std::string& token) {
                        if (const AttemptPtr attempt = attempt_of(token)) attempt->stop();
@@ -108,6 +108,7 @@ Loop::~Loop() {
 }
 
 void Loop::hand_back(const RunningRecord::Leftovers& leftovers) {
+  reporter_.take_over(leftovers.untold);
   for (const std::string& token : leftovers.not_begun) {
     reporter_.finish({.token = token,
                       .outcome = "release",

@@ -46,7 +46,8 @@ class Loop : private Watcher, private AttemptHost {
   Loop(boost::asio::io_context& io, LoopFacts facts, client::Server server, RunningRecord& record);
   ~Loop() override;
 
-  // Leases of a worker before this one, which has died: they are given back.
+  // Leases of a worker before this one, which has died: they are given back. What it knew of their
+  // ends is told.
   void hand_back(const RunningRecord::Leftovers& leftovers);
   // Scripts that such a worker has left running.
   void go_on_with(const std::vector<RunningRecord::Leftovers::Staying>& staying);

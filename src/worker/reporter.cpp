@@ -89,13 +89,16 @@ bool passes(const Error& error) {
   }
 }
 
+void leave(RunningRecord& record, int& slot) { record.remove(std::exchange(slot, -1)); }
+
 }  // namespace
 
 Reporter::Reporter(boost::asio::io_context& io, client::HttpClient& client, UntoldEnds untold,
-                   Listener listener)
+                   RunningRecord& record, Listener listener)
     : io_(io),
       client_(client),
       untold_(std::move(untold)),
+      record_(record),
       listener_(std::move(listener)),
       beat_timer_(io),
       retry_timer_(io),
@@ -212,11 +215,12 @@ void Reporter::beaten(const std::vector<std::string>& tokens, Lost how,
 
 // --- Ends ---
 
-void Reporter::finish(Finish finish) {
+void Reporter::finish(Finish finish, int slot) {
   const auto lease = leases_.find(finish.token);
   if (lease != leases_.end()) lease->second.progress.reset();
-  std::string text = to_json(finish);
-  finishes_.insert_or_assign(std::move(finish.token), Pending{.json = std::move(text)});
+  Pending pending{.json = to_json(finish), .slot = slot};
+  if (!record_.keep_end(slot, pending.json)) leave(record_, pending.slot);
+  finishes_.insert_or_assign(std::move(finish.token), std::move(pending));
   at_turn_end();
 }
 
@@ -320,8 +324,21 @@ bool Reporter::keep_untold() {
     if (!pending.in_file) ends.push_back(pending.json);
   }
   if (!untold_.add(ends)) return false;
-  for (auto& [token, pending] : finishes_) pending.in_file = true;
+  for (auto& [token, pending] : finishes_) {
+    pending.in_file = true;
+    leave(record_, pending.slot);
+  }
   return true;
+}
+
+void Reporter::take_over(std::vector<RunningRecord::Leftovers::Untold> ends) {
+  if (ends.empty()) return;
+  spdlog::info("{} ends of scripts are told that no server has confirmed", ends.size());
+  for (RunningRecord::Leftovers::Untold& end : ends) {
+    finishes_.insert_or_assign(std::move(end.token),
+                               Pending{.json = std::move(end.end), .slot = end.slot});
+  }
+  at_turn_end();
 }
 
 void Reporter::tell_untold() {
@@ -330,7 +347,9 @@ void Reporter::tell_untold() {
   spdlog::info("{} ends of scripts are told that a worker before this one could not tell",
                ends.size());
   for (const UntoldEnds::End& end : ends) {
-    finishes_.insert_or_assign(end.token, Pending{.json = end.json, .in_file = true});
+    Pending& pending = finishes_[end.token];
+    leave(record_, pending.slot);
+    pending = Pending{.json = end.json, .in_file = true};
   }
   at_turn_end();
 }
@@ -342,11 +361,15 @@ void Reporter::leave_untold() {
                  finishes_.size());
   } else {
     spdlog::error("the ends of {} scripts are lost: their messages run again", finishes_.size());
+    for (auto& [token, pending] : finishes_) leave(record_, pending.slot);
   }
 }
 
 void Reporter::drop(const std::string& token) {
-  finishes_.erase(token);
+  if (const auto found = finishes_.find(token); found != finishes_.end()) {
+    leave(record_, found->second.slot);
+    finishes_.erase(found);
+  }
   forget(token);
 }
 

@@ -1,8 +1,9 @@
 #pragma once
 // What the worker tells the server about its leases: that they live, how far they are, how they
 // ended. An end is told until the server has answered, over any number of its restarts, and of
-// ours: what could not be told lies in a file as well. Requests for more messages leave through
-// here as well, so that they go in one piece with the ends that made room for them.
+// ours: until then it stays in the memory that goes on to the next program (RunningRecord), and
+// what could not be told lies in a file as well. Requests for more messages leave through here as
+// well, so that they go in one piece with the ends that made room for them.
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/json/object.hpp>
@@ -18,6 +19,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "client/http_client.h"
+#include "worker/running_record.h"
 #include "worker/untold_ends.h"
 
 namespace rq::worker {
@@ -47,13 +49,14 @@ class Reporter {
     std::function<void()> on_turn_end;  // see at_turn_end()
   };
   Reporter(boost::asio::io_context& io, client::HttpClient& client, UntoldEnds untold,
-           Listener listener);
+           RunningRecord& record, Listener listener);
 
   // From now on the lease is kept alive, until its finish has been answered.
   void track(const std::string& token, base::Millis length);
   void forget(const std::string& token);
-  // All ends of one turn of the loop go in one request.
-  void finish(Finish finish);
+  // All ends of one turn of the loop go in one request. `slot`: of the record, which is ours from
+  // now on; -1: none.
+  void finish(Finish finish, int slot = -1);
   // Calls on_turn_end when this turn of the loop is over; then the ends that wait are sent.
   void at_turn_end();
   // Asks for messages (the body of /v1/reserve). The ends that wait go before it, on the same
@@ -85,7 +88,9 @@ class Reporter {
   // Sends what waits for another try at once.
   void retry_now();
   [[nodiscard]] bool idle() const { return finishes_.empty(); }
-  // What a worker before this one could not tell.
+  // What a worker before this one could not tell: of a program whose record we have, and from the
+  // file.
+  void take_over(std::vector<RunningRecord::Leftovers::Untold> ends);
   void tell_untold();
   // Nobody is there to hear: what is not told yet is the next worker's to tell. False: it cannot be
   // kept for that one.
@@ -105,6 +110,7 @@ class Reporter {
   struct Pending {
     std::string json;
     Sending sending = Sending::waits;
+    int slot = -1;  // of the record; -1: none
     bool in_file = false;
   };
 
@@ -127,6 +133,7 @@ class Reporter {
   boost::asio::io_context& io_;
   client::HttpClient& client_;
   UntoldEnds untold_;
+  RunningRecord& record_;
   Listener listener_;
   bool started_ = true;  // no server has heard yet which leases are here
   std::unordered_map<std::string, Lease> leases_;

@@ -26,12 +26,18 @@ class ReporterTest : public testing::Test {
  protected:
   ReporterTest() : server_(io_), client_(io_, server_.address()) {
     server_.start();
+    record_ = *RunningRecord::open(file_ + ".record");
+    memory_ = *KeptMemory::make();
+    record_->keep_in(*memory_);
+    static_cast<void>(record_->clean_up());
     start();
   }
-  ~ReporterTest() override { ::unlink(file_.c_str()); }
+  ~ReporterTest() override {
+    for (const std::string& file : {file_, file_ + ".record"}) ::unlink(file.c_str());
+  }
   void start() {
     reporter_.emplace(
-        io_, client_, UntoldEnds(file_, "unix:/run/x"),
+        io_, client_, UntoldEnds(file_, "unix:/run/x"), *record_,
         Reporter::Listener{
             .on_stop = [this](const std::string& token) { heard_.push_back("stop " + token); },
             .on_lost =
@@ -82,6 +88,8 @@ class ReporterTest : public testing::Test {
   boost::asio::io_context io_;
   FakeServer server_;
   client::HttpClient client_;
+  std::unique_ptr<RunningRecord> record_;
+  std::unique_ptr<KeptMemory> memory_;
   std::optional<Reporter> reporter_;
   std::vector<std::string> heard_;
   int kept_ = 0;
@@ -125,6 +133,65 @@ TEST_F(ReporterTest, AnEndThatIsRefusedForItsFormIsToldWithoutWhatWasMeasured) {
   answer(again, R"({"error":{"code":"bad_value","message":"nor this"}})");
   hear(1);
   EXPECT_EQ(heard_, (std::vector<std::string>{"idle"})) << "once";
+}
+
+// faults.md B2, relative: a loop dies, and no server has confirmed what it knew.
+TEST_F(ReporterTest, AnEndIsInTheRecordUntilAServerHasConfirmedIt) {
+  const int slot = record_->begin("1.1.1");
+  record_->began(slot, Spawned{.pid = 999'999'999});
+  const std::string odd(4000, '\x01');
+  reporter_->finish({.token = "1.1.1",
+                     .outcome = "done",
+                     .reason = odd,
+                     .post_mortem = R"({"last_output":")" + std::string(24'000, 'x') + R"("})"},
+                    slot);
+  const int not_begun = record_->add("2.1.1");
+  reporter_->finish(
+      {.token = "2.1.1", .outcome = "release", .reason = "later", .post_mortem = {}, .delay_ms = 7},
+      not_begun);
+  // Once more, before it could say anything: nothing is lost by that either.
+  for (int death = 0; death < 2; ++death) {
+    RunningRecord::Leftovers left = record_->take_over(true);
+    EXPECT_TRUE(left.begun.empty() && left.not_begun.empty() && left.staying.empty());
+    ASSERT_EQ(left.untold.size(), 2U);
+    EXPECT_FALSE(record_->is_suspect(1)) << "no message that had ended is to blame";
+    start();
+    reporter_->take_over(std::move(left.untold));
+  }
+  const auto request = asked();
+  std::set<std::string> outcomes;
+  const json::value told = json::parse(request.body);
+  for (const json::value& item : told.at("items").as_array()) {
+    outcomes.emplace(item.at("outcome").as_string());
+    if (item.at("token") != "1.1.1") continue;
+    EXPECT_EQ(item.at("reason").as_string(), odd);
+    EXPECT_EQ(item.at("post_mortem").at("last_output").as_string().size(), 24'000U);
+  }
+  EXPECT_EQ(outcomes, (std::set<std::string>{"done", "release"}));
+  answer(request, std::string(kDone) + "," + kDone);
+  until([this] { return reporter_->idle(); });
+  const RunningRecord::Leftovers left = record_->take_over(true);
+  EXPECT_TRUE(left.begun.empty() && left.not_begun.empty() && left.untold.empty());
+}
+
+// faults.md B2, relative: it is in one place or in the other.
+TEST_F(ReporterTest, AnEndThatLiesInTheFileHasLeftTheRecord) {
+  const int slot = record_->begin("1.1.1");
+  reporter_->finish({.token = "1.1.1", .outcome = "done", .reason = {}, .post_mortem = {}}, slot);
+  EXPECT_TRUE(reporter_->keep_untold());
+  RunningRecord::Leftovers left = record_->take_over(true);
+  EXPECT_TRUE(left.begun.empty() && left.untold.empty());
+  // A worker that died between the one and the other has it in both.
+  const int again = record_->begin("1.1.1");
+  ASSERT_TRUE(record_->keep_end(again, R"({"token":"1.1.1","outcome":"done"})"));
+  left = record_->take_over(true);
+  ASSERT_EQ(left.untold.size(), 1U);
+  start();
+  reporter_->take_over(std::move(left.untold));
+  reporter_->tell_untold();
+  EXPECT_EQ(reporter_->untold(), 1U);
+  EXPECT_TRUE(record_->take_over(true).untold.empty());
+  EXPECT_FALSE(record_->keep_end(again, std::string(kEndBytes + 1, 'x'))) << "too long";
 }
 
 // faults.md B2, relative: what a process before this one had may have run.

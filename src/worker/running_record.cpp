@@ -247,13 +247,11 @@ void RunningRecord::start_anew() {
   write();
 }
 
-// Some scripts go on: their entries and the mark stay.
-void RunningRecord::go_on_with(const std::vector<Leftovers::Staying>& staying) {
+// Something is left of some scripts: their entries and the mark stay.
+void RunningRecord::go_on_with(const std::unordered_set<int>& slots) {
   free_.clear();
   for (int slot = static_cast<int>(kRunningRecordsMax) - 1; slot >= 0; --slot) {
-    const bool stays = std::any_of(staying.begin(), staying.end(),
-                                   [slot](const auto& script) { return script.slot == slot; });
-    if (stays) continue;
+    if (slots.count(slot) != 0) continue;
     Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
     if (entry.used != kFree) entry = Entry{};
     free_.push_back(slot);
@@ -275,20 +273,39 @@ std::vector<int> RunningRecord::used_slots() const {
 RunningRecord::Leftovers RunningRecord::clean_up() { return sort_out(true, false); }
 RunningRecord::Leftovers RunningRecord::take_over(bool died) { return sort_out(died, true); }
 
+bool RunningRecord::has_ended(int slot) {
+  KeptScript* const script = kept(slot);
+  return script != nullptr && script->has_ended();
+}
+
+bool RunningRecord::any_runs(const std::vector<int>& slots) {
+  return std::any_of(slots.begin(), slots.end(), [this](int slot) {
+    const bool begun = table_->entries.at(static_cast<std::size_t>(slot)).pid != kNotBegun;
+    return begun && !has_ended(slot);
+  });
+}
+
 RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
   Leftovers out;
   table_->mark[sizeof table_->mark - 1] = '\0';
   const Witnesses before = table_->witnesses;
   const std::vector<int> slots = used_slots();
   // The death of a worker that ran nothing is no evidence, nor is an orderly end.
-  died = died && std::any_of(slots.begin(), slots.end(), [this](int slot) {
-           return table_->entries.at(static_cast<std::size_t>(slot)).pid != kNotBegun;
-         });
+  died = died && any_runs(slots);
   if (died) table_->witnesses.fill({});
+  std::unordered_set<int> stay;
   std::vector<Entry> ended;
   for (const int slot : slots) {
     Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
     entry.token[kTokenBytes - 1] = '\0';
+    if (has_ended(slot)) {
+      KeptScript& script = *kept(slot);
+      script.close_files();
+      out.untold.push_back(
+          {.slot = slot, .token = entry.token, .end = std::string(script.report.view())});
+      stay.insert(slot);
+      continue;
+    }
     KeptScript* const script = keep ? kept(slot) : nullptr;
     const bool no_process = script != nullptr && script->pid == 0;
     if (entry.pid == kNotBegun || no_process) {
@@ -306,6 +323,7 @@ RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
     if (died) note(table_->witnesses, {.seq = seq, .deaths = deaths});
     if (script != nullptr && goes_on(*script)) {
       out.staying.push_back({.slot = slot, .deaths = deaths, .witness = entry.used == kWitness});
+      stay.insert(slot);
     } else {
       out.begun.push_back({.token = entry.token, .deaths = deaths});
       ended.push_back(entry);
@@ -321,10 +339,10 @@ RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
   if (at_home && table_->mark[0] != '\0') {
     out.processes = kill_left(ended, out.staying);
   }
-  if (out.staying.empty()) {
+  if (stay.empty()) {
     start_anew();
   } else {
-    go_on_with(out.staying);
+    go_on_with(stay);
   }
   return out;
 }
@@ -404,6 +422,11 @@ int RunningRecord::take(std::string_view token, std::int32_t pid) {
   std::atomic_ref(entry.used).store(kUsed, std::memory_order_release);
   changed(&entry, sizeof entry);
   return slot;
+}
+
+bool RunningRecord::keep_end(int slot, std::string_view end) {
+  KeptScript* const script = kept(slot);
+  return script != nullptr && script->note_end(end);
 }
 
 void RunningRecord::remove(int slot) {

@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "base/result.h"
@@ -51,6 +52,13 @@ class RunningRecord {
       bool witness = false;     // its worker died in this very attempt, now or before
     };
     std::vector<Staying> staying;
+    // Scripts that have ended, which no server has confirmed; their slots are in use until then.
+    struct Untold {
+      int slot = -1;
+      std::string token;
+      std::string end;  // see keep_end()
+    };
+    std::vector<Untold> untold;
   };
   [[nodiscard]] Leftovers clean_up();
   // The same, but scripts that are in the kept memory stay, if they are children of this process or
@@ -84,6 +92,9 @@ class RunningRecord {
   // Before its script is started: the script may be the end of this worker at once. -1 as above.
   [[nodiscard]] int begin(std::string_view token);
   void began(int slot, const Spawned& process);
+  // How it has ended, for a process that takes over before a server has confirmed it (until
+  // remove()). False: that cannot be kept.
+  [[nodiscard]] bool keep_end(int slot, std::string_view end);
   void remove(int slot);
 
   // Did a worker before this one die twice or more while this message ran?
@@ -110,8 +121,10 @@ class RunningRecord {
     return static_cast<const char*>(static_cast<const void*>(table_));
   }
   void start_anew();
-  void go_on_with(const std::vector<Leftovers::Staying>& staying);
+  void go_on_with(const std::unordered_set<int>& slots);
   [[nodiscard]] std::vector<int> used_slots() const;
+  [[nodiscard]] bool has_ended(int slot);
+  [[nodiscard]] bool any_runs(const std::vector<int>& slots);
   [[nodiscard]] Leftovers sort_out(bool died, bool keep);
   [[nodiscard]] std::size_t kill_left(const std::vector<Entry>& ended,
                                       const std::vector<Leftovers::Staying>& staying);

@@ -582,6 +582,43 @@ def untold():
                              ['lost', 'done'] if how == 'forced' else ['done'], how)
 
 
+def unconfirmed():
+    """faults.md B2, relative: one process of a worker dies, when scripts have ended that no server has
+    confirmed: they do not run again."""
+    with rqtest.Server(manual_clock=False, worker=False) as server:
+        file = server.dir / 'run' / 'worker-local.untold'
+        file.mkdir()  # it cannot be written
+        for how in ('away', 'hung'):
+            flag = server.dir / f'{how}.flag'
+            queue(server, how, f'echo "run here $$" >&3; until [ -e {flag} ]; do sleep .02; done\n'
+                               'echo "out $RQ_MSG_ID"; echo done well >&3\n', lease_s=600, num_workers=5)
+            with Worker(server) as worker:
+                ids = [put(server, how) for _ in range(5)]
+                pids = [int(eventually(lambda m=m: get(server, m)['progress'], 'it runs').split()[1])
+                        for m in ids]
+                if how == 'away':
+                    server.kill()
+                else:
+                    server.process.send_signal(signal.SIGSTOP)
+                flag.touch()
+                eventually(lambda: not any(os.path.exists(f'/proc/{pid}') for pid in pids),
+                           'the scripts have ended')
+                loops = []
+                for _ in range(2):
+                    loops.append(loop_of(worker.process.pid))
+                    os.kill(loops[-1], signal.SIGKILL)
+                    eventually(lambda: loop_of(worker.process.pid) not in loops, 'another goes on')
+                if how == 'hung':
+                    server.kill()
+                server.start()
+                for message in ids:
+                    found = finished(server, message)
+                    checks.equal((found['state'], found['progress'], found['attempts'], found['losses']),
+                                 ('done', 'well', 1, 0), f'{how}: it has run once: {found}')
+                    checks.equal(attempts(server, message)[0]['post_mortem']['last_output'],
+                                 f'out {message}\n', f'{how}: all is known of its end')
+
+
 def main():
     with rqtest.Server(manual_clock=False, worker=False) as server:
         with Worker(server):
@@ -595,6 +632,7 @@ def main():
     silence()
     stopped_together()
     untold()
+    unconfirmed()
     copied()
     return checks.report()
 
