@@ -100,7 +100,7 @@ class Loop : private Watcher, private AttemptHost {
   void wait_signals();
   void take_signals();
   void follow(std::string_view by);
-  [[nodiscard]] bool takes_nothing() const { return stops_.followed() > 0 || making_way_; }
+  [[nodiscard]] bool takes_nothing() const { return stops_.is_known() || making_way_; }
   void make_way();
   void drain();
   void hand_back_all();

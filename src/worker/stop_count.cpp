@@ -35,8 +35,9 @@ void StopCount::hear() {
   if (!has_holder() && told_ == followed_) ++told_;
 }
 
-bool StopCount::any() const {
-  return told_ > 0 || (has_holder() && is_pending_for(holder_)) || told_ > 0;
+bool StopCount::any() {
+  known_ = known_ || told_ > 0 || (has_holder() && is_pending_for(holder_)) || told_ > 0;
+  return known_;
 }
 
 bool StopCount::may_be_by_script() const {
@@ -52,6 +53,7 @@ void StopCount::tell_once() {
 bool StopCount::next() {
   if (followed_ >= told_) return false;
   ++followed_;
+  known_ = true;
   return true;
 }
 

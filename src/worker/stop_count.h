@@ -31,8 +31,10 @@ class StopCount {
   void hear();
   // Counts as the first signal. Does nothing if there was one.
   void tell_once();
-  // Also one that the holder has not looked at yet.
-  [[nodiscard]] bool any() const;
+  // Also one that the holder has not looked at yet. Costs a look at the holder.
+  [[nodiscard]] bool any();
+  // Has any() or next() found one? The holder will pass it on, if it has not yet.
+  [[nodiscard]] bool is_known() const { return known_; }
   // REQUIRES: any().
   [[nodiscard]] bool may_be_by_script() const;
   // Is there one that was not followed yet? Then it counts as followed.
@@ -44,6 +46,7 @@ class StopCount {
   Told own_{.times = 0, .by_others = 0};
   std::atomic_ref<std::uint32_t> told_, by_others_;
   std::uint32_t followed_ = 0;
+  bool known_ = false;
 };
 
 }  // namespace rq::worker

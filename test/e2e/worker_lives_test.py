@@ -288,20 +288,19 @@ def forced(server):
     checks.equal(finished(server, put(server, 'after'))['state'], 'done', 'and the others go on')
 
 
-def asked(server):
+def asked(text):
     """faults.md B11, relative: a script that makes its worker end in good order, by one or two TERMs."""
-    up = 'read -r _ _ _ up _ </proc/$PPID/stat\n'
-    for name, text in (('twice', 'kill $up; sleep .3; kill $up; sleep 1000\n'),
-                       ('once', 'kill $up; exit 1\n'),
-                       ('by-another', '/bin/kill $up; sleep .3; setsid /bin/kill $up; sleep 1000\n')):
-        queue(server, name, up + text, retries=100, backoff={'base_s': 0.01})
-        message = put(server, name)
+    with rqtest.Server(manual_clock=False, worker=True) as server:
+        queue(server, 'asks', 'read -r _ _ _ up _ </proc/$PPID/stat\n' + text, retries=100,
+              backoff={'base_s': 0.01})
+        message = put(server, 'asks')
         found = finished(server, message)
-        checks.equal((found['state'], found['mark']), ('err', 'held'), f'{name}: held back: {found}')
+        checks.equal((found['state'], found['mark']), ('err', 'held'), f'{text}: held back: {found}')
+        # Nothing is leased to a worker that was told to end, either.
         checks.equal([a['outcome'] for a in attempts(server, message)], ['release', 'release', 'hold'],
-                     f'{name}: at the third time')
+                     f'{text}: at the third time: {attempts(server, message)}')
         checks.that('was told to end 3 times while this message ran' in found['progress'],
-                    f'{name}: and says why: {found["progress"]}')
+                    f'{text}: and says why: {found["progress"]}')
 
 
 def restarted(server):
@@ -310,14 +309,13 @@ def restarted(server):
     queue(server, 'long', f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n')
     message = put(server, 'long')
     for times in range(4):
-        with Worker(server) as worker:
+        with Worker(server, log=server.dir / f'restarted.{times}.log') as worker:
             eventually(lambda: get(server, message)['attempts'] == times and
                        (get(server, message)['progress'] or '').startswith('here'), 'it runs')
             worker.terminate()
             eventually(lambda: 'taking no more' in worker.log(), 'told once')
             worker.terminate()
             checks.equal(worker.process.wait(30), 0, 'the worker ends')
-        worker.log_path.unlink()
     flag.touch()
     with Worker(server):
         found = finished(server, message)
@@ -394,7 +392,7 @@ def handed_over():
 
 
 def main():
-    for part in (killed, copies, wishes, many, record_is_cut, forced, asked, stray_signals):
+    for part in (killed, copies, wishes, many, record_is_cut, forced, stray_signals):
         with rqtest.Server(manual_clock=False, worker=True) as server:
             part(server)
             print(f'{part.__name__}: done', flush=True)
@@ -402,6 +400,9 @@ def main():
         for part in (ends_with_both, told_at_once, restarted, record_is_lost, poison):
             part(server)
             print(f'{part.__name__}: done', flush=True)
+    for text in ('kill $up; sleep .3; kill $up; sleep 1000\n', 'kill $up; exit 1\n',
+                 '/bin/kill $up; sleep .3; setsid /bin/kill $up; sleep 1000\n'):
+        asked(text)
     handed_over()
     return checks.report()
 
