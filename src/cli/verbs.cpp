@@ -20,7 +20,8 @@ constexpr auto kVerbs = std::to_array<Verb>({
      "tar c project | rq put backup - --key project-2026-11-21\n"
      "rq put mail --ndjson messages.ndjson\n"
      "rq put resize @photo.json --wait\n"
-     "while IFS= read -r line; do rq put lines --text \"$line\"; done < list",
+     "while IFS= LC_ALL=C read -r line || [ -n \"$line\" ]; do rq put lines --text \"$line\"; done "
+     "< list",
      declare_put},
     {"run", put,
      "Queue a command line: runs in this folder, with PATH, HOME and the like as they are here",

@@ -66,6 +66,10 @@ Result<void> check_details(const Details& d) {
 
 }  // namespace
 
+bool runs_commands(const QueueSettings& settings) {
+  return settings.script.starts_with('@') || settings.exec_prefix.ends_with(" exec-payload");
+}
+
 Result<void> check_put(const Put& put, const Queue& queue, Instant now) {
   const std::size_t payload_max = queue.settings.payload_bytes_max > 0
                                       ? static_cast<std::size_t>(queue.settings.payload_bytes_max)
@@ -74,6 +78,13 @@ Result<void> check_put(const Put& put, const Queue& queue, Instant now) {
     return fail(Code::too_large,
                 fmt::format("the payload has {} bytes", put.message.payload.size()),
                 fmt::format("queue '{}' takes at most {} bytes", queue.name, payload_max));
+  }
+  if (runs_commands(queue.settings) && put.message.payload.find("\"argv\"") == std::string::npos) {
+    return fail(
+        Code::bad_value,
+        fmt::format(R"(queue '{}' runs command lines, and the payload is none: it has no "argv")",
+                    queue.name),
+        fmt::format("give the command line to rq run: rq run --queue {} -- COMMAND", queue.name));
   }
   if (put.priority) {
     RQ_TRY(in_range("priority", *put.priority, base::kPriorityMin, base::kPriorityMax));

@@ -131,15 +131,37 @@ Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) 
 
 }  // namespace
 
+namespace {
+
+// The remedy for a line that is not TOML: most often a text is meant, as in other formats.
+std::string remedy_for(std::string_view text, std::size_t number) {
+  for (; number > 1 && text.find('\n') != std::string_view::npos; --number) {
+    text.remove_prefix(text.find('\n') + 1);
+  }
+  const std::string_view line = text.substr(0, text.find_first_of("#\r\n"));
+  const std::size_t equals = line.find('=');
+  const bool quoted = line.find_first_of("\"'[{") != std::string_view::npos;
+  if (equals == std::string_view::npos || quoted) {
+    return "mend the file, or move it away to use the defaults";
+  }
+  const auto trimmed = [](std::string_view part) {
+    const std::size_t from = std::min(part.find_first_not_of(" \t"), part.size());
+    return part.substr(from, part.find_last_not_of(" \t") + 1 - from);
+  };
+  return fmt::format("a text stands in quotes: {} = \"{}\"", trimmed(line.substr(0, equals)),
+                     trimmed(line.substr(equals + 1)));
+}
+
+}  // namespace
+
 Result<void> read_config(std::string_view text, const std::string& file, ServerConfig& config) {
   try {
     const toml::table table = toml::parse(text, file);
     for (const auto& [key, value] : table) RQ_TRY(apply(file, key.str(), value, config));
   } catch (const toml::parse_error& error) {
-    return fail(
-        Code::bad_request,
-        fmt::format("{}, line {}: {}", file, error.source().begin.line, error.description()),
-        "mend the file, or move it away to use the defaults");
+    const auto line = error.source().begin.line;
+    return fail(Code::bad_request, fmt::format("{}, line {}: {}", file, line, error.description()),
+                remedy_for(text, line));
   }
   return {};
 }

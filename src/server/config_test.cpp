@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 
 #include "base/temp_dir_rig.h"
@@ -66,6 +67,20 @@ TEST(Config, RefusalsNameTheSettingAndTheLine) {
   ASSERT_FALSE(broken);
   EXPECT_EQ(broken.error().code, Code::bad_request);
   EXPECT_NE(broken.error().message.find("line 2"), std::string::npos) << broken.error().message;
+}
+
+// faults.md C, relative: what was wrong was said in the words of the parser alone.
+TEST(Config, ATextWithoutQuotesIsToldSo) {
+  for (const auto& [text, remedy] : std::map<std::string, std::string>{
+           {"# here\r\nhttp = 127.0.0.1:1  # there\n",
+            "a text stands in quotes: http = \"127.0.0.1:1\""},
+           {"log_level=debug", "a text stands in quotes: log_level = \"debug\""},
+           {"http = 'x'\nworker\n", "mend the file, or move it away to use the defaults"},
+           {"http = '127.0.0.1:1\n", "mend the file, or move it away to use the defaults"}}) {
+    const auto config = parsed(text);
+    ASSERT_FALSE(config) << text;
+    EXPECT_EQ(config.error().remedy, remedy) << text;
+  }
 }
 
 TEST(Config, FlagsGoBeforeTheFile) {

@@ -53,6 +53,9 @@ PipeLine parse_pipe_line(std::string_view line) {
   PipeLine out;
   out.word = word_of(line.substr(0, blank));
   if (blank != std::string_view::npos) out.text = line.substr(blank + 1);
+  if (out.word == PipeWord::other) {
+    out.unknown = line.substr(0, std::min(blank, kPipeWordBytesMax));
+  }
   if (out.word == PipeWord::resend) out.delay_s = leading_seconds(out.text);
   if (out.word == PipeWord::dup) {
     out.delay_s = leading_seconds(out.text);
@@ -76,6 +79,7 @@ std::string_view completion_name(std::optional<PipeWord> decisive) {
 
 void PipeVerdict::note(const PipeLine& line) {
   spoke = true;
+  if (!line.unknown.empty()) unknown = line.unknown;
   if (decisive != PipeWord::resend || delay_s != kNoDelay) text = line.text;
   if (!decides(line.word) || decisive) return;
   decisive = line.word;

@@ -14,6 +14,7 @@
 namespace rq::wire {
 
 inline constexpr std::size_t kPipeLineBytesMax = 64 * base::kKiB;   // one line on fd 3
+inline constexpr std::size_t kPipeWordBytesMax = 32;                // of an unknown word
 inline constexpr std::chrono::hours kPipeDelayMax{24 * 366 * 100};  // what the API takes as a delay
 
 enum class PipeWord : std::uint8_t {
@@ -31,7 +32,8 @@ struct PipeLine {
   std::string text;  // what follows the first blank; replaces the status text
   // resend, dup: at most kPipeDelayMax. kNoDelay: a resend that does not begin with such a number.
   std::int64_t delay_s = 0;
-  std::string dest;  // dup; empty when the line has no N-X-DEST form
+  std::string dest;     // dup; empty when the line has no N-X-DEST form
+  std::string unknown;  // other: the word, at most kPipeWordBytesMax of it
 };
 inline constexpr std::int64_t kNoDelay = -1;
 [[nodiscard]] PipeLine parse_pipe_line(std::string_view line);
@@ -92,6 +94,7 @@ struct PipeVerdict {
   std::optional<PipeWord> decisive;  // done, relayed, resend or err
   std::int64_t delay_s = 0;          // of the decisive resend
   std::string text;
+  std::string unknown;  // the last word that is none
   void note(const PipeLine& line);
 };
 

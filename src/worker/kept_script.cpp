@@ -40,12 +40,13 @@ void KeptScript::start_anew() {
   timeout_ns = std::numeric_limits<std::int64_t>::max();
   spoke = decisive = 0;
   dups_done = 0;
-  text.size = line.size = 0;
+  text.size = line.size = unknown.size = 0;
   dups_begin = dups_end = 0;
 }
 
 void KeptScript::note(const wire::PipeVerdict& verdict) {
   text.set(verdict.text);
+  unknown.set(verdict.unknown);
   delay_s = verdict.delay_s;
   decisive = verdict.decisive ? static_cast<std::uint8_t>(1 + static_cast<int>(*verdict.decisive))
                               : std::uint8_t{0};
@@ -58,6 +59,7 @@ wire::PipeVerdict KeptScript::verdict() const {
   if (decisive != 0) out.decisive = static_cast<wire::PipeWord>(decisive - 1);
   out.delay_s = delay_s;
   out.text = text.view();
+  out.unknown = unknown.view();
   return out;
 }
 

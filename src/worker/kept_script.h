@@ -73,6 +73,7 @@ struct KeptScript {
   KeptText<kShortTextBytes> sha256;
   KeptText<base::kNameBytesMax> queue;
   KeptText<base::kScriptBytesMax> script;
+  KeptText<wire::kPipeWordBytesMax> unknown;
   // --- Its end ---
   std::uint32_t ended;  // nothing of it is needed any more but `report`; written last
   // --- Longer texts: most scripts touch few pages of them ---

@@ -189,7 +189,11 @@ AttemptPtr Loop::attempt_of(const std::string& token) const {
 }
 
 void Loop::on_down() {
-  if (connected_) spdlog::warn("the server is gone; scripts go on, their ends are kept for it");
+  if (connected_ && !is_idle()) {
+    spdlog::warn("the server is gone; scripts go on, their ends are kept for it");
+  } else if (connected_ && !kept_) {
+    spdlog::info("the server is gone");
+  }
   connected_ = greeting_ = false;
   ++breaks_;
   roster_.pause();

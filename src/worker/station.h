@@ -19,6 +19,7 @@
 
 #include "base/result.h"
 #include "client/http_client.h"
+#include "core/message_check.h"
 #include "worker/environment.h"
 #include "worker/messages.h"
 #include "worker/script.h"
@@ -62,11 +63,8 @@ class Station {
   [[nodiscard]] const Credentials* credentials() const {
     return credentials_ ? &*credentials_ : nullptr;
   }
-  // Its script is a part of rq (rq run), which older queues name by the path of an rq: each message
-  // is another program.
-  [[nodiscard]] bool runs_commands() const {
-    return settings().script.starts_with('@') || settings().exec_prefix.ends_with(" exec-payload");
-  }
+  // Each message is another program.
+  [[nodiscard]] bool runs_commands() const { return core::runs_commands(settings()); }
   // How the end of a script is read. A command of rq run says nothing but its exit.
   [[nodiscard]] core::Success success() const {
     return runs_commands() ? core::Success::exit : settings().success;

@@ -63,10 +63,18 @@ std::string last_line(std::string_view output) {
   return {};
 }
 
-// What says most of why: the last line of its output, else its last text.
+std::string unknown_word(const Ended& ended) {
+  return clean_text(plain(ended.verdict.unknown), kShownLineBytesMax, Keep::start);
+}
+
+// What says most of why: the last line of its output, else its last text. A text that may have lost
+// its first word says which; RQ's scripts mean nothing more by `fail`.
 std::string last_words(const Ended& ended) {
-  std::string line = last_line(ended.last_output);
-  return line.empty() ? ended.verdict.text : line;
+  if (std::string line = last_line(ended.last_output); !line.empty()) return line;
+  const std::string word = unknown_word(ended);
+  if (word.empty() || word == "fail" || ended.verdict.decisive) return ended.verdict.text;
+  return fmt::format("{}{}('{}' is no word on fd 3)", ended.verdict.text,
+                     ended.verdict.text.empty() ? "" : " ", word);
 }
 
 // The kernel ends a process by its ticks, and accounts for it by its clock.
@@ -105,10 +113,12 @@ Verdict without_word(const Ended& ended, core::Success success) {
   if (success == core::Success::exit || (success == core::Success::by_use && !said.spoke)) {
     return {"done", said.text, 0};
   }
-  constexpr std::string_view kRemedy =
-      R"(exit 0 without a final word on fd 3: write "done TEXT" there when the work is done)";
-  if (!said.text.empty()) return {"failed", fmt::format("{} - {}", said.text, kRemedy), 0};
-  return {"failed", fmt::format("{}, or set 'success' of the queue to exit", kRemedy), 0};
+  const std::string word = unknown_word(ended);
+  const std::string remedy = fmt::format(
+      R"(exit 0 without a final word on fd 3{}: write "done TEXT" there when the work is done)",
+      word.empty() ? "" : fmt::format(" ('{}' is none; done, err, resend and relayed are)", word));
+  if (!said.text.empty()) return {"failed", fmt::format("{} - {}", said.text, remedy), 0};
+  return {"failed", fmt::format("{}, or set 'success' of the queue to exit", remedy), 0};
 }
 
 std::string err_text(const Ended& ended) {

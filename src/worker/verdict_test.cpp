@@ -69,6 +69,27 @@ TEST(Verdict, AResendWithoutANumberOfSecondsIsAFailureThatSaysWhatToWrite) {
   EXPECT_EQ(verdict_of(ended).reason, "exit 3 after 'resend': soon");
 }
 
+// faults.md B16, relative: what stood before the text was to be seen nowhere.
+TEST(Verdict, AWordThatIsNoneIsNamed) {
+  Ended ended = ended_with(std::nullopt, kGood, "");
+  ended.verdict.note(wire::parse_pipe_line("Done ok"));
+  EXPECT_EQ(verdict_of(ended, core::Success::by_use).reason,
+            R"(ok - exit 0 without a final word on fd 3 ('Done' is none; done, err, resend and )"
+            R"(relayed are): write "done TEXT" there when the work is done)");
+  EXPECT_EQ(verdict_of(ended, core::Success::exit).reason, "ok") << "nothing is wrong with it";
+  ended.status = kBad;
+  EXPECT_EQ(verdict_of(ended).reason, "exit 3: ok ('Done' is no word on fd 3)");
+  ended.last_output = "no disk\n";
+  EXPECT_EQ(verdict_of(ended).reason, "exit 3: no disk");
+  ended.last_output.clear();
+  ended.verdict.note(wire::parse_pipe_line("err: \x1b[1mbad\xff " + std::string(4, 'x')));
+  EXPECT_NE(verdict_of(ended).reason.find("'err:' is no word"), std::string::npos);
+  ended.verdict.note(wire::parse_pipe_line("fail soft"));
+  EXPECT_EQ(verdict_of(ended).reason, "exit 3: soft") << "as RQ's scripts say it";
+  ended.verdict.note(wire::parse_pipe_line("err bad"));
+  EXPECT_EQ(verdict_of(ended).reason, "bad") << "what decides, counts";
+}
+
 TEST(Verdict, AScriptThatSaysNothingIsToldWhatIsMissing) {
   const Verdict verdict = verdict_of(ended_with(std::nullopt, kGood, ""));
   EXPECT_EQ(verdict.outcome, "failed");

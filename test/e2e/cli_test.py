@@ -161,6 +161,12 @@ def test_why_and_doctor(server, rq):
     server.post('/v1/reserve', {'queues': ['plain'], 'worker': 'w'})
     more = ok(rq('put', 'plain', 'x'), 'put').out.strip()
     checks.that('1 message' in rq('why', more).out, f'behind, where somebody works: {rq("why", more)}')
+    assert server.put('/v1/queues/backs', {'retries': 3, 'backoff': {'base_s': 3600}}).status == 201
+    backs = ok(rq('put', 'backs', 'x'), 'put').out.strip()
+    token = server.post('/v1/reserve', {'queues': ['backs'], 'worker': 'w'}).json['messages'][0]['lease']['token']
+    server.post('/v1/finish', {'items': [{'token': token, 'outcome': 'failed', 'reason': 'exit 3: no disk'}]})
+    checks.that('; attempt 1 has ended: exit 3: no disk' in rq('why', backs).out,
+                f'what it waits for, and after what: {rq("why", backs)}')
     found = {c['check']: c for c in rq('doctor', '--json').json['checks']}
     checks.equal(found['queue idle']['remedy'], 'rq queue set idle -j 1', 'doctor')
     names = [c['check'] for c in rq('doctor', '--json').json['checks']]
@@ -983,6 +989,8 @@ def test_run(server):
     checks.equal(ran.out, f"{home}\nmine|a b||it's two  words\n", 'folder, environment, words')
     settings = ok(rq('queue', 'show', 'run', '--json'), 'queue run').json['settings']
     checks.equal(settings['num_workers'], 1, 'one at a time')
+    # faults.md C7, relative: what is no command line is refused before it runs.
+    refused(rq('put', 'run', 'echo hi'), 'bad_value', 2, 'put', 'argv', 'rq run --queue run -- COMMAND')
     ran = rq('run', '-j', '3', '--wait', 'sh', '-c', 'echo out; echo err >&2; exit 7')
     checks.equal((ran.code, ran.out, ran.err), (7, 'out\n', 'err\n'), f'exits as the command does: {ran}')
     checks.equal(ok(rq('queue', 'show', 'run', '--json'), 'queue run').json['settings']

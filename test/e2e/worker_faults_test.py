@@ -411,6 +411,19 @@ def asks_its_server(server):
                      f'{field}: refused by name')
 
 
+def ends_quietly():
+    """faults.md B18, relative: a server that ends in good order leaves no warning of its worker."""
+    with rqtest.Server(manual_clock=False, worker=True) as server:
+        queue(server, 'quick', 'echo done >&3\n')
+        finished(server, put(server, 'quick'))
+        worker = server.worker_pid()
+        server.terminate()
+        eventually(lambda: not alive(worker), 'its worker ends as well')
+        log = (server.dir / 'server.log').read_text()
+        checks.equal([line for line in log.splitlines() if 'warn' in line or 'is gone' in line], [],
+                     'nothing is wrong')
+
+
 def copied():
     """A server on a copy of a directory does nothing to the scripts of the original."""
     with rqtest.Server(manual_clock=False, worker=True) as server:
@@ -478,7 +491,7 @@ def appended():
         with open(log, 'ab') as another:
             another.write(b'a line of somebody else\n')
         server.kill()
-        eventually(lambda: log.read_text().endswith('their ends are kept for it\n'), 'and goes on')
+        eventually(lambda: log.read_text().endswith('the server is gone\n'), 'and goes on')
         lines = log.read_text().splitlines()
         checks.equal(lines[-2], 'a line of somebody else', 'behind what was written meanwhile')
         worker.terminate()
@@ -615,8 +628,9 @@ def unconfirmed():
                     found = finished(server, message)
                     checks.equal((found['state'], found['progress'], found['attempts'], found['losses']),
                                  ('done', 'well', 1, 0), f'{how}: it has run once: {found}')
-                    checks.equal(attempts(server, message)[0]['post_mortem']['last_output'],
-                                 f'out {message}\n', f'{how}: all is known of its end')
+                    known = attempts(server, message)[0]['post_mortem'] or {}
+                    checks.equal(known.get('last_output'), f'out {message}\n',
+                                 f'{how}: all is known of its end')
 
 
 def main():
@@ -633,6 +647,7 @@ def main():
     stopped_together()
     untold()
     unconfirmed()
+    ends_quietly()
     copied()
     return checks.report()
 

@@ -156,6 +156,15 @@ Reason why_running(const core::Message& m) {
   return {"running", std::move(text)};
 }
 
+Reason why_scheduled(const core::Message& m) {
+  std::string text = fmt::format("it waits for {}", base::to_iso8601(m.due));
+  if (m.attempts > 0) {
+    text += with_text(fmt::format("; attempt {} has ended", m.attempts),
+                      m.detail_or_default().progress);
+  }
+  return {"scheduled", std::move(text)};
+}
+
 Reason why_not(const Why& why, const core::QueueShown& shown, const Workers& workers) {
   const core::Message& m = why.row.message;
   switch (m.state) {
@@ -163,7 +172,7 @@ Reason why_not(const Why& why, const core::QueueShown& shown, const Workers& wor
       return {"prep",
               fmt::format("it is being put together; commit it: rq commit {}", core::format_id(m))};
     case State::scheduled:
-      return {"scheduled", fmt::format("it waits for {}", base::to_iso8601(m.due))};
+      return why_scheduled(m);
     case State::throttled:
       return {"throttled", "it waits for a slot of a throttle"};
     case State::depends:
