@@ -1074,7 +1074,7 @@ def test_run(server):
     ran = rq('exec-payload', input=b'{"argv":[]}')
     checks.that(ran.code == 2 and 'argv' in ran.err, f'a payload that is no command: {ran}')
     ran = rq('put', 'run', 'echo hi', '--wait')
-    checks.that(ran.code == 1 and 'rq run -- ' in ran.err, f'a line that was put: {ran}')
+    checks.that(ran.code == 2 and 'rq run --queue run -- ' in ran.err, f'a line that is put: {ran}')
     shutil.rmtree(home)
 
 
