@@ -49,6 +49,8 @@ class RawFile {
   // Each row of pages that belong to no tree any more and are not free: a tree has lost them. Only
   // tables with row numbers. After all walks.
   void walk_lost(const Each& each);
+  // The end of the log is lost: what it says of which numbers were given.
+  [[nodiscard]] bool lacks_log() const { return log_.is_short(); }
   // Something of what was walked could not be read.
   [[nodiscard]] bool broken() const { return broken_; }
 

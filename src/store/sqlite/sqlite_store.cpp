@@ -25,8 +25,6 @@ constexpr Boot kBootBlock = 16;
 // Between two looks whether the files are those that were opened; each sync looks as well. So short
 // that the last turn of the engine looks once more.
 constexpr std::chrono::milliseconds kLookAtFiles{50};
-// More than any server gives between a backup and its return.
-constexpr Seq kNumbersSkipped = 1'000'000'000;
 }  // namespace
 
 // --- Opening ---
