@@ -50,15 +50,6 @@ if(RQ_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
-# For the libraries, not for their tests, which are compiled sooner without. They are parts of one
-# program: nobody puts a function in place of theirs. They have -O3 instead of the -O2 of all else,
-# because a message then takes fewer instructions.
-set(RQ_OPTIMIZE $<$<CONFIG:Release>:-O3> -fno-semantic-interposition)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # At -O3 g++ 12 reports a write behind the fill of fmt::join, which is never so long.
-  list(APPEND RQ_OPTIMIZE -Wno-stringop-overflow)
-endif()
-
 add_link_options(-Wl,--as-needed -Wl,-z,relro,-z,now)
 
 # Faster builds where the machine offers it; never required.

@@ -30,7 +30,6 @@ function(rq_library folder)
 
   if(sources)
     add_library(${library} STATIC ${sources})
-    target_compile_options(${library} PRIVATE ${RQ_OPTIMIZE})
     set(scope PUBLIC)
   else()
     add_library(${library} INTERFACE)
