@@ -133,7 +133,7 @@ class Tree {
     std::string name;
     struct stat info {};
     do {
-      name = fmt::format(".rq-deleting-{}", ++names_);
+      name = ".rq-deleting-" + std::to_string(++names_);
     } while (::fstatat(::dirfd(top_.get()), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0);
     return name;
   }

@@ -66,7 +66,8 @@ void Clock::go_on_from(const Mark& before, bool same_run) {
 }
 
 bool Clock::is_in_doubt(std::chrono::nanoseconds apart, Reading& reading) {
-  if (std::chrono::abs(apart) < kDoubtMin) {
+  if (boottime_at_last_ - followed_at_ >= kDoubt) followed_ = {};
+  if (std::chrono::abs(followed_ + apart) < kDoubtMin) {
     doubted_.reset();
     return false;
   }
@@ -77,6 +78,7 @@ bool Clock::is_in_doubt(std::chrono::nanoseconds apart, Reading& reading) {
   }
   if (boottime_at_last_ - doubted_since_ < kDoubt) return true;
   doubted_.reset();
+  followed_ = -apart;  // it has stood for long enough: this step is not counted
   return false;
 }
 
@@ -102,6 +104,8 @@ Clock::Reading Clock::read() {
       // In whole milliseconds, so that what is shifted by it keeps its distance.
       reading.step = std::chrono::duration_cast<base::Millis>(apart);
       offset_ns_ = (offset + *reading.step).count();
+      followed_ += *reading.step;
+      followed_at_ = boottime;
     } else {
       const std::chrono::nanoseconds most = since / kSlewPart;
       offset_ns_ = (offset + std::clamp(apart, -most, most)).count();

@@ -6,7 +6,7 @@
 // than kStepMin it follows at once and says by how much: the engine then shifts all leases. A step
 // of kDoubtMin or more may be a mistake that somebody is about to mend, and what is due or has been
 // kept for long enough by a wrong date is gone for good: it is followed when it has stood for
-// kDoubt.
+// kDoubt. Smaller steps within that time count together.
 //
 // A server that did not look at its clock for kStoppedMin was stopped, or its machine was: nobody
 // could keep a lease alive meanwhile, so the leases end so much later. Likewise for the time in
@@ -93,6 +93,9 @@ class Clock {
   // The difference that is not followed yet, and since when it stands.
   std::optional<std::chrono::nanoseconds> doubted_;
   std::chrono::nanoseconds doubted_since_{};
+  // Of steps that were followed lately, the last one then.
+  std::chrono::nanoseconds followed_{};
+  std::chrono::nanoseconds followed_at_{};
 };
 
 inline constexpr base::Millis kStepMin{2'000};

@@ -165,6 +165,28 @@ TEST_F(ClockTest, AnotherStepBeginsAnotherDoubt) {
 }
 
 // faults.md B3, relative: leases keep their length while no server runs.
+// faults.md A1, relative.
+TEST_F(ClockTest, StepsThatFollowOneAnotherCountTogether) {
+  const hours step = kDoubtMin - hours{1};
+  machine.wall += step;
+  machine.pass(seconds{1});
+  EXPECT_EQ(clock.read().step, step);
+  machine.wall += step;
+  machine.pass(seconds{1});
+  EXPECT_EQ(clock.read().doubt, step);
+  machine.wall -= step;  // and back: nothing is apart
+  machine.pass(seconds{1});
+  EXPECT_FALSE(clock.read().step);
+  EXPECT_EQ(clock.doubt(), Millis{0});
+  for (Millis passed{}; passed < kDoubt; passed += seconds{4}) {
+    machine.pass(seconds{4});
+    static_cast<void>(clock.read());
+  }
+  machine.wall += step;
+  machine.pass(seconds{1});
+  EXPECT_EQ(clock.read().step, step) << "the first one has stood for long enough";
+}
+
 TEST_F(ClockTest, GoesOnFromTheServerBefore) {
   machine.pass(seconds{3});
   const Clock::Mark before = clock.mark();

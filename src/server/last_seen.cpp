@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -55,10 +56,19 @@ std::optional<Seen> read_seen(int fd) {
   return seen;
 }
 
+base::Fd open_seen(const std::filesystem::path& file) {
+  return base::open_plain_file(file.string(), O_RDWR | O_CREAT);
+}
+
+bool is_deleted(int fd) {
+  struct stat info {};
+  return ::fstat(fd, &info) == 0 && info.st_nlink == 0;
+}
+
 }  // namespace
 
 Result<LastSeen> LastSeen::open(const std::filesystem::path& file, pipeline::Clock& clock) {
-  base::Fd fd = base::open_plain_file(file.string(), O_RDWR | O_CREAT);
+  base::Fd fd = open_seen(file);
   if (!fd.is_open()) {
     return fail(Code::internal,
                 fmt::format("cannot write {}: {}", file.string(), base::text_of_errno(errno)),
@@ -69,10 +79,13 @@ Result<LastSeen> LastSeen::open(const std::filesystem::path& file, pipeline::Clo
   if (const auto seen = read_seen(fd.get())) {
     clock.go_on_from(seen->mark, !run.empty() && seen->run == run);
   }
-  return LastSeen(std::move(fd), std::move(run));
+  return LastSeen(file, std::move(fd), std::move(run));
 }
 
 void LastSeen::note(const pipeline::Clock& clock) {
+  if (is_deleted(fd_.get())) {
+    if (base::Fd anew = open_seen(file_); anew.is_open()) fd_ = std::move(anew);
+  }
   const std::string line = line_of({.run = run_, .mark = clock.mark()});
   const bool written =
       ::pwrite(fd_.get(), line.data(), line.size(), 0) == static_cast<ssize_t>(line.size());

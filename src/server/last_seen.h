@@ -24,8 +24,10 @@ class LastSeen {
   void note(const pipeline::Clock& clock);
 
  private:
-  LastSeen(base::Fd fd, std::string run) : fd_(std::move(fd)), run_(std::move(run)) {}
+  LastSeen(std::filesystem::path file, base::Fd fd, std::string run)
+      : file_(std::move(file)), fd_(std::move(fd)), run_(std::move(run)) {}
 
+  std::filesystem::path file_;
   base::Fd fd_;
   std::string run_;     // of the machine
   bool fails_ = false;  // and that was said

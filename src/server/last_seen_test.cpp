@@ -84,6 +84,18 @@ TEST_F(LastSeenTest, AClockThatHasGoneBackTellsNothing) {
   EXPECT_EQ(away(), base::Millis{0});
 }
 
+TEST_F(LastSeenTest, AFileThatIsDeletedIsMadeAgain) {
+  pipeline::Clock clock{machine_.clocks()};
+  auto seen = LastSeen::open(file_, clock);
+  ASSERT_TRUE(seen);
+  seen->note(clock);
+  std::filesystem::remove(file_);
+  seen->note(clock);
+  machine_.boot += seconds{70};
+  machine_.wall += seconds{70};
+  EXPECT_EQ(away(), seconds{70});
+}
+
 TEST_F(LastSeenTest, WhatIsNoFileIsRefused) {
   std::filesystem::create_directory(file_);
   pipeline::Clock clock{machine_.clocks()};
