@@ -50,22 +50,28 @@ struct PacedFile : Methods {
 
 // The log.
 struct CheckedFile : Methods {
-  CheckedFile() : Methods{} { methods.xRead = read; }
+  const LogHeads& heads;
+
+  explicit CheckedFile(const LogHeads& of_log) : Methods{}, heads(of_log) { methods.xRead = read; }
   static int read(sqlite3_file* file, void* to, int n, sqlite3_int64 at) {
-    const int code = of(file).real->xRead(file, to, n, at);
-    return code == SQLITE_OK ? check_log_page(*file, to, n, at) : code;
+    auto& self = static_cast<CheckedFile&>(of(file));
+    const int code = self.real->xRead(file, to, n, at);
+    return code == SQLITE_OK ? check_log_page(*file, self.heads, to, n, at) : code;
   }
 };
 
 }  // namespace
 
-base::Result<std::unique_ptr<Checkpointer>> open_checkpointer(const std::filesystem::path& file) {
+base::Result<std::unique_ptr<Checkpointer>> open_checkpointer(const std::filesystem::path& file,
+                                                              const LogHeads& heads) {
   struct Connection {
+    explicit Connection(const LogHeads& of_log) : checked(of_log) {}
+
     PacedFile paced;
     CheckedFile checked;
     Db db;
   };
-  auto own = std::make_shared<Connection>();
+  auto own = std::make_shared<Connection>(heads);
   RQ_TRY(own->db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX));
   RQ_TRY(own->db.exec("PRAGMA synchronous = NORMAL"));
   RQ_TRY(own->db.exec("PRAGMA wal_autocheckpoint = 0"));

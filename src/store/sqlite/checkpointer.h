@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "store/sqlite/aside.h"
+#include "store/sqlite/log_heads.h"
 
 namespace rq::store::sqlite {
 
@@ -19,7 +20,8 @@ struct CheckpointDone {
 };
 using Checkpointer = Aside<CheckpointPass, CheckpointDone>;
 
+// `heads`: of the log, as long as the checkpointer lives.
 [[nodiscard]] base::Result<std::unique_ptr<Checkpointer>> open_checkpointer(
-    const std::filesystem::path& file);
+    const std::filesystem::path& file, const LogHeads& heads);
 
 }  // namespace rq::store::sqlite

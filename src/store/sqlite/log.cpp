@@ -41,6 +41,7 @@ Result<void> Log::open(std::int64_t bytes) {
   RQ_TRY(db_.exec("PRAGMA wal_autocheckpoint = 0"));
   RQ_TRY_ASSIGN(page_bytes, db_.one("PRAGMA page_size"));
   page_bytes_ = page_bytes.value_or(page_bytes_);
+  heads_.begin(static_cast<std::size_t>(page_bytes_));
   sqlite3_wal_hook(
       db_.handle(),
       [](void* frames, sqlite3*, const char*, int in_log) {
@@ -52,7 +53,7 @@ Result<void> Log::open(std::int64_t bytes) {
 }
 
 Result<void> Log::open_beside(const std::filesystem::path& file) {
-  RQ_TRY_ASSIGN(checkpointer, open_checkpointer(file));
+  RQ_TRY_ASSIGN(checkpointer, open_checkpointer(file, heads_));
   checkpointer_ = std::move(checkpointer);
   return {};
 }

@@ -9,12 +9,13 @@
 #include "base/result.h"
 #include "store/sqlite/checkpointer.h"
 #include "store/sqlite/db.h"
+#include "store/sqlite/log_heads.h"
 
 namespace rq::store::sqlite {
 
 class Log {
  public:
-  explicit Log(Db& db) : db_(db) {}
+  Log(Db& db, LogHeads& heads) : db_(db), heads_(heads) {}
 
   // The connection is open. The log is copied into the database when it has grown to `bytes`.
   [[nodiscard]] base::Result<void> open(std::int64_t bytes);
@@ -58,6 +59,7 @@ class Log {
   void note_copy(int code);
 
   Db& db_;
+  LogHeads& heads_;
   std::unique_ptr<Checkpointer> checkpointer_;  // null: no thread
   std::int64_t bytes_max_ = 0;
   std::int64_t page_bytes_ = 4096;

@@ -9,7 +9,8 @@
 
 namespace rq::store::sqlite {
 
-int check_log_page(sqlite3_file& log, const void* read, int bytes, sqlite3_int64 at) {
+int check_log_page(sqlite3_file& log, const LogHeads& heads, const void* read, int bytes,
+                   sqlite3_int64 at) {
   const auto page_bytes = static_cast<std::size_t>(bytes);
   const auto in_file = static_cast<std::size_t>(at);
   const std::size_t frame_bytes = kFrameHeadBytes + page_bytes;
@@ -17,6 +18,12 @@ int check_log_page(sqlite3_file& log, const void* read, int bytes, sqlite3_int64
   const std::size_t frame_at = in_file - kFrameHeadBytes;
   if ((frame_at - kLogHeadBytes) % frame_bytes != 0) return SQLITE_OK;  // no page
 
+  const std::string_view page{static_cast<const char*>(read), page_bytes};
+  if (const auto known = heads.find(frame_at)) {
+    const bool good =
+        passes({known->sum_before.data(), kSumBytes}, {known->head.data(), kFrameHeadBytes}, page);
+    return good ? SQLITE_OK : kBadLogPage;
+  }
   const bool is_first = frame_at == kLogHeadBytes;
   const std::size_t sum_at = is_first ? kLogHeadSum : frame_at - frame_bytes + kFrameSum;
   std::array<char, kSumBytes> sum{};
@@ -27,8 +34,7 @@ int check_log_page(sqlite3_file& log, const void* read, int bytes, sqlite3_int64
   };
   if (const int code = load(sum, sum_at); code != SQLITE_OK) return code;
   if (const int code = load(head, frame_at); code != SQLITE_OK) return code;
-  const bool good = passes({sum.data(), sum.size()}, {head.data(), head.size()},
-                           {static_cast<const char*>(read), page_bytes});
+  const bool good = passes({sum.data(), sum.size()}, {head.data(), head.size()}, page);
   return good ? SQLITE_OK : kBadLogPage;
 }
 

@@ -155,7 +155,7 @@ class SqliteStore final : public Store {
   Lines lines_{records_};
   Writer writer_{records_, lines_.windows()};
   Db db_;
-  Log log_{db_};
+  Log log_{db_, writer_vfs_.heads()};
   Firsts firsts_{records_};
   TimerRows timers_;
   Damage damage_;

@@ -76,7 +76,7 @@ struct WriterVfs::Calls {
   static int read_log(sqlite3_file* f, void* to, int n, sqlite3_int64 at) {
     const int code = read(f, to, n, at);
     if (code != SQLITE_OK || !file(f).vfs->check_log) return code;
-    return check_log_page(*real(f), to, n, at);
+    return check_log_page(*real(f), *file(f).vfs->heads, to, n, at);
   }
   static int write(sqlite3_file* f, const void* from, int n, sqlite3_int64 at) {
     File& self = file(f);
@@ -89,6 +89,7 @@ struct WriterVfs::Calls {
       self.start = at;
     }
     const char* const bytes = static_cast<const char*>(from);
+    self.vfs->heads->note(bytes, static_cast<std::size_t>(n), static_cast<std::size_t>(at));
     gathered.insert(gathered.end(), bytes, bytes + n);
     if (static_cast<std::size_t>(n) == kFrameHeadBytes) {
       self.last_frame = ends_commit(bytes);
@@ -219,6 +220,7 @@ WriterVfs::WriterVfs() {
   vfs_.real = sqlite3_vfs_find(nullptr);
   RQ_CHECK(vfs_.real != nullptr);
   vfs_.base = *vfs_.real;
+  vfs_.heads = &heads_;
   vfs_.base.zName = name_.c_str();
   vfs_.base.pNext = nullptr;
   vfs_.base.szOsFile = static_cast<int>(sizeof(File)) + vfs_.real->szOsFile;

@@ -21,6 +21,7 @@
 #include <string>
 
 #include "base/limits.h"
+#include "store/sqlite/log_heads.h"
 
 namespace rq::store::sqlite {
 
@@ -41,6 +42,8 @@ class WriterVfs {
   // Whether pages of the log are checked as they are read. REQUIRES: while they are, nothing is
   // uncommitted.
   void check_log(bool check) { vfs_.check_log = check; }
+  // Of what is written to the log through it.
+  [[nodiscard]] LogHeads& heads() { return heads_; }
 
  private:
   struct File;
@@ -51,9 +54,11 @@ class WriterVfs {
     sqlite3_vfs* real;
     sqlite3_int64 log_bytes;
     bool check_log;
+    LogHeads* heads;
   };
 
   Vfs vfs_{};
+  LogHeads heads_;
   std::string name_;
 };
 
