@@ -170,10 +170,12 @@ std::optional<Place> place_named(std::string_view name) {
 Result<void> Check::prepare(Db& db) {
   db_ = &db;
   RQ_TRY(messages_.prepare(
-      db.handle(), fmt::format("SELECT {}, q.id, {} FROM message m {} LEFT JOIN queue q ON q.id = "
-                               "m.queue WHERE m.seq > ?1 ORDER BY m.seq LIMIT ?2",
-                               kMessageColumns, is_filed_sql(), kMessageJoins)
-                       .c_str()));
+      db.handle(),
+      fmt::format("SELECT {}, q.id, {}, EXISTS (SELECT 1 FROM message k WHERE k.seq = m.seq) FROM "
+                  "message m {} LEFT JOIN queue q ON q.id = m.queue WHERE m.seq > ?1 ORDER BY "
+                  "m.seq LIMIT ?2",
+                  kMessageColumns, is_filed_sql(), kMessageJoins)
+          .c_str()));
   RQ_TRY(next_run_.prepare(
       db.handle(),
       "SELECT queue, rank, ord, first_seq, last_seq FROM ready WHERE (queue, rank, ord, last_seq) "
@@ -248,9 +250,10 @@ Result<bool> Check::messages(std::vector<Finding>& found) {
       messages_.reset();
       return true;
     }
-    // No tree has its rows in another order: the page is damaged, and says more rows than it has.
-    // Each of them set aside by itself would be lost.
-    if (seq_of(messages_) <= seq_) {
+    // No tree has its rows in another order, or rows that their number does not lead to: a page is
+    // damaged. Each of them set aside by itself would be lost.
+    const bool is_led_to = messages_.integer(kMessageColumnCount + 2) != 0;
+    if (seq_of(messages_) <= seq_ || !is_led_to) {
       messages_.reset();
       found.push_back(
           {.text = fmt::format("messages after {} are not in their order", seq_), .page = true});

@@ -16,6 +16,10 @@
 
 namespace rq::store::sqlite {
 
+// Left out where numbers were given of which a store does not know: a backup that was put back, or
+// what is left of a log. More than any server gives meanwhile.
+inline constexpr core::Seq kNumbersSkipped = 1'000'000'000;
+
 // The file beside a store.
 [[nodiscard]] std::filesystem::path identity_of(const std::filesystem::path& database);
 

@@ -14,7 +14,8 @@ namespace rq::store::sqlite {
 namespace {
 
 constexpr std::size_t kReadAtOnce = 256 * base::kKiB;
-// Of the index: its head stands there twice, with a checksum, and in the numbers of this machine.
+// Of the index: its head stands there twice, each with a checksum, and in the numbers of this
+// machine.
 constexpr std::size_t kIndexHeadBytes = 48;
 constexpr std::size_t kIndexVersion = 0;
 constexpr std::size_t kIndexFrames = 16;
@@ -199,10 +200,10 @@ class FrameReader {
   bool behind_;
 };
 
-// With what the index tells of the same log, in whose file are so many frames.
-void compare(LogFrames& log, LogFrames::Number in_file, const LogIndex& index) {
+// With what the index tells of the same log.
+void compare(LogFrames& log, const LogIndex& index) {
   // What is left of a log that was copied before it was cut is older than the database.
-  if (in_file < log.told) {
+  if (log.is_short()) {
     std::erase_if(log.frames, [&index](const auto& frame) { return frame.frame < index.copied; });
   }
   // Nothing is lost with a log that is in the database and gives SQLite no older pages.
@@ -217,18 +218,19 @@ std::optional<LogIndex> read_index_of(const std::filesystem::path& database) {
   const auto read = file.read(0, kIndexRead);
   if (!read) return std::nullopt;
   const std::string_view bytes = *read;
-  Sum sum;
-  sum.add(bytes.substr(0, kIndexSum));
-  const Sum written{.a = native(bytes, kIndexSum), .b = native(bytes, kIndexSum + 4)};
-  const bool twice =
-      bytes.substr(0, kIndexHeadBytes) == bytes.substr(kIndexHeadBytes, kIndexHeadBytes);
-  if (!twice || sum != written || native(bytes, kIndexVersion) != kIndexVersionKnown) {
-    return std::nullopt;
+  // SQLite writes the second one first: when both pass, that is the newer one.
+  for (const std::size_t at : {kIndexHeadBytes, std::size_t{0}}) {
+    const std::string_view head = bytes.substr(at, kIndexHeadBytes);
+    Sum sum;
+    sum.add(head.substr(0, kIndexSum));
+    const Sum written{.a = native(head, kIndexSum), .b = native(head, kIndexSum + 4)};
+    if (sum != written || native(head, kIndexVersion) != kIndexVersionKnown) continue;
+    return LogIndex{.frames = native(head, kIndexFrames),
+                    .copied = native(bytes, kIndexCopied),
+                    .pages = native(head, kIndexPages),
+                    .salt = std::string{head.substr(kIndexSalt, kSaltBytes)}};
   }
-  return LogIndex{.frames = native(bytes, kIndexFrames),
-                  .copied = native(bytes, kIndexCopied),
-                  .pages = native(bytes, kIndexPages),
-                  .salt = std::string{bytes.substr(kIndexSalt, kSaltBytes)}};
+  return std::nullopt;
 }
 
 bool passes(std::string_view sum_before, std::string_view head, std::string_view page) {
@@ -253,10 +255,10 @@ base::Result<LogFrames> read_log(FileBytes& file, LogPart part,
   log.page_bytes = head->page_bytes;
   log.whole_bytes = head->holds ? kLogHeadBytes : 0;
   const std::size_t frame_bytes = kFrameHeadBytes + head->page_bytes;
-  const auto end = static_cast<LogFrames::Number>((file.size() - kLogHeadBytes) / frame_bytes);
+  log.in_file = static_cast<LogFrames::Number>((file.size() - kLogHeadBytes) / frame_bytes);
   FrameReader reader(*head, log.told);
   std::size_t committed = 0;  // of log.frames
-  for (LogFrames::Number n = 0; n < end; ++n) {
+  for (LogFrames::Number n = 0; n < log.in_file; ++n) {
     RQ_TRY_ASSIGN(bytes, file.read(kLogHeadBytes + n * frame_bytes, frame_bytes));
     const FrameSeen frame = reader.next(bytes);
     if (frame.behind && frame.pages != 0) ++log.commits_behind;
@@ -276,7 +278,7 @@ base::Result<LogFrames> read_log(FileBytes& file, LogPart part,
     }
   }
   log.frames.resize(committed);
-  if (log.told > 0) compare(log, end, *index);
+  if (log.told > 0) compare(log, *index);
   return log;
 }
 

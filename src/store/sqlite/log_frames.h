@@ -26,10 +26,13 @@ struct LogFrames {
   std::int64_t commits_behind = 0;
   Number whole = 0;  // frames that SQLite reads
   Number told = 0;   // frames that the index tells of; 0: it tells of none, or of another log
+  Number in_file = 0;
   // It is not as it was written. REQUIRES: the machine has not been started since.
   [[nodiscard]] bool is_damaged() const { return commits_behind > 0 || lacks(); }
   // The index tells of more frames than it has, and they are not in the database.
   [[nodiscard]] bool lacks() const { return told > whole; }
+  // Some of them are not even in its file: what they told is not known.
+  [[nodiscard]] bool is_short() const { return told > in_file; }
 
   struct Frame {
     Number page = 0;

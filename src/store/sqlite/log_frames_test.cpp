@@ -293,6 +293,9 @@ TEST_F(DamagedLog, WhatItsIndexTellsIsMissed) {
     }
     EXPECT_EQ(read(kept), damaged) << "the log is kept";
     EXPECT_FALSE(log_for_the_server(file)) << "once";
+    // Numbers may have been given in what is lost.
+    EXPECT_EQ(rows_of(file, "SELECT value > 1000000000 FROM meta WHERE key = 'next_seq'"),
+              std::vector<std::string>{damaged.size() < log.size() ? "1" : "0"});
     if (damaged.size() == log.size()) {
       EXPECT_EQ(messages(), kMessages);
       EXPECT_EQ(rows_of(file, "SELECT count(*) FROM queue"), std::vector<std::string>{"2"});
@@ -307,7 +310,7 @@ TEST_F(DamagedLog, AnIndexOfBeforeIsNotBelieved) {
   for (const bool rebooted : {true, false}) {
     SCOPED_TRACE(rebooted);
     start_over();
-    if (!rebooted) index = flipped(sound, 33);
+    if (!rebooted) index = flipped(flipped(sound, 33), 33 + 48);
     const std::string before = identity;
     if (rebooted) reboot();
     lay_out_with_index(cut);
@@ -320,6 +323,18 @@ TEST_F(DamagedLog, AnIndexOfBeforeIsNotBelieved) {
   }
 }
 
+// One of its two heads is enough: each has its checksum.
+TEST_F(DamagedLog, AnIndexWithOneGoodHeadIsBelieved) {
+  constexpr std::size_t kHeads = 96;
+  const std::string cut = log.substr(0, log.size() - kFrame);
+  const std::string sound = index;
+  for (std::size_t byte = 0; byte < kHeads; ++byte) {
+    index = flipped(sound, byte);
+    lay_out_with_index(cut);
+    EXPECT_TRUE(log_for_the_server(file)) << byte;
+  }
+}
+
 TEST_F(DamagedLog, OneThatIsGoneIsToBePutBack) {
   lay_out_with_index(log);
   fs::remove(log_of(file));
@@ -329,6 +344,33 @@ TEST_F(DamagedLog, OneThatIsGoneIsToBePutBack) {
   write(log_of(file), log);
   ASSERT_TRUE(make_store(file)->open());
   EXPECT_EQ(messages(), kMessages);
+}
+
+// faults.md D14, relative: the remedy for a log that is lost took away what knew of it, and numbers
+// were given twice.
+TEST_F(DamagedLog, AfterOneThatIsLostNoNumberIsGivenTwice) {
+  lay_out_with_index(log);
+  fs::remove(log_of(file));
+  auto opened = make_store(file);
+  const auto refused = opened->open();
+  ASSERT_FALSE(refused);
+  ASSERT_NE(refused.error().remedy.find(fmt::format("touch {}", log_of(file).string())),
+            std::string::npos)
+      << refused.error().remedy;
+  write(log_of(file), "");
+  opened = make_store(file);
+  const auto done = opened->open();
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(opened->take_reports().size(), 1U);
+  EXPECT_EQ(opened->set_aside_count(), 1) << "health says damaged";
+  EXPECT_NE(rows_of(file, "SELECT why FROM corrupt").at(0).find("as its index tells"),
+            std::string::npos);
+  EXPECT_EQ(rows_of(file, "SELECT value > 1000000000 FROM meta WHERE key = 'next_seq'"),
+            std::vector<std::string>{"1"});
+  opened.reset();
+  const auto findings = check_store(file);
+  ASSERT_TRUE(findings);
+  EXPECT_EQ(*findings, std::vector<std::string>{});
 }
 
 // All of it is in the database: what is left of it is older.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "store/sqlite/file_format.h"
+#include "store/sqlite/page_cells.h"
 #include "store/sqlite/store_files.h"
 
 namespace rq::store::sqlite {
@@ -21,33 +22,7 @@ constexpr std::size_t kHeaderBytes = 100;
 constexpr std::size_t kHeaderPageBytes = 16;
 constexpr std::size_t kHeaderFreeTrunk = 32;
 constexpr std::size_t kHeaderFreePages = 36;
-// Section 1.6, the head of a page of a tree.
-constexpr std::size_t kTreeCells = 3;
-constexpr std::size_t kTreeContent = 5;  // where the rows begin
-constexpr std::size_t kTreeLastChild = 8;
-constexpr std::size_t kLeafHeadBytes = 8;
-constexpr std::size_t kInteriorHeadBytes = 12;
-constexpr std::size_t kChildBytes = 4;
-constexpr std::size_t kRowBytesMax = 64UL * 1024 * 1024;  // a payload and its row are far below
-constexpr int kDepthMax = 40;                             // of a tree
-
-constexpr std::uint8_t kIndexInterior = 2;
-constexpr std::uint8_t kTableInterior = 5;
-constexpr std::uint8_t kIndexLeaf = 10;
-constexpr std::uint8_t kTableLeaf = 13;
-
-std::size_t u16(std::string_view bytes, std::size_t at) { return big_endian(bytes, at, 2); }
-
-// A whole number of one to nine bytes; `at` goes behind it.
-std::uint64_t varint(std::string_view bytes, std::size_t& at) {
-  std::uint64_t value = 0;
-  for (int i = 0; i < 8; ++i) {
-    const std::uint8_t byte = byte_at(bytes, at++);
-    value = value << 7U | (byte & 0x7FU);
-    if ((byte & 0x80U) == 0) return value;
-  }
-  return value << 8U | byte_at(bytes, at++);
-}
+constexpr int kDepthMax = 40;  // of a tree
 
 std::optional<RawValue> value_at(std::string_view record, std::size_t& at, std::uint64_t type) {
   constexpr std::array<std::size_t, 10> kBytes{0, 1, 2, 3, 4, 6, 8, 8, 0, 0};
@@ -73,6 +48,13 @@ bool has_leaf_head(std::string_view page, std::size_t head) {
   const std::size_t content = u16(page, head + kTreeContent);
   const std::size_t end = head + kLeafHeadBytes + 2 * u16(page, head + kTreeCells);
   return content >= end && content <= page.size();
+}
+
+// The cells that are to be read: where the page as a whole does not tell, as many as its head says.
+std::size_t cells_of(std::string_view page, std::size_t head, std::uint8_t type) {
+  const std::size_t fit = (page.size() - pointers_at(head, type)) / 2;
+  const std::size_t said = std::min(u16(page, head + kTreeCells), fit);
+  return true_cells(page, head, type).value_or(said);
 }
 
 std::optional<std::vector<RawValue>> values_of(std::string_view record) {
@@ -189,7 +171,7 @@ void RawFile::walk_page(Number number, int depth, const Each& each) {
   }
   const std::size_t head = number == 1 ? kHeaderBytes : 0;
   const std::uint8_t type = byte_at(bytes, head);
-  const bool interior = type == kTableInterior || type == kIndexInterior;
+  const bool interior = is_interior(type);
   if (!interior && type != kTableLeaf && type != kIndexLeaf) {
     broken_ = true;
     // Most pages are leaves of tables. Whoever takes a row looks at its checksum; but behind a
@@ -199,7 +181,7 @@ void RawFile::walk_page(Number number, int depth, const Each& each) {
   }
   if (type != kTableInterior) rows_of(number, bytes, type, each);
   if (!interior) return;
-  const std::size_t cells = u16(bytes, head + kTreeCells);
+  const std::size_t cells = cells_of(bytes, head, type);
   for (std::size_t i = 0; i < cells; ++i) {
     walk_page(u32(bytes, u16(bytes, head + kInteriorHeadBytes + 2 * i)), depth + 1, each);
   }
@@ -208,9 +190,8 @@ void RawFile::walk_page(Number number, int depth, const Each& each) {
 
 void RawFile::rows_of(Number number, std::string_view bytes, std::uint8_t type, const Each& each) {
   const std::size_t head = number == 1 ? kHeaderBytes : 0;
-  const std::size_t pointers =
-      head + (type == kIndexInterior ? kInteriorHeadBytes : kLeafHeadBytes);
-  const std::size_t cells = std::min(u16(bytes, head + kTreeCells), (bytes.size() - pointers) / 2);
+  const std::size_t pointers = pointers_at(head, type);
+  const std::size_t cells = cells_of(bytes, head, type);
   for (std::size_t i = 0; i < cells; ++i) {
     const std::size_t cell = u16(bytes, pointers + 2 * i);
     auto row =
@@ -223,24 +204,37 @@ void RawFile::rows_of(Number number, std::string_view bytes, std::uint8_t type, 
   }
 }
 
+bool RawFile::miscounts(std::string_view table, std::int64_t rowid) {
+  const auto root = roots_.find(table);
+  Number number = root == roots_.end() ? 0 : root->second;
+  for (int depth = 0; depth <= kDepthMax; ++depth) {
+    const std::string bytes = page(number);
+    const std::uint8_t type = byte_at(bytes, 0);
+    if (type != kTableLeaf && type != kTableInterior) return false;
+    const std::size_t said = u16(bytes, kTreeCells);
+    if (true_cells(bytes, 0, type).value_or(said) != said) return true;
+    if (type == kTableLeaf) return false;
+    number = u32(bytes, kTreeLastChild);
+    for (std::size_t i = said; i > 0; --i) {
+      const std::size_t cell = u16(bytes, kInteriorHeadBytes + 2 * (i - 1));
+      std::size_t key = cell + kChildBytes;
+      if (static_cast<std::int64_t>(varint(bytes, key)) < rowid) break;
+      number = u32(bytes, cell);
+    }
+  }
+  return false;
+}
+
 std::optional<RawRow> RawFile::row_at(std::string_view bytes, std::size_t at, bool table) {
-  // Section 1.6: how much of a row its page holds; the rest is on overflow pages, of which the
-  // first four bytes lead to the next one.
-  const std::size_t usable = page_bytes_;
+  // The first four bytes of an overflow page lead to the next one.
   const std::uint64_t size = varint(bytes, at);
   RawRow row;
   if (table) row.rowid = static_cast<std::int64_t>(varint(bytes, at));
   if (size > kRowBytesMax || at >= bytes.size()) return std::nullopt;
-  const std::size_t most = table ? usable - 35 : (usable - 12) * 64 / 255 - 23;
-  const std::size_t least = (usable - 12) * 32 / 255 - 23;
-  std::size_t here = size;
-  if (size > most) {
-    here = least + (size - least) % (usable - 4);
-    if (here > most) here = least;
-  }
+  const std::size_t here = bytes_on_page(size, page_bytes_, table);
   if (at + here > bytes.size()) return std::nullopt;
   std::string record{bytes.substr(at, here)};
-  Number next = size > most ? u32(bytes, at + here) : 0;
+  Number next = here < size ? u32(bytes, at + here) : 0;
   while (record.size() < size) {
     const std::string more = page(next);
     if (more.empty()) return std::nullopt;

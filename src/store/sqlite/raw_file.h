@@ -49,6 +49,11 @@ class RawFile {
   // Each row of pages that belong to no tree any more and are not free: a tree has lost them. Only
   // tables with row numbers. After all walks.
   void walk_lost(const Each& each);
+  // Whether a page on the way to that row has another number of cells than it says: then SQLite
+  // passes over rows that are whole.
+  [[nodiscard]] bool miscounts(std::string_view table, std::int64_t rowid);
+  // The end of the log is lost: what it says of which numbers were given.
+  [[nodiscard]] bool lacks_log() const { return log_.is_short(); }
   // Something of what was walked could not be read.
   [[nodiscard]] bool broken() const { return broken_; }
 

@@ -153,7 +153,7 @@ class Rebuild {
   Result<void> mend_queue(core::QueueId id, const std::string& name, const std::string& why);
   Result<void> derive();
   Result<void> name_the_lost();
-  Result<void> set_meta();
+  Result<void> set_meta(bool log_lost);
 
   Db& db_;
   const Remembered& known_;
@@ -199,7 +199,7 @@ Result<void> Rebuild::run(RawFile& raw) {
   RQ_TRY(check_queues());
   RQ_TRY(name_the_lost());
   RQ_TRY(check_messages());
-  RQ_TRY(set_meta());
+  RQ_TRY(set_meta(raw.lacks_log()));
   RQ_TRY(derive());
   RQ_TRY(note("store", std::nullopt, fmt::format("it was rebuilt: {}", why_), nullptr));
   return db_.exec("COMMIT");
@@ -367,13 +367,15 @@ Result<void> Rebuild::read_places(RawFile& raw) {
   return ok;
 }
 
-Result<void> Rebuild::set_meta() {
+// `log_lost`: numbers and boots may have been given of which nothing is left.
+Result<void> Rebuild::set_meta(bool log_lost) {
   RQ_TRY_ASSIGN(newest, db_.one("SELECT max(seq) FROM message"));
   const Seq seq_max = newest.value_or(0);
   const bool known = next_seq_ && *next_seq_ > seq_max && *next_seq_ <= seq_max + kNumbersMax;
-  const Seq next = known ? *next_seq_ : seq_max + 1 + kNumbersLeftOut;
-  const core::Boot boot =
-      std::max({boot_.value_or(0), known_.boot, boot_max_}) + (boot_ ? 0 : kBootsLeftOut);
+  const Seq next =
+      (known ? *next_seq_ : seq_max + 1 + kNumbersLeftOut) + (log_lost ? kNumbersSkipped : 0);
+  const core::Boot boot = std::max({boot_.value_or(0), known_.boot, boot_max_}) +
+                          (boot_ && !log_lost ? 0 : kBootsLeftOut);
   const std::int64_t identity = known_.identity != 0 ? known_.identity : identity_.value_or(0);
   const auto set = [this](std::string_view key, std::int64_t value) {
     return db_.exec(fmt::format("UPDATE meta SET value = {} WHERE key = '{}'", value, key).c_str());
@@ -636,8 +638,8 @@ Result<LogSeen> look_at_log(RebuildFiles& files, const Remembered& remembered) {
     seen.damage = damage_of_log(file, log);
     if (log.page_bytes == 0 && look_at_file(log_of(file).c_str()).inode == 0) {
       return fail(Code::internal, seen.damage,
-                  fmt::format("put it back; or, if it is lost with all that was in it, delete {}",
-                              index_of(file).string()));
+                  fmt::format("put it back; or, if it is lost with all that was in it: touch {}",
+                              log_of(file).string()));
     }
     return seen;
   }

@@ -25,8 +25,6 @@ constexpr Boot kBootBlock = 16;
 // Between two looks whether the files are those that were opened; each sync looks as well. So short
 // that the last turn of the engine looks once more.
 constexpr std::chrono::milliseconds kLookAtFiles{50};
-// More than any server gives between a backup and its return.
-constexpr Seq kNumbersSkipped = 1'000'000'000;
 }  // namespace
 
 // --- Opening ---
@@ -358,6 +356,7 @@ void SqliteStore::forget_batch() {
   changes_.clear();
   new_keys_.clear();
   set_aside_.clear();
+  pages_.reset();
   firsts_.end_batch();
   if (!due_.empty()) due_floor_ = Instant{};  // the others are due still
   due_.clear();
@@ -422,7 +421,8 @@ Result<Record*> SqliteStore::find_stored(const core::Suspect& suspect) {
   auto message = read_message(sql_.find, crc_from_);
   sql_.find.reset();
   if (!message) {
-    RQ_TRY(set_aside(suspect, message.error().message));
+    RQ_TRY_ASSIGN(waits, is_for_rebuild(suspect.seq));
+    if (!waits) RQ_TRY(set_aside(suspect, message.error().message));
     return static_cast<Record*>(nullptr);
   }
   if (!queue_ids_.contains(message->queue)) return static_cast<Record*>(nullptr);

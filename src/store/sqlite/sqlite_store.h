@@ -7,6 +7,7 @@
 //
 // Thread: engine. Faults: see db.h.
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -18,11 +19,13 @@
 #include "core/store.h"
 #include "store/sqlite/damage.h"
 #include "store/sqlite/db.h"
+#include "store/sqlite/file_bytes.h"
 #include "store/sqlite/firsts.h"
 #include "store/sqlite/identity.h"
 #include "store/sqlite/lines.h"
 #include "store/sqlite/log.h"
 #include "store/sqlite/open.h"
+#include "store/sqlite/raw_file.h"
 #include "store/sqlite/rebuild_files.h"
 #include "store/sqlite/records.h"
 #include "store/sqlite/room.h"
@@ -95,7 +98,12 @@ class SqliteStore final : public Store {
   void maintain() override;
 
  private:
-  static constexpr const char* kBadPage = "a page could not be read";
+  static constexpr const char* kBadPage = "a page of it is damaged";
+  // Of the file, beside SQLite.
+  struct Pages {
+    FileBytes bytes{};
+    RawFile raw{};
+  };
 
   [[nodiscard]] Result<void> open_or_go_on();
   [[nodiscard]] Result<void> check_are_files() const;
@@ -115,6 +123,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> shift_leases(Millis by);
   [[nodiscard]] Result<Record*> find(const core::Suspect& suspect);
   [[nodiscard]] Result<Record*> find_stored(const core::Suspect& suspect);
+  [[nodiscard]] Result<bool> is_for_rebuild(Seq seq);
   [[nodiscard]] Result<void> set_aside(const core::Suspect& suspect, const std::string& why);
   [[nodiscard]] Result<void> wipe(Seq seq, const std::vector<Filed>& places);
   void mark_dirty(Held& held);
@@ -169,6 +178,7 @@ class SqliteStore final : public Store {
   std::vector<core::Suspect> due_;  // in reverse
   Changes changes_;
   std::vector<SetAside> set_aside_;
+  std::unique_ptr<Pages> pages_;  // opened for a message that may have to be set aside
   std::unordered_map<std::string, Held*> new_keys_;
 
   void skip_what_was_given();

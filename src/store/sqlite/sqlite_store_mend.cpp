@@ -1,9 +1,12 @@
 // What SqliteStore does about damage: to its messages, its log, and the files themselves.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "store/sqlite/copy_pages.h"
+#include "store/sqlite/log_frames.h"
 #include "store/sqlite/rebuild.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sqlite_store.h"
@@ -95,6 +98,9 @@ Result<void> SqliteStore::request_rebuild(RebuildWhen when) {
     return rebuilt_now();
   }
   if (rebuild_files_.mark("A check has found what only a rebuild can mend.")) {
+    RQ_TRY(ensure_transaction());
+    RQ_TRY(damage_.note("store", "the next start of the server rebuilds it", now_));
+    ++set_aside_count_;  // so that health says it, too
     reports_.emplace_back(
         "the store is damaged in a way that only a rebuild can mend: the next start of the server "
         "does that; restart it when it suits you");
@@ -147,6 +153,25 @@ std::string SqliteStore::save_log() {
 }
 
 // --- Damage ---
+
+// A page tells another number of rows than it has. What seems to be lost with them is whole, and a
+// rebuild finds it: nothing of it is set aside. Until then the message is passed over.
+Result<bool> SqliteStore::is_for_rebuild(Seq seq) {
+  if (!pages_) {
+    pages_ = std::make_unique<Pages>();
+    auto opened = pages_->bytes.open(db_, file_);
+    if (opened) opened = pages_->raw.open(pages_->bytes, file_, {}, LogPart::all, std::nullopt);
+    if (!opened) {
+      pages_.reset();
+      return false;  // without it what is damaged is only set aside
+    }
+  }
+  const bool hidden =
+      std::ranges::any_of(std::array{"message", "detail", "lease"},
+                          [&](const char* table) { return pages_->raw.miscounts(table, seq); });
+  if (hidden && !rebuild_files_.is_marked()) RQ_TRY(request_rebuild(RebuildWhen::now));
+  return hidden;
+}
 
 Result<void> SqliteStore::set_aside(const core::Suspect& suspect, const std::string& why) {
   const Seq seq = suspect.seq;
@@ -203,9 +228,12 @@ Result<void> SqliteStore::examine(const core::Suspect& suspect) {
   if (held == nullptr) {
     // A message whose queue has lost its row stays for a rebuild.
     if (sound || (!found && places.empty())) return {};
-    return set_aside(suspect, why);
+  } else if (sound && !suspect.unreadable && places == std::vector{held->stored}) {
+    return {};
   }
-  if (sound && !suspect.unreadable && places == std::vector{held->stored}) return {};
+  RQ_TRY_ASSIGN(waits, is_for_rebuild(seq));
+  if (waits) return {};
+  if (held == nullptr) return set_aside(suspect, why);
   RQ_TRY(wipe(seq, places));
   if (held->now.in(Place::line)) {
     lines_.windows().erase(held->now.queue, held->key_now());

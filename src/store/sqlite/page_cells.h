@@ -1,0 +1,52 @@
+#pragma once
+// A page of a tree and its cells, which are rows or lead to children:
+// https://www.sqlite.org/fileformat2.html section 1.6. Thread: any one.
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace rq::store::sqlite {
+
+// The type of a page is its first byte.
+inline constexpr std::uint8_t kIndexInterior = 2;
+inline constexpr std::uint8_t kTableInterior = 5;
+inline constexpr std::uint8_t kIndexLeaf = 10;
+inline constexpr std::uint8_t kTableLeaf = 13;
+
+// Where the other fields of its head are.
+inline constexpr std::size_t kTreeFreeBlock = 1;  // the first one
+inline constexpr std::size_t kTreeCells = 3;
+inline constexpr std::size_t kTreeContent = 5;  // where the cells begin
+inline constexpr std::size_t kTreeFragments = 7;
+inline constexpr std::size_t kTreeLastChild = 8;
+inline constexpr std::size_t kLeafHeadBytes = 8;
+inline constexpr std::size_t kInteriorHeadBytes = 12;
+// What the cell of an interior page begins with.
+inline constexpr std::size_t kChildBytes = 4;
+
+inline constexpr std::size_t kRowBytesMax = 64UL * 1024 * 1024;  // a payload and its row are less
+
+[[nodiscard]] constexpr bool is_interior(std::uint8_t type) {
+  return type == kTableInterior || type == kIndexInterior;
+}
+// Behind the head: where each cell is, two bytes each.
+[[nodiscard]] constexpr std::size_t pointers_at(std::size_t head, std::uint8_t type) {
+  return head + (is_interior(type) ? kInteriorHeadBytes : kLeafHeadBytes);
+}
+
+[[nodiscard]] std::size_t u16(std::string_view bytes, std::size_t at);
+// A whole number of one to nine bytes; `at` goes behind it.
+[[nodiscard]] std::uint64_t varint(std::string_view bytes, std::size_t& at);
+// How much of a row of so many bytes stands on its page; the rest is on overflow pages.
+[[nodiscard]] std::size_t bytes_on_page(std::uint64_t row_bytes, std::size_t page_bytes,
+                                        bool table);
+
+// How many cells the page has, whatever its head says: so many that they, the free blocks and the
+// fragments fill it from where the cells begin, and none lies on another. What was deleted lies in
+// free blocks, and so is none of them. There is one such number at most. Nothing: there is none,
+// more of the page is damaged. `head`: where it begins. `type`: what the page is read as.
+[[nodiscard]] std::optional<std::size_t> true_cells(std::string_view page, std::size_t head,
+                                                    std::uint8_t type);
+
+}  // namespace rq::store::sqlite

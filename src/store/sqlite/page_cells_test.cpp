@@ -1,0 +1,128 @@
+// How many cells a page has, told by the page itself: whatever bit of the number in its head is
+// wrong, and without what was deleted from it. faults.md D3, relative
+#include "store/sqlite/page_cells.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "store/sqlite/file_format.h"
+#include "store/sqlite/sqlite_rig.h"
+
+namespace rq::store::sqlite::test {
+namespace {
+
+constexpr std::size_t kPage = kPageBytesUsual;
+
+// Of a tree of the store, and what SQLite says of it.
+struct TreePage {
+  std::string bytes;
+  std::size_t head = 0;
+  std::size_t cells = 0;
+  [[nodiscard]] std::uint8_t type() const { return byte_at(bytes, head); }
+};
+
+std::vector<TreePage> tree_pages_of(const fs::path& file) {
+  std::ifstream in{file, std::ios::binary};
+  std::stringstream all;
+  all << in.rdbuf();
+  const std::string bytes = all.str();
+  std::vector<TreePage> out;
+  for (const std::string& row :
+       rows_of(file, "SELECT pageno, ncell FROM dbstat WHERE pagetype IN ('leaf', 'internal')")) {
+    const std::size_t number = std::stoul(row);
+    out.push_back({.bytes = bytes.substr((number - 1) * kPage, kPage),
+                   .head = number == 1 ? 100U : 0U,
+                   .cells = std::stoul(row.substr(row.find('|') + 1))});
+  }
+  return out;
+}
+
+// A table and an index, of rows of all sizes, of which many were deleted, changed and put again.
+class TreePages : public testing::Test {
+ protected:
+  void SetUp() override {
+    Db db;
+    ASSERT_TRUE(db.open(file_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
+    // What is deleted stays, as rq leaves it.
+    ASSERT_TRUE(
+        db.exec("PRAGMA secure_delete = OFF;"
+                "CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT, bytes BLOB);"
+                "CREATE TABLE w (text TEXT, n INTEGER, PRIMARY KEY (text, n)) WITHOUT ROWID;"
+                "CREATE INDEX i ON t (text);"));
+    for (int round = 0; round < 4; ++round) {
+      ASSERT_TRUE(db.exec(fmt::format(R"sql(
+WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 600)
+INSERT OR IGNORE INTO t SELECT n * 7 % 601, hex(randomblob(n % 37)),
+  randomblob(CASE WHEN n % 90 = 0 THEN 5000 + n ELSE n % 200 END) FROM n;
+INSERT OR IGNORE INTO w SELECT text || hex(randomblob(n % 400)), n FROM t;
+DELETE FROM t WHERE (n + {0}) % 3 = 0;
+DELETE FROM w WHERE (n + {0}) % 4 = 0;
+UPDATE t SET bytes = randomblob(length(bytes) - 1) WHERE (n + {0}) % 5 = 0 AND length(bytes) > 1;
+)sql",
+                                      round)
+                              .c_str()));
+    }
+  }
+  TempDir dir_;
+  fs::path file_ = dir_.path() / "t.db";
+};
+
+TEST_F(TreePages, TellTheNumberOfTheirCellsWhateverTheirHeadSays) {
+  std::map<std::uint8_t, int> of_type;
+  int with_free_blocks = 0;
+  int with_fragments = 0;
+  for (TreePage& page : tree_pages_of(file_)) {
+    ++of_type[page.type()];
+    with_free_blocks += u16(page.bytes, page.head + kTreeFreeBlock) != 0 ? 1 : 0;
+    with_fragments += byte_at(page.bytes, page.head + kTreeFragments) != 0 ? 1 : 0;
+    EXPECT_EQ(true_cells(page.bytes, page.head, page.type()), page.cells);
+    for (unsigned bit = 0; bit < 16; ++bit) {
+      char& byte = page.bytes[page.head + kTreeCells + bit / 8];
+      const char before = byte;
+      byte = static_cast<char>(static_cast<unsigned char>(byte) ^ (1U << bit % 8));
+      EXPECT_EQ(true_cells(page.bytes, page.head, page.type()), page.cells) << "bit " << bit;
+      byte = before;
+    }
+  }
+  EXPECT_EQ(of_type.size(), 4U) << "leaves and others, of tables and indexes";
+  EXPECT_GT(with_free_blocks, 20);
+  EXPECT_GT(with_fragments, 10);
+}
+
+TEST_F(TreePages, ThatAreDamagedElsewhereTellNone) {
+  int tried = 0;
+  for (TreePage& page : tree_pages_of(file_)) {
+    if (page.type() != kTableLeaf || page.head != 0 || page.cells == 0) continue;
+    for (const std::size_t field : {kTreeFreeBlock, kTreeContent + 1, kTreeFragments}) {
+      const char before = page.bytes[field];
+      page.bytes[field] = static_cast<char>(before ^ 0x40);
+      EXPECT_EQ(true_cells(page.bytes, 0, kTableLeaf), std::nullopt) << "field " << field;
+      page.bytes[field] = before;
+      ++tried;
+    }
+  }
+  EXPECT_GT(tried, 20);
+}
+
+TEST(TreePage, MayBeAnything) {
+  for (const char with : {'\0', '\x01', '\x7f', '\xff'}) {
+    for (const std::uint8_t type : {kIndexInterior, kTableInterior, kIndexLeaf, kTableLeaf}) {
+      for (const std::size_t head : {0U, 100U}) {
+        EXPECT_EQ(true_cells(std::string(kPage, with), head, type), std::nullopt);
+      }
+    }
+  }
+}
+
+TEST(TreePage, ThatIsEmptyHasNone) {
+  std::string page(kPage, '\0');
+  page[0] = static_cast<char>(kTableLeaf);
+  page[kTreeContent] = static_cast<char>(kPage >> 8U);
+  EXPECT_EQ(true_cells(page, 0, kTableLeaf), 0U);
+}
+
+}  // namespace
+}  // namespace rq::store::sqlite::test
