@@ -44,13 +44,4 @@ std::int64_t time_in_place(const Message& m) {
   return 0;
 }
 
-Filed filed(const Message& m) {
-  const Place place = place_of(m);
-  if (place == Place::line) {
-    return {
-        .anywhere = true, .place = place, .queue = m.queue, .rank = -m.priority, .time = m.order};
-  }
-  return {.anywhere = true, .place = place, .queue = m.queue, .rank = 0, .time = time_in_place(m)};
-}
-
 }  // namespace rq::core

@@ -45,6 +45,16 @@ struct Filed {
   friend bool operator==(const Filed&, const Filed&) = default;
   [[nodiscard]] bool in(Place p) const { return anywhere && place == p; }
 };
-[[nodiscard]] Filed filed(const Message& message);
+// Here, so that its parts may stay in registers: copied whole, from where they have just been
+// stored one by one, they would keep the processor waiting.
+[[nodiscard]] inline Filed filed(const Message& m) {
+  const Place place = place_of(m);
+  const bool in_line = place == Place::line;
+  return {.anywhere = true,
+          .place = place,
+          .queue = m.queue,
+          .rank = in_line ? -m.priority : 0,
+          .time = in_line ? m.order : time_in_place(m)};
+}
 
 }  // namespace rq::core

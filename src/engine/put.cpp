@@ -70,7 +70,7 @@ Result<Record*> check_new(Desk& desk, const Put& put, const Queue& queue) {
   return nullptr;
 }
 
-PutDone accept(Desk& desk, Put& put, const Queue& queue) {
+Result<PutDone> accept(Desk& desk, Put& put, const Queue& queue) {
   const Instant now = desk.batch.now;
   Message& message = put.message;
   message.seq = desk.store.next_number();
@@ -85,7 +85,7 @@ PutDone accept(Desk& desk, Put& put, const Queue& queue) {
   desk.last_seq = seq;
   const State state = message.state;
   desk.ledger.arrive(desk.store.insert(std::move(message)));
-  return {.seq = seq, .created = now, .state = state, .repeated = false};
+  return PutDone{.seq = seq, .created = now, .state = state, .repeated = false};
 }
 
 // Into a queue that is not there. It is made when nothing speaks against the message.

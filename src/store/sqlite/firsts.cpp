@@ -101,18 +101,18 @@ void Firsts::pass_over(QueueId queue, Place place) {
   }
 }
 
-void Firsts::moved(const Filed& from, const Filed& to, Seq seq) {
-  if (lists_.empty()) return;
-  if (from.anywhere) {
-    if (const auto list = lists_.find({from.queue, from.place}); list != lists_.end()) {
-      list->second.come.erase({from.time, seq});
-    }
-  }
-  if (to.anywhere) {
-    if (const auto list = lists_.find({to.queue, to.place}); list != lists_.end()) {
-      list->second.come.emplace(to.time, seq);
-    }
-  }
+Firsts::List* Firsts::list_of(const Filed& place) {
+  if (lists_.empty() || !place.anywhere) return nullptr;
+  const auto list = lists_.find({place.queue, place.place});
+  return list == lists_.end() ? nullptr : &list->second;
+}
+
+void Firsts::left(const Filed& place, Seq seq) {
+  if (List* const list = list_of(place)) list->come.erase({place.time, seq});
+}
+
+void Firsts::came(const Filed& place, Seq seq) {
+  if (List* const list = list_of(place)) list->come.emplace(place.time, seq);
 }
 
 }  // namespace rq::store::sqlite

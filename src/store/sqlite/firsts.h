@@ -27,8 +27,9 @@ class Firsts {
                                                        const std::vector<Held*>& dirty);
   // Skips the first message: its row does not agree with the table. REQUIRES: first() told one.
   void pass_over(QueueId queue, Place place);
-  // The batch has moved a record.
-  void moved(const Filed& from, const Filed& to, Seq seq);
+  // The batch has moved a record; a place that is none is passed over.
+  void left(const Filed& place, Seq seq);
+  void came(const Filed& place, Seq seq);
   void end_batch() { lists_.clear(); }
 
  private:
@@ -40,6 +41,7 @@ class Firsts {
     std::set<Key> come;     // in this batch
   };
   [[nodiscard]] base::Result<void> read_on(QueueId queue, Place place, List& list);
+  [[nodiscard]] List* list_of(const Filed& place);
   [[nodiscard]] bool still_there(QueueId queue, Place place, const Key& key);
 
   Records& records_;

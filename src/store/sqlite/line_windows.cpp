@@ -16,9 +16,17 @@ LineWindows::Window* LineWindows::covering(core::QueueId queue, const LineKey& k
   return found != windows_.end() && found->second.covers(key) ? &found->second : nullptr;
 }
 
+// In its place: made elsewhere and copied whole, it would keep the processor waiting for its parts.
+void LineWindows::note(core::QueueId queue, const LineKey& key, bool ready) {
+  Change& change = changes_.emplace_back();
+  change.queue = queue;
+  change.key = key;
+  change.ready = ready;
+}
+
 void LineWindows::insert(core::QueueId queue, const LineKey& key) {
   Window* window = covering(queue, key);
-  if (window == nullptr) return changes_.push_back({queue, key, true});
+  if (window == nullptr) return note(queue, key, true);
   if (window->keys.empty() || key > window->keys.back()) {
     window->keys.push_back(key);
   } else {
@@ -29,7 +37,7 @@ void LineWindows::insert(core::QueueId queue, const LineKey& key) {
 
 void LineWindows::erase(core::QueueId queue, const LineKey& key) {
   Window* window = covering(queue, key);
-  if (window == nullptr) return changes_.push_back({queue, key, false});
+  if (window == nullptr) return note(queue, key, false);
   auto& keys = window->keys;
   if (!keys.empty() && keys.front() == key) {
     keys.pop_front();
@@ -40,7 +48,7 @@ void LineWindows::erase(core::QueueId queue, const LineKey& key) {
 }
 
 void LineWindows::touch(core::QueueId queue, const LineKey& key) {
-  if (covering(queue, key) == nullptr) changes_.push_back({queue, key, true});
+  if (covering(queue, key) == nullptr) note(queue, key, true);
 }
 
 bool LineWindows::covers(core::QueueId queue, const LineKey& key) const {

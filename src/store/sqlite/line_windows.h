@@ -76,6 +76,7 @@ class LineWindows {
  private:
   // Null: it has none that covers the key.
   [[nodiscard]] Window* covering(core::QueueId queue, const LineKey& key);
+  void note(core::QueueId queue, const LineKey& key, bool ready);
 
   std::unordered_map<core::QueueId, Window> windows_;
   std::vector<Change> changes_;      // behind the windows

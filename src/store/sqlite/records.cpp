@@ -3,6 +3,16 @@
 #include <utility>
 
 namespace rq::store::sqlite {
+namespace {
+
+// A large batch writes more records than the caches of a processor hold, and would wait for each.
+void fetch_for_writing(const Held& held) {
+  constexpr std::size_t kCacheLineBytes = 64;
+  const char* const at = static_cast<const char*>(static_cast<const void*>(&held));
+  for (std::size_t i = 0; i < sizeof held; i += kCacheLineBytes) __builtin_prefetch(at + i, 1);
+}
+
+}  // namespace
 
 Records::Records() : slots_(kSlots) {}
 
@@ -29,13 +39,13 @@ Held& Records::hold(Message&& message) {
   } else {
     if (slot) {
       bytes_ -= slot->message.payload.size();
-      *slot = Held{};
     } else {
       slot = fresh();
     }
     held = slot.get();
   }
   held->message = std::move(message);
+  static_cast<HeldState&>(*held) = {};
   held->batch = batch_;
   bytes_ += held->message.payload.size();
   return *held;
@@ -55,9 +65,10 @@ Held& Records::hold_stored(Message&& message) {
 void Records::free(const Held& held) {
   auto& slot = slot_of(held.message.seq);
   if (slot.get() != &held) return;  // in overflow_, which goes with the batch
-  bytes_ -= slot->message.payload.size();
+  core::Message& message = slot->message;
+  bytes_ -= message.payload.size();
   if (spare_.size() < kSpareMax) {
-    *slot = Held{};
+    if (message.payload.size() > kSparePayloadMax || message.details || message.lease) message = {};
     spare_.push_back(std::move(slot));
   }
   slot.reset();
@@ -67,6 +78,7 @@ std::unique_ptr<Held> Records::fresh() {
   if (spare_.empty()) return std::make_unique<Held>();
   auto taken = std::move(spare_.back());
   spare_.pop_back();
+  if (!spare_.empty()) fetch_for_writing(*spare_.back());
   return taken;
 }
 

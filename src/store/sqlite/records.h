@@ -12,7 +12,8 @@
 
 namespace rq::store::sqlite {
 
-struct Held final : Record {
+// What the store knows of a message in memory.
+struct HeldState {
   Filed now;              // as the engine left it
   Filed stored;           // as the tables say
   bool in_table = false;  // it has a row in message
@@ -24,7 +25,9 @@ struct Held final : Record {
   bool lease_changed = false;
   bool erased = false;
   std::uint64_t batch = 0;  // the last one that used it
+};
 
+struct Held final : Record, HeldState {
   [[nodiscard]] Seq seq() const { return message.seq; }
   [[nodiscard]] LineKey key_now() const { return {now.rank, now.time, message.seq}; }
   [[nodiscard]] LineKey key_stored() const { return {stored.rank, stored.time, message.seq}; }
@@ -67,6 +70,7 @@ class Records {
   static constexpr std::size_t kSlots = 32'768;
   static constexpr std::size_t kBytesMax = 24 * 1024 * 1024;  // payloads of kept records
   static constexpr std::size_t kSpareMax = 4096;
+  static constexpr std::size_t kSparePayloadMax = 512;
 
   [[nodiscard]] std::unique_ptr<Held>& slot_of(Seq seq) {
     return slots_[static_cast<std::size_t>(seq) & (kSlots - 1)];
@@ -75,7 +79,9 @@ class Records {
   [[nodiscard]] std::unique_ptr<Held> fresh();
 
   std::vector<std::unique_ptr<Held>> slots_;
-  std::vector<std::unique_ptr<Held>> spare_;                 // empty ones, for the next messages
+  // For the next messages. They still hold the last one, if that is small: what is not in the
+  // processor's caches any more is not touched to empty it.
+  std::vector<std::unique_ptr<Held>> spare_;
   std::unordered_map<Seq, std::unique_ptr<Held>> overflow_;  // of the batch: its slot is in use
   std::size_t bytes_ = 0;
   std::uint64_t batch_ = 0;

@@ -532,24 +532,37 @@ void SqliteStore::mark_dirty(Held& held) {
 }
 
 // Files it where its state says, in memory.
+// It is nowhere yet. What was just stored in parts is not loaded whole, for the processor would
+// wait until it stands in memory.
+void SqliteStore::file(Held& held) {
+  const Seq seq = held.seq();
+  held.now = filed(held.message);
+  firsts_.came(held.now, seq);
+  if (held.now.in(Place::line)) {
+    lines_.windows().insert(held.message.queue, core::line_key(held.message));
+  } else if (held.now.in(Place::lease)) {
+    ends_.emplace(held.now.time, seq);
+  } else if (held.now.in(Place::scheduled)) {
+    due_floor_ = std::min(due_floor_, held.message.due);
+  }
+}
+
 void SqliteStore::refile(Held& held) {
-  const Filed place = held.erased ? Filed{} : filed(held.message);
+  const Filed was = held.now;
   const Seq seq = held.seq();
   LineWindows& windows = lines_.windows();
-  if (place == held.now) {
-    if (place.in(Place::line)) windows.touch(place.queue, held.key_now());
+  if (!held.erased && filed(held.message) == was) {
+    if (was.in(Place::line)) windows.touch(was.queue, held.key_now());
     return;
   }
-  if (held.now.in(Place::line)) windows.erase(held.now.queue, held.key_now());
-  if (held.now.in(Place::lease)) {
-    ends_.erase({held.now.time, seq});
+  if (was.in(Place::line)) windows.erase(was.queue, held.key_now());
+  if (was.in(Place::lease)) {
+    ends_.erase({was.time, seq});
     orphans_.erase(seq);
   }
-  firsts_.moved(held.now, place, seq);
-  held.now = place;
-  if (place.in(Place::line)) windows.insert(place.queue, held.key_now());
-  if (place.in(Place::lease)) ends_.emplace(place.time, seq);
-  if (place.in(Place::scheduled)) due_floor_ = std::min(due_floor_, held.message.due);
+  firsts_.left(was, seq);
+  held.now = {};
+  if (!held.erased) file(held);
 }
 
 Record& SqliteStore::insert(Message&& message) {
@@ -558,7 +571,7 @@ Record& SqliteStore::insert(Message&& message) {
   if (held.message.details && !held.message.details->key.empty()) {
     new_keys_[held.message.details->key] = &held;
   }
-  refile(held);
+  file(held);
   mark_dirty(held);
   return held;
 }

@@ -127,6 +127,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> set_aside(const core::Suspect& suspect, const std::string& why);
   [[nodiscard]] Result<void> wipe(Seq seq, const std::vector<Filed>& places);
   void mark_dirty(Held& held);
+  void file(Held& held);
   void refile(Held& held);
   void forget_batch();
   void save_at_end();
