@@ -70,6 +70,7 @@ Result<Record*> check_new(Desk& desk, const Put& put, const Queue& queue) {
   return nullptr;
 }
 
+// Never fails; what it gives is made where it is wanted, and not copied there.
 Result<PutDone> accept(Desk& desk, Put& put, const Queue& queue) {
   const Instant now = desk.batch.now;
   Message& message = put.message;

@@ -164,7 +164,6 @@ TEST_F(ClockTest, AnotherStepBeginsAnotherDoubt) {
   EXPECT_EQ(clock.read().step, kDoubtMin - hours{1});
 }
 
-// faults.md B3, relative: leases keep their length while no server runs.
 // faults.md A1, relative.
 TEST_F(ClockTest, StepsThatFollowOneAnotherCountTogether) {
   const hours step = kDoubtMin - hours{1};
@@ -187,6 +186,7 @@ TEST_F(ClockTest, StepsThatFollowOneAnotherCountTogether) {
   EXPECT_EQ(clock.read().step, step) << "the first one has stood for long enough";
 }
 
+// faults.md B3, relative: leases keep their length while no server runs.
 TEST_F(ClockTest, GoesOnFromTheServerBefore) {
   machine.pass(seconds{3});
   const Clock::Mark before = clock.mark();

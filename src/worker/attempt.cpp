@@ -405,12 +405,12 @@ Finish Attempt::stopped_with_us(Finish finish) {
   return finish;
 }
 
-// Of a message whose script may have told the worker to end, that counts as a death of the worker.
+// When a script has told the worker to end, that counts as a death of the worker.
 void Attempt::note_end_with_worker() {
   with_worker_ = true;
-  if (witness_ || !shop_.host.may_be_ended_by_script()) return;
+  if (witness_ || !shop_.host.is_ended_by_script()) return;
   witness_ = true;
-  deaths_ = shop_.record.accuse(message_.seq);
+  deaths_ = shop_.record.accuse(record_slot_, message_.seq);
 }
 
 void Attempt::judged(Finish finish) {

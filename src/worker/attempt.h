@@ -42,7 +42,7 @@ class AttemptHost {
   // Has this worker been told to end? Looks at what it has been told up to now.
   [[nodiscard]] virtual bool is_ending() = 0;
   // Could a script have told it? REQUIRES: is_ending().
-  [[nodiscard]] virtual bool may_be_ended_by_script() = 0;
+  [[nodiscard]] virtual bool is_ended_by_script() = 0;
   // Calls `then` a little later.
   virtual void soon(std::function<void()> then) = 0;
   // The script of a station cannot be run: no message is spent on that.

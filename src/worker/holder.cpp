@@ -71,13 +71,11 @@ void hand_on(int fd) {
   if (fd >= 0) ::fcntl(fd, F_SETFD, 0);
 }
 
-// Everything that scripts start is below this process, whatever it does. Of a sender that has ended
-// by now nobody knows.
-bool may_be_of_script(const siginfo_t& info) {
-  if (info.si_code == SI_KERNEL) return false;  // a key of a terminal
-  if (info.si_code != SI_USER) return true;     // its sender can write any number
-  if (info.si_pid == 0) return false;           // from outside of this container
-  return ProcessTable::read().is_below(info.si_pid, ::getpid()).value_or(true);
+// Everything that scripts start is below this process, whatever it does. A sender that has ended by
+// now, as a program `kill` has, may be anybody's: no script is blamed for it.
+bool is_of_script(const siginfo_t& info) {
+  return info.si_code == SI_USER && info.si_pid > 0 &&
+         ProcessTable::read().is_below(info.si_pid, ::getpid()).value_or(false);
 }
 
 // From now on this process writes its log where that one does: to the same open file if the kernel
@@ -197,7 +195,7 @@ void Holder::hear(int signal, const siginfo_t& info) {
     model_ = sender;
   } else if (signal != SIGHUP) {
     StopCount::count_in(memory_.past().stops);  // before the loop wakes to look at it
-    if (!may_be_of_script(info)) StopCount::clear_scripts(memory_.past().stops);
+    if (is_of_script(info)) StopCount::count_script(memory_.past().stops);
   }
   ::kill(loop_, signal);
 }

@@ -87,7 +87,7 @@ class Loop : private Watcher, private AttemptHost {
   void on_started(const AttemptPtr& attempt) override;
   void on_settled(const AttemptPtr& attempt) override;
   [[nodiscard]] bool is_ending() override;
-  [[nodiscard]] bool may_be_ended_by_script() override { return stops_.may_be_by_script(); }
+  [[nodiscard]] bool is_ended_by_script() override { return stops_.is_by_script(); }
   void soon(std::function<void()> then) override;
   void on_script_error(const StationPtr& station, std::string error) override;
   // --- From scripts ---

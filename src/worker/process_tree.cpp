@@ -158,7 +158,8 @@ std::vector<Process> ProcessTable::with_environment(std::string_view prefix) con
 }
 
 std::optional<bool> ProcessTable::is_below(pid_t pid, pid_t ancestor) const {
-  while (pid > 1) {
+  // A number that was used again while the table was read may lead in a circle.
+  for (std::size_t steps = 0; pid > 1 && steps <= processes_.size(); ++steps) {
     const auto found =
         std::lower_bound(processes_.begin(), processes_.end(), pid,
                          [](const Process& p, pid_t sought) { return p.pid < sought; });

@@ -85,10 +85,12 @@ std::int64_t deaths_of(const Witnesses& witnesses, std::int64_t seq) {
 void note(Witnesses& witnesses, const Witness& witness) {
   const auto own = std::find_if(witnesses.begin(), witnesses.end(),
                                 [&witness](const Witness& w) { return w.seq == witness.seq; });
-  const auto free =
-      std::find_if(witnesses.begin(), witnesses.end(), [](const Witness& w) { return w.seq == 0; });
-  const auto at = own != witnesses.end() ? own : free;
-  if (at != witnesses.end()) *at = witness;
+  // Else in a free place, or in that of the least suspect.
+  const auto least =
+      std::min_element(witnesses.begin(), witnesses.end(), [](const Witness& a, const Witness& b) {
+        return (a.seq == 0 ? 0 : a.deaths) < (b.seq == 0 ? 0 : b.deaths);
+      });
+  *(own != witnesses.end() ? own : least) = witness;
 }
 
 // Can this process go on with it? Not with what is nobody's child any more, and whose end nobody
@@ -444,10 +446,15 @@ bool RunningRecord::is_suspect(std::int64_t seq) const {
   });
 }
 
-std::int64_t RunningRecord::accuse(std::int64_t seq) {
+std::int64_t RunningRecord::accuse(int slot, std::int64_t seq) {
   const std::int64_t deaths = deaths_of(table_->witnesses, seq) + 1;
   note(table_->witnesses, {.seq = seq, .deaths = deaths});
   changed(&table_->witnesses, sizeof table_->witnesses);
+  if (slot >= 0) {  // it counts once for this attempt
+    Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
+    std::atomic_ref(entry.used).store(kWitness, std::memory_order_release);
+    changed(&entry.used, sizeof entry.used);
+  }
   write();
   return deaths;
 }

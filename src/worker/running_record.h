@@ -99,9 +99,9 @@ class RunningRecord {
 
   // Did a worker before this one die twice or more while this message ran?
   [[nodiscard]] bool is_suspect(std::int64_t seq) const;
-  // It ran when its worker was told to end, perhaps by its script: that counts as a death. Gives
-  // how many there are in a row.
-  [[nodiscard]] std::int64_t accuse(std::int64_t seq);
+  // It ran when a script told its worker to end: that counts as a death, once for the attempt in
+  // `slot`. Gives how many there are in a row.
+  [[nodiscard]] std::int64_t accuse(int slot, std::int64_t seq);
   // It has ended, and the worker lives.
   void clear(std::int64_t seq);
 

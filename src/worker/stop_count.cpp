@@ -26,7 +26,7 @@ bool is_pending_for(int process) {
 StopCount::StopCount(Told* shared, int holder)
     : holder_(holder),
       told_((shared != nullptr ? *shared : own_).times),
-      by_others_((shared != nullptr ? *shared : own_).by_others) {}
+      by_scripts_((shared != nullptr ? *shared : own_).by_scripts) {}
 
 bool StopCount::has_holder() const { return holder_ != 0 && ::getppid() == holder_; }
 
@@ -38,11 +38,6 @@ void StopCount::hear() {
 bool StopCount::any() {
   known_ = known_ || told_ > 0 || (has_holder() && is_pending_for(holder_)) || told_ > 0;
   return known_;
-}
-
-bool StopCount::may_be_by_script() const {
-  // Of one that the holder has not looked at yet nothing is known.
-  return told_ == 0 || told_ > by_others_;
 }
 
 void StopCount::tell_once() {

@@ -14,15 +14,15 @@ class StopCount {
   // What both processes share: plain numbers, that go on to the next program.
   struct Told {
     std::uint32_t times;
-    std::uint32_t by_others;  // so many of them by no process of a script
+    std::uint32_t by_scripts;  // so many of them by a process of a script
   };
   // `holder`: the process that counts in `shared`; without one it is 0, and `shared` is null.
   StopCount(Told* shared, int holder);
 
   // In the holder's process: it was told.
   static void count_in(Told& shared) { ++std::atomic_ref(shared.times); }
-  // After that: a look has shown that it was not by a script.
-  static void clear_scripts(Told& shared) { ++std::atomic_ref(shared.by_others); }
+  // After that: a look has shown that it was by a script.
+  static void count_script(Told& shared) { ++std::atomic_ref(shared.by_scripts); }
 
   [[nodiscard]] int holder() const { return holder_; }
   // Is it alive?
@@ -33,18 +33,18 @@ class StopCount {
   void tell_once();
   // Also one that the holder has not looked at yet. Costs a look at the holder.
   [[nodiscard]] bool any();
-  // Has any() or next() found one? The holder will pass it on, if it has not yet.
-  [[nodiscard]] bool is_known() const { return known_; }
-  // REQUIRES: any().
-  [[nodiscard]] bool may_be_by_script() const;
+  // Has any() or next() found one? The holder will pass it on, if it has not yet; one that it has
+  // not counted dies with it.
+  [[nodiscard]] bool is_known() const { return known_ && (told_ > 0 || has_holder()); }
+  [[nodiscard]] bool is_by_script() const { return by_scripts_ > 0; }
   // Is there one that was not followed yet? Then it counts as followed.
   [[nodiscard]] bool next();
   [[nodiscard]] std::uint32_t followed() const { return followed_; }
 
  private:
   const int holder_;
-  Told own_{.times = 0, .by_others = 0};
-  std::atomic_ref<std::uint32_t> told_, by_others_;
+  Told own_{.times = 0, .by_scripts = 0};
+  std::atomic_ref<std::uint32_t> told_, by_scripts_;
   std::uint32_t followed_ = 0;
   bool known_ = false;
 };

@@ -258,9 +258,34 @@ TEST_F(Folder, WhoIsAccusedStaysSoWhenItsWorkerEndsInGoodOrder) {
     EXPECT_TRUE((*record)->clean_up().begun.empty());
     EXPECT_EQ((*record)->is_suspect(1), times == 3);
     const int slot = (*record)->begin("1.1.1");
-    EXPECT_EQ((*record)->accuse(1), times);
+    EXPECT_EQ((*record)->accuse(slot, 1), times);
     (*record)->remove(slot);
   }
+}
+
+TEST_F(Folder, WhoIsAccusedInAnAttemptIsNotAccusedOfItsEndAgain) {
+  const std::string path = dir_ + "/record";
+  {
+    auto record = RunningRecord::open(path);
+    ASSERT_TRUE(record.has_value());
+    static_cast<void>((*record)->clean_up());
+    EXPECT_EQ((*record)->accuse((*record)->begin("1.1.1"), 1), 1);
+  }
+  auto record = RunningRecord::open(path);
+  ASSERT_TRUE(record.has_value());
+  static_cast<void>((*record)->clean_up());
+  EXPECT_FALSE((*record)->is_suspect(1)) << "the worker has died, in the same attempt";
+}
+
+TEST_F(Folder, WhoIsMostSuspectIsRememberedAmongMany) {
+  auto record = RunningRecord::open(dir_ + "/record");
+  ASSERT_TRUE(record.has_value());
+  static_cast<void>((*record)->clean_up());
+  EXPECT_EQ((*record)->accuse(-1, 1), 1);
+  EXPECT_EQ((*record)->accuse(-1, 1), 2);
+  for (std::int64_t seq = 2; seq < 1000; ++seq) EXPECT_EQ((*record)->accuse(-1, seq), 1);
+  EXPECT_EQ((*record)->accuse(-1, 999), 2) << "the last one, too";
+  EXPECT_TRUE((*record)->is_suspect(1));
 }
 
 TEST(ProcessTable, KnowsWhoDescendsFromWhom) {

@@ -1,6 +1,7 @@
 #include "store/sqlite/page_cells.h"
 
 #include <algorithm>
+#include <bit>
 #include <vector>
 
 #include "store/sqlite/file_format.h"
@@ -43,6 +44,31 @@ Piece cell_at(std::string_view page, std::size_t at, std::uint8_t type) {
   const std::size_t here = bytes_on_page(row_bytes, page.size(), table);
   end += here + (here < row_bytes ? kChildBytes : 0);  // where the rest is
   return {.at = at, .bytes = std::max(end - at, kPieceBytesMin)};
+}
+
+struct Range {
+  std::size_t from = 0;
+  std::size_t to = 0;
+};
+
+bool differ_in_a_bit(std::size_t a, std::size_t b) { return std::has_single_bit(a ^ b); }
+
+// Is `content` the place where the cells begin, with one bit flipped, rather than their number?
+// Then the others of them fill the page in front of it without a gap.
+bool begin_elsewhere(std::string_view page, std::size_t pointers, Range cells, std::size_t content,
+                     std::uint8_t type) {
+  if (differ_in_a_bit(cells.from, cells.to)) return false;
+  std::size_t first = content;
+  std::size_t bytes = 0;
+  for (std::size_t i = cells.from; i < cells.to; ++i) {
+    const std::size_t pointer = pointers + 2 * i;
+    if (pointer + 2 > content) return false;
+    const Piece cell = cell_at(page, u16(page, pointer), type);
+    if (cell.at < pointers || cell.at >= content || cell.bytes > content - cell.at) return false;
+    first = std::min(first, cell.at);
+    bytes += cell.bytes;
+  }
+  return bytes == content - first && differ_in_a_bit(content, first);
 }
 
 }  // namespace
@@ -93,6 +119,8 @@ std::optional<std::size_t> true_cells(std::string_view page, std::size_t head, s
     }
     pieces->push_back(cell);
   }
+  const std::size_t told = u16(page, head + kTreeCells);
+  if (begin_elsewhere(page, pointers, {cells, told}, content, type)) return std::nullopt;
   std::sort(pieces->begin(), pieces->end(),
             [](const Piece& a, const Piece& b) { return a.at < b.at; });
   const auto overlap =

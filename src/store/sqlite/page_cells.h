@@ -44,8 +44,8 @@ inline constexpr std::size_t kRowBytesMax = 64UL * 1024 * 1024;  // a payload an
 
 // How many cells the page has, whatever its head says: so many that they, the free blocks and the
 // fragments fill it from where the cells begin, and none lies on another. What was deleted lies in
-// free blocks, and so is none of them. There is one such number at most. Nothing: there is none,
-// more of the page is damaged. `head`: where it begins. `type`: what the page is read as.
+// free blocks, and so is none of them. Nothing: there is no such number, or a bit of the place where
+// the cells begin is what is wrong. `head`: where it begins. `type`: what the page is read as.
 [[nodiscard]] std::optional<std::size_t> true_cells(std::string_view page, std::size_t head,
                                                     std::uint8_t type);
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -105,6 +106,40 @@ TEST_F(TreePages, ThatAreDamagedElsewhereTellNone) {
     }
   }
   EXPECT_GT(tried, 20);
+}
+
+// Cells of one size end where a wrong place begins.
+TEST(TreePage, WhoseCellsBeginElsewhereHasNotFewer) {
+  test::TempDir dir;
+  const fs::path file = dir.path() / "db";
+  {
+    Db db;
+    ASSERT_TRUE(db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
+    ASSERT_TRUE(
+        db.exec("CREATE TABLE t (n INTEGER PRIMARY KEY, bytes BLOB);"
+                "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 20000) "
+                "INSERT INTO t SELECT n + 3000000, zeroblob(57) FROM n;"));
+  }
+  int tried = 0;
+  int mistaken = 0;
+  for (TreePage& page : tree_pages_of(file)) {
+    if (page.head != 0) continue;
+    for (unsigned bit = 0; bit < 16; ++bit) {
+      char& byte = page.bytes[kTreeContent + bit / 8];
+      const char before = byte;
+      byte = static_cast<char>(static_cast<unsigned char>(byte) ^ (1U << bit % 8));
+      const std::size_t told = true_cells(page.bytes, 0, page.type()).value_or(page.cells);
+      // Where both numbers may have lost a bit, nothing tells them apart.
+      EXPECT_TRUE(told == page.cells || std::has_single_bit(told ^ page.cells))
+          << "bit " << bit << " of a page of type " << int{page.type()} << ": " << told
+          << " instead of " << page.cells;
+      mistaken += told == page.cells ? 0 : 1;
+      byte = before;
+      ++tried;
+    }
+  }
+  EXPECT_GT(tried, 1000);
+  EXPECT_LT(mistaken, tried / 4);
 }
 
 TEST(TreePage, MayBeAnything) {

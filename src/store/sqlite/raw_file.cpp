@@ -182,6 +182,8 @@ void RawFile::walk_page(Number number, int depth, const Each& each) {
   if (type != kTableInterior) rows_of(number, bytes, type, each);
   if (!interior) return;
   const std::size_t cells = cells_of(bytes, head, type);
+  // Which of the two is right is not sure: pages that are missed here are looked for.
+  broken_ = broken_ || cells != u16(bytes, head + kTreeCells);
   for (std::size_t i = 0; i < cells; ++i) {
     walk_page(u32(bytes, u16(bytes, head + kInteriorHeadBytes + 2 * i)), depth + 1, each);
   }

@@ -68,7 +68,8 @@ void Records::free(const Held& held) {
   core::Message& message = slot->message;
   bytes_ -= message.payload.size();
   if (spare_.size() < kSpareMax) {
-    if (message.payload.size() > kSparePayloadMax || message.details || message.lease) message = {};
+    if (message.payload.capacity() > kSparePayloadMax) std::string().swap(message.payload);
+    if (message.details || message.lease) message = {};
     spare_.push_back(std::move(slot));
   }
   slot.reset();

@@ -531,9 +531,8 @@ void SqliteStore::mark_dirty(Held& held) {
   changes_.dirty.push_back(&held);
 }
 
-// Files it where its state says, in memory.
-// It is nowhere yet. What was just stored in parts is not loaded whole, for the processor would
-// wait until it stands in memory.
+// Files it where its state says, in memory. REQUIRES: it is nowhere yet. What was just stored in
+// parts is not loaded whole: the processor would wait until it stands in memory.
 void SqliteStore::file(Held& held) {
   const Seq seq = held.seq();
   held.now = filed(held.message);
@@ -547,6 +546,7 @@ void SqliteStore::file(Held& held) {
   }
 }
 
+// The engine has changed it.
 void SqliteStore::refile(Held& held) {
   const Filed was = held.now;
   const Seq seq = held.seq();
