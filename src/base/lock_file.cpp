@@ -31,7 +31,8 @@ LockFile::LockFile(Fd file, std::filesystem::path pid_file)
     : file_(std::move(file)), pid_file_(std::move(pid_file)) {}
 
 LockFile::~LockFile() {
-  if (file_.is_open()) ::unlink(pid_file_.c_str());
+  // In a directory that was moved away, and made anew at its place, it is another process's.
+  if (file_.is_open() && pid_in(pid_file_) == ::getpid()) ::unlink(pid_file_.c_str());
 }
 
 Result<LockFile> LockFile::take(const std::filesystem::path& lock,

@@ -44,6 +44,15 @@ TEST_F(LockFileTest, ItsEndFreesTheLockAndTakesThePidFileAway) {
   EXPECT_TRUE(LockFile::take(lock(), pid()));
 }
 
+TEST_F(LockFileTest, ThePidFileOfAnotherProcessStays) {
+  {
+    ASSERT_TRUE(LockFile::take(lock(), pid()));
+    const auto held = LockFile::take(lock(), pid());
+    std::ofstream{pid()} << "1\n";
+  }
+  EXPECT_EQ(LockFile::pid_in(pid()), 1);
+}
+
 TEST_F(LockFileTest, WhatALinkInPlaceOfThePidFilePointsToIsLeftAlone) {
   const fs::path other = dir_.path() / "other";
   std::ofstream{other} << "precious";

@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "core/json_fields.h"
+#include "core/message_check.h"
 
 namespace rq::core {
 namespace {
@@ -173,6 +174,8 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
     }
   }
   fields.integer("priority", out.priority, base::kPriorityMin, base::kPriorityMax);
+  // What is put into a queue of command lines runs.
+  if (runs_commands(out) && !runs_commands(base)) out.put_over_tcp = false;
   fields.boolean("put_over_tcp", out.put_over_tcp);
   fields.integer("messages_max", out.messages_max, 0, INT64_MAX);
   fields.integer("payload_bytes_max", out.payload_bytes_max, 0,

@@ -66,6 +66,18 @@ TEST(SettingsJson, ChangesKeepWhatTheyDoNotName) {
   EXPECT_EQ(after->limits.cpu_seconds, 9);
 }
 
+// faults.md D2, relative: whoever puts there says what runs.
+TEST(SettingsJson, AQueueOfCommandLinesTakesNoneOverTcpUnlessItIsSaid) {
+  const auto commands = merge_settings(QueueSettings{}, parsed(R"({"script":"@exec-payload"})"));
+  ASSERT_TRUE(commands) << commands.error().message;
+  EXPECT_FALSE(commands->put_over_tcp);
+  const auto open =
+      merge_settings(*commands, parsed(R"({"script":"@exec-payload","put_over_tcp":true})"));
+  ASSERT_TRUE(open) << open.error().message;
+  EXPECT_TRUE(open->put_over_tcp);
+  EXPECT_TRUE(merge_settings(*open, parsed(R"({"nice":1})"))->put_over_tcp) << "it stays as it is";
+}
+
 TEST(SettingsJson, NullBringsBackTheDefault) {
   QueueSettings before;
   before.lease = Millis{5000};
