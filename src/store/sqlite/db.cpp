@@ -135,7 +135,8 @@ void Db::reset_all() {
 
 bool is_damage(const Db& db) {
   const int code = sqlite3_errcode(db.handle()) & 0xff;
-  return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+  // What the store writes breaks no constraint, but together with a row that is damaged.
+  return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_CONSTRAINT;
 }
 
 bool lacks_schema(const Db& db) { return (sqlite3_errcode(db.handle()) & 0xff) == SQLITE_ERROR; }

@@ -129,4 +129,11 @@ std::optional<std::size_t> true_cells(std::string_view page, std::size_t head, s
   return overlap == pieces->end() ? std::optional{cells} : std::nullopt;
 }
 
+std::uint8_t true_type(std::string_view page, std::size_t head) {
+  const std::uint8_t said = byte_at(page, head);
+  const auto other = static_cast<std::uint8_t>(said ^ (kTableLeaf ^ kTableInterior));
+  if (!is_tree(said) || true_cells(page, head, said)) return said;
+  return true_cells(page, head, other) ? other : said;
+}
+
 }  // namespace rq::store::sqlite

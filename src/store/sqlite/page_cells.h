@@ -27,6 +27,12 @@ inline constexpr std::size_t kChildBytes = 4;
 
 inline constexpr std::size_t kRowBytesMax = 64UL * 1024 * 1024;  // a payload and its row are less
 
+[[nodiscard]] constexpr bool is_tree(std::uint8_t type) {
+  return type == kTableLeaf || type == kTableInterior || type == kIndexLeaf ||
+         type == kIndexInterior;
+}
+// A bit tells them from leaves.
+static_assert((kTableLeaf ^ kTableInterior) == (kIndexLeaf ^ kIndexInterior));
 [[nodiscard]] constexpr bool is_interior(std::uint8_t type) {
   return type == kTableInterior || type == kIndexInterior;
 }
@@ -44,9 +50,13 @@ inline constexpr std::size_t kRowBytesMax = 64UL * 1024 * 1024;  // a payload an
 
 // How many cells the page has, whatever its head says: so many that they, the free blocks and the
 // fragments fill it from where the cells begin, and none lies on another. What was deleted lies in
-// free blocks, and so is none of them. Nothing: there is no such number, or a bit of the place where
-// the cells begin is what is wrong. `head`: where it begins. `type`: what the page is read as.
+// free blocks, and so is none of them. Nothing: there is no such number, or a bit of the place
+// where the cells begin is what is wrong. `head`: where it begins. `type`: what the page is read
+// as.
 [[nodiscard]] std::optional<std::size_t> true_cells(std::string_view page, std::size_t head,
                                                     std::uint8_t type);
+
+// What it is, whatever its head says: a leaf or not, when only as that its cells fill it so.
+[[nodiscard]] std::uint8_t true_type(std::string_view page, std::size_t head);
 
 }  // namespace rq::store::sqlite

@@ -93,6 +93,19 @@ TEST_F(TreePages, TellTheNumberOfTheirCellsWhateverTheirHeadSays) {
   EXPECT_GT(with_fragments, 10);
 }
 
+TEST_F(TreePages, TellWhetherTheyAreLeavesWhateverTheirHeadSays) {
+  int tried = 0;
+  for (TreePage& page : tree_pages_of(file_)) {
+    const std::uint8_t type = page.type();
+    EXPECT_EQ(true_type(page.bytes, page.head), type);
+    if (page.cells == 0) continue;
+    page.bytes[page.head] = static_cast<char>(type ^ 8U);
+    EXPECT_EQ(true_type(page.bytes, page.head), type) << page.cells << " cells";
+    ++tried;
+  }
+  EXPECT_GT(tried, 20);
+}
+
 TEST_F(TreePages, ThatAreDamagedElsewhereTellNone) {
   int tried = 0;
   for (TreePage& page : tree_pages_of(file_)) {

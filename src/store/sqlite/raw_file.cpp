@@ -135,11 +135,7 @@ bool RawFile::mark(Pages& pages, Number number) {
   return true;
 }
 
-bool RawFile::is_tree(Number number) {
-  const std::uint8_t type = byte_at(page(number), 0);
-  return type == kTableLeaf || type == kTableInterior || type == kIndexLeaf ||
-         type == kIndexInterior;
-}
+bool RawFile::is_tree(Number number) { return sqlite::is_tree(byte_at(page(number), 0)); }
 
 void RawFile::read_schema() {
   walk_page(1, 0, [this](RawRow&& row) {
@@ -170,7 +166,8 @@ void RawFile::walk_page(Number number, int depth, const Each& each) {
     return;
   }
   const std::size_t head = number == 1 ? kHeaderBytes : 0;
-  const std::uint8_t type = byte_at(bytes, head);
+  const std::uint8_t type = true_type(bytes, head);
+  broken_ = broken_ || type != byte_at(bytes, head);
   const bool interior = is_interior(type);
   if (!interior && type != kTableLeaf && type != kIndexLeaf) {
     broken_ = true;
@@ -212,6 +209,7 @@ bool RawFile::miscounts(std::string_view table, std::int64_t rowid) {
   for (int depth = 0; depth <= kDepthMax; ++depth) {
     const std::string bytes = page(number);
     const std::uint8_t type = byte_at(bytes, 0);
+    if (true_type(bytes, 0) != type) return true;
     if (type != kTableLeaf && type != kTableInterior) return false;
     const std::size_t said = u16(bytes, kTreeCells);
     if (true_cells(bytes, 0, type).value_or(said) != said) return true;
