@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -78,6 +79,20 @@ base::Result<void> merge_keep(const json::object& object, Retention& out) {
   return fields.finish();
 }
 
+// One of a few words. `remedy` names them.
+template <typename Enum>
+void word(Fields& fields, std::string_view name, Enum& out,
+          std::optional<Enum> (*of)(std::string_view), std::string_view remedy) {
+  std::string text;
+  if (!fields.text(name, text, base::kNameBytesMax)) return;
+  if (const auto known = of(text)) {
+    out = *known;
+  } else {
+    fields.refuse(fail(Code::bad_value, fmt::format("{}: '{}' is not allowed", name, text),
+                       std::string{remedy}));
+  }
+}
+
 }  // namespace
 
 json::object to_json(const QueueSettings& s) {
@@ -144,15 +159,7 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
   fields.text("user", out.user, base::kNameBytesMax);
   fields.integer("nice", out.nice, -20, 19);
   merge_object(fields, changes, "limits", out.limits, standard.limits, merge_limits);
-  std::string success;
-  if (fields.text("success", success, base::kNameBytesMax)) {
-    if (const auto known = success_of(success)) {
-      out.success = *known;
-    } else {
-      fields.refuse(fail(Code::bad_value, fmt::format("success: '{}' is not allowed", success),
-                         "give auto, word or exit"));
-    }
-  }
+  word(fields, "success", out.success, success_of, "give auto, word or exit");
   fields.seconds("timeout_s", out.timeout, Millis{0}, base::kLeaseMax);
   fields.seconds("grace_s", out.grace, Millis{0}, base::kLeaseMax);
   fields.seconds("lease_s", out.lease, base::kLeaseMin, base::kLeaseMax);
@@ -164,15 +171,7 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
   merge_object(fields, changes, "keep_err", out.keep_err, standard.keep_err, merge_keep);
   merge_object(fields, changes, "keep_cancelled", out.keep_cancelled, standard.keep_cancelled,
                merge_keep);
-  std::string sync;
-  if (fields.text("sync", sync, base::kNameBytesMax)) {
-    if (const auto known = sync_of(sync)) {
-      out.sync = *known;
-    } else {
-      fields.refuse(fail(Code::bad_value, fmt::format("sync: '{}' is not allowed", sync),
-                         "give always or relaxed"));
-    }
-  }
+  word(fields, "sync", out.sync, sync_of, "give always or relaxed");
   fields.integer("priority", out.priority, base::kPriorityMin, base::kPriorityMax);
   // What is put into a queue of command lines runs.
   if (runs_commands(out) && !runs_commands(base)) out.put_over_tcp = false;
