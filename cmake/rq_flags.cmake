@@ -50,6 +50,10 @@ if(RQ_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
+# The libraries are parts of one program: nobody puts a function in place of theirs, so that those of
+# one file may be compiled into each other.
+set(RQ_OF_ONE_PROGRAM -fno-semantic-interposition)
+
 add_link_options(-Wl,--as-needed -Wl,-z,relro,-z,now)
 
 # Faster builds where the machine offers it; never required.

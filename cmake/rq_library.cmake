@@ -30,6 +30,7 @@ function(rq_library folder)
 
   if(sources)
     add_library(${library} STATIC ${sources})
+    target_compile_options(${library} PRIVATE ${RQ_OF_ONE_PROGRAM})
     set(scope PUBLIC)
   else()
     add_library(${library} INTERFACE)
