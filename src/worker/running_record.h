@@ -73,7 +73,7 @@ class RunningRecord {
   void keep_in(KeptMemory& memory) { memory_ = &memory; }
   // Null: it is not kept.
   [[nodiscard]] KeptScript* kept(int slot) { return memory_ ? memory_->at(slot) : nullptr; }
-  // Calls each(KeptScript&) for those that run.
+  // Calls each(KeptScript&) for those that run, or whose end no server has confirmed.
   template <typename Each>
   void for_kept(Each&& each) {
     for (const int slot : used_slots()) {

@@ -26,17 +26,15 @@ constexpr std::size_t kIndexCopied = 96;
 constexpr std::size_t kIndexRead = 100;
 constexpr std::uint32_t kIndexVersionKnown = 3'007'000;
 
-std::uint32_t native(std::string_view bytes, std::size_t at) {
-  std::uint32_t value = 0;
-  std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
-
 template <bool kBig>
 std::uint32_t word(const char* at) {
   std::uint32_t value = 0;
   std::memcpy(&value, at, sizeof value);
   return kBig ? __builtin_bswap32(value) : value;
+}
+
+std::uint32_t native(std::string_view bytes, std::size_t at) {
+  return word<false>(bytes.data() + at);
 }
 
 // The running checksum. Each step of it waits for the one before. But a step is linear: what n
