@@ -2,6 +2,7 @@
 // Result<T> is a value or an Error, with the member names of std::expected (which g++ 12 has only
 // in C++23 mode and clang 14 not at all). Refusals and faults travel as values; bugs abort
 // (check.h).
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,6 +17,23 @@ namespace rq::base {
 [[nodiscard]] inline Error fail(Code code, std::string message, std::string remedy = {}) {
   return Error{code, std::move(message), std::move(remedy)};
 }
+
+// An error that lies elsewhere: it is rare, and what comes instead of it is small and often moved.
+class ErrorBox {
+ public:
+  explicit ErrorBox(Error error) : error_(std::make_unique<Error>(std::move(error))) {}
+  ErrorBox(const ErrorBox& other) : error_(std::make_unique<Error>(*other.error_)) {}
+  ErrorBox(ErrorBox&&) noexcept = default;
+  ErrorBox& operator=(const ErrorBox& other) { return *this = ErrorBox(other); }
+  ErrorBox& operator=(ErrorBox&&) noexcept = default;
+  ~ErrorBox() = default;
+
+  [[nodiscard]] Error& operator*() { return *error_; }
+  [[nodiscard]] const Error& operator*() const { return *error_; }
+
+ private:
+  std::unique_ptr<Error> error_;  // null: moved from
+};
 
 template <typename T>
 class [[nodiscard]] Result {
@@ -50,15 +68,15 @@ class [[nodiscard]] Result {
   // REQUIRES: !has_value().
   [[nodiscard]] const Error& error() const& {
     RQ_CHECK(!has_value());
-    return *std::get_if<1>(&held_);
+    return **std::get_if<1>(&held_);
   }
   [[nodiscard]] Error&& error() && {
     RQ_CHECK(!has_value());
-    return std::move(*std::get_if<1>(&held_));
+    return std::move(**std::get_if<1>(&held_));
   }
 
  private:
-  std::variant<T, Error> held_;
+  std::variant<T, ErrorBox> held_;
 };
 
 template <>
@@ -66,22 +84,22 @@ class [[nodiscard]] Result<void> {
  public:
   Result() = default;
   // NOLINTNEXTLINE(google-explicit-constructor): as above
-  Result(Error error) : error_(std::move(error)) {}
+  Result(Error error) : error_(std::in_place, std::move(error)) {}
 
   [[nodiscard]] bool has_value() const { return !error_.has_value(); }
   explicit operator bool() const { return has_value(); }
   // REQUIRES: !has_value().
   [[nodiscard]] const Error& error() const& {
     RQ_CHECK(error_.has_value());
-    return *error_;
+    return **error_;
   }
   [[nodiscard]] Error&& error() && {
     RQ_CHECK(error_.has_value());
-    return std::move(*error_);
+    return std::move(**error_);
   }
 
  private:
-  std::optional<Error> error_;
+  std::optional<ErrorBox> error_;
 };
 
 }  // namespace rq::base
