@@ -11,10 +11,10 @@ namespace rq::cli {
 enum class Finding : std::uint8_t { ok, warning, bad };
 
 struct Check {
-  std::string what;
-  Finding finding;
-  std::string text;
-  std::string remedy;  // empty: none is needed
+  std::string what{};
+  Finding finding = Finding::ok;
+  std::string text{};
+  std::string remedy{};  // empty: none is needed
 };
 
 // The disk that `dir` is on.

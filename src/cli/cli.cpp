@@ -111,19 +111,54 @@ std::string nearest(std::string_view word, const std::vector<std::string>& names
 // What other programs call it.
 struct OtherName {
   std::string_view said;
-  std::string_view verb;
+  std::string_view remedy;
 };
-constexpr OtherName kOtherNames[] = {{"add", "put"},           {"cat", "tail"},
-                                     {"del", "remove"},        {"delete", "remove"},
-                                     {"enqueue", "put"},       {"info", "show"},
-                                     {"job", "show"},          {"jobs", "list"},
-                                     {"log", "tail"},          {"logs", "tail"},
-                                     {"ls", "list"},           {"messages", "list"},
-                                     {"ps", "list"},           {"push", "put"},
-                                     {"queues", "queue list"}, {"rm", "remove"},
-                                     {"send", "put"},          {"status", "stats"},
-                                     {"stop", "cancel"},       {"submit", "put"},
-                                     {"pause", "queue pause"}, {"resume", "queue resume"}};
+constexpr OtherName kOtherNames[] = {
+    {"add", "put"},
+    {"cat", "tail"},
+    {"del", "remove"},
+    {"delete", "remove"},
+    {"enqueue", "put"},
+    {"follow", "tail -f"},
+    {"get", "show"},
+    {"info", "show"},
+    {"job", "show"},
+    {"jobs", "list"},
+    {"log", "tail"},
+    {"logs", "tail"},
+    {"ls", "list"},
+    {"messages", "list"},
+    {"pause", "queue pause"},
+    {"ps", "list"},
+    {"push", "put"},
+    {"queue add", "queue create"},
+    {"queue ls", "queue list"},
+    {"queue new", "queue create"},
+    {"queue remove", "queue delete"},
+    {"queue rm", "queue delete"},
+    {"queue start", "queue resume"},
+    {"queue stop", "queue pause"},
+    {"queues", "queue list"},
+    {"resume", "queue resume"},
+    {"rm", "remove"},
+    {"send", "put"},
+    {"start", "server"},
+    {"status", "stats"},
+    {"stop", "cancel"},
+    {"submit", "put"},
+};
+// What there is no verb for.
+constexpr OtherName kNoVerbs[] = {
+    {"queue rename",
+     "a queue keeps its name: make another (rq queue create NEW), move the messages "
+     "(rq move --queue OLD --to NEW), and rq queue delete OLD"},
+    {"restart",
+     "end the server with TERM: kill $(cut -d' ' -f1 DIR/run/server.pid); then rq server; what "
+     "keeps it running (systemd, a container) does both"},
+    {"shutdown",
+     "the server ends with TERM: kill $(cut -d' ' -f1 DIR/run/server.pid); scripts that run go on "
+     "under the worker"},
+};
 
 // For a verb that is not there; `next` is the word behind it.
 std::string nearest_verb(const std::string& word, const std::string& next) {
@@ -133,8 +168,11 @@ std::string nearest_verb(const std::string& word, const std::string& next) {
     if (verb.group == Group::hidden) continue;
     (verb.name.find(' ') == std::string_view::npos ? names : pairs).emplace_back(verb.name);
   }
-  const auto* const other = std::ranges::find(kOtherNames, word, &OtherName::said);
-  std::string best = other != std::end(kOtherNames) ? std::string(other->verb) : "";
+  const std::string both = is_family(word) ? fmt::format("{} {}", word, next) : word;
+  const auto* const none = std::ranges::find(kNoVerbs, both, &OtherName::said);
+  if (none != std::end(kNoVerbs)) return std::string(none->remedy);
+  const auto* const other = std::ranges::find(kOtherNames, both, &OtherName::said);
+  std::string best = other != std::end(kOtherNames) ? std::string(other->remedy) : "";
   if (best.empty() && !next.empty()) best = nearest(fmt::format("{} {}", word, next), pairs);
   if (best.empty() && !is_family(word)) best = nearest(word, names);
   return best.empty() ? "rq help lists the verbs"

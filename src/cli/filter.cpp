@@ -8,6 +8,7 @@
 
 #include "base/iso8601.h"
 #include "cli/text.h"
+#include "core/fingerprint.h"
 
 namespace rq::cli {
 using base::Result;
@@ -65,6 +66,14 @@ std::string MessageFilter::words() const {
   add("after", after);
   add("before", before);
   return out;
+}
+
+std::string MessageFilter::hint_when_none() const {
+  if (fingerprint.empty()) return {};
+  const std::string kind = core::fingerprint(fingerprint);
+  if (kind == fingerprint) return "--fingerprint takes what rq list --by reason names";
+  return fmt::format("--fingerprint takes a kind of reason, not a reason; of this one it is {}",
+                     shell_quote(kind));
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> MessageFilter::pairs() const {

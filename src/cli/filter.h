@@ -18,6 +18,8 @@ struct MessageFilter {
   [[nodiscard]] bool state_alone() const;  // nothing but a state, or not even that
   // " --queue mail --tag vip", without state and fingerprint, for a shell.
   [[nodiscard]] std::string words() const;
+  // What may be the cause when nothing is found; empty: nothing is known.
+  [[nodiscard]] std::string hint_when_none() const;
   // As query parameters; as the `filter` of a bulk action.
   [[nodiscard]] base::Result<client::Query> query() const;
   [[nodiscard]] base::Result<boost::json::object> object() const;

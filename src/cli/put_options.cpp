@@ -1,5 +1,7 @@
 #include "cli/put_options.h"
 
+#include <fmt/format.h>
+
 #include <boost/json/value_from.hpp>
 #include <chrono>
 
@@ -12,6 +14,9 @@ using base::Code;
 using base::fail;
 using base::Millis;
 using base::Result;
+
+// "Now", said by somebody whose clock or shell is a little behind.
+constexpr std::chrono::seconds kLateMax{60};
 
 void PutOptions::declare(CLI::App& app) {
   add_parsed(app, "--delay", delay, parse_duration, "Not before so long from now")
@@ -42,6 +47,10 @@ Result<json::object> PutOptions::fields() const {
   if (!at.empty()) {
     const auto now = std::chrono::time_point_cast<Millis>(std::chrono::system_clock::now());
     RQ_TRY_ASSIGN(due, parse_time(at, now));
+    if (due < now - kLateMax) {
+      return fail(Code::bad_value, fmt::format("--at {}: that is past", at),
+                  "give a time to come; without --at it runs now");
+    }
     put["due"] = base::to_iso8601(due);
   }
   if (timeout) put["timeout_s"] = seconds(*timeout);

@@ -11,7 +11,9 @@
 #include "base/limits.h"
 #include "cli/text.h"
 #include "cli/verb.h"
+#include "core/queue.h"
 #include "core/settings_json.h"
+#include "worker/script.h"
 
 namespace rq::cli {
 using base::Code;
@@ -20,8 +22,6 @@ using base::Millis;
 using base::Result;
 
 namespace {
-
-constexpr std::int64_t kMemoryOfAProgramMin = 1 * base::kMiB;  // no shell starts with less
 
 // Seconds as the API wants them: whole where they are whole.
 json::value seconds(Millis length) {
@@ -66,7 +66,13 @@ Result<json::object> parse_keep(std::string_view text) {
       keep["count"] = nullptr;
       continue;
     }
-    if (part.find_first_not_of("0123456789") == std::string_view::npos && !part.empty()) {
+    const bool is_number = part.find_first_not_of("0123456789.") == std::string_view::npos;
+    if (is_number && part.find('.') != std::string_view::npos) {
+      return fail(Code::bad_value,
+                  fmt::format("'{}' is neither a number of messages nor a length of time", part),
+                  "write a length with its unit, a whole number, or both: 36h, 1000 or 7d,1000");
+    }
+    if (is_number && !part.empty()) {
       boost::system::error_code error;
       keep["count"] = json::parse(part, error);
       if (!error) continue;
@@ -93,7 +99,15 @@ Result<json::object> parse_backoff(std::string_view text) {
   backoff["base_s"] = seconds(first);
   if (dots != std::string_view::npos) {
     RQ_TRY_ASSIGN(longest, parse_duration(text.substr(dots + 2)));
+    if (longest < first) {
+      return fail(Code::bad_value,
+                  fmt::format("backoff '{}': the longest is shorter than the first", whole),
+                  fmt::format("the shorter one comes first: {}:{}..{}", kind, text.substr(dots + 2),
+                              text.substr(0, dots)));
+    }
     backoff["max_s"] = seconds(longest);
+  } else if (first > core::Backoff{}.max) {
+    backoff["max_s"] = seconds(first);  // no wait is longer than that
   }
   return backoff;
 }
@@ -171,6 +185,13 @@ void add_script_options(CLI::App& app, json::object& values) {
   add(
       app, "--script", "PATH",
       [&values](const std::string& text) -> Result<void> {
+        // One inside of rq, which is the same everywhere.
+        if (text.starts_with('@')) {
+          if (auto found = worker::ScriptFile({}, text, {}).look(); !found) {
+            return fail(Code::bad_value, found.error().message,
+                        fmt::format("a file of that name: --script ./{}", text));
+          }
+        }
         values["script"] = whole_path(text);
         return {};
       },
@@ -276,13 +297,6 @@ std::vector<std::string> hindrances_in(const json::value& settings) {
   std::vector<std::string> out;
   if (number_at(settings, "num_workers") == 0) {
     out.emplace_back("num_workers is 0, so no script is started: give -j 1 or more");
-  }
-  const std::int64_t memory = count_at(at(settings, "limits"), "memory_bytes");
-  if (memory > 0 && memory < kMemoryOfAProgramMin) {
-    out.push_back(fmt::format(
-        "its bound on memory is {} bytes, which is too little for a program: give a unit, for "
-        "example --memory 50M",
-        memory));
   }
   return out;
 }

@@ -33,7 +33,7 @@ std::string Table::text(bool colours, std::optional<std::size_t> width) const {
   std::string out;
   const auto put = [&](std::size_t column, const std::string& text, Ink ink) {
     const bool last = column + 1 == columns_.size();
-    const std::string shown = last ? one_line(text, last_max) : text;
+    const std::string shown = last ? middle_cut(text, last_max) : text;
     const std::size_t taken = columns_of(shown);
     const std::size_t gap = taken < widths[column] ? widths[column] - taken : 0;
     const bool right = columns_[column].align == Align::right;

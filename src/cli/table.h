@@ -1,5 +1,6 @@
 #pragma once
-// Tables for people: aligned columns, the last one cut to the width of the terminal.
+// Tables for people: aligned columns, the last one cut in its middle to the width of the
+// terminal.
 #include <optional>
 #include <string>
 #include <string_view>

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "cli/text.h"
+
 namespace rq::cli {
 namespace {
 
@@ -24,6 +28,19 @@ TEST(Table, CutsOnlyTheLastColumnAtTheWidth) {
             "NAME        N  TEXT\n"
             "a           1  short\n"
             "longer  12345  a text that…\n");
+}
+
+// faults.md C, relative: of two hundred reasons that differ at their end all were shown alike.
+TEST(Table, CutsALongTextInItsMiddle) {
+  Table table({{"N"}, {"REASON"}});
+  table.add({"1", "exit 2: gzip: /srv/photos/2026/holiday/p\u00e4ckchen.gz: no such file"});
+  EXPECT_EQ(table.text(false, 37),
+            "N  REASON\n"
+            "1  exit 2: gzip: /s\u2026.gz: no such file\n");
+  for (std::size_t width = 1; width < 90; ++width) {
+    const std::string line = table.text(false, width).substr(10);
+    EXPECT_LE(columns_of(line), std::max<std::size_t>(width, 13) + 1) << line;
+  }
 }
 
 TEST(Table, PaintsWithoutMovingColumns) {

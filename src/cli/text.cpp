@@ -18,7 +18,8 @@ using base::Result;
 
 namespace {
 
-constexpr double kMillisMax = 1e15;  // beyond any length of time that the API takes
+constexpr std::size_t kCutInTheMiddleMin = 20;  // columns; of fewer the start alone says more
+constexpr double kMillisMax = 1e15;             // beyond any length of time that the API takes
 
 std::optional<double> take_number(std::string_view& text) {
   double value = 0;
@@ -346,6 +347,24 @@ std::string one_line(std::string_view given, std::size_t width) {
       ++columns;
     }
     out.push_back(text[i]);
+  }
+  return out;
+}
+
+std::string middle_cut(std::string_view given, std::size_t width) {
+  const std::string line = one_line(given, std::string::npos);
+  const std::size_t columns = columns_of(line);
+  if (columns <= width) return line;
+  if (width < kCutInTheMiddleMin) return one_line(line, width);
+  // The end says more than what stands before it: of a reason what failed, of a path the file.
+  const std::size_t back = width / 2;
+  const std::size_t front = width - back - 1;
+  std::string out;
+  std::size_t at = 0;
+  for (const char c : line) {
+    if ((static_cast<unsigned char>(c) & 0xC0U) != 0x80U) ++at;
+    if (at <= front || at > columns - back) out.push_back(c);
+    if (at == front + 1 && (static_cast<unsigned char>(c) & 0xC0U) != 0x80U) out += "…";
   }
   return out;
 }

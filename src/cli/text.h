@@ -53,6 +53,8 @@ void append_shown(std::string& out, std::string_view text, const Character& char
 // One line of at most `width` columns: the controls of ASCII become blanks, other ones are shown by
 // their codes; the rest is cut with "…".
 [[nodiscard]] std::string one_line(std::string_view text, std::size_t width);
+// The same, cut in its middle, so that its end is seen as well.
+[[nodiscard]] std::string middle_cut(std::string_view text, std::size_t width);
 // Columns of a terminal that UTF-8 text takes; wide characters count as one.
 [[nodiscard]] std::size_t columns_of(std::string_view text);
 

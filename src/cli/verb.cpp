@@ -83,6 +83,11 @@ std::optional<double> number_at(const json::value& value, std::string_view name)
   return std::nullopt;
 }
 
+std::string why_text(const json::value& reason) {
+  const std::string remedy = text_at(reason, "remedy");
+  return text_at(reason, "text") + (remedy.empty() ? "" : "; " + remedy);
+}
+
 std::int64_t count_at(const json::value& value, std::string_view name) {
   const json::value& found = at(value, name);
   return found.is_int64() ? found.get_int64() : 0;

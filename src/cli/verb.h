@@ -97,6 +97,8 @@ CLI::Option* add_parsed(CLI::App& app, const std::string& name, std::optional<T>
 [[nodiscard]] std::string text_at(const json::value& value, std::string_view name);
 [[nodiscard]] std::optional<double> number_at(const json::value& value, std::string_view name);
 [[nodiscard]] std::int64_t count_at(const json::value& value, std::string_view name);
+// Of a reason that has a `text` and, where something helps, a `remedy`: both.
+[[nodiscard]] std::string why_text(const json::value& reason);
 [[nodiscard]] const json::value& at(const json::value& value, std::string_view name);
 // Those of its counts that are not 0: "5 que, 2 err"; or "none".
 [[nodiscard]] std::string counts_text(const json::value& counts);

@@ -187,6 +187,10 @@ Result<int> act_on_filter(Context& context, const Deed& deed, const Options& opt
     }
   }
   RQ_TRY_ASSIGN(job, bulk(context, *client, deed, options, options.dry_run));
+  if (const std::string hint = options.filter.hint_when_none();
+      !hint.empty() && count_at(job, "matched") == 0) {
+    std::fprintf(stderr, "%s\n", hint.c_str());
+  }
   if (context.json) {
     Context::print_json(job);
   } else if (options.dry_run) {
@@ -216,8 +220,12 @@ Action declare(CLI::App& app, Context& context, Deed deed) {
   options->filter.declare(app);
   if (action == "cancel" || action == "kill" || action == "retry" || action == "requeue") {
     app.add_option("--reason", options->reason,
-                   "Why; the messages keep it as their text. It chooses none: a filter "
-                   "does (--fingerprint, --text)")
+                   action == "retry" || action == "requeue"
+                       ? "Why; it is the text of the messages until their next attempt has ended, "
+                         "and is not kept after that. It chooses none: a filter does "
+                         "(--fingerprint, --text)"
+                       : "Why; the messages keep it as their text. It chooses none: a filter does "
+                         "(--fingerprint, --text)")
         ->type_name("TEXT");
   }
   if (action == "move" || action == "clone") {

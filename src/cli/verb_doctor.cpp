@@ -7,10 +7,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -30,6 +33,8 @@ namespace {
 
 constexpr double kWalBytesMax = 1024 * base::kMiB;  // a reader holds up the checkpoint
 constexpr std::size_t kQueuesShown = 20;            // of those that are not fine
+// A worker that is about to start the next script has done so after this time.
+constexpr std::chrono::milliseconds kStartsWithin{500};
 
 class Doctor {
  public:
@@ -190,7 +195,7 @@ class Doctor {
     } else {
       const std::string status = text_at(*health, "status");
       add("health", status == "ok" ? Finding::ok : Finding::warning, status,
-          status == "ok"            ? ""
+          status != "damaged"       ? ""
           : context_.server.empty() ? "see what was set aside, above"
                                     : "run rq doctor on the machine of the server");
       if (const auto off = number_at(*health, "clock_not_followed_s")) {
@@ -215,46 +220,81 @@ class Doctor {
                       show_size(wal)),
           wal > kWalBytesMax ? "a long-running reader (sqlite3?) holds up its checkpoint" : "");
     }
-    if (auto queues = (*client)->get("/v1/queues", {"queues"})) look_at_queues(*queues);
+    if (auto queues = (*client)->get("/v1/queues", {"queues"})) {
+      if (any_may_be_about_to_start(*queues)) {
+        std::this_thread::sleep_for(kStartsWithin);
+        auto again = (*client)->get("/v1/queues", {"queues"});
+        if (again) queues = std::move(again);
+      }
+      look_at_queues(*queues);
+    }
     if (auto workers = (*client)->get("/v1/workers", {"workers"})) look_at_workers(*workers);
     return true;
   }
 
-  // What keeps a queue from running; nothing: it is fine.
-  [[nodiscard]] static std::optional<Check> look_at_queue(const json::value& queue) {
-    const std::string name = text_at(queue, "name");
-    const std::string what = "queue " + name;
-    const std::string status = text_at(queue, "status");
-    const std::int64_t waiting = count_at(at(queue, "counts"), "que");
+  // A queue that is not fine. The messages that wait in queues of one text are told together.
+  struct Hindered {
+    std::string queue;
+    std::int64_t waiting = 0;
+    Check check;
+  };
+  // Nothing: it is fine.
+  [[nodiscard]] static std::optional<Hindered> look_at_queue(const json::value& queue) {
+    Hindered out{.queue = text_at(queue, "name"),
+                 .waiting = count_at(at(queue, "counts"), "que"),
+                 .check = {.finding = Finding::warning}};
+    if (const json::value& hindrance = at(queue, "hindrance"); hindrance.is_object()) {
+      out.check.text = text_at(hindrance, "text");
+      out.check.remedy = text_at(hindrance, "remedy");
+    }
     if (const std::string error = text_at(queue, "script_error"); !error.empty()) {
-      return Check{what, Finding::bad, error, "mend the script; the queue goes on by itself"};
+      out.check = {.finding = Finding::bad,
+                   .text = error,
+                   .remedy = "mend that; the queue goes on by itself"};
+      out.waiting = 0;  // it is wrong whether anything waits or not
+    } else if (out.check.text.empty()) {
+      if (!nobody_asks(queue)) return std::nullopt;
+      out.check.text = "none runs, and no worker asks for them";
+      out.check.remedy = "rq why ID tells of one of them";
     }
-    if (const json::value& held = at(queue, "held_back"); held.is_object()) {
-      return Check{
-          what, Finding::warning,
-          fmt::format("{}; the next start is at {}", text_at(held, "text"), text_at(held, "until")),
-          fmt::format("rq list --queue {} --state err shows them", name)};
+    return out;
+  }
+
+  // "queue a: 3 messages wait: …", "3 queues: 12 messages wait: …"
+  [[nodiscard]] static std::vector<Check> grouped(const std::vector<Hindered>& found) {
+    struct Group {
+      std::string first;
+      std::int64_t queues = 0;
+      std::int64_t waiting = 0;
+    };
+    std::vector<Check> checks;
+    std::vector<Group> groups;  // of each check
+    std::map<std::string_view, std::size_t> known;
+    for (const Hindered& one : found) {
+      const auto [place, is_new] = known.try_emplace(one.check.text, groups.size());
+      if (is_new) {
+        checks.push_back(one.check);
+        groups.push_back({.first = one.queue});
+      }
+      Group& group = groups[place->second];
+      ++group.queues;
+      group.waiting += one.waiting;
     }
-    if (status != "up" && waiting > 0) {
-      return Check{what, Finding::warning,
-                   fmt::format("{}, and {} wait", status, show_count(waiting)),
-                   fmt::format("rq queue resume {}", name)};
+    for (std::size_t i = 0; i < checks.size(); ++i) {
+      const auto& [first, queues, waiting] = groups[i];
+      checks[i].what = queues == 1 ? "queue " + first : show_count(queues) + " queues";
+      if (waiting == 0) continue;
+      checks[i].text = fmt::format("{} {}: {}", show_messages(waiting),
+                                   waiting == 1 ? "waits" : "wait", checks[i].text);
     }
-    if (!nobody_asks(queue)) return std::nullopt;
-    const json::value& settings = at(queue, "settings");
-    const bool has_script = !text_at(settings, "script").empty();
-    if (has_script && count_at(settings, "num_workers") == 0) {
-      return Check{what, Finding::warning,
-                   fmt::format("{} wait, and its num_workers is 0", show_count(waiting)),
-                   fmt::format("rq queue set {} -j 1", name)};
-    }
-    return Check{
-        what, Finding::warning,
-        fmt::format("{} wait, none runs, and no worker asks for them", show_count(waiting)),
-        has_script ? "rq why ID tells of one of them; is the worker there?"
-                   : fmt::format("it has no script: start a worker elsewhere, or rq queue set {} "
-                                 "--script PATH",
-                                 name)};
+    return checks;
+  }
+
+  // Between two scripts there is a moment in which nobody asks.
+  [[nodiscard]] static bool any_may_be_about_to_start(const json::value& answer) {
+    return std::ranges::any_of(items_at(answer, "queues"), [](const json::value& queue) {
+      return !at(queue, "hindrance").is_object() && nobody_asks(queue);
+    });
   }
 
   [[nodiscard]] static bool nobody_asks(const json::value& queue) {
@@ -267,19 +307,20 @@ class Doctor {
     std::size_t sound = 0;
     std::int64_t tubes = 0;
     std::int64_t in_tubes = 0;
-    std::vector<Check> found;
+    std::vector<Hindered> hindered;
     for (const json::value& queue : items_at(answer, "queues")) {
       // A tube of beanstalkd: its clients come and go, and there may be very many of them.
       const bool made_on_demand = at(queue, "on_demand") == json::value(true);
       if (made_on_demand && text_at(queue, "status") == "up" && nobody_asks(queue)) {
         ++tubes;
         in_tubes += count_at(at(queue, "counts"), "que");
-      } else if (auto check = look_at_queue(queue)) {
-        found.push_back(*std::move(check));
+      } else if (auto found = look_at_queue(queue)) {
+        hindered.push_back(*std::move(found));
       } else {
         ++sound;
       }
     }
+    std::vector<Check> found = grouped(hindered);
     std::stable_partition(found.begin(), found.end(),
                           [](const Check& check) { return check.finding == Finding::bad; });
     const std::size_t shown = std::min(found.size(), kQueuesShown);
@@ -291,14 +332,16 @@ class Doctor {
     }
     if (tubes > 0) {
       add("queues on demand", Finding::warning,
-          fmt::format("{} wait in {} that {} made on demand, and nobody asks for them now",
-                      show_messages(in_tubes),
+          fmt::format("{} {} in {} that {} made on demand, and nobody asks for them now",
+                      show_messages(in_tubes), in_tubes == 1 ? "waits" : "wait",
                       tubes == 1 ? "a queue" : show_count(tubes) + " queues",
                       tubes == 1 ? "was" : "were"),
           "their clients take them: are they there?");
     }
+    const std::size_t all = items_at(answer, "queues").size();
     add("queues", Finding::ok,
-        fmt::format("{} of {} are fine", sound, items_at(answer, "queues").size()));
+        sound == all ? fmt::format("all {} are fine", all)
+                     : fmt::format("{} of {} are fine, see above for the rest", sound, all));
   }
 
   void look_at_workers(const json::value& answer) {

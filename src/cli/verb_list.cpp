@@ -76,6 +76,35 @@ void say_commands(const MessageFilter& filter, const json::array& kinds) {
                  out);
 }
 
+void say_hint(const MessageFilter& filter) {
+  const std::string hint = filter.hint_when_none();
+  if (!hint.empty()) std::fprintf(stderr, "%s\n", hint.c_str());
+}
+
+// Failures that are in err no more, or not yet: they wait for another try.
+void say_retries(client::Client& client, MessageFilter filter) {
+  filter.state = "scheduled";
+  filter.mark.clear();
+  filter.fingerprint.clear();
+  auto query = filter.query();
+  if (!query) return;
+  query->add("limit", std::to_string(base::kListPageMax));
+  const auto page = client.get(query->on("/v1/messages"), {"messages"});
+  if (!page) return;  // it is a hint
+  const json::array& messages = items_at(*page, "messages");
+  const auto tries = std::ranges::count_if(
+      messages, [](const json::value& message) { return count_at(message, "failures") > 0; });
+  if (tries == 0) return;
+  std::fprintf(stderr, "%s%s wait%s for another try: rq list%s --state scheduled\n",
+               text_at(*page, "cursor").empty() ? "" : "at least ", show_messages(tries).c_str(),
+               tries == 1 ? "s" : "", filter.words().c_str());
+}
+
+// Whether it asks for failures.
+bool is_for_failures(const MessageFilter& filter) {
+  return filter.state == "err" || (filter.state.empty() && filter.mark == "failed");
+}
+
 // The failures, counted by what their reasons have in common.
 Result<int> list_by_reason(Context& context, const Options& options) {
   MessageFilter filter = options.filter;
@@ -97,6 +126,7 @@ Result<int> list_by_reason(Context& context, const Options& options) {
                text_at(kind, "text")});
   }
   context.print(table, "no such messages");
+  if (table.empty()) say_hint(filter);
   if (const std::int64_t others = count_at(answer, "others"); others > 0) {
     std::fprintf(stderr, "%s of more kinds\n", show_messages(others).c_str());
   }
@@ -104,7 +134,8 @@ Result<int> list_by_reason(Context& context, const Options& options) {
     std::fprintf(stderr, "only the newest %s are counted\n",
                  show_count(count_at(answer, "looked_at")).c_str());
   }
-  if (!context.json) say_commands(filter, items_at(answer, "failures"));
+  say_commands(filter, items_at(answer, "failures"));
+  say_retries(*client, filter);
   return 0;
 }
 
@@ -112,6 +143,18 @@ Result<int> list_by_reason(Context& context, const Options& options) {
 bool is_paged(const Options& options) {
   return options.limit || options.all || options.oldest || options.payloads ||
          !options.cursor.empty();
+}
+
+Result<int> list_by(Context& context, const Options& options) {
+  if (options.by != "reason") {
+    return fail(Code::bad_value, fmt::format("--by '{}'", options.by),
+                "messages are counted by: reason");
+  }
+  if (is_paged(options)) {
+    return fail(Code::bad_value, "--by counts all: it goes with no page",
+                "leave out --limit, --all, --oldest, --payloads and --cursor");
+  }
+  return list_by_reason(context, options);
 }
 
 }  // namespace
@@ -128,7 +171,8 @@ Action declare_list(CLI::App& app, Context& context) {
   app.add_option("--cursor", options->cursor, "Go on where the last list said")
       ->type_name("CURSOR");
   app.add_option("--by", options->by,
-                 "reason: the messages in err, counted by what their reasons have in common")
+                 "reason: the messages in err, counted by what their reasons have in common; those "
+                 "that wait for another try are only counted")
       ->type_name("reason");
   return [&context, options]() -> Result<int> {
     if (!options->queue.empty() && !options->filter.queue.empty()) {
@@ -138,17 +182,7 @@ Action declare_list(CLI::App& app, Context& context) {
           "name one");
     }
     if (!options->queue.empty()) options->filter.queue = options->queue;
-    if (!options->by.empty()) {
-      if (options->by != "reason") {
-        return fail(Code::bad_value, fmt::format("--by '{}'", options->by),
-                    "messages are counted by: reason");
-      }
-      if (is_paged(*options)) {
-        return fail(Code::bad_value, "--by counts all: it goes with no page",
-                    "leave out --limit, --all, --oldest, --payloads and --cursor");
-      }
-      return list_by_reason(context, *options);
-    }
+    if (!options->by.empty()) return list_by(context, *options);
     RQ_TRY_ASSIGN(client, context.client());
     std::int64_t left = options->limit.value_or(kShown);
     std::string cursor = options->cursor;
@@ -176,10 +210,14 @@ Action declare_list(CLI::App& app, Context& context) {
       cut = cut || at(page, "cut") == json::value(true);
       if (cursor.empty() || (!options->all && left <= 0)) break;
     }
-    if (!context.json && !options->all) context.print(make_table(shown), "no such messages");
+    if (!context.json && !options->all) {
+      context.print(make_table(shown), "no such messages");
+      if (shown.empty()) say_hint(options->filter);
+    }
     if (!cursor.empty()) {
       std::fprintf(stderr, "there are more: --cursor %s (or --all, or -n)\n", cursor.c_str());
     }
+    if (!context.json && is_for_failures(options->filter)) say_retries(*client, options->filter);
     if (cut) {
       std::fprintf(stderr, "the search looked at %zu messages a page and stopped there\n",
                    base::kListScanMax);

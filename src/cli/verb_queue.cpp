@@ -3,7 +3,9 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
+#include <fstream>
 #include <vector>
 
 #include "cli/settings_options.h"
@@ -57,6 +59,9 @@ void print_queue(const Context& context, const json::value& queue) {
         "held back",
         {fmt::format("until {}: {}", text_at(held, "until"), text_at(held, "text")), Ink::yellow});
   }
+  if (const json::value& hindrance = at(queue, "hindrance"); hindrance.is_object()) {
+    facts.add("why they wait", {why_text(hindrance), Ink::yellow});
+  }
   facts.add("created", text_at(queue, "created"));
   facts.add("messages", counts_text(at(queue, "counts")));
   facts.add_if("removed by retention", expired_text(at(queue, "totals")));
@@ -83,7 +88,7 @@ std::string script_seen(const std::filesystem::path& dir, const std::string& scr
 // What keeps the queue from running, as far as it can be seen from this machine.
 std::string hindrance(const json::value& settings, const std::string& script,
                       const std::string& seen) {
-  if (script.starts_with('@')) return {};  // inside of rq
+  if (script.starts_with('@')) return {};  // inside of rq, and looked at when it was given
   if (seen.empty()) return fmt::format("there is no script '{}'", script);
   worker::ScriptFile file({}, seen, text_at(settings, "exec_prefix"));
   if (const auto good = file.look(); !good) return good.error().message;
@@ -92,6 +97,18 @@ std::string hindrance(const json::value& settings, const std::string& script,
     return fmt::format("there is no user '{}'", user);
   }
   return {};
+}
+
+// A text that names no interpreter, while its name says that it is not one of /bin/sh.
+bool is_for_another_shell(const std::filesystem::path& script) {
+  const std::string kind = script.extension().string();
+  if (kind.empty() || kind == ".sh") return false;
+  std::array<char, 4> start{};
+  std::ifstream(script, std::ios::binary).read(start.data(), start.size());
+  const std::string_view bytes(start.data(), start.size());
+  return !bytes.starts_with("#!") && !bytes.starts_with(
+                                         "\x7f"
+                                         "ELF");
 }
 
 // "retries 3 (was 0), limits.cpu_s 5 (was 0)"; empty: they are the same. `within`: "limits."
@@ -140,6 +157,9 @@ Result<int> say_queue(const Context& context, const json::value& queue, const st
                                           : text_at(queue, "script_error"));
   for (const std::string& text : wrong) {
     if (!text.empty()) std::fprintf(stderr, "  it cannot run yet: %s\n", text.c_str());
+  }
+  if (!seen.empty() && text_at(settings, "exec_prefix").empty() && is_for_another_shell(seen)) {
+    std::fprintf(stderr, "  it does not begin with '#!', so /bin/sh runs it\n");
   }
   return 0;
 }
@@ -320,6 +340,7 @@ Table table_of_queues(const json::value& answer) {
     };
     const std::string status = text_at(queue, "status");
     const std::string error = text_at(queue, "script_error");
+    const std::string hindrance = text_at(at(queue, "hindrance"), "text");
     const std::string script = text_at(at(queue, "settings"), "script");
     table.add({text_at(queue, "name"),
                {status, ink_of_state(status)},
@@ -328,8 +349,11 @@ Table table_of_queues(const json::value& answer) {
                cell("scheduled"),
                cell("done", Ink::green),
                cell("err", Ink::red),
-               error.empty() ? Cell(script.empty() ? "(none: workers elsewhere)" : script)
-                             : Cell(error, Ink::red)});
+               !error.empty() ? Cell(error, Ink::red)
+               // That it is paused or down is told already.
+               : !hindrance.empty() && (status == "up" || status == "drain")
+                   ? Cell(hindrance, Ink::yellow)
+                   : Cell(script.empty() ? "(none: workers elsewhere)" : script)});
   }
   return table;
 }

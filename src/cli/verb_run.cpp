@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -23,6 +24,7 @@
 #include "cli/put_options.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "worker/script.h"
 
 extern char** environ;  // NOLINT(readability-redundant-declaration): not in every <unistd.h>
 
@@ -266,6 +268,34 @@ Result<Command> read_command(const std::string& payload) {
   return command;
 }
 
+// Words that are none of a program, but of a shell.
+constexpr std::array<std::string_view, 8> kShellWords{"alias", "bg",     "cd",    "source",
+                                                      "type",  "ulimit", "umask", "wait"};
+
+// "; …": what helps when a command cannot be started; empty: nothing is known.
+std::string remedy_for(const std::vector<std::string>& argv, int error) {
+  const std::string& program = argv[0];
+  struct stat info {};
+  if (error == EACCES && ::stat(program.c_str(), &info) == 0) {
+    if (S_ISDIR(info.st_mode)) return "; it is a folder";
+    if ((info.st_mode & 0111) == 0) return "; make it executable: chmod +x " + shell_quote(program);
+  }
+  if (error != ENOENT || program.find('/') != std::string::npos) return {};
+  const bool for_shell = program.find_first_of(" \t") != std::string::npos ||
+                         worker::needs_shell(program) ||
+                         std::ranges::find(kShellWords, program) != kShellWords.end();
+  if (for_shell) {
+    const std::string line = argv.size() == 1 ? program : line_of(argv);
+    return fmt::format("; that is for a shell: rq run -- sh -c {}",
+                       one_line(shell_quote(line), kShownMax));
+  }
+  const char* path = std::getenv("PATH");
+  return fmt::format(
+      "; no program of this name is in the folders of PATH ({}); an alias or a function of a shell "
+      "is none",
+      path == nullptr ? "not set" : one_line(path, kShownMax));
+}
+
 // Does not return. A command that cannot be started fails as one does that exits badly: with the
 // exit code of a shell, and the reason as the last line of its output.
 [[noreturn]] void become(const Command& command) {
@@ -288,17 +318,8 @@ Result<Command> read_command(const std::string& payload) {
   const int error = errno;
   const std::string why =
       fmt::format("cannot run '{}': {}", command.argv[0], base::text_of_errno(error));
-  if (error != ENOENT) give_up(why, 126);
-  // Most likely a line for a shell.
-  if (command.argv[0].find_first_of(" \t") != std::string::npos ||
-      command.argv[0].find('/') == std::string::npos) {
-    const std::string line = command.argv.size() == 1 ? command.argv[0] : line_of(command.argv);
-    give_up(fmt::format("{}; pipes, cd and aliases are for a shell: rq run -- sh -c {}", why,
-                        one_line(shell_quote(line), kShownMax)),
-            127);
-  }
-  give_up(why, 127);
-  ::_exit(127);
+  give_up(why + remedy_for(command.argv, error), error == ENOENT ? 127 : 126);
+  ::_exit(126);
 }
 
 base::Error no_room_for_input() {

@@ -109,8 +109,8 @@ std::string attempts_text(const json::value& message, const json::array& attempt
                             count_at(message, "max_count"));
 }
 
-void print_message(const Context& context, const json::value& message,
-                   const json::array& attempts) {
+void print_message(const Context& context, const json::value& message, const json::array& attempts,
+                   const std::string& why) {
   Facts facts;
   const std::string state = text_at(message, "state");
   const std::string mark = text_at(message, "mark");
@@ -118,6 +118,7 @@ void print_message(const Context& context, const json::value& message,
   facts.add("queue", text_at(message, "queue"));
   facts.add("state", {mark.empty() || mark == "none" ? state : fmt::format("{} ({})", state, mark),
                       ink_of_state(state)});
+  facts.add_if("why it waits", why);
   facts.add_if("progress", text_at(message, "progress"));
   add_time(facts, message, "created");
   if (text_at(message, "due") != text_at(message, "created")) add_time(facts, message, "due");
@@ -184,7 +185,12 @@ Action declare_show(CLI::App& app, Context& context) {
         continue;
       }
       if (!std::exchange(first, false)) Context::print("\n");
-      print_message(context, message, items_at(attempts, "attempts"));
+      std::string why;
+      if (text_at(message, "state") == "que") {
+        RQ_TRY_ASSIGN(told, client->get(message_path(id, "/why"), {"reason"}));
+        if (text_at(told, "state") == "que") why = why_text(told);
+      }
+      print_message(context, message, items_at(attempts, "attempts"), why);
       print_attempts(context, attempts);
     }
     return 0;
@@ -207,7 +213,7 @@ Action declare_why(CLI::App& app, Context& context) {
       const std::string state = text_at(why, "state");
       Context::print(fmt::format("{}  {}  {}\n", text_at(why, "id"),
                                  paint(ink_of_state(state), state, context.colours()),
-                                 shown_text(text_at(why, "text"))));
+                                 shown_text(why_text(why))));
     }
     return 0;
   };

@@ -164,8 +164,9 @@ class Follower {
     reason_ = text_at(*why, "reason");
     const std::string state = text_at(*why, "state");
     if (state == "run" || is_finished(state)) return;
-    std::fprintf(stderr, "rq %s: message %s waits: %s%s\n", std::string(options_.why).c_str(),
-                 id_.c_str(), one_line(text_at(*why, "text"), 300).c_str(),
+    std::fprintf(stderr, "rq %s: message %s does not run yet: %s%s\n",
+                 std::string(options_.why).c_str(), id_.c_str(),
+                 one_line(why_text(*why), 300).c_str(),
                  first ? " (Ctrl-C leaves it there, rq cancel takes it out)" : "");
   }
 

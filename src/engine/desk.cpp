@@ -4,7 +4,7 @@ namespace rq::engine {
 
 base::Error no_message(Seq seq) {
   return base::fail(base::Code::not_found, "there is no message " + std::to_string(seq),
-                    "it may be finished and past its queue's retention; see: rq list");
+                    "it may have been deleted; rq list shows those that are there");
 }
 
 base::Result<Record*> need_message(Desk& desk, Seq seq) {

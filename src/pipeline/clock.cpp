@@ -16,6 +16,8 @@ std::chrono::nanoseconds read_clock(clockid_t id) {
   return std::chrono::seconds{ts.tv_sec} + std::chrono::nanoseconds{ts.tv_nsec};
 }
 
+constexpr std::int64_t kDoubtNs = std::chrono::nanoseconds{kDoubt}.count();
+
 }  // namespace
 
 MachineClocks machine_clocks() {
@@ -49,7 +51,11 @@ Clock::Mark Clock::mark() const {
   RQ_CHECK(mode_ == Mode::wall);
   const std::chrono::nanoseconds boottime = machine_.since_boot();
   const std::chrono::nanoseconds offset{offset_ns_.load(std::memory_order_relaxed)};
-  return {.since_boot = boottime, .time = boottime + offset};
+  return {.since_boot = boottime,
+          .time = boottime + offset,
+          .followed = std::chrono::nanoseconds{followed_ns_.load(std::memory_order_relaxed)},
+          .followed_ago =
+              boottime - std::chrono::nanoseconds{followed_at_ns_.load(std::memory_order_relaxed)}};
 }
 
 void Clock::go_on_from(const Mark& before, bool same_run) {
@@ -63,11 +69,13 @@ void Clock::go_on_from(const Mark& before, bool same_run) {
   offset_ns_ = (before.time + away - here.since_boot).count();
   now_ms_ = base::to_ms(at(here.since_boot));
   boottime_at_last_ = here.since_boot - kLookEvery;
+  followed_ns_ = before.followed.count();
+  followed_at_ns_ = (here.since_boot - away - before.followed_ago).count();
 }
 
 bool Clock::is_in_doubt(std::chrono::nanoseconds apart, Reading& reading) {
-  if (boottime_at_last_ - followed_at_ >= kDoubt) followed_ = {};
-  if (std::chrono::abs(followed_ + apart) < kDoubtMin) {
+  if (boottime_at_last_.count() - followed_at_ns_.load() >= kDoubtNs) followed_ns_ = 0;
+  if (std::chrono::abs(std::chrono::nanoseconds{followed_ns_.load()} + apart) < kDoubtMin) {
     doubted_.reset();
     return false;
   }
@@ -78,7 +86,7 @@ bool Clock::is_in_doubt(std::chrono::nanoseconds apart, Reading& reading) {
   }
   if (boottime_at_last_ - doubted_since_ < kDoubt) return true;
   doubted_.reset();
-  followed_ = -apart;  // it has stood for long enough: this step is not counted
+  followed_ns_ = -apart.count();  // it has stood for long enough: this step is not counted
   return false;
 }
 
@@ -104,8 +112,8 @@ Clock::Reading Clock::read() {
       // In whole milliseconds, so that what is shifted by it keeps its distance.
       reading.step = std::chrono::duration_cast<base::Millis>(apart);
       offset_ns_ = (offset + *reading.step).count();
-      followed_ += *reading.step;
-      followed_at_ = boottime;
+      followed_ns_ += std::chrono::nanoseconds{*reading.step}.count();
+      followed_at_ns_ = boottime.count();
     } else {
       const std::chrono::nanoseconds most = since / kSlewPart;
       offset_ns_ = (offset + std::clamp(apart, -most, most)).count();

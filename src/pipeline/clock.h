@@ -6,7 +6,8 @@
 // than kStepMin it follows at once and says by how much: the engine then shifts all leases. A step
 // of kDoubtMin or more may be a mistake that somebody is about to mend, and what is due or has been
 // kept for long enough by a wrong date is gone for good: it is followed when it has stood for
-// kDoubt. Smaller steps within that time count together.
+// kDoubt. Smaller steps within that time count together, also when the server was restarted
+// between.
 //
 // A server that did not look at its clock for kStoppedMin was stopped, or its machine was: nobody
 // could keep a lease alive meanwhile, so the leases end so much later. Likewise for the time in
@@ -46,6 +47,9 @@ class Clock {
   struct Mark {
     std::chrono::nanoseconds since_boot{};  // of the machine's clock
     std::chrono::nanoseconds time{};        // the server's, since 1970
+    // Steps that were followed lately, together, and how long ago the last one was.
+    std::chrono::nanoseconds followed{};
+    std::chrono::nanoseconds followed_ago{};
   };
   // Any thread; not for a manual clock.
   [[nodiscard]] Mark mark() const;
@@ -86,6 +90,9 @@ class Clock {
   // would be slewed to and fro.
   std::atomic<std::int64_t> offset_ns_ = 0;
   std::atomic<std::int64_t> doubt_ms_ = 0;
+  // Written by the engine thread: steps that were followed lately, the last one then (boot time).
+  std::atomic<std::int64_t> followed_ns_ = 0;
+  std::atomic<std::int64_t> followed_at_ns_ = 0;
 
   // Engine thread:
   std::chrono::nanoseconds boottime_at_last_{};
@@ -93,9 +100,6 @@ class Clock {
   // The difference that is not followed yet, and since when it stands.
   std::optional<std::chrono::nanoseconds> doubted_;
   std::chrono::nanoseconds doubted_since_{};
-  // Of steps that were followed lately, the last one then.
-  std::chrono::nanoseconds followed_{};
-  std::chrono::nanoseconds followed_at_{};
 };
 
 inline constexpr base::Millis kStepMin{2'000};

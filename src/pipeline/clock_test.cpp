@@ -186,6 +186,30 @@ TEST_F(ClockTest, StepsThatFollowOneAnotherCountTogether) {
   EXPECT_EQ(clock.read().step, step) << "the first one has stood for long enough";
 }
 
+// faults.md A1, relative: a restart between two steps does not make the second one the first.
+TEST_F(ClockTest, StepsCountTogetherAlsoWhenTheServerWasRestartedBetween) {
+  const hours step = kDoubtMin - hours{1};
+  machine.wall += step;
+  machine.pass(seconds{1});
+  EXPECT_EQ(clock.read().step, step);
+  const Clock::Mark before = clock.mark();
+  machine.pass(seconds{20});
+  machine.wall += step;
+  for (const bool same_run : {true, false}) {
+    Clock next{machine.clocks()};
+    next.go_on_from(before, same_run);
+    const Clock::Reading reading = next.read();
+    EXPECT_EQ(reading.step.has_value(), false) << same_run;
+    EXPECT_EQ(reading.doubt.has_value(), same_run) << "else a clock that went on is believed";
+  }
+  machine.wall -= step;
+  machine.pass(kDoubt);
+  machine.wall += step;
+  Clock late{machine.clocks()};
+  late.go_on_from(before, true);
+  EXPECT_EQ(late.read().step, step) << "the first one has stood for long enough";
+}
+
 // faults.md B3, relative: leases keep their length while no server runs.
 TEST_F(ClockTest, GoesOnFromTheServerBefore) {
   machine.pass(seconds{3});

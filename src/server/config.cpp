@@ -129,11 +129,29 @@ Result<void> read_file(const std::filesystem::path& path, ServerConfig& config) 
   return read_config(text, path.string(), config);
 }
 
-}  // namespace
+// What a value of this kind looks like.
+struct Wanted {
+  std::string_view name;
+  std::string_view given;
 
-namespace {
+  std::string operator()(Text /*member*/) const {
+    // Quotes that a word processor has made are none here.
+    constexpr std::array<std::string_view, 2> kCurly{"\u201c", "\u201d"};
+    std::string text(given);
+    for (const std::string_view quote : kCurly) {
+      for (std::size_t at = text.find(quote); at != std::string::npos; at = text.find(quote)) {
+        text.erase(at, quote.size());
+      }
+    }
+    return fmt::format("a text stands in quotes: {} = \"{}\"", name, text);
+  }
+  std::string operator()(Flag /*member*/) const { return "give true or false"; }
+  std::string operator()(const Number& number) const {
+    return fmt::format("give a number from {} to {}, in digits alone", number.min, number.max);
+  }
+};
 
-// The remedy for a line that is not TOML: most often a text is meant, as in other formats.
+// The remedy for a line that is not TOML: most often it is as in other formats.
 std::string remedy_for(std::string_view text, std::size_t number) {
   for (; number > 1 && text.find('\n') != std::string_view::npos; --number) {
     text.remove_prefix(text.find('\n') + 1);
@@ -148,8 +166,12 @@ std::string remedy_for(std::string_view text, std::size_t number) {
     const std::size_t from = std::min(part.find_first_not_of(" \t"), part.size());
     return part.substr(from, part.find_last_not_of(" \t") + 1 - from);
   };
-  return fmt::format("a text stands in quotes: {} = \"{}\"", trimmed(line.substr(0, equals)),
-                     trimmed(line.substr(equals + 1)));
+  const std::string_view name = trimmed(line.substr(0, equals));
+  const auto* const setting = std::ranges::find(kSettings, name, &Setting::name);
+  if (setting == kSettings.end()) {
+    return fmt::format("the settings are {}", names_of_settings());
+  }
+  return std::visit(Wanted{name, trimmed(line.substr(equals + 1))}, setting->kind);
 }
 
 }  // namespace

@@ -75,6 +75,13 @@ TEST(Config, ATextWithoutQuotesIsToldSo) {
            {"# here\r\nhttp = 127.0.0.1:1  # there\n",
             "a text stands in quotes: http = \"127.0.0.1:1\""},
            {"log_level=debug", "a text stands in quotes: log_level = \"debug\""},
+           {"http = \u201cx:1\u201d\n", "a text stands in quotes: http = \"x:1\""},
+           {"worker = yes\n", "give true or false"},
+           {"worker = True", "give true or false"},
+           {"wal_bytes = 64M", "give a number from 1048576 to 4294967296, in digits alone"},
+           {"htp = x\n",
+            "the settings are http, define_over_tcp, beanstalk, beanstalk_job_bytes_max, "
+            "log_level, worker, wal_bytes, cache_bytes"},
            {"http = 'x'\nworker\n", "mend the file, or move it away to use the defaults"},
            {"http = '127.0.0.1:1\n", "mend the file, or move it away to use the defaults"}}) {
     const auto config = parsed(text);

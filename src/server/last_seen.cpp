@@ -25,9 +25,10 @@ using base::fail;
 using base::Result;
 using std::chrono::nanoseconds;
 
-// One line: the run of the machine, its clock, the server's time (nanoseconds), and the checksum of
-// what stands before it. Always as long, so that it is written over whole.
-constexpr std::size_t kLineBytes = 96;
+// One line: the run of the machine, its clock, the server's time, the steps of the wall clock that
+// were followed lately, how long ago (all in nanoseconds), and the checksum of what stands before
+// it. Always as long, so that it is written over whole.
+constexpr std::size_t kLineBytes = 160;
 
 struct Seen {
   std::string run;
@@ -35,8 +36,9 @@ struct Seen {
 };
 
 std::string line_of(const Seen& seen) {
-  std::string line = fmt::format("{} {} {} ", seen.run.empty() ? "?" : seen.run,
-                                 seen.mark.since_boot.count(), seen.mark.time.count());
+  std::string line = fmt::format("{} {} {} {} {} ", seen.run.empty() ? "?" : seen.run,
+                                 seen.mark.since_boot.count(), seen.mark.time.count(),
+                                 seen.mark.followed.count(), seen.mark.followed_ago.count());
   line += fmt::to_string(base::crc32c(0, line));
   line.resize(kLineBytes - 1, ' ');
   return line + '\n';
@@ -50,8 +52,13 @@ std::optional<Seen> read_seen(int fd) {
   Seen seen;
   std::int64_t since_boot = 0;
   std::int64_t time = 0;
-  if (!(in >> seen.run >> since_boot >> time)) return {};
-  seen.mark = {.since_boot = nanoseconds{since_boot}, .time = nanoseconds{time}};
+  std::int64_t followed = 0;
+  std::int64_t ago = 0;
+  if (!(in >> seen.run >> since_boot >> time >> followed >> ago)) return {};
+  seen.mark = {.since_boot = nanoseconds{since_boot},
+               .time = nanoseconds{time},
+               .followed = nanoseconds{followed},
+               .followed_ago = nanoseconds{ago}};
   if (line_of(seen) != text) return {};
   return seen;
 }

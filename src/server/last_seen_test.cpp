@@ -78,6 +78,24 @@ TEST_F(LastSeenTest, WhatIsNotWhatItWroteTellsNothing) {
   EXPECT_EQ(away(), seconds{70});
 }
 
+// faults.md A1, relative: steps that each are believed add up over restarts.
+TEST_F(LastSeenTest, TellsOfTheStepsThatWereFollowedLately) {
+  const hours step = pipeline::kDoubtMin - hours{1};
+  for (int restarts = 0; restarts < 3; ++restarts) {
+    pipeline::Clock clock{machine_.clocks()};
+    auto seen = LastSeen::open(file_, clock);
+    ASSERT_TRUE(seen);
+    static_cast<void>(clock.read());
+    machine_.wall += step;
+    machine_.boot += seconds{1};
+    machine_.wall += seconds{1};
+    const pipeline::Clock::Reading reading = clock.read();
+    EXPECT_EQ(reading.step.has_value(), restarts == 0) << restarts;
+    EXPECT_EQ(clock.doubt() != base::Millis{0}, restarts > 0) << restarts;
+    seen->note(clock);
+  }
+}
+
 TEST_F(LastSeenTest, AClockThatHasGoneBackTellsNothing) {
   be_seen();
   machine_.boot -= hours{1};

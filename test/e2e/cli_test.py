@@ -127,10 +127,15 @@ def test_meant():
                        ('ps', 'list'), ('jobs', 'list'), ('add', 'put'), ('enqueue', 'put'),
                        ('stop', 'cancel'), ('queues', 'queue list'), ('hlep', 'help'),
                        ('qeue list', 'queue list'), ('pause q', 'queue pause'), ('qeue', 'queue'),
-                       ('queue lsit', 'queue list'), ('canel 1', 'cancel'), ('sevrer', 'server')):
+                       ('queue lsit', 'queue list'), ('canel 1', 'cancel'), ('sevrer', 'server'),
+                       ('start', 'server'), ('get 1', 'show'), ('follow 1', 'tail -f'),
+                       ('queue add q', 'queue create'), ('queue rm q', 'queue delete'),
+                       ('queue stop q', 'queue pause'), ('queue start q', 'queue resume')):
         ran = rq(*said.split())
         refused(ran, 'bad_value', 2, said, f"did you mean 'rq {verb}'?")
-    for said in ('start', 'rn', 'xyz', 'tpo', 'queue frobnicate', 'restart'):
+    for said, word in (('restart', 'TERM'), ('shutdown', 'TERM'), ('queue rename a b', 'rq move --queue OLD --to NEW')):
+        refused(rq(*said.split()), 'bad_value', 2, said, word)
+    for said in ('rn', 'xyz', 'tpo', 'queue frobnicate', 'restart'):
         ran = rq(*said.split())
         checks.that("did you mean 'rq run" not in ran.err, f'{said}: {ran}')
         checks.that(said == 'tpo' or 'did you mean' not in ran.err, f'{said}: {ran}')
@@ -168,7 +173,7 @@ def test_why_and_doctor(server, rq):
     checks.that('; attempt 1 has ended: exit 3: no disk' in rq('why', backs).out,
                 f'what it waits for, and after what: {rq("why", backs)}')
     found = {c['check']: c for c in rq('doctor', '--json').json['checks']}
-    checks.equal(found['queue idle']['remedy'], 'rq queue set idle -j 1', 'doctor')
+    checks.that(found['queue idle']['remedy'].endswith('rq queue set idle -j 1'), f'doctor: {found}')
     names = [c['check'] for c in rq('doctor', '--json').json['checks']]
     checks.equal(len(set(names)), len(names), f'one line for each check: {names}')
     # What is no id may be a queue; what is not there is told at once.
@@ -180,6 +185,86 @@ def test_why_and_doctor(server, rq):
     ok(rq('queue', 'set', 'idle', '--user', '', '--script', '', '--exec-prefix', ''), 'none')
     settings = rq('queue', 'show', 'idle', '--json').json['settings']
     checks.equal([settings[k] for k in ('user', 'script', 'exec_prefix')], ['', '', ''], 'cleared')
+
+
+def told_alike(rq, queue, id, words):
+    """Why `id` waits: the reason stands in `words` at why, show, the queue, the list and doctor."""
+    for args in (('why', id), ('show', id), ('queue', 'show', queue), ('queue', 'list'), ('doctor', '--quick')):
+        said = ok(rq(*args), f'{args}').out
+        checks.that(words in said, f'{args} says "{words}": {said}')
+
+
+def test_told_alike(server, rq):
+    """faults.md B15, relative: doctor knew neither that nobody runs scripts nor what drain means."""
+    quick = ('doctor', '--quick', '--json')
+    for queue in ('night', 'day'):
+        ok(rq('queue', 'create', queue, '--script', '/bin/true'), queue)
+        id = ok(rq('put', queue, 'x'), 'put').out.strip()
+        told_alike(rq, queue, id, 'there is no worker that runs scripts')
+        checks.that(f'rq worker --dir {server.dir}' in rq('why', id).out, f'and what helps: {rq("why", id)}')
+    ok(rq('queue', 'drain', 'day'), 'drain')
+    found = [c for c in rq(*quick).json['checks'] if 'no worker that runs' in c['text']]
+    checks.that([c['check'] for c in found] == ['2 queues'] and found[0]['text'].startswith('2 messages wait: '),
+                f'one line for all of them: {found}')
+    held = {'text': '7 quick failures in a row, the last: exit 1', 'for_s': 600}
+    checks.equal(server.post('/v1/leases', {'worker': 'w', 'version': '1', 'tokens': []}).status, 200, 'a worker')
+    checks.equal(server.post('/v1/queues/night/held-back', held).status, 200, 'held back')
+    told_alike(rq, 'night', rq('list', 'night', '--json').json['id'], held['text'] + '; the next start is at')
+    found = {c['check']: c['remedy'] for c in rq(*quick).json['checks']}
+    checks.that('resume' not in found.get('queue day', ''), f'a drain works off what is there: {found}')
+    ok(rq('queue', 'pause', 'night'), 'pause')
+    told_alike(rq, 'night', rq('list', 'night', '--json').json['id'], 'pause')
+    server.post('/v1/leases', {'worker': 'w', 'gone': True})
+    for queue in ('night', 'day'):
+        ok(rq('queue', 'delete', queue, '--force', '-y'), 'deleted')
+
+
+def test_waits_for_another_try(server, rq):
+    """faults.md C, relative: what fails all night with many retries was in no list of failures."""
+    assert server.put('/v1/queues/tries', {'retries': 3, 'backoff': {'base_s': 3600}}).status == 201
+    ids = [ok(rq('put', 'tries', 'x'), 'put').out.strip() for _ in range(2)]
+    ok(rq('put', 'tries', 'x', '--delay', '1h'), 'one that has not failed')
+    for _ in ids:
+        leased = server.post('/v1/reserve', {'queues': ['tries'], 'worker': 'w'}).json['messages'][0]
+        server.post('/v1/err', {'token': leased['lease']['token'], 'reason': 'exit 3: no disk'})
+    said = '2 messages wait for another try: rq list --queue tries --state scheduled'
+    for args in (('--by', 'reason'), ('--state', 'err'), ('--mark', 'failed')):
+        ran = ok(rq('list', 'tries', *args), f'{args}')
+        checks.that(said in ran.err and 'no such messages' in ran.err + ran.out, f'{args}: {ran}')
+    checks.equal(rq('list', 'tries', '--state', 'scheduled').err, '', 'where they stand')
+    checks.equal(len(rq(*said[said.index('rq') + 3:].split(), '--json').out.splitlines()), 3, 'what it names')
+    # What is said with an act is the text until the attempt has ended, and the help says so.
+    checks.that('until their next attempt has ended' in ' '.join(rq('retry', '--help').out.split()), 'retry --help')
+    ran = rq('list', 'tries', '--fingerprint', "exit 3: no row '7'")
+    checks.that('of this one it is ' in ran.err and '#' in ran.err, f'a reason is no fingerprint: {ran}')
+    ok(rq('queue', 'delete', 'tries', '--force', '-y'), 'deleted')
+
+
+def test_values_without_sense(server, rq):
+    """faults.md C, relative: numbers that cannot be meant were taken silently."""
+    dir = server.dir / 'scripts'
+    dir.mkdir(exist_ok=True)
+    (dir / 'mail.py').write_text('import os\n')
+    (dir / 'mail.py').chmod(0o755)
+    create = ('queue', 'create', 'odd', '--script', '/bin/true')
+    for args, words in ((('--memory', '1'), ('too little for any program', '--memory 50M')),
+                        (('--backoff', 'exponential:5s..1s'), ('the longest is shorter', 'exponential:1s..5s')),
+                        (('--keep-done', '1.5'), ("'1.5'", '7d,1000')),
+                        (('--script', '@exec'), ("'@exec'", '@exec-payload'))):
+        refused(rq(*create, *args), 'bad_value', 2, f'{args}', *words)
+    refused(rq('queue', 'show', 'odd'), 'not_found', 3, 'nothing is made')
+    checks.equal(ok(rq(*create, '--memory', '1M', '--backoff', 'fixed:2h'), 'the least').err, '', 'no word')
+    backoff = rq('queue', 'show', 'odd', '--json').json['settings']['backoff']
+    checks.equal((backoff['base_s'], backoff['max_s']), (7200, 7200), 'a wait that is not cut to the default')
+    checks.equal(server.patch('/v1/queues/odd', {'limits': {'memory_bytes': 5}}).status, 422, 'over HTTP')
+    ran = ok(rq('queue', 'set', 'odd', '--script', 'mail.py'), 'no interpreter')
+    checks.that("does not begin with '#!', so /bin/sh runs it" in ran.err, f'a word of it: {ran}')
+    ok(rq('queue', 'delete', 'odd'), 'deleted')
+    ok(rq('queue', 'create', 'odd'), 'a queue')
+    refused(rq('put', 'odd', 'x', '--at', '2020-01-01T00:00:00Z'), 'bad_value', 2, 'past', 'that is past')
+    checks.equal(server.get('/v1/messages?queue=odd').json['messages'], [], 'nothing is put')
+    ok(rq('put', 'odd', 'x', '--at', f'@{int(time.time())}'), 'now')
+    ok(rq('queue', 'delete', 'odd', '--force', '-y'), 'deleted')
 
 
 def every_verb(file):
@@ -399,12 +484,12 @@ def test_queues(server):
     # Relative: values that are taken, and are most often not what was meant.
     ok(rq('queue', 'set', 'told', '--set', 'user='), 'any user')
     for args, *words in ((('-j', '0'), 'num_workers is 0', '-j 1'),
-                         (('-j', '2', '--memory', '50'), 'memory is 50 bytes', '--memory 50M')):
+                         (('-j', '0', '--retries', '1'), 'num_workers is 0', '-j 1')):
         said = ok(rq('queue', 'set', 'told', *args), f'{args}').err
         checks.that(said.count('cannot run yet: ') == 1 and all(word in said for word in words), f'{args}: {said}')
-    ran = ok(rq('queue', 'set', 'told', '--memory', '50M', '--keep-done', '1d'), 'a useful bound')
+    ran = ok(rq('queue', 'set', 'told', '-j', '2', '--memory', '50M', '--keep-done', '1d'), 'a useful bound')
     checks.equal(ran.err, '', 'no word')
-    checks.that(f': limits.memory_bytes {50 << 20} (was 50), keep_done.age_s 86400 (was 604800), its' in ran.out,
+    checks.that(f', limits.memory_bytes {50 << 20} (was 0), keep_done.age_s 86400 (was 604800), its' in ran.out,
                 f'changes inside of a setting: {ran}')
     ok(rq('put', 'told', 'x'), 'a message')
     refused(rq('queue', 'delete', 'told', '--force'), 'bad_value', 2, 'nobody to ask', '-y', '1 que')
@@ -1010,6 +1095,14 @@ def test_run(server):
         ran = rq('run', '--wait', '--', *words)
         checks.equal(ran.code, 127, f'{words}: {ran}')
         checks.that(f'rq run -- sh -c {line}' in ran.err, f'{words}: {ran}')
+    # Relative: a remedy that fails alike.
+    ran = rq('run', '--wait', '--', 'nosuchcmd-x', '-v')
+    checks.that(ran.code == 127 and 'sh -c' not in ran.err and 'folders of PATH (/' in ran.err, f'no program: {ran}')
+    plain = pathlib.Path(home, 'plain.txt')
+    plain.write_text('x')
+    for program, said in ((home, 'it is a folder'), (str(plain), f'chmod +x {plain}')):
+        ran = rq('run', '--wait', '--', program)
+        checks.that(ran.code == 126 and said in ran.err, f'what is no program: {ran}')
     # Relative: words, folders and variables of any bytes.
     odd = os.fsdecode(b'b\xffd')
     folder = pathlib.Path(home, odd)
@@ -1108,7 +1201,7 @@ def test_waiting(server):
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     said = waiting.stderr.readline()
     id = ok(rq('list', '--queue', 'brief', '--state', 'que', '--json'), 'list').json['id']
-    checks.that(said.startswith(f'rq run: message {id} waits: ') and 'paused' in said
+    checks.that(said.startswith(f'rq run: message {id} does not run yet: ') and 'paused' in said
                 and 'cancel' in said, f'it says why: {said!r}')
     waiting.send_signal(signal.SIGINT)
     said = waiting.communicate(timeout=60)[1]
@@ -1128,7 +1221,7 @@ def test_waiting(server):
     ok(rq('queue', 'set', 'made', '--script', copy, '--exec-prefix', f'{copy} exec-payload'), 'old')
     checks.equal(ok(rq('run', '--queue', 'made', '--wait', '--', 'echo', 'three'), 'old').out,
                  'three\n', 'an old queue is renewed')
-    ran = ok(rq('queue', 'set', 'made', '--script', '@no-such'), 'another name')
+    ran = ok(rq('queue', 'set', 'made', '--set', 'script=@no-such'), 'another name')
     rqtest.eventually(lambda: '@exec-payload' in rq('queue', 'show', 'made').out,
                       'what there is inside is told')
 
@@ -1233,6 +1326,9 @@ def main():
         test_list_and_act(server)
         test_moved_to_itself(server, Cli(server.dir))
         test_why_and_doctor(server, Cli(server.dir))
+        test_told_alike(server, Cli(server.dir))
+        test_waits_for_another_try(server, Cli(server.dir))
+        test_values_without_sense(server, Cli(server.dir))
         test_silent_server(server)
     test_doctor_without_files()
     with rqtest.Server(manual_clock=False, worker=True) as server:

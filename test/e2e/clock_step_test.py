@@ -148,6 +148,7 @@ def wrong_date(server, file):
                'the server sees the date, and doubts it')
     off = server.get('/v1/health').json['clock_not_followed_s']
     checks.that(abs(off - 400 * 24 * 3600) < 60, f'health says so: {off} s')
+    checks.equal(server.get('/v1/health').json['status'], 'clock_not_followed', 'for whoever looks at the status')
     said = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'doctor'], text=True,
                           capture_output=True, timeout=60).stdout
     checks.that('the wall clock was set' in said, f'doctor says so: {said}')

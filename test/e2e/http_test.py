@@ -68,6 +68,8 @@ def test_queues(s):
     equal(s.get('/v1/queues/q1').json['admin'], 'up', 'resumed by itself')
     for verb, state in [('pause', 'pause'), ('drain', 'drain'), ('down', 'down'), ('resume', 'up')]:
         equal(s.post(f'/v1/queues/q1/{verb}').json['admin'], state, verb)
+    r = s.post('/v1/queues/q1/resume', b'', headers={'Content-Type': 'application/x-www-form-urlencoded'})
+    equal(r.status, 200, "an empty body is none, whatever curl -d '' calls it")
     equal(s.post('/v1/queues/q1/script-error', {'error': 'no such file'}).status, 200, 'error')
     equal(s.get('/v1/queues/q1').json['status'], 'script_error', 'script error shown')
     s.post('/v1/queues/q1/script-error', {'error': None})

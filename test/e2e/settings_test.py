@@ -38,7 +38,7 @@ BOUNDS = {
                   [[''], ['A=B'], [f'V{i}' for i in range(257)], [1], 'A']),
     'user': (['', 'nobody', 'x' * 200], ['x' * 201, 'a\0b', 1]),
     'nice': ([-20, 0, 19], [-21, 20, 'x']),
-    'limits.memory_bytes': ([0, INT64], [-1, INT64 + 1, 'x']),
+    'limits.memory_bytes': ([0, MIB, INT64], [-1, 1, MIB - 1, INT64 + 1, 'x']),
     'limits.cpu_s': ([0, INT32], [-1, INT32 + 1, 'x']),
     'limits.open_files': ([0, 8, INT32], [-1, 1, 7, INT32 + 1, 'x']),
     'limits.file_bytes': ([0, INT64], [-1, INT64 + 1, 'x']),

@@ -97,6 +97,13 @@ base::Result<void> ApiDoor::listen_to_address() {
   return server_.listen(std::move(listener));
 }
 
+Surroundings ApiDoor::surroundings() {
+  return {.hold = std::nullopt,
+          .workers = workers_.presence(clock().now()),
+          .dir = settings_.dir.native(),
+          .clock_not_followed = clock().doubt()};
+}
+
 void ApiDoor::close_down(std::function<void()> done) {
   socket_timer_.cancel();
   bulk_jobs_.cancel_all();

@@ -17,6 +17,7 @@
 #include "doors/api/bulk_jobs.h"
 #include "doors/api/exchange.h"
 #include "doors/api/json_reader.h"
+#include "doors/api/reasons.h"
 #include "doors/api/worker_notes.h"
 #include "files/log_watch.h"
 #include "http/server.h"
@@ -75,6 +76,8 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   void set_boot(core::Boot boot) { boot_ = boot; }
   [[nodiscard]] std::string& scratch() { return scratch_; }
   [[nodiscard]] WorkerNotes& workers() { return workers_; }
+  // Of all queues; whether one is held back is for the caller to add.
+  [[nodiscard]] Surroundings surroundings();
 
   // Calls `then` with the exchange, when its client is still there.
   template <typename Then>

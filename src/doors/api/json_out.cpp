@@ -230,8 +230,7 @@ void append_totals(std::string& out, const Counters& counters) {
   object.close();
 }
 
-void append_queue(std::string& out, const core::QueueShown& shown,
-                  const std::optional<WorkerNotes::Hold>& hold) {
+void append_queue(std::string& out, const core::QueueShown& shown, const Surroundings& around) {
   const core::Queue& queue = *shown.queue;
   JsonObject object(out);
   object.text("name", queue.name);
@@ -250,13 +249,22 @@ void append_queue(std::string& out, const core::QueueShown& shown,
   } else {
     object.text("script_error", queue.script_error);
   }
-  if (hold) {
+  if (around.hold) {
     JsonObject held(object.key("held_back"));
-    held.text("text", hold->text);
-    held.instant("until", hold->until);
+    held.text("text", around.hold->text);
+    held.instant("until", around.hold->until);
     held.close();
   } else {
     object.null("held_back");
+  }
+  if (const auto hindrance = hindrance_of(shown, around)) {
+    JsonObject hinders(object.key("hindrance"));
+    hinders.text("reason", hindrance->reason);
+    hinders.text("text", hindrance->text);
+    hinders.text("remedy", hindrance->remedy);
+    hinders.close();
+  } else {
+    object.null("hindrance");
   }
   object.raw("settings", core::plain_json(core::to_json(queue.settings)));
   append_counts(object.key("counts"), queue.counters);

@@ -8,7 +8,7 @@
 #include "base/json_writer.h"
 #include "core/command.h"
 #include "core/store.h"
-#include "doors/api/worker_notes.h"
+#include "doors/api/reasons.h"
 
 namespace rq::doors::api {
 
@@ -23,9 +23,7 @@ void append_message(std::string& out, const core::Message& message, std::string_
 // As it stands in a list: nulls are left out, the payload may be cut (payload_cut says so) or, with
 // `payload` false, be left out.
 void append_listed(std::string& out, const core::MessageRow& row, bool payload);
-// `hold`: why a worker starts nothing of it for now.
-void append_queue(std::string& out, const core::QueueShown& shown,
-                  const std::optional<WorkerNotes::Hold>& hold);
+void append_queue(std::string& out, const core::QueueShown& shown, const Surroundings& around);
 void append_counts(std::string& out, const core::Counters& counters);
 void append_totals(std::string& out, const core::Counters& counters);
 void append_attempt(std::string& out, const core::Attempt& attempt);

@@ -3,7 +3,6 @@
 
 #include <charconv>
 
-#include "base/iso8601.h"
 #include "base/limits.h"
 #include "core/json_fields.h"
 #include "core/name.h"
@@ -12,6 +11,7 @@
 #include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
 #include "doors/api/query.h"
+#include "doors/api/reasons.h"
 #include "doors/api/target.h"
 
 namespace rq::doors::api {
@@ -21,7 +21,6 @@ using base::Code;
 using base::fail;
 using base::Result;
 using core::State;
-constexpr std::int64_t kAheadMax = 10'000;  // counted for `why`; more is "more than"
 
 // Looks the message of the address up and gives it to `then(exchange, row)`.
 template <typename Then>
@@ -59,148 +58,12 @@ struct Why : Extra {
   std::int64_t ahead = 0;
 };
 
-struct Reason {
-  std::string_view reason;
-  std::string text;
-};
-
-std::string count_text(std::int64_t count) {
-  return count >= kAheadMax ? fmt::format("more than {}", kAheadMax) : fmt::to_string(count);
-}
-
-Reason why_closed(const core::Queue& queue, core::ClosedBy by) {
-  switch (by) {
-    case core::ClosedBy::deletion:
-      return {"deleted", fmt::format("queue '{}' is being deleted, and it with it", queue.name)};
-    case core::ClosedBy::pause:
-      return {"paused",
-              fmt::format("queue '{}' is paused{}; resume it: rq queue resume {}", queue.name,
-                          queue.paused_until == base::Instant{}
-                              ? std::string{}
-                              : " until " + base::to_iso8601(queue.paused_until),
-                          queue.name)};
-    case core::ClosedBy::down:
-      return {"down", fmt::format("queue '{}' is down; bring it up: rq queue resume {}", queue.name,
-                                  queue.name)};
-    case core::ClosedBy::script_error:
-      return {"script_error", fmt::format("the script of queue '{}' cannot run: {}", queue.name,
-                                          queue.script_error)};
-  }
-  return {};
-}
-
-std::string with_text(std::string_view what, std::string_view text) {
-  return text.empty() ? std::string(what) : fmt::format("{}: {}", what, text);
-}
-
-// What workers have said.
-struct Workers {
-  std::optional<WorkerNotes::Hold> hold;  // of its queue
-  const std::string* draining = nullptr;  // see WorkerNotes::last_is_draining()
-};
-
-// Nothing of the queue moves, wherever in its line the message stands.
-std::optional<Reason> why_nobody(const core::QueueShown& shown, std::int64_t ahead) {
-  const core::Queue& queue = *shown.queue;
-  if (!queue.settings.script.empty()) {
-    if (queue.settings.num_workers > 0) return std::nullopt;
-    return Reason{"no_workers",
-                  fmt::format("queue '{0}' has num_workers 0: rq queue set {0} -j 1 sets another",
-                              queue.name)};
-  }
-  const bool is_worked = queue.counters.in(State::run) > 0 || shown.waiting_reserves > 0;
-  if (ahead > 0 && is_worked) return std::nullopt;
-  return Reason{"no_worker", fmt::format("{}queue '{}' has no script, so a worker must reserve it, "
-                                         "and none waits now",
-                                         ahead > 0 ? "" : "it is next; ", queue.name)};
-}
-
-// Of a message that is ready: what keeps it from being leased now.
-Reason why_ready(const Why& why, const core::QueueShown& shown, const Workers& workers) {
-  const core::Queue& queue = *shown.queue;
-  if (const auto closed = core::why_closed(queue)) return why_closed(queue, *closed);
-  if (!queue.settings.script.empty() && workers.draining != nullptr) {
-    return {"worker_draining",
-            fmt::format("worker '{}' was told to end: it takes nothing more, and goes when its "
-                        "scripts have ended; the next worker takes this message",
-                        *workers.draining)};
-  }
-  if (workers.hold) {
-    return {"held_back", fmt::format("{}; the next start is at {}", workers.hold->text,
-                                     base::to_iso8601(workers.hold->until))};
-  }
-  const std::int64_t running = queue.counters.in(State::run);
-  if (const auto nobody = why_nobody(shown, why.ahead)) return *nobody;
-  if (why.ahead > 0) {
-    return {"behind", fmt::format("{} message{} of queue '{}' go{} first, {} are running",
-                                  count_text(why.ahead), why.ahead == 1 ? "" : "s", queue.name,
-                                  why.ahead == 1 ? "es" : "", running)};
-  }
-  if (!queue.settings.script.empty() && running >= queue.settings.num_workers) {
-    return {"workers_busy", fmt::format("it is next; all {} workers of queue '{}' are busy",
-                                        queue.settings.num_workers, queue.name)};
-  }
-  return {"next", "it is next; no worker has asked for it yet"};
-}
-
-Reason why_running(const core::Message& m) {
-  if (!m.lease) return {"running", "it is running"};
-  std::string text =
-      fmt::format("it is running, attempt {} at worker '{}' since {}", m.lease->attempt,
-                  m.lease->worker, base::to_iso8601(m.lease->since));
-  if (m.lease->stop != core::StopRequest::none) {
-    text += with_text(fmt::format("; it was told to stop ({}), and ends when its script has",
-                                  name_of(m.lease->stop)),
-                      m.lease->progress);
-  }
-  return {"running", std::move(text)};
-}
-
-Reason why_scheduled(const core::Message& m) {
-  std::string text = fmt::format("it waits for {}", base::to_iso8601(m.due));
-  if (m.attempts > 0) {
-    text += with_text(fmt::format("; attempt {} has ended", m.attempts),
-                      m.detail_or_default().progress);
-  }
-  return {"scheduled", std::move(text)};
-}
-
-Reason why_not(const Why& why, const core::QueueShown& shown, const Workers& workers) {
-  const core::Message& m = why.row.message;
-  switch (m.state) {
-    case State::prep:
-      return {"prep",
-              fmt::format("it is being put together; commit it: rq commit {}", core::format_id(m))};
-    case State::scheduled:
-      return why_scheduled(m);
-    case State::throttled:
-      return {"throttled", "it waits for a slot of a throttle"};
-    case State::depends:
-      return {"depends", "it waits for other messages"};
-    case State::que:
-      return why_ready(why, shown, workers);
-    case State::run:
-      return why_running(m);
-    case State::done:
-      return {"done", "it is done"};
-    case State::relayed:
-      return {"relayed", "it was handed to another machine"};
-    case State::err:
-      return {"err", fmt::format("it ended in err ({}): {}", name_of(m.mark),
-                                 m.detail_or_default().progress)};
-    case State::cancelled:
-      return {"cancelled", with_text("it was cancelled", m.detail_or_default().progress)};
-  }
-  return {"unknown", ""};
-}
-
 void render_why(Exchange& x, core::Reply& reply) {
   const auto& why = static_cast<const Why&>(*x.extra());
-  const base::Instant now = x.door().clock().now();
-  WorkerNotes& notes = x.door().workers();
-  const Reason reason =
-      why_not(why, std::get<core::QueueShown>(reply),
-              {.hold = notes.hold_of(why.row.queue, now), .draining = notes.last_is_draining(now)});
+  const auto& shown = std::get<core::QueueShown>(reply);
+  Surroundings around = x.door().surroundings();
+  around.hold = x.door().workers().hold_of(why.row.queue, x.door().clock().now());
+  const Reason reason = why_not(why.row.message, shown, why.ahead, around);
   std::string body;
   JsonObject object(body);
   object.text("id", format_id(why.row.message));
@@ -209,6 +72,7 @@ void render_why(Exchange& x, core::Reply& reply) {
   object.text("state", name_of(why.row.message.state));
   object.text("reason", reason.reason);
   object.text("text", reason.text);
+  object.text("remedy", reason.remedy);
   object.number("ahead", why.ahead);
   object.close();
   x.reply_json(200, body);

@@ -33,13 +33,16 @@ bool good_name(Exchange& x, const std::string& name) {
   return good.has_value();
 }
 
-void append_shown(Exchange& x, std::string& body, const core::QueueShown& shown) {
-  append_queue(body, shown, x.door().workers().hold_of(shown.queue->name, x.door().clock().now()));
+void append_shown(Exchange& x, std::string& body, const core::QueueShown& shown,
+                  Surroundings& around) {
+  around.hold = x.door().workers().hold_of(shown.queue->name, x.door().clock().now());
+  append_queue(body, shown, around);
 }
 
 void reply_queue(Exchange& x, const core::Reply& reply, int status) {
   std::string body;
-  append_shown(x, body, std::get<core::QueueShown>(reply));
+  Surroundings around = x.door().surroundings();
+  append_shown(x, body, std::get<core::QueueShown>(reply), around);
   x.reply_json(status, body);
 }
 
@@ -47,10 +50,11 @@ void render_queue(Exchange& x, core::Reply& reply) { reply_queue(x, reply, 200);
 void render_new_queue(Exchange& x, core::Reply& reply) { reply_queue(x, reply, 201); }
 
 void render_list(Exchange& x, core::Reply& reply) {
+  Surroundings around = x.door().surroundings();
   std::string body = R"({"queues":[)";
   for (const core::QueueShown& shown : std::get<core::QueuesListed>(reply).queues) {
     if (body.back() != '[') body += ',';
-    append_shown(x, body, shown);
+    append_shown(x, body, shown, around);
   }
   body += "]}";
   x.reply_json(200, body);
@@ -82,8 +86,18 @@ void define(Exchange& x, core::Reply& reply) {
   x.ask(std::move(command), shown == nullptr ? render_new_queue : render_queue);
 }
 
-// Of what is given now: a queue that has such a name from before keeps it.
-base::Result<void> check_variables(const core::QueueSettings& given) {
+// With less no shell starts, so a unit was forgotten.
+constexpr std::int64_t kMemoryOfAScriptMin = 1 * base::kMiB;
+
+// Of what is given now: a queue that has such a value from before keeps it.
+base::Result<void> check_given(const core::QueueSettings& given) {
+  if (const std::int64_t memory = given.limits.memory_bytes;
+      memory > 0 && memory < kMemoryOfAScriptMin) {
+    return fail(Code::bad_value,
+                fmt::format("limits.memory_bytes: {} bytes are too little for any program", memory),
+                fmt::format("give 0 (no bound), or {} and more, for example {} (--memory 50M)",
+                            kMemoryOfAScriptMin, 50 * base::kMiB));
+  }
   const auto refuse = [](std::string_view field, std::string_view name) {
     return fail(
         Code::bad_value,
@@ -113,7 +127,7 @@ void begin_define(Exchange& x, const Request& request, bool patch) {
   // Checked before anybody is asked; the copy outlives the reader's memory.
   auto given = core::merge_settings({}, **body);
   if (!given) return x.refuse(given.error());
-  if (auto good = check_variables(*given); !good) return x.refuse(good.error());
+  if (auto good = check_given(*given); !good) return x.refuse(good.error());
   wish->changes = json::object(**body, json::storage_ptr{});
   core::ShowQueue show{.queue = wish->queue};
   x.keep(std::move(wish));

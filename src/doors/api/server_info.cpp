@@ -76,7 +76,10 @@ void render_health(Exchange& x, core::Reply& reply) {
   JsonObject object(body);
   // Damaged rows are kept apart: everything else goes on, but somebody should look at them.
   const std::int64_t set_aside = std::get<core::EngineStatsDone>(reply).set_aside;
-  object.text("status", set_aside == 0 ? "ok" : "damaged");
+  const base::Millis doubt = x.door().clock().doubt();
+  object.text("status", set_aside > 0              ? "damaged"
+                        : doubt != base::Millis{0} ? "clock_not_followed"
+                                                   : "ok");
   if (set_aside > 0) object.number("set_aside", set_aside);
   std::string silent = "[";
   for (const auto& [name, worker] : x.door().workers().workers(now)) {
@@ -86,9 +89,7 @@ void render_health(Exchange& x, core::Reply& reply) {
   }
   object.raw("silent_workers", silent + "]");
   object.boolean("define_over_tcp", x.door().defined_over_tcp());
-  if (const base::Millis doubt = x.door().clock().doubt(); doubt != base::Millis{0}) {
-    object.seconds("clock_not_followed_s", doubt);
-  }
+  if (doubt != base::Millis{0}) object.seconds("clock_not_followed_s", doubt);
   object.close();
   x.reply_json(200, body);
 }

@@ -23,15 +23,16 @@ const std::map<std::string, WorkerNotes::Worker>& WorkerNotes::workers(base::Ins
   return workers_;
 }
 
-const std::string* WorkerNotes::last_is_draining(base::Instant now) {
-  const auto& known = workers(now);
-  const std::string* draining = nullptr;
-  for (const auto& [name, worker] : known) {
-    if (now - worker.seen > kSilentAfter) continue;
-    if (!worker.draining) return nullptr;
-    draining = &name;
+WorkerNotes::Presence WorkerNotes::presence(base::Instant now) {
+  using Kind = Presence::Kind;
+  Presence found;
+  for (const auto& [name, worker] : workers(now)) {
+    const Kind kind = now - worker.seen > kSilentAfter ? Kind::silent
+                      : worker.draining                ? Kind::draining
+                                                       : Kind::at_work;
+    if (kind > found.kind) found = {.kind = kind, .name = name, .seen = worker.seen};
   }
-  return draining;
+  return found;
 }
 
 void WorkerNotes::hold(const std::string& queue, Hold hold) {

@@ -3,6 +3,7 @@
 // only: after a restart they say it again.
 // Thread: the loop's.
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -32,8 +33,14 @@ class WorkerNotes {
   // By name. One that has been silent for a day is forgotten.
   [[nodiscard]] const std::map<std::string, Worker>& workers(base::Instant now);
 
-  // One that is draining, when no other is at work. Null: one may take messages, or none is known.
-  [[nodiscard]] const std::string* last_is_draining(base::Instant now);
+  // What those that are known come to. One that is not at work is named, of which all depends.
+  struct Presence {
+    enum class Kind : std::uint8_t { none, silent, draining, at_work };
+    Kind kind = Kind::none;
+    std::string name{};
+    base::Instant seen{};
+  };
+  [[nodiscard]] Presence presence(base::Instant now);
 
   void hold(const std::string& queue, Hold hold);
   // While it lasts.

@@ -34,19 +34,24 @@ TEST(WorkerNotes, AWorkerIsKnownUntilItIsGoneOrLongSilent) {
 }
 
 // faults.md B18, relative
-TEST(WorkerNotes, TheLastWorkerThatIsDrainingIsTheReasonWhyNothingIsTaken) {
+TEST(WorkerNotes, OneThatIsAtWorkIsEnough) {
+  using Kind = WorkerNotes::Presence::Kind;
   WorkerNotes notes;
   const base::Instant now{hours{100}};
-  EXPECT_EQ(notes.last_is_draining(now), nullptr);
+  EXPECT_EQ(notes.presence(now).kind, Kind::none);
   notes.seen("a", {.version = "1", .seen = now, .draining = true});
   notes.seen("b", {.version = "1", .seen = now});
-  EXPECT_EQ(notes.last_is_draining(now), nullptr) << "the other one may take them";
+  EXPECT_EQ(notes.presence(now).kind, Kind::at_work) << "the other one may take messages";
   notes.seen("b", {.version = "1", .seen = now - seconds{31}});
-  ASSERT_NE(notes.last_is_draining(now), nullptr);
-  EXPECT_EQ(*notes.last_is_draining(now), "a");
-  EXPECT_EQ(notes.last_is_draining(now + seconds{31}), nullptr) << "nobody knows of it any more";
+  EXPECT_EQ(notes.presence(now).kind, Kind::draining);
+  EXPECT_EQ(notes.presence(now).name, "a");
+  const WorkerNotes::Presence later = notes.presence(now + seconds{31});
+  EXPECT_EQ(later.kind, Kind::silent);
+  EXPECT_EQ(later.name, "a") << "the first of two that are alike";
+  EXPECT_EQ(later.seen, now);
   notes.gone("a");
-  EXPECT_EQ(notes.last_is_draining(now), nullptr);
+  notes.gone("b");
+  EXPECT_EQ(notes.presence(now).kind, Kind::none);
 }
 
 }  // namespace
