@@ -28,6 +28,13 @@ Fd open_plain_file(const std::string& path, int how) {
   return file;
 }
 
+bool is_file_of(const std::string& path, int fd) {
+  struct stat named {};
+  struct stat open {};
+  return ::stat(path.c_str(), &named) == 0 && ::fstat(fd, &open) == 0 &&
+         named.st_dev == open.st_dev && named.st_ino == open.st_ino;
+}
+
 std::string text_of_errno(int error) { return std::generic_category().message(error); }
 
 }  // namespace rq::base

@@ -36,6 +36,9 @@ class Fd {
 // it is no file.
 [[nodiscard]] Fd open_plain_file(const std::string& path, int how);
 
+// Is the open file the one of that name? Not when that was removed, or moved away.
+[[nodiscard]] bool is_file_of(const std::string& path, int fd);
+
 // "Permission denied" for EACCES, and so on.
 [[nodiscard]] std::string text_of_errno(int error);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -25,38 +26,18 @@ Error cannot(const std::filesystem::path& file, int error) {
               "see to the disk and to the rights of the folder");
 }
 
-}  // namespace
-
-LockFile::LockFile(Fd file, std::filesystem::path pid_file)
-    : file_(std::move(file)), pid_file_(std::move(pid_file)) {}
-
-LockFile::~LockFile() {
-  // In a directory that was moved away, and made anew at its place, it is another process's.
-  if (file_.is_open() && pid_in(pid_file_) == ::getpid()) ::unlink(pid_file_.c_str());
-}
-
-Result<LockFile> LockFile::take(const std::filesystem::path& lock,
-                                const std::filesystem::path& pid_file) {
+Result<Fd> open_locked(const std::filesystem::path& lock, const std::filesystem::path& pid_file) {
   Fd file(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!file.is_open()) return cannot(lock, errno);
-  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return cannot(lock, errno);
-    return fail(Code::exists,
-                fmt::format("'{}' is locked by process {}", lock.string(), pid_in(pid_file)),
-                "end that process first");
-  }
-  return held(std::move(file), pid_file);
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return file;
+  if (errno != EWOULDBLOCK) return cannot(lock, errno);
+  return fail(
+      Code::exists,
+      fmt::format("'{}' is locked by process {}", lock.string(), LockFile::pid_in(pid_file)),
+      "end that process first");
 }
 
-Result<LockFile> LockFile::take_over(Fd lock, const std::filesystem::path& pid_file) {
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 ||
-      ::fcntl(lock.get(), F_SETFD, FD_CLOEXEC) != 0) {
-    return cannot(pid_file, errno);
-  }
-  return held(std::move(lock), pid_file);
-}
-
-Result<LockFile> LockFile::held(Fd file, const std::filesystem::path& pid_file) {
+Result<void> write_pid(const std::filesystem::path& pid_file) {
   // A new file: what a link there points to is not written to.
   ::unlink(pid_file.c_str());
   const Fd out(::open(pid_file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
@@ -65,7 +46,45 @@ Result<LockFile> LockFile::held(Fd file, const std::filesystem::path& pid_file) 
   if (::write(out.get(), pid.data(), pid.size()) != static_cast<ssize_t>(pid.size())) {
     return cannot(pid_file, errno);
   }
-  return LockFile(std::move(file), pid_file);
+  return {};
+}
+
+}  // namespace
+
+LockFile::LockFile(Fd file, std::filesystem::path lock, std::filesystem::path pid_file)
+    : file_(std::move(file)), lock_(std::move(lock)), pid_file_(std::move(pid_file)) {}
+
+LockFile::~LockFile() {
+  // In a directory that was moved away, and made anew at its place, it is another process's.
+  if (file_.is_open() && pid_in(pid_file_) == ::getpid()) ::unlink(pid_file_.c_str());
+}
+
+Result<LockFile> LockFile::take(const std::filesystem::path& lock,
+                                const std::filesystem::path& pid_file) {
+  RQ_TRY_ASSIGN(file, open_locked(lock, pid_file));
+  RQ_TRY(write_pid(pid_file));
+  return LockFile(std::move(file), lock, pid_file);
+}
+
+Result<LockFile> LockFile::take_over(Fd held, const std::filesystem::path& lock,
+                                     const std::filesystem::path& pid_file) {
+  if (::flock(held.get(), LOCK_EX | LOCK_NB) != 0 ||
+      ::fcntl(held.get(), F_SETFD, FD_CLOEXEC) != 0) {
+    return cannot(lock, errno);
+  }
+  RQ_TRY(write_pid(pid_file));
+  return LockFile(std::move(held), lock, pid_file);
+}
+
+Result<void> LockFile::keep() {
+  if (!is_file_of(lock_.string(), file_.get())) {
+    // With the folder that they are in, but not where that one is gone as well.
+    ::mkdir(lock_.parent_path().c_str(), 0700);
+    RQ_TRY_ASSIGN(fresh, open_locked(lock_, pid_file_));
+    if (::dup3(fresh.get(), file_.get(), O_CLOEXEC) < 0) return cannot(lock_, errno);
+  }
+  if (pid_in(pid_file_) == ::getpid()) return {};
+  return write_pid(pid_file_);
 }
 
 bool LockFile::is_held(const std::filesystem::path& lock) {

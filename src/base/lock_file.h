@@ -15,7 +15,8 @@ class LockFile {
   [[nodiscard]] static Result<LockFile> take(const std::filesystem::path& lock,
                                              const std::filesystem::path& pid_file);
   // A lock that this process holds already, by a descriptor that it was handed.
-  [[nodiscard]] static Result<LockFile> take_over(Fd lock, const std::filesystem::path& pid_file);
+  [[nodiscard]] static Result<LockFile> take_over(Fd held, const std::filesystem::path& lock,
+                                                  const std::filesystem::path& pid_file);
   // Does a live process hold it?
   [[nodiscard]] static bool is_held(const std::filesystem::path& lock);
   // What a holder has written; 0 when there is no such file, or no number in it.
@@ -28,15 +29,19 @@ class LockFile {
   // Removes the pid file, then lets go.
   ~LockFile();
 
+  // Makes anew what somebody has removed or moved away beside a process that holds it, as long as
+  // nobody else has: call it again and again. The descriptor keeps its number. Errors: as take().
+  [[nodiscard]] Result<void> keep();
+
   [[nodiscard]] int fd() const { return file_.get(); }
   // It is another process's business from now on, which holds the same descriptor.
   void disown() { file_.release(); }
 
  private:
-  LockFile(Fd file, std::filesystem::path pid_file);
-  [[nodiscard]] static Result<LockFile> held(Fd file, const std::filesystem::path& pid_file);
+  LockFile(Fd file, std::filesystem::path lock, std::filesystem::path pid_file);
 
   Fd file_;
+  std::filesystem::path lock_;
   std::filesystem::path pid_file_;
 };
 

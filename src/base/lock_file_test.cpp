@@ -7,7 +7,9 @@
 
 #include <array>
 #include <fstream>
+#include <functional>
 #include <optional>
+#include <vector>
 
 #include "base/temp_dir_rig.h"
 
@@ -51,6 +53,38 @@ TEST_F(LockFileTest, ThePidFileOfAnotherProcessStays) {
     std::ofstream{pid()} << "1\n";
   }
   EXPECT_EQ(LockFile::pid_in(pid()), 1);
+}
+
+// faults.md C18, relative: somebody cleans up beside a process that holds it.
+TEST_F(LockFileTest, WhatIsRemovedOrMovedAwayIsMadeAnew) {
+  const fs::path run = dir_.path() / "run";
+  fs::create_directory(run);
+  auto held = LockFile::take(run / "x.lock", run / "x.pid");
+  ASSERT_TRUE(held);
+  const int fd = held->fd();
+  const std::vector<std::function<void()>> deeds{
+      [&] { fs::remove(run / "x.lock"); },
+      [&] { fs::remove(run / "x.pid"); },
+      [&] { fs::remove_all(run); },
+      [&] { fs::rename(run, dir_.path() / "run.old"); },
+  };
+  for (std::size_t i = 0; i < deeds.size(); ++i) {
+    deeds[i]();
+    ASSERT_TRUE(held->keep()) << i;
+    EXPECT_EQ(held->fd(), fd) << i;
+    EXPECT_TRUE(LockFile::is_held(run / "x.lock")) << i;
+    EXPECT_EQ(LockFile::pid_in(run / "x.pid"), ::getpid()) << i;
+  }
+  EXPECT_FALSE(LockFile::is_held(dir_.path() / "run.old" / "x.lock"));
+
+  fs::remove(run / "x.lock");
+  const auto other = LockFile::take(run / "x.lock", run / "x.pid");
+  ASSERT_TRUE(other);
+  const auto kept = held->keep();
+  ASSERT_FALSE(kept);
+  EXPECT_EQ(kept.error().code, Code::exists);
+  fs::remove_all(dir_.path());
+  EXPECT_FALSE(held->keep()) << "no folder is made in place of a whole directory that is gone";
 }
 
 TEST_F(LockFileTest, WhatALinkInPlaceOfThePidFilePointsToIsLeftAlone) {

@@ -182,7 +182,15 @@ doors::api::ApiSettings http_settings(const ServerConfig& config, const fs::path
           .store_log = store.log};
 }
 
-Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) {
+// Again and again: what fails is tried again.
+void keep_files(base::LockFile& lock, std::optional<LastSeen>& last_seen,
+                const pipeline::Clock& clock) {
+  static_cast<void>(lock.keep());
+  if (last_seen) last_seen->note(clock);
+}
+
+Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
+                  base::LockFile& lock) {
   const fs::path file = store::sqlite::store_file(config.dir);
   // A manual clock starts at a round time, so that tests know it.
   pipeline::Clock clock(
@@ -208,7 +216,7 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log) 
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   const auto end = [] { ::kill(::getpid(), SIGTERM); };
   StoreWatch watch(pipeline, std::move(watch_view), end);
-  if (last_seen) pipeline.on_alive([&] { last_seen->note(clock); });
+  pipeline.on_alive([&] { keep_files(lock, last_seen, clock); });
   readers.on_damage(
       [&watch](std::vector<core::Suspect>&& suspects) { watch.examine(std::move(suspects)); });
   pipeline.on_failure(end);
@@ -271,11 +279,11 @@ Result<int> run_server(const ServerOptions& options) {
   raise_open_files();
   RQ_TRY(make_folders(config.dir));
   RQ_TRY_ASSIGN(lock, lock_directory(config.dir));
-  auto served = serve(options, config, log);
+  auto served = serve(options, config, log, lock);
   // The store turned out to be damaged while it was opened: it is rebuilt now.
   if (!served && fs::exists(store::sqlite::rebuild_mark(store::sqlite::store_file(config.dir)))) {
     spdlog::error("{}", served.error().message);
-    served = serve(options, config, log);
+    served = serve(options, config, log, lock);
   }
   return served;
 }

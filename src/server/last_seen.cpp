@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -67,11 +66,6 @@ base::Fd open_seen(const std::filesystem::path& file) {
   return base::open_plain_file(file.string(), O_RDWR | O_CREAT);
 }
 
-bool is_deleted(int fd) {
-  struct stat info {};
-  return ::fstat(fd, &info) == 0 && info.st_nlink == 0;
-}
-
 }  // namespace
 
 Result<LastSeen> LastSeen::open(const std::filesystem::path& file, pipeline::Clock& clock) {
@@ -90,7 +84,7 @@ Result<LastSeen> LastSeen::open(const std::filesystem::path& file, pipeline::Clo
 }
 
 void LastSeen::note(const pipeline::Clock& clock) {
-  if (is_deleted(fd_.get())) {
+  if (!base::is_file_of(file_.string(), fd_.get())) {
     if (base::Fd anew = open_seen(file_); anew.is_open()) fd_ = std::move(anew);
   }
   const std::string line = line_of({.run = run_, .mark = clock.mark()});

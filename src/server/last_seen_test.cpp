@@ -114,6 +114,18 @@ TEST_F(LastSeenTest, AFileThatIsDeletedIsMadeAgain) {
   EXPECT_EQ(away(), seconds{70});
 }
 
+// faults.md C18, relative
+TEST_F(LastSeenTest, AFileThatIsMovedAwayIsMadeAgain) {
+  pipeline::Clock clock{machine_.clocks()};
+  auto seen = LastSeen::open(file_, clock);
+  ASSERT_TRUE(seen);
+  std::filesystem::rename(file_, dir_.path() / "away");
+  seen->note(clock);
+  machine_.boot += seconds{70};
+  machine_.wall += seconds{70};
+  EXPECT_EQ(away(), seconds{70});
+}
+
 TEST_F(LastSeenTest, WhatIsNoFileIsRefused) {
   std::filesystem::create_directory(file_);
   pipeline::Clock clock{machine_.clocks()};

@@ -97,7 +97,7 @@ Attempt::Attempt(Workshop& shop, StationPtr station,
   message_.lease = Millis{kept_->lease_ms};
   station_->take_slot();
   shop_.reporter.track(message_.token, message_.lease);
-  child_ = shop_.supervisor.adopt(*kept_);
+  child_ = shop_.supervisor.adopt(*kept_, staying.process, staying.orphaned);
 }
 
 void Attempt::go_on() {

@@ -33,6 +33,7 @@ namespace {
 
 constexpr int kMadeWay = 75;  // exit code of a loop that has made way
 constexpr std::chrono::seconds kForkRetry{1};
+constexpr timespec kLookEvery{.tv_sec = 1, .tv_nsec = 0};  // at the files in run/
 constexpr std::size_t kEnvironBytesMax = 8 * base::kMiB;
 
 std::int64_t steady_ns() {
@@ -149,10 +150,9 @@ std::optional<int> Holder::hold() {
     reap();
     if (const auto code = end_of_loop()) return code;
     siginfo_t info{};
-    const int signal = ::sigwaitinfo(&heard, &info);
-    if (signal > 0 && signal != SIGCHLD) {
-      hear(signal, info);
-    }
+    const int signal = ::sigtimedwait(&heard, &info, &kLookEvery);
+    if (signal > 0 && signal != SIGCHLD) hear(signal, info);
+    keep_files();
   }
 }
 
@@ -198,6 +198,18 @@ void Holder::hear(int signal, const siginfo_t& info) {
     if (is_of_script(info)) StopCount::count_script(memory_.past().stops);
   }
   ::kill(loop_, signal);
+}
+
+// Without its lock a second worker of the name could start beside this one, and without the record
+// the next one would not know which scripts ran.
+void Holder::keep_files() {
+  const base::Result<void> kept = lock_.keep();
+  record_.keep_file();
+  const bool taken = !kept && kept.error().code == base::Code::exists;
+  if (std::exchange(is_named_, !taken) && taken) {
+    spdlog::error("{}: a second worker of this name has begun, for the lock had been removed",
+                  kept.error().message);
+  }
 }
 
 // Would a worker that this server starts be as this one is?

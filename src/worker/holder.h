@@ -54,6 +54,7 @@ class Holder {
  private:
   void reap();
   void hear(int signal, const siginfo_t& info);
+  void keep_files();
   [[nodiscard]] std::optional<int> end_of_loop();
   [[nodiscard]] static bool is_like(pid_t server);
   [[noreturn]] void start_again(pid_t model);
@@ -67,6 +68,7 @@ class Holder {
   pid_t loop_ = 0;
   pid_t model_ = 0;  // the server that asked last
   std::optional<int> loop_status_;
+  bool is_named_ = true;  // nobody else has the worker's name
 };
 
 }  // namespace rq::worker

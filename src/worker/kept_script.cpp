@@ -1,5 +1,6 @@
 #include "worker/kept_script.h"
 
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,6 +25,10 @@ using base::Result;
 constexpr std::uint32_t kVersion = 3;
 constexpr std::size_t kDestBytesMax = 400;  // longer than any name of a queue
 
+// Of KeptScript::exited.
+constexpr std::uint32_t kSeen = 1;
+constexpr std::uint32_t kUnseen = 2;
+
 constexpr std::int64_t kMicros = 1'000'000;
 
 std::int64_t micros(const timeval& t) { return t.tv_sec * kMicros + t.tv_usec; }
@@ -39,7 +44,7 @@ void KeptScript::start_anew() {
   cause = 0;
   timeout_ns = std::numeric_limits<std::int64_t>::max();
   spoke = decisive = 0;
-  dups_done = 0;
+  dups_done = lease_ms = 0;
   text.size = line.size = unknown.size = 0;
   dups_begin = dups_end = 0;
 }
@@ -84,8 +89,16 @@ void KeptScript::note_exit(int wait_status, const rusage& used) {
   user_us = micros(used.ru_utime);
   system_us = micros(used.ru_stime);
   rss_kib = used.ru_maxrss;
-  std::atomic_ref(exited).store(1, std::memory_order_release);
+  std::atomic_ref(exited).store(kSeen, std::memory_order_release);
 }
+
+void KeptScript::note_unseen_exit() {
+  status = SIGKILL;  // to a program that asks no further
+  user_us = system_us = rss_kib = 0;
+  std::atomic_ref(exited).store(kUnseen, std::memory_order_release);
+}
+
+bool KeptScript::was_seen() const { return exited == kSeen; }
 
 bool KeptScript::has_exited() {
   return std::atomic_ref(exited).load(std::memory_order_acquire) != 0;

@@ -50,7 +50,7 @@ struct KeptText {
 struct KeptScript {
   // --- Its process ---
   std::int32_t pid;      // 0: not started. Written by the kernel, before the script runs
-  std::uint32_t exited;  // how it ended is known; written last
+  std::uint32_t exited;  // 1: `status` tells how; kUnseen: nobody saw it; written last
   std::int32_t status;
   std::int64_t user_us, system_us, rss_kib;
   std::int32_t from_script, to_script, log;  // descriptors; -1: closed
@@ -90,7 +90,11 @@ struct KeptScript {
   [[nodiscard]] std::array<std::string, 3> files() const;
   void close_files();
   void note_exit(int wait_status, const rusage& used);
+  // It has ended, and was nobody's child who could have seen how.
+  void note_unseen_exit();
   [[nodiscard]] bool has_exited();
+  // REQUIRES: has_exited().
+  [[nodiscard]] bool was_seen() const;
   // REQUIRES: has_exited().
   [[nodiscard]] rusage usage() const;
   // False: it is too long.

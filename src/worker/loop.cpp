@@ -575,7 +575,9 @@ bool Loop::is_idle() const {
 
 // Another process is to go on, as soon as all that only this one knows is told.
 void Loop::make_way() {
-  if (stops_.holder() == 0 || takes_nothing()) return;
+  if (stops_.holder() == 0) return;
+  if (!stops_.has_holder()) supervisor_.lose_holder();
+  if (takes_nothing()) return;
   spdlog::info("making way for another process, which goes on with {} scripts",
                supervisor_.running());
   making_way_ = true;
@@ -604,9 +606,9 @@ void Loop::end_if_done() {
   if (making_way_ && stops_.followed() == 0 && !asks_any(roster_) &&
       std::all_of(by_token_.begin(), by_token_.end(),
                   [](const auto& entry) { return entry.second->is_kept(); }) &&
-      // Without a server the next one tells the ends.
-      (reporter_.idle() || (!connected_ && reporter_.keep_untold()))) {
-    reporter_.leave_untold();
+      // What no server has confirmed the next one tells. In the file it is safer, but that needs
+      // a disk with room.
+      (reporter_.idle() || reporter_.keep_untold() || reporter_.is_kept())) {
     go_();
   }
   if (stops_.followed() == 0 || asks_any(roster_)) return;

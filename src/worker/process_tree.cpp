@@ -97,6 +97,10 @@ bool holds_any_attempt(pid_t pid) {
 
 }  // namespace
 
+std::optional<Process> look_at(pid_t pid) {
+  return parse_stat(pid, read_small(fmt::format("/proc/{}/stat", pid), kStatBytesMax));
+}
+
 ProcessTable ProcessTable::read() {
   ProcessTable table;
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc"), ::closedir);
@@ -106,9 +110,7 @@ ProcessTable ProcessTable::read() {
     pid_t pid = 0;
     const auto [end, error] = std::from_chars(name, name + std::strlen(name), pid);
     if (error != std::errc{} || *end != '\0') continue;
-    const auto process =
-        parse_stat(pid, read_small("/proc/" + std::string(name) + "/stat", kStatBytesMax));
-    if (process) table.processes_.push_back(*process);
+    if (const auto process = look_at(pid)) table.processes_.push_back(*process);
   }
   std::sort(table.processes_.begin(), table.processes_.end(),
             [](const Process& a, const Process& b) { return a.pid < b.pid; });
@@ -118,6 +120,8 @@ ProcessTable ProcessTable::read() {
 std::vector<Process> ProcessTable::members(const TreeMarks& marks, const Stays& stays) const {
   const pid_t worker = ::getpid();
   const pid_t holder = ::getppid();  // has those that a worker before this one has left
+  const Process* const top = marks.orphaned ? find(holder) : nullptr;
+  const pid_t above = top != nullptr ? top->parent : holder;
   const pid_t own_session = ::getsid(0);
   const bool number_reused =
       marks.reaped && std::any_of(processes_.begin(), processes_.end(),
@@ -127,7 +131,8 @@ std::vector<Process> ProcessTable::members(const TreeMarks& marks, const Stays& 
     const Process& p = processes_[i];
     if (p.pid == marks.leader || p.group == marks.leader || p.session == marks.leader) {
       member[i] = !number_reused;
-    } else if ((p.parent == worker || p.parent == holder) && p.session != own_session) {
+    } else if ((p.parent == worker || p.parent == holder || p.parent == above) &&
+               p.session != own_session) {
       // An orphan of some attempt: worker and holder are its subreapers.
       member[i] = has_environment(p.pid, marks.cookie, true) || holds(p.pid, marks.files);
     }
@@ -158,14 +163,19 @@ std::vector<Process> ProcessTable::with_environment(std::string_view prefix) con
   return closure(std::move(member), stays);
 }
 
+const Process* ProcessTable::find(pid_t pid) const {
+  const auto found =
+      std::lower_bound(processes_.begin(), processes_.end(), pid,
+                       [](const Process& p, pid_t sought) { return p.pid < sought; });
+  return found != processes_.end() && found->pid == pid ? &*found : nullptr;
+}
+
 std::optional<bool> ProcessTable::is_below(pid_t pid, pid_t ancestor) const {
   // A number that was used again while the table was read may lead in a circle.
   for (std::size_t steps = 0; pid > 1 && steps <= processes_.size(); ++steps) {
-    const auto found =
-        std::lower_bound(processes_.begin(), processes_.end(), pid,
-                         [](const Process& p, pid_t sought) { return p.pid < sought; });
-    if (found == processes_.end() || found->pid != pid) return std::nullopt;
-    pid = found->parent;
+    const Process* const process = find(pid);
+    if (process == nullptr) return std::nullopt;
+    pid = process->parent;
     if (pid == ancestor) return true;
   }
   return false;

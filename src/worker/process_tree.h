@@ -19,6 +19,7 @@ namespace rq::worker {
 struct TreeMarks {
   pid_t leader = 0;         // whose session and group they are, unless they have left them
   bool reaped = false;      // the leader is gone, so who has its number now is a stranger
+  bool orphaned = false;    // it has lost its parent, so its orphans are where ours would be
   std::string_view cookie;  // "NAME=value", exact, in their environment, unless they dropped it
   // What only they have open, as /proc names it: the two pipes and the log of the attempt.
   std::span<const std::string> files;
@@ -48,6 +49,8 @@ class ProcessTable {
   // those that are meant to stay: they hold no pipe as descriptor 3 or 4, and no log of a message.
   [[nodiscard]] std::vector<Process> with_environment(std::string_view prefix) const;
 
+  // Null: it has ended.
+  [[nodiscard]] const Process* find(pid_t pid) const;
   // Is it a descendant of the other one? Nothing when it has ended.
   [[nodiscard]] std::optional<bool> is_below(pid_t pid, pid_t ancestor) const;
 
@@ -61,6 +64,9 @@ class ProcessTable {
 
   std::vector<Process> processes_;  // by pid
 };
+
+// One process, as it is now; nothing when it has ended.
+[[nodiscard]] std::optional<Process> look_at(pid_t pid);
 
 // Does the environment that `pid` was started with have an entry that starts with `prefix`? With
 // `exact`, that is `prefix`? False for processes that may not be looked at.

@@ -28,6 +28,10 @@ constexpr std::chrono::milliseconds kProgressEvery{50};
 constexpr std::chrono::milliseconds kBeatRetry{500};
 constexpr std::chrono::milliseconds kDuplicateRetry{200};
 constexpr base::Millis kPartTimeout{2'000};
+// A server that does not answer for so long may be hung: what it was told goes into the file.
+constexpr std::chrono::seconds kSilence{1};
+// Of an end whose lease has a length that is not known any more.
+constexpr base::Millis kSomeLease{6'000};
 
 std::string to_json(const Finish& finish) {
   std::string text;
@@ -63,6 +67,9 @@ std::optional<Error> error_of_item(const json::value& item) {
 bool is_about_a_field(Code code) {
   return code == Code::bad_value || code == Code::unknown_field || code == Code::too_large;
 }
+
+// Of a lease that has ended, by its end or without it.
+bool is_over(Code code) { return code == Code::lease_lost || code == Code::not_found; }
 
 // False: there is none.
 bool drop_post_mortem(std::string& finish) {
@@ -102,6 +109,7 @@ Reporter::Reporter(boost::asio::io_context& io, client::HttpClient& client, Unto
       listener_(std::move(listener)),
       beat_timer_(io),
       retry_timer_(io),
+      silence_timer_(io),
       progress_timer_(io),
       soon_timer_(io) {}
 
@@ -221,6 +229,7 @@ void Reporter::finish(Finish finish, int slot) {
   Pending pending{.json = to_json(finish), .slot = slot};
   if (!record_.keep_end(slot, pending.json)) leave(record_, pending.slot);
   finishes_.insert_or_assign(std::move(finish.token), std::move(pending));
+  watch_silence();
   at_turn_end();
 }
 
@@ -277,6 +286,7 @@ client::Request Reporter::ends_of(std::vector<std::string> tokens) {
 
 void Reporter::sent(const std::vector<std::string>& tokens, const Result<client::Reply>& reply) {
   const Result<json::array> items = answers(reply, tokens.size());
+  is_heard_ = is_heard_ || items;
   if (!items && !passes(items.error()) && tokens.size() > 1) {
     // One of them spoils the request: each alone, then.
     for (const std::string& token : tokens) client_.send(ends_of({token}));
@@ -285,23 +295,31 @@ void Reporter::sent(const std::vector<std::string>& tokens, const Result<client:
   bool again = false;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const std::string& token = tokens[i];
+    const auto found = finishes_.find(token);
+    if (found == finishes_.end()) continue;  // it was told twice
+    Pending& pending = found->second;
     const std::optional<Error> error = items ? error_of_item(items->at(i)) : items.error();
     if (error && passes(*error)) {
-      finishes_.at(token).sending = Sending::waits;
+      pending.sending = Sending::waits;
+      pending.told_before = true;
       again = true;
       continue;
     }
-    if (error) {
+    if (error && pending.told_before && is_over(error->code)) {
+      spdlog::info("the end of lease {} was told again: {}", token, error->message);
+    } else if (error) {
       spdlog::warn("the end of lease {} was refused: {} ({})", token, error->message,
                    base::name_of(error->code));
       // The end counts for more than what was measured of it.
-      if (is_about_a_field(error->code) && drop_post_mortem(finishes_.at(token).json)) {
-        finishes_.at(token).sending = Sending::waits;
+      if (is_about_a_field(error->code) && drop_post_mortem(pending.json)) {
+        pending.sending = Sending::waits;
         at_turn_end();
         continue;
       }
     }
-    drop(token);
+    leave(record_, pending.slot);
+    finishes_.erase(found);
+    forget(token);
   }
   bool kept = false;
   if (again) {
@@ -328,16 +346,46 @@ bool Reporter::keep_untold() {
     pending.in_file = true;
     leave(record_, pending.slot);
   }
+  // Else the next worker takes them for scripts that ran.
+  record_.flush();
   return true;
+}
+
+bool Reporter::is_kept() const {
+  return std::all_of(finishes_.begin(), finishes_.end(), [](const auto& entry) {
+    return entry.second.slot >= 0 || entry.second.in_file;
+  });
+}
+
+// A server that hangs is as one that is away.
+void Reporter::watch_silence() {
+  if (std::exchange(silence_watched_, true)) return;
+  silence_timer_.expires_after(kSilence);
+  silence_timer_.async_wait([this](const error_code& error) {
+    if (error) return;
+    silence_watched_ = false;
+    const bool heard = std::exchange(is_heard_, false);
+    if (finishes_.empty()) return;
+    bool in_danger = false;
+    for (auto& [token, pending] : finishes_) {
+      in_danger = in_danger || (pending.waited && !pending.in_file);
+      pending.waited = true;
+    }
+    if (in_danger && !heard && keep_untold()) listener_.on_kept();
+    watch_silence();
+  });
 }
 
 void Reporter::take_over(std::vector<RunningRecord::Leftovers::Untold> ends) {
   if (ends.empty()) return;
   spdlog::info("{} ends of scripts are told that no server has confirmed", ends.size());
   for (RunningRecord::Leftovers::Untold& end : ends) {
-    finishes_.insert_or_assign(std::move(end.token),
-                               Pending{.json = std::move(end.end), .slot = end.slot});
+    track(end.token, end.lease.count() > 0 ? end.lease : kSomeLease);
+    finishes_.insert_or_assign(
+        std::move(end.token),
+        Pending{.json = std::move(end.end), .slot = end.slot, .told_before = true});
   }
+  watch_silence();
   at_turn_end();
 }
 
@@ -349,7 +397,8 @@ void Reporter::tell_untold() {
   for (const UntoldEnds::End& end : ends) {
     Pending& pending = finishes_[end.token];
     leave(record_, pending.slot);
-    pending = Pending{.json = end.json, .in_file = true};
+    pending = Pending{.json = end.json, .in_file = true, .told_before = true};
+    if (leases_.count(end.token) == 0) track(end.token, kSomeLease);
   }
   at_turn_end();
 }
@@ -362,15 +411,8 @@ void Reporter::leave_untold() {
   } else {
     spdlog::error("the ends of {} scripts are lost: their messages run again", finishes_.size());
     for (auto& [token, pending] : finishes_) leave(record_, pending.slot);
+    record_.flush();
   }
-}
-
-void Reporter::drop(const std::string& token) {
-  if (const auto found = finishes_.find(token); found != finishes_.end()) {
-    leave(record_, found->second.slot);
-    finishes_.erase(found);
-  }
-  forget(token);
 }
 
 void Reporter::retry_later() {
@@ -398,14 +440,7 @@ void Reporter::progress(const std::string& token, std::string text, When when) {
   if (lease == leases_.end() || finishes_.count(token) != 0) return;
   if (!lease->second.progress) progressed_.push_back(token);
   lease->second.progress = std::move(text);
-  if (when == When::now) {
-    progress_now();
-  } else {
-    progress_soon();
-  }
-}
-
-void Reporter::progress_soon() {
+  if (when == When::now) return progress_now();
   if (progress_in_flight_ || progress_armed_ || std::exchange(progress_soon_armed_, true)) return;
   soon_timer_.expires_after(kProgressEvery);
   soon_timer_.async_wait([this](const error_code& error) {

@@ -98,6 +98,8 @@ class Reporter {
   // The same, and that is our last word.
   void leave_untold();
   [[nodiscard]] std::size_t untold() const { return finishes_.size(); }
+  // Can another process tell all that is not told yet?
+  [[nodiscard]] bool is_kept() const;
 
  private:
   using Steady = std::chrono::steady_clock;
@@ -112,6 +114,8 @@ class Reporter {
     Sending sending = Sending::waits;
     int slot = -1;  // of the record; -1: none
     bool in_file = false;
+    bool told_before = false;  // perhaps: a server may know it already
+    bool waited = false;       // for a second or more
   };
 
   void tell_of(boost::json::object body, std::function<void()> then);
@@ -124,10 +128,9 @@ class Reporter {
   [[nodiscard]] std::optional<client::Request> waiting_ends();
   [[nodiscard]] client::Request ends_of(std::vector<std::string> tokens);
   void sent(const std::vector<std::string>& tokens, const base::Result<client::Reply>& reply);
-  void drop(const std::string& token);
   void retry_later();
+  void watch_silence();
   void progress_now();
-  void progress_soon();
   void send_progress();
 
   boost::asio::io_context& io_;
@@ -141,12 +144,14 @@ class Reporter {
   bool turn_end_posted_ = false;
   std::chrono::milliseconds retry_delay_{0};
   bool retry_armed_ = false;
+  bool silence_watched_ = false;
+  bool is_heard_ = false;  // the server, since that was looked at last
   bool progress_in_flight_ = false;
   bool progress_armed_ = false;
   bool progress_soon_armed_ = false;
   std::vector<std::string> progressed_;
   Steady::time_point beat_armed_ = Steady::time_point::max();
-  boost::asio::steady_timer beat_timer_, retry_timer_, progress_timer_, soon_timer_;
+  boost::asio::steady_timer beat_timer_, retry_timer_, silence_timer_, progress_timer_, soon_timer_;
 };
 
 }  // namespace rq::worker

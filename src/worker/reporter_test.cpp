@@ -178,7 +178,18 @@ TEST_F(ReporterTest, AnEndIsInTheRecordUntilAServerHasConfirmedIt) {
 TEST_F(ReporterTest, AnEndThatLiesInTheFileHasLeftTheRecord) {
   const int slot = record_->begin("1.1.1");
   reporter_->finish({.token = "1.1.1", .outcome = "done", .reason = {}, .post_mortem = {}}, slot);
+  const int runs = record_->begin("2.1.1");
+  record_->began(runs, Spawned{.pid = 999'999'999});
   EXPECT_TRUE(reporter_->keep_untold());
+  {
+    // If no process of this worker is left, the next one has the record's file only.
+    std::filesystem::copy_file(file_ + ".record", file_ + ".copy");
+    const auto next = RunningRecord::open(file_ + ".copy");
+    ASSERT_TRUE(next.has_value());
+    ASSERT_EQ((*next)->clean_up().begun.size(), 1U) << "one that ran, and none that had ended";
+    ::unlink((file_ + ".copy").c_str());
+  }
+  record_->remove(runs);
   RunningRecord::Leftovers left = record_->take_over(true);
   EXPECT_TRUE(left.begun.empty() && left.untold.empty());
   // A worker that died between the one and the other has it in both.
@@ -344,6 +355,43 @@ TEST_F(ReporterTest, AnEndSurvivesAServerThatIsAway) {
   EXPECT_EQ(tokens_of(request), (std::vector<std::string>{"1.1.1"}));
   answer(request, kDone);
   hear(1);
+}
+
+// faults.md D17, relative: a server that hangs answers nothing, and then the worker dies.
+TEST_F(ReporterTest, AnEndThatIsNotAnsweredForAMomentGoesIntoTheFile) {
+  const int slot = record_->begin("1.1.1");
+  reporter_->finish({.token = "1.1.1", .outcome = "done", .reason = {}, .post_mortem = {}}, slot);
+  EXPECT_TRUE(reporter_->is_kept());
+  finish("2.1.1");
+  EXPECT_FALSE(reporter_->is_kept()) << "this one is in no memory that goes on";
+  const auto request = asked();
+  EXPECT_EQ(tokens_of(request).size(), 2U);
+  until([this] { return kept_ == 1; });
+  EXPECT_TRUE(reporter_->is_kept());
+  EXPECT_TRUE(record_->take_over(true).untold.empty());
+  EXPECT_EQ(UntoldEnds(file_, "unix:/run/x").read().size(), 2U);
+  answer(request, std::string(kDone) + "," + kDone);
+  hear(1);
+  EXPECT_FALSE(std::filesystem::exists(file_));
+}
+
+// faults.md B2, relative: the server cannot take them yet.
+TEST_F(ReporterTest, TheLeasesOfEndsThatAreTakenOverAreKeptAlive) {
+  const int slot = record_->begin("1.1.1");
+  record_->kept(slot)->lease_ms = 30;
+  ASSERT_TRUE(record_->keep_end(slot, R"({"token":"1.1.1","outcome":"done"})"));
+  reporter_->take_over(record_->take_over(true).untold);
+  bool beaten = false;
+  until([&] {
+    for (; !server_.asked.empty(); server_.asked.pop_front()) {
+      const auto& request = server_.asked.front();
+      const bool beat = request.what() == "POST /v1/heartbeat";
+      beaten = beaten || (beat && tokens_of(request) == std::vector<std::string>{"1.1.1"});
+      answer(request, beat ? R"({"stop":"none"})" : kBusy);
+    }
+    return beaten;
+  });
+  EXPECT_FALSE(reporter_->idle());
 }
 
 TEST_F(ReporterTest, ARefusedEndIsDropped) {

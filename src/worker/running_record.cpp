@@ -94,12 +94,11 @@ void note(Witnesses& witnesses, const Witness& witness) {
   *(own != witnesses.end() ? own : least) = witness;
 }
 
-// Can this process go on with it? Not with what is nobody's child any more, and whose end nobody
-// has seen.
-bool goes_on(KeptScript& script) {
+// Is it nobody's child who could see how it ends? Whose parent dies is one, unless it becomes ours.
+bool is_orphaned(KeptScript& script) {
   siginfo_t info{};
-  return script.has_exited() ||
-         ::waitid(P_PID, static_cast<id_t>(script.pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+  return !script.has_exited() &&
+         ::waitid(P_PID, static_cast<id_t>(script.pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0;
 }
 
 // Where a table is at home. On another run of the machine process numbers mean nothing; and a copy
@@ -208,7 +207,7 @@ void RunningRecord::changed(const void* from, std::size_t bytes) {
 // Copies what has changed of the table into the file. Should that fail, only the next worker knows
 // less. A large part goes in small pieces: what was written at once, the page cache keeps as one,
 // and each small write into it takes as long as it is large.
-void RunningRecord::write() {
+void RunningRecord::flush() {
   std::size_t from = std::exchange(changed_from_, SIZE_MAX);
   const std::size_t end = std::exchange(changed_end_, 0);
   while (from < end) {
@@ -221,6 +220,17 @@ void RunningRecord::write() {
     }
     from += bytes;
   }
+}
+
+void RunningRecord::keep_file() {
+  if (base::is_file_of(path_, file_.get())) return;
+  const base::Fd fresh = base::open_plain_file(path_, O_RDWR | O_CREAT);
+  if (!fresh.is_open()) return;
+  table_->home = home_of(fresh.get());
+  // The other process goes on writing what changes, by the same number.
+  if (::dup3(fresh.get(), file_.get(), O_CLOEXEC) < 0) return;
+  changed(table_, sizeof(Table));
+  flush();
 }
 
 void RunningRecord::warn_of(std::string_view what) {
@@ -251,7 +261,7 @@ void RunningRecord::start_anew() {
     free_.push_back(slot);
   }
   changed(table_, sizeof(Table));
-  write();
+  flush();
 }
 
 // Something is left of some scripts: their entries and the mark stay.
@@ -266,7 +276,7 @@ void RunningRecord::go_on_with(const std::unordered_set<int>& slots) {
   table_->home = home_of(file_.get());  // the file may be another one now
   mark_ = table_->mark;
   changed(table_, sizeof(Table));
-  write();
+  flush();
 }
 
 std::vector<int> RunningRecord::used_slots() const {
@@ -285,20 +295,16 @@ bool RunningRecord::has_ended(int slot) {
   return script != nullptr && script->has_ended();
 }
 
-bool RunningRecord::any_runs(const std::vector<int>& slots) {
-  return std::any_of(slots.begin(), slots.end(), [this](int slot) {
-    const bool begun = table_->entries.at(static_cast<std::size_t>(slot)).pid != kNotBegun;
-    return begun && !has_ended(slot);
-  });
-}
-
 RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
   Leftovers out;
   table_->mark[sizeof table_->mark - 1] = '\0';
   const Witnesses before = table_->witnesses;
   const std::vector<int> slots = used_slots();
   // The death of a worker that ran nothing is no evidence, nor is an orderly end.
-  died = died && any_runs(slots);
+  died = died && std::any_of(slots.begin(), slots.end(), [this](int slot) {
+           const bool begun = table_->entries.at(static_cast<std::size_t>(slot)).pid != kNotBegun;
+           return begun && !has_ended(slot);
+         });
   if (died) table_->witnesses.fill({});
   std::unordered_set<int> stay;
   std::vector<Entry> ended;
@@ -308,8 +314,10 @@ RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
     if (has_ended(slot)) {
       KeptScript& script = *kept(slot);
       script.close_files();
-      out.untold.push_back(
-          {.slot = slot, .token = entry.token, .end = std::string(script.report.view())});
+      out.untold.push_back({.slot = slot,
+                            .token = entry.token,
+                            .end = std::string(script.report.view()),
+                            .lease = base::Millis{script.lease_ms}});
       stay.insert(slot);
       continue;
     }
@@ -328,13 +336,18 @@ RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
       entry.used = kWitness;
     }
     if (died) note(table_->witnesses, {.seq = seq, .deaths = deaths});
-    if (script != nullptr && goes_on(*script)) {
-      out.staying.push_back({.slot = slot, .deaths = deaths, .witness = entry.used == kWitness});
+    if (script != nullptr) {
+      out.staying.push_back({.slot = slot,
+                             .deaths = deaths,
+                             .witness = entry.used == kWitness,
+                             .process = {.pid = script->pid,
+                                         .start_ticks_min = entry.start_ticks_min,
+                                         .start_ticks_max = entry.start_ticks_max},
+                             .orphaned = is_orphaned(*script)});
       stay.insert(slot);
     } else {
       out.begun.push_back({.token = entry.token, .deaths = deaths});
       ended.push_back(entry);
-      if (script != nullptr) script->close_files();
     }
   }
   // Who waits for its turn among the suspects stays one.
@@ -367,6 +380,7 @@ std::size_t RunningRecord::kill_left(const std::vector<Entry>& ended,
       const std::array<std::string, 3> files = script.files();
       for (const Process& p : now.tree_of({.leader = script.pid,
                               .reaped = script.exited != 0,
+                              .orphaned = stays.orphaned,
                               .cookie = script.cookie.view(),
                               .files = files})) {
         spared.insert(p.pid);
@@ -400,7 +414,7 @@ std::string RunningRecord::next_mark() {
 
 int RunningRecord::add(std::string_view token) {
   const int slot = take(token, kNotBegun);
-  write();
+  flush();
   return slot;
 }
 
@@ -413,7 +427,7 @@ void RunningRecord::began(int slot, const Spawned& process) {
   entry.start_ticks_max = process.start_ticks_max;
   std::atomic_ref(entry.pid).store(process.pid, std::memory_order_release);
   changed(&entry, sizeof entry);
-  write();
+  flush();
 }
 
 int RunningRecord::take(std::string_view token, std::int32_t pid) {
@@ -424,6 +438,7 @@ int RunningRecord::take(std::string_view token, std::int32_t pid) {
   if (KeptScript* const script = kept(slot)) script->start_anew();
   Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
   entry.pid = pid;
+  entry.start_ticks_min = entry.start_ticks_max = 0;
   std::memset(entry.token, 0, kTokenBytes);
   token.copy(entry.token, kTokenBytes - 1);
   std::atomic_ref(entry.used).store(kUsed, std::memory_order_release);
@@ -442,7 +457,7 @@ void RunningRecord::remove(int slot) {
   std::atomic_ref(entry.used).store(kFree, std::memory_order_release);
   changed(&entry.used, sizeof entry.used);
   free_.push_back(slot);
-  if (free_.size() == kRunningRecordsMax) write();
+  if (free_.size() == kRunningRecordsMax) flush();
 }
 
 bool RunningRecord::is_suspect(std::int64_t seq) const {
@@ -460,7 +475,7 @@ std::int64_t RunningRecord::accuse(int slot, std::int64_t seq) {
     std::atomic_ref(entry.used).store(kWitness, std::memory_order_release);
     changed(&entry.used, sizeof entry.used);
   }
-  write();
+  flush();
   return deaths;
 }
 
@@ -469,7 +484,7 @@ void RunningRecord::clear(std::int64_t seq) {
     if (witness.seq != seq) continue;
     witness = Witness{};
     changed(&witness, sizeof witness);
-    write();
+    flush();
   }
 }
 

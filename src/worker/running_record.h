@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "worker/kept_script.h"
 #include "worker/process_tree.h"
 #include "worker/spawn.h"
@@ -50,19 +51,22 @@ class RunningRecord {
       int slot = -1;
       std::int64_t deaths = 0;  // as above; 0: its worker has made way
       bool witness = false;     // its worker died in this very attempt, now or before
+      Spawned process;          // no times: they are not known
+      bool orphaned = false;    // it is nobody's child who could see how it ends
     };
     std::vector<Staying> staying;
     // Scripts that have ended, which no server has confirmed; their slots are in use until then.
     struct Untold {
       int slot = -1;
       std::string token;
-      std::string end;  // see keep_end()
+      std::string end;        // see keep_end()
+      base::Millis lease{0};  // its length; 0: not known
     };
     std::vector<Untold> untold;
   };
   [[nodiscard]] Leftovers clean_up();
-  // The same, but scripts that are in the kept memory stay, if they are children of this process or
-  // their end is known. `died`: the process that ran them has not made way.
+  // The same, but scripts that are in the kept memory stay, also those that have ended and whose
+  // end is not judged yet. `died`: the process that ran them has not made way.
   // REQUIRES: keep_in().
   [[nodiscard]] Leftovers take_over(bool died);
 
@@ -96,6 +100,11 @@ class RunningRecord {
   // remove()). False: that cannot be kept.
   [[nodiscard]] bool keep_end(int slot, std::string_view end);
   void remove(int slot);
+  // What has changed goes into the file now, see changed().
+  void flush();
+  // Makes the file anew if somebody has removed or moved it. In a process that shares memory and
+  // descriptors with the one that works.
+  void keep_file();
 
   // Did a worker before this one die twice or more while this message ran?
   [[nodiscard]] bool is_suspect(std::int64_t seq) const;
@@ -116,7 +125,6 @@ class RunningRecord {
   // Of the table. Goes into the file with the next lease or script that comes, or when there is
   // none any more: what has ended may stand there a little longer.
   void changed(const void* from, std::size_t bytes);
-  void write();
   [[nodiscard]] const char* bytes_of_table() const {
     return static_cast<const char*>(static_cast<const void*>(table_));
   }
@@ -124,7 +132,6 @@ class RunningRecord {
   void go_on_with(const std::unordered_set<int>& slots);
   [[nodiscard]] std::vector<int> used_slots() const;
   [[nodiscard]] bool has_ended(int slot);
-  [[nodiscard]] bool any_runs(const std::vector<int>& slots);
   [[nodiscard]] Leftovers sort_out(bool died, bool keep);
   [[nodiscard]] std::size_t kill_left(const std::vector<Entry>& ended,
                                       const std::vector<Leftovers::Staying>& staying);

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,12 +40,14 @@ constexpr base::Millis kLastWordWait{2'000};
 // Answers to dups that wait for the script to read; with more, no more dups are read.
 constexpr std::size_t kAnswersBytesMax = base::kMiB;
 
-// What epoll hands back for the descriptors that are no child's; each child has two tags, from 2
+// What epoll hands back for the descriptors that are no child's; each child has three tags, from 3
 // on.
 constexpr std::uint64_t kSignals = 0;
 constexpr std::uint64_t kTimer = 1;
-std::uint64_t words_tag(ChildId child) { return child * 2; }
-std::uint64_t answers_tag(ChildId child) { return child * 2 + 1; }
+constexpr std::uint64_t kTagsOfChild = 3;
+std::uint64_t words_tag(ChildId child) { return child * kTagsOfChild; }
+std::uint64_t answers_tag(ChildId child) { return child * kTagsOfChild + 1; }
+std::uint64_t life_tag(ChildId child) { return child * kTagsOfChild + 2; }
 
 constexpr int kFirstFreeFd = 10;                     // a child uses 0 to 4
 constexpr std::size_t kReadBytes = 64 * base::kKiB;  // a whole pipe of the usual size
@@ -149,7 +152,7 @@ class Supervisor::Look {
 };
 
 TreeMarks Supervisor::Child::marks() const {
-  return {.leader = pid, .reaped = reaped, .cookie = cookie, .files = files};
+  return {.leader = pid, .reaped = reaped, .orphaned = orphaned, .cookie = cookie, .files = files};
 }
 
 SteadyTime Supervisor::Child::next() const {
@@ -253,12 +256,13 @@ std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
   return std::nullopt;
 }
 
-ChildId Supervisor::adopt(KeptScript& kept) {
+ChildId Supervisor::adopt(KeptScript& kept, const Spawned& process, bool orphaned) {
   auto child = std::make_unique<Child>();
   const ChildId id = child->id = ++last_id_;
   child->pid = kept.pid;
   child->kept = &kept;
   child->adopted = true;
+  child->process = process;
   child->from_script.reset(kept.from_script);
   child->to_script.reset(kept.to_script);
   child->log.reset(kept.log);
@@ -280,6 +284,7 @@ ChildId Supervisor::adopt(KeptScript& kept) {
   watch_pipe(*child);
   adopted_.insert(id);
   Child& added = *children_.emplace(id, std::move(child)).first->second;
+  if (orphaned) added.watch_life(poll_.get());
   Look look;
   switch (added.cause) {
     case StopCause::none:
@@ -297,6 +302,30 @@ ChildId Supervisor::adopt(KeptScript& kept) {
   }
   ::kill(::getpid(), SIGCHLD);  // it may have ended already
   return id;
+}
+
+void Supervisor::lose_holder() {
+  for (const ChildId id : adopted_) {
+    Child& child = *children_.at(id);
+    if (!child.orphaned && !child.kept->has_exited()) child.watch_life(poll_.get());
+  }
+  ::kill(::getpid(), SIGCHLD);  // one may have ended already
+}
+
+// Its end can be waited for without being its parent. The process is the script if it has begun
+// when that did; where that is not known, if it has its mark.
+void Supervisor::Child::watch_life(int poll_fd) {
+  orphaned = true;
+  life.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  const std::optional<Process> found = look_at(pid);
+  const bool timed = process.start_ticks_max != 0;
+  const bool in_time = found && found->start_ticks >= process.start_ticks_min &&
+                       found->start_ticks <= process.start_ticks_max;
+  if (life.is_open() && found && (timed ? in_time : has_environment(pid, cookie, true))) {
+    watch(poll_fd, life.get(), life_tag(id));
+  } else {
+    kept->note_unseen_exit();
+  }
 }
 
 Supervisor::Child* Supervisor::find(ChildId id) {
@@ -412,8 +441,11 @@ void Supervisor::handle() {
       reap(look);
     } else if (tag == kTimer) {
       tick(look);
-    } else if (Child* child = find(tag / 2); child != nullptr) {
-      if (tag == answers_tag(child->id)) {
+    } else if (Child* child = find(tag / kTagsOfChild); child != nullptr) {
+      if (tag == life_tag(child->id)) {
+        if (child->life.is_open()) child->kept->note_unseen_exit();
+        reap_adopted(look);
+      } else if (tag == answers_tag(child->id)) {
         if (child->awaits_room) write_answers(*child);
       } else if (child->watched) {
         read_ready(*child, look);
@@ -513,6 +545,7 @@ void Supervisor::reap_adopted(Look& look) {
     adopted_.erase(id);
     look.forget();
     Child& child = *children_.at(id);
+    child.ended.was_seen = child.kept->was_seen();
     exited(child, child.kept->status, child.kept->usage(), look);
   }
 }
@@ -520,6 +553,7 @@ void Supervisor::reap_adopted(Look& look) {
 void Supervisor::exited(Child& child, int status, const rusage& usage, Look& look) {
   const SteadyTime now = std::chrono::steady_clock::now();
   child.reaped = true;
+  child.life.reset();
   child.timeout_at = child.sample_at = SteadyTime::max();
   child.ended.pid = child.pid;
   child.ended.status = status;
@@ -553,7 +587,7 @@ void Supervisor::conclude(Child& child, Look& look) {
   const bool kept = std::exchange(child.kept, nullptr) != nullptr;  // all it needs is written
 
   const bool suspect = may_have_left_something(child, held);
-  const bool left = suspect && anything_left(child, look);
+  const bool left = suspect && !left_of(child, look).empty();
   if (suspect) note_stayers(look);
 
   Ended ended = std::move(child.ended);
@@ -635,7 +669,7 @@ void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
   }
   if (child.check_at <= now) {
     child.check_at = now + kCheckEvery;
-    if (!anything_left(child, look)) gone(child);
+    if (left_of(child, look).empty()) gone(child);
   }
 }
 
@@ -710,10 +744,6 @@ std::vector<Process> Supervisor::left_of(const Child& child, Look& look) {
   const ProcessTable& table = look.table();
   return child.cause == StopCause::none ? table.left_of(child.marks())
                                         : table.tree_of(child.marks());
-}
-
-bool Supervisor::anything_left(const Child& child, Look& look) {
-  return !left_of(child, look).empty();
 }
 
 // Orphans that are of no attempt any more, so that they do not make the next ends look suspicious.

@@ -63,7 +63,8 @@ enum class StopCause : std::uint8_t {
 // How an attempt ended.
 struct Ended {
   pid_t pid = 0;
-  int status = 0;  // as of wait(2)
+  int status = 0;        // as of wait(2)
+  bool was_seen = true;  // else nobody knows its status, and what it has used
   StopCause cause = StopCause::none;
   bool killed_after_grace = false;
   bool leftovers = false;  // it has left processes behind; on_gone comes when they are gone
@@ -108,9 +109,12 @@ class Supervisor {
   };
   // The failure names the step; bad_value for the descriptors, internal for the machine.
   [[nodiscard]] std::optional<SpawnFailure> start(Launch&& launch, Started& out);
-  // Goes on with a script that a process before this one has started; it is not our child: whoever
-  // it is the child of notes its end, and sends SIGCHLD.
-  [[nodiscard]] ChildId adopt(KeptScript& kept);
+  // Goes on with a script that a process before this one has started; it is not our child. The
+  // process above this one, whose child it is, notes how it ends, and sends SIGCHLD. `orphaned`: it
+  // is not: we see that it ends, and not how.
+  [[nodiscard]] ChildId adopt(KeptScript& kept, const Spawned& process, bool orphaned);
+  // The process above this one is gone: scripts that were its children are orphans.
+  void lose_holder();
   // Would a script like this start? See Spawner::probe().
   [[nodiscard]] std::optional<SpawnFailure> probe(SpawnRequest request) {
     return spawner_.probe(std::move(request));
@@ -144,6 +148,9 @@ class Supervisor {
     pid_t pid = 0;
     KeptScript* kept = nullptr;
     bool adopted = false;
+    bool orphaned = false;  // see adopt()
+    Spawned process;        // of an adopted one
+    base::Fd life;          // of an orphaned one: readable when it has ended
     Phase phase = Phase::running;
     bool reaped = false;
     bool reading = true;       // see set_reading()
@@ -178,6 +185,7 @@ class Supervisor {
     [[nodiscard]] TreeMarks marks() const;
     void keep_in(KeptScript& memory);
     void blame(StopCause why);
+    void watch_life(int poll_fd);
     void close_answers();
     [[nodiscard]] std::string tail_of_log() const;
   };
@@ -203,7 +211,6 @@ class Supervisor {
   void sample(Child& child, Look& look);
   [[nodiscard]] bool may_have_left_something(const Child& child, bool held);
   [[nodiscard]] std::vector<Process> left_of(const Child& child, Look& look);
-  [[nodiscard]] bool anything_left(const Child& child, Look& look);
   void note_stayers(Look& look);
   void gone(Child& child);
   void arm(SteadyTime at);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -149,10 +150,54 @@ TEST_F(Scripts, OneThatHasEndedStillHasItsLogForWhoeverGoesOn) {
   EXPECT_EQ(kept.from_script, -1);
   EXPECT_EQ(kept.to_script, -1);
   ASSERT_EQ(kept.log, ended_[child].log.release()) << "open until its attempt is settled";
-  const ChildId again = supervisor_->adopt(kept);
+  const ChildId again = supervisor_->adopt(kept, {}, false);
   until([&] { return gone_.count(again) != 0; });
   EXPECT_EQ(ended_[again].last_output, "out\n");
   EXPECT_EQ(kept.log, ended_[again].log.get());
+}
+
+// faults.md D5, relative: whose child it was is dead, so that nobody sees how it ends.
+TEST_F(Scripts, AnOrphanIsWaitedForAndItsWordsCount) {
+  for (const bool is_it : {true, false}) {
+    auto memory = KeptMemory::make();
+    ASSERT_TRUE(memory.has_value());
+    KeptScript& kept = *(*memory)->at(0);
+    kept.start_anew();
+    std::array<int, 2> words{};
+    std::array<int, 2> go{};
+    ASSERT_EQ(::pipe2(words.data(), O_CLOEXEC | O_NONBLOCK), 0);
+    ASSERT_EQ(::pipe2(go.data(), O_CLOEXEC), 0);
+    const pid_t pid = ::fork();
+    ASSERT_GE(pid, 0);
+    if (pid == 0) {
+      char byte = 0;
+      ::close(go[1]);
+      const bool told = ::read(go[0], &byte, 1) == 1;
+      ::_exit(told && ::write(words[1], "done well\n", 10) == 10 ? 3 : 4);
+    }
+    ::close(go[0]);
+    ::close(words[1]);
+    kept.pid = pid;
+    kept.from_script = words[0];
+    const std::uint64_t begun = look_at(pid)->start_ticks;
+    // Else somebody else has its number.
+    const Spawned process{
+        .pid = pid, .start_ticks_min = is_it ? begun : begun + 1, .start_ticks_max = begun + 1};
+    const ChildId child = supervisor_->adopt(kept, process, true);
+    if (is_it) {
+      supervisor_->handle();
+      EXPECT_EQ(supervisor_->running(), 1U);
+      EXPECT_FALSE(kept.has_exited());
+      ASSERT_EQ(::write(go[1], "x", 1), 1);
+    }
+    ::close(go[1]);
+    until([&] { return gone_.count(child) != 0; });
+    EXPECT_FALSE(ended_[child].was_seen);
+    EXPECT_EQ(ended_[child].verdict.decisive.has_value(), is_it);
+    EXPECT_EQ(ended_[child].verdict.text, is_it ? "well" : "");
+    EXPECT_TRUE(kept.has_exited());
+    EXPECT_FALSE(kept.was_seen());
+  }
 }
 
 TEST_F(Scripts, ASecondAttemptAppendsAndSeesOnlyItsOwnOutput) {

@@ -140,11 +140,16 @@ std::string with_text(std::string reason, const std::string& text) {
   return reason;
 }
 
+constexpr const char* kUnseen =
+    "nobody saw its exit code, for its worker died, and it said no final word on fd 3";
+
 // By the words and the exit status alone.
 Verdict by_words(const Ended& ended, core::Success success) {
   const auto& said = ended.verdict;
   if (said.decisive == PipeWord::err) return {"err", err_text(ended), 0};
-  if (!exited_well(ended.status)) return {"failed", bad_exit(ended), 0};
+  if (!ended.was_seen && !said.decisive) return {"lost", kUnseen, 0};
+  // Where nobody saw the exit, the word says it.
+  if (ended.was_seen && !exited_well(ended.status)) return {"failed", bad_exit(ended), 0};
   if (said.decisive == PipeWord::done) return {"done", said.text, 0};
   if (said.decisive == PipeWord::relayed) return {"relayed", said.text, 0};
   if (said.decisive == PipeWord::resend && said.delay_s == wire::kNoDelay) {
@@ -213,15 +218,14 @@ std::string post_mortem_of(const Ended& ended, const ScriptVersion& script) {
   boost::json::object out;
   out.reserve(16);
   out["pid"] = ended.pid;
-  if (WIFEXITED(ended.status)) {
-    out["exit_code"] = WEXITSTATUS(ended.status);
-  } else {
-    out["signal"] = WTERMSIG(ended.status);
-  }
   out["wall_s"] = seconds(ended.wall);
-  out["user_s"] = seconds(ended.user);
-  out["system_s"] = seconds(ended.system);
-  out["rss_bytes"] = ended.rss_bytes;
+  if (ended.was_seen) {
+    out[WIFEXITED(ended.status) ? "exit_code" : "signal"] =
+        WIFEXITED(ended.status) ? WEXITSTATUS(ended.status) : WTERMSIG(ended.status);
+    out["user_s"] = seconds(ended.user);
+    out["system_s"] = seconds(ended.system);
+    out["rss_bytes"] = ended.rss_bytes;
+  }
   if (!ended.last_output.empty()) {
     out["last_output"] = clean_text(ended.last_output, base::kLastOutputBytesMax, Keep::end);
   }

@@ -11,7 +11,7 @@
 namespace rq::worker {
 
 struct Verdict {
-  std::string_view outcome;  // done relayed err failed timed_out resend stopped
+  std::string_view outcome;  // done relayed err failed timed_out resend stopped lost
   std::string reason;        // status text: UTF-8, bounded
   std::int64_t delay_s = 0;  // resend
 };

@@ -205,6 +205,34 @@ TEST(Verdict, ThePostMortemIsJsonWithWhatThereIs) {
   EXPECT_FALSE(value.contains("timed_out"));
 }
 
+// faults.md D5, relative: its worker died twice, and nobody could wait for it.
+TEST(Verdict, WhereNobodySawTheExitTheWordDecides) {
+  struct Row {
+    std::optional<PipeWord> word;
+    std::string outcome, reason;
+  };
+  for (const Row& row : std::vector<Row>{
+           {PipeWord::done, "done", "text"},
+           {PipeWord::relayed, "relayed", "text"},
+           {PipeWord::resend, "resend", "text"},
+           {PipeWord::err, "err", "text"},
+           {std::nullopt, "lost",
+            "nobody saw its exit code, for its worker died, and it said no final word on fd 3"}}) {
+    Ended ended = ended_with(row.word, kGood);
+    ended.was_seen = false;
+    for (const auto success : {core::Success::word, core::Success::exit, core::Success::by_use}) {
+      const Verdict verdict = verdict_of(ended, success);
+      EXPECT_EQ(verdict.outcome, row.outcome);
+      EXPECT_EQ(verdict.reason, row.reason);
+    }
+    const auto told = boost::json::parse(post_mortem_of(ended, {})).as_object();
+    for (const char* unknown : {"exit_code", "signal", "user_s", "system_s", "rss_bytes"}) {
+      EXPECT_FALSE(told.contains(unknown)) << unknown;
+    }
+  }
+  EXPECT_TRUE(may_run_again("lost"));
+}
+
 TEST(CleanText, IsUtf8AndWithinItsBoundAtEitherEnd) {
   EXPECT_EQ(clean_text("gr\xc3\xbc\xc3\x9f", 100, Keep::start), "gr\xc3\xbc\xc3\x9f");
   EXPECT_EQ(clean_text("\xc3", 100, Keep::start), "\xEF\xBF\xBD");

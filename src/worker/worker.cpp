@@ -57,7 +57,9 @@ std::string file_part(std::string name) {
 Result<base::LockFile> lock_name(const std::string& run_dir, const std::string& name,
                                  const std::optional<Handed>& handed) {
   const std::string stem = run_dir + (name == "local" ? "/worker" : "/worker-" + file_part(name));
-  if (handed) return base::LockFile::take_over(base::Fd(handed->lock), stem + ".pid");
+  if (handed) {
+    return base::LockFile::take_over(base::Fd(handed->lock), stem + ".lock", stem + ".pid");
+  }
   auto lock = base::LockFile::take(stem + ".lock", stem + ".pid");
   if (!lock && lock.error().code == Code::exists) {
     return fail(Code::exists, fmt::format("a worker named '{}' runs in this directory", name),

@@ -328,6 +328,29 @@ TEST_F(Folder, ARecordWhoseFileIsCutBesideItKnowsAllTheSame) {
 }
 
 // faults.md B2, relative
+// faults.md C18, relative: somebody cleans up beside a worker that runs.
+TEST_F(Folder, ARecordWhoseFileIsTakenAwayIsMadeAnewWithAllThatItHeld) {
+  const std::string path = dir_ + "/record";
+  auto record = RunningRecord::open(path);
+  ASSERT_TRUE(record.has_value());
+  static_cast<void>((*record)->clean_up());
+  ASSERT_GE((*record)->add("1.1.1"), 0);
+  for (const bool moved : {false, true}) {
+    if (moved) {
+      fs::rename(path, path + "-away");
+    } else {
+      fs::remove(path);
+    }
+    (*record)->keep_file();
+    (*record)->keep_file();
+    EXPECT_TRUE(fs::exists(path));
+    ASSERT_GE((*record)->add(moved ? "2.1.1" : "3.1.1"), 0) << "what comes next goes there as well";
+  }
+  auto next = RunningRecord::open(path);
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ((*next)->clean_up().not_begun.size(), 3U);
+}
+
 TEST_F(Folder, ARecordThatIsNoFileIsRefusedByName) {
   for (const auto& [name, make] :
        {std::pair<std::string, std::function<void(const std::string&)>>{
@@ -373,19 +396,23 @@ TEST_F(Folder, ScriptsThatLiveGoOnAndTheirMessagesAreWitnessesOnce) {
   const std::string before = (*record)->next_mark();
 
   auto left = (*record)->take_over(true);
-  ASSERT_EQ(left.staying.size(), 2U);
+  ASSERT_EQ(left.staying.size(), 3U);
   EXPECT_EQ(left.staying[0].slot, lives);
+  EXPECT_FALSE(left.staying[0].orphaned);
   EXPECT_EQ(left.staying[0].deaths, 1);
   EXPECT_TRUE(left.staying[0].witness);
   EXPECT_EQ(left.staying[1].slot, ended);
   EXPECT_TRUE((*record)->kept(ended)->has_exited());
-  ASSERT_EQ(left.begun.size(), 1U) << "nobody knows how it ended";
-  EXPECT_EQ(left.begun[0].token, "3.1.1");
+  EXPECT_FALSE(left.staying[1].orphaned);
+  EXPECT_EQ(left.staying[2].slot, unknown) << "its words may be in its pipe";
+  EXPECT_TRUE(left.staying[2].orphaned);
+  EXPECT_TRUE(left.begun.empty());
   EXPECT_EQ(left.not_begun, std::vector<std::string>{"4.1.1"});
   EXPECT_EQ((*record)->mark(), mark);
   EXPECT_NE((*record)->next_mark(), before);
 
   (*record)->remove(ended);
+  (*record)->remove(unknown);
   left = (*record)->take_over(true);
   ASSERT_EQ(left.staying.size(), 1U);
   EXPECT_EQ(left.staying[0].deaths, 1) << "it is the same attempt";
@@ -403,7 +430,10 @@ TEST_F(Folder, ScriptsThatLiveGoOnAndTheirMessagesAreWitnessesOnce) {
   ::kill(pid, SIGKILL);
   ASSERT_EQ(::waitpid(pid, nullptr, 0), pid);
   left = (*record)->take_over(true);
-  EXPECT_TRUE(left.staying.empty());
+  ASSERT_EQ(left.staying.size(), 1U);
+  EXPECT_TRUE(left.staying[0].orphaned);
+  (*record)->remove(again);
+  EXPECT_TRUE((*record)->take_over(true).staying.empty());
   EXPECT_NE((*record)->mark(), mark) << "nothing has the old one any more";
 }
 

@@ -1,6 +1,7 @@
 """Scripts go on when the process that runs them dies, or makes way for another program (issue 10, item 6;
 faults.md B3, D5)."""
 # ctest-timeout: 300
+import fcntl
 import os
 import shutil
 import signal
@@ -264,8 +265,8 @@ def record_is_lost(server):
     queue(server, 'unknown', f'echo "run here $$" >&3; {until(flag)}echo done >&3\n')
     with Worker(server) as worker:
         message, pid = started(server, 'unknown')
-        (server.dir / 'run' / 'worker-local.running').unlink()
         worker.kill()
+        (server.dir / 'run' / 'worker-local.running').unlink()
     flag.touch()
     with Worker(server):
         found = finished(server, message)
@@ -274,6 +275,143 @@ def record_is_lost(server):
         checks.that('nobody knows how it ended' in attempts(server, message)[0]['reason'],
                     f'and so it says: {attempts(server, message)[0]}')
     eventually(lambda: not alive(pid), 'the first one has ended')
+
+
+def orphans(server, deaths):
+    """faults.md D5, relative: deaths one after the other, until the scripts are nobody's children. Nobody sees
+    their exit code then; their words count."""
+    assert server.put('/v1/queues/copies', {}).status == 201
+    name = '-'.join(deaths)
+    go, flag = server.dir / 'go', server.dir / 'flag'
+    expected = {  # what the script does before and after the deaths, and how its message ends
+        'says': ('', 'echo "run on" >&3; echo "done well" >&3\n', 'done', 'well', ['done']),
+        'early': ('echo "done early" >&3\n', 'exit 3\n', 'done', 'early', ['done']),
+        'half': ('printf "done ha" >&3\n', 'echo lf >&3\n', 'done', 'half', ['done']),
+        'asks': ('', 'echo "dup 0-X-copies" >&3; read -r -u 4 word id; echo "done $word" >&3\n',
+                 'done', 'ok', ['done']),
+        'fails': ('', 'echo "err gone wrong" >&3\n', 'err', 'gone wrong', ['err']),
+        'mute': ('', 'exit 0\n', 'done', None, ['lost', 'done']),
+    }
+    for queued, (before, after, *_) in expected.items():
+        queue(server, queued, f'echo "run here $$" >&3; {until(go)}{before}{until(flag)}{after}')
+    # One that is to be stopped, with a process of it that has lost its parent and left its session.
+    queue(server, 'stopped', '( setsid sleep 1000 & echo $! >orphan )\n'
+                             'echo "run here $$ $(cat orphan)" >&3; sleep 1000\n', grace_s=0.2)
+    runs = {queued: started(server, queued) for queued in expected}
+    stopped, pid = started(server, 'stopped')
+    orphan = int(get(server, stopped)['progress'].split()[2])
+    go.touch()
+    eventually(lambda: get(server, runs['early'][0])['progress'] == 'early', 'it has said its word')
+    for how in deaths:
+        struck(server, how)
+    eventually(lambda: server.get('/v1/workers').json['workers'], 'the worker is back')
+    for queued, (message, script) in runs.items():
+        checks.that(alive(script), f'{name}, {queued}: the script goes on')
+    checks.equal((alive(pid), alive(orphan)), (True, True), f'{name}: all of them')
+    assert server.post(f'/v1/messages/{stopped}/kill').status == 200
+    checks.that('stopped after' in finished(server, stopped)['progress'], f'{name}: a kill reaches it')
+    eventually(lambda: not alive(pid) and not alive(orphan), 'with all that it has started')
+    flag.touch()
+    for queued, (_, _, state, text, outcomes) in expected.items():
+        found = finished(server, runs[queued][0])
+        checks.equal((found['state'], [a['outcome'] for a in attempts(server, found['id'])]),
+                     (state, outcomes), f'{name}, {queued}: its end is known')
+        if text is not None:
+            checks.equal(found['progress'], text, f'{name}, {queued}: with its text')
+    lost = attempts(server, runs['mute'][0])[0]
+    checks.that('nobody saw its exit code' in lost['reason'], f'{name}: and why is told: {lost}')
+    checks.equal(server.get('/v1/queues/copies').json['counts']['que'], 1, f'{name}: one copy')
+
+
+def drains_alone(server):
+    """faults.md D5, relative: the upper process of a worker dies that was told to end, and waits for a script
+    that a loop before this one has started."""
+    flag = server.dir / 'alone'
+    queue(server, 'alone', f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n')
+    with Worker(server) as worker:
+        message, pid = started(server, 'alone')
+        os.kill(loop_of(worker.process.pid), signal.SIGKILL)
+        eventually(lambda: 'started again' in worker.log(), 'another loop')
+        eventually(lambda: worker.log().count('has its server') == 2, 'which works')
+        loop = loop_of(worker.process.pid)
+        worker.terminate()
+        eventually(lambda: 'taking no more' in worker.log(), 'the worker drains')
+        worker.process.kill()
+        worker.process.wait()
+        checks.that(alive(pid), 'the script may end')
+        flag.touch()
+        found = finished(server, message)
+        checks.equal((found['progress'], found['attempts'], found['losses']), ('well', 1, 0), 'and does')
+        eventually(lambda: not alive(loop), 'then the worker ends')
+
+
+def server_hangs(server):
+    """faults.md D17, relative: ends of scripts that a server has not confirmed, because it hangs, outlive both
+    processes of the worker."""
+    for deaths in (('holder', 'loop'), ('both',)):
+        name = '-'.join(deaths)
+        flag = server.dir / f'{name}.flag'
+        queue(server, name, f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n', num_workers=3)
+        with Worker(server, log=server.dir / f'{name}.log') as worker:
+            runs = [started(server, name) for _ in range(3)]
+            server.process.send_signal(signal.SIGSTOP)
+            flag.touch()
+            eventually(lambda: not any(alive(pid) for _, pid in runs), 'the scripts end')
+            if deaths == ('both',):
+                eventually((server.dir / 'run' / 'worker-local.untold').exists, 'their ends are kept')
+                worker.kill()
+            else:
+                last = loop_of(worker.process.pid)
+                worker.process.kill()
+                worker.process.wait()
+                eventually(lambda: server.worker_pid() == last, 'the loop takes its place at once')
+                os.kill(loop_of(last), signal.SIGKILL)
+                eventually(lambda: 'started again' in worker.log(), 'and the next loop its own')
+            server.process.send_signal(signal.SIGCONT)
+            with Worker(server) if deaths == ('both',) else worker:
+                found = [finished(server, message) for message, _ in runs]
+            checks.equal([(m['state'], m['progress'], m['attempts'], m['losses']) for m in found],
+                         [('done', 'well', 1, 0)] * 3, f'{name}: none runs again')
+            checks.equal(worker.log().count('was refused'), 0, f'{name}: nobody complains')
+            if deaths != ('both',):
+                os.kill(server.worker_pid(), signal.SIGTERM)
+                eventually(lambda: not alive(last), 'the worker ends')
+
+
+def folder_is_gone(server):
+    """faults.md C18, relative: run/ is removed, or moved away, under a server and its worker."""
+    run = server.dir / 'run'
+
+    def held(name):
+        try:
+            with open(run / name, 'rb') as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, FileNotFoundError) as error:
+            return isinstance(error, BlockingIOError)
+        return False
+
+    for how in ('removed', 'moved'):
+        flag = server.dir / how
+        queue(server, how, f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n')
+        message, _ = started(server, how)
+        worker, names = server.worker_pid(), sorted(os.listdir(run))
+        loop = loop_of(worker)
+        if how == 'removed':
+            shutil.rmtree(run)
+        else:
+            run.rename(server.dir / 'run.old')
+        eventually(lambda: run.exists() and sorted(os.listdir(run)) == names, f'{how}: all is made anew')
+        eventually(lambda: held('server.lock') and held('worker.lock'), f'{how}: and locked')
+        checks.equal(server.worker_pid(), worker, f'{how}: by the same worker')
+        server.kill()
+        server.start()
+        queue(server, 'quick', 'echo done >&3\n')
+        checks.equal(finished(server, put(server, 'quick'))['state'], 'done', f'{how}: it works on')
+        checks.equal((server.worker_pid(), loop_of(worker)), (worker, loop), f'{how}: no second one')
+        flag.touch()
+        found = finished(server, message)
+        checks.equal((found['progress'], found['attempts'], found['losses']), ('well', 1, 0),
+                     f'{how}: the script has run once')
 
 
 def forced(server):
@@ -394,14 +532,19 @@ def handed_over():
 
 
 def main():
-    for part in (killed, copies, wishes, many, record_is_cut, forced, stray_signals):
+    for part in (killed, copies, wishes, many, record_is_cut, forced, stray_signals, folder_is_gone):
         with rqtest.Server(manual_clock=False, worker=True) as server:
             part(server)
             print(f'{part.__name__}: done', flush=True)
     with rqtest.Server(manual_clock=False, worker=False) as server:
-        for part in (ends_with_both, told_at_once, restarted, record_is_lost, poison):
+        for part in (ends_with_both, told_at_once, restarted, record_is_lost, drains_alone, server_hangs,
+                     poison):
             part(server)
             print(f'{part.__name__}: done', flush=True)
+    for deaths in (('loop', 'holder'), ('holder', 'holder'), ('holder', 'loop', 'holder', 'holder')):
+        with rqtest.Server(manual_clock=False, worker=True) as server:
+            orphans(server, deaths)
+            print(f'orphans, {deaths}: done', flush=True)
     for text in ('kill $up; sleep .3; kill $up; sleep 1000\n', 'kill $up; sleep .3; exit 1\n'):
         asked(text)
     handed_over()

@@ -52,7 +52,6 @@ base::Result<void> ApiDoor::listen_to_socket() {
   std::error_code no_folder;  // then the socket says why
   if (std::filesystem::create_directory(socket_.parent_path(), no_folder)) {
     ::chmod(socket_.parent_path().c_str(), 0700);
-    tell_address();
   }
   // The lock of the directory is ours, so a socket that is there is left over.
   RQ_TRY_ASSIGN(here, net::listen_unix(socket_));
@@ -71,6 +70,7 @@ void ApiDoor::look_after_socket() {
     if (::stat(socket_.c_str(), &info) != 0 || info.st_ino != socket_inode_) {
       const auto made = listen_to_socket();
       if (made) {
+        tell_address();  // with the folder that is gone as well
         spdlog::warn("{} was gone: it is made anew", socket_.string());
       } else {
         spdlog::error("{} is gone: {}; {}", socket_.string(), made.error().message,
