@@ -1,21 +1,26 @@
 """Two builds of rq against each other: bench/run --against BINARY.
 
 The older build is `old`, this tree's is `new`. Both run the same rows in turns, so that a machine
-that changes its speed meets both alike: old new, new old, old new... A row prints the medians of
-both, and the median of new / old over the rounds, which is held against what is demanded of it. The
-load generator is this tree's for both.
+that changes its speed meets both alike: in a round both are started afresh, and asked for one slice
+after the other, old new, new old, old new... A row prints the medians of both, and the median of
+new / old over the rounds, which is held against what is demanded of it. The load generator is this
+tree's for both.
 """
+import contextlib
 import dataclasses
 import shutil
+import statistics
 import time
 
-from measures import (FILL_LIMIT_S, Load, engine_runs, first_reply, scripts_rate, spawn_rate,
+from measures import (FILL_LIMIT_S, Load, ScriptsRun, engine_runs, first_reply, spawn_rate,
                       trivial_script, wrk_puts)
 from place import PROGRAMS, Place
 from servers import BenchError, Rq
 from tables import number, paired_ratio, ratio, spread, table
 
 SLOW_SYNC_MS = 1
+SLICES = 6              # of each side in a round: the machine changes its speed within seconds
+SLICE_OF_RUN = 1 / 4    # of the time of a run, so that a round takes half as long again
 GROUPS = {
     'lives': ('50x100', '50x100-mixed', '50x1', '1x1'),
     'http': ('http-single', 'http-bulk', 'http-lives'),
@@ -45,7 +50,7 @@ class Figure:
 
 
 class Row:
-    """One measurement, of one or more figures. A fresh server for each take."""
+    """One measurement, of one or more figures."""
 
     def __init__(self, name, mode, sync, figures):
         self.name = name
@@ -53,12 +58,44 @@ class Row:
         self.sync = sync        # the environment of the servers, or None
         self.figures = figures  # {key: Figure}
 
-    def take(self, place):
-        """One run of the build at that place: {key: value}."""
+    def round(self, place):
+        """A context: what measures one slice, {key: value}, of a fresh server of that build."""
         raise NotImplementedError
 
     def close(self):
-        """Removes what is kept from one take to the next."""
+        """Removes what is kept from one round to the next."""
+
+
+class Slices:
+    """Short runs of rq_load on a server that goes on. `store`: [folder, number of the next message],
+    shared by all runs on one store."""
+
+    def __init__(self, place, mode, server, connections, depth, args=(), *, protocol=None,
+                 store=None):
+        self.load = Load(place, mode)
+        self.mode = mode
+        self.run_args = (server, connections, depth)
+        self.args = args
+        self.protocol = protocol
+        self.store = store or [server.dir, 0]
+
+    def run(self):
+        got = self.load.run(*self.run_args, protocol=self.protocol,
+                            seconds=self.mode.seconds * SLICE_OF_RUN,
+                            warmup=self.mode.warmup * SLICE_OF_RUN,
+                            args=['--first', self.store[1], *self.args])
+        self.store[1] = got['next']
+        return got['per_s']
+
+
+class WrkSlices:
+    """The same with wrk, which counts whole seconds."""
+
+    def __init__(self, place, mode, server):
+        self.take = lambda: wrk_puts(place, mode.seconds * SLICE_OF_RUN, server)
+
+    def run(self):
+        return self.take()['per_s']
 
 
 class Lives(Row):
@@ -72,10 +109,11 @@ class Lives(Row):
         self.depth = depth
         self.args = ['--rows'] * rows_of_one_kind
 
-    def take(self, place):
+    @contextlib.contextmanager
+    def round(self, place):
         with Rq(place, sync=self.sync) as server:
-            got = Load(place, self.mode).run(server, self.connections, self.depth, args=self.args)
-            return {'rate': got['per_s'], 'memory': server.memory_mb()[1]}
+            load = Slices(place, self.mode, server, self.connections, self.depth, self.args)
+            yield lambda: {'rate': load.run(), 'memory': server.memory_mb()[1]}
 
 
 class Http(Row):
@@ -88,20 +126,21 @@ class Http(Row):
                          {'rate': Figure(self.TITLES[kind], demands.rate)})
         self.kind = kind
 
-    def take(self, place):
-        load = Load(place, self.mode)
+    @contextlib.contextmanager
+    def round(self, place):
         with Rq(place, sync=self.sync) as server:
             server.make_queue('bench')
             if self.kind == 'bulk':
-                got = load.run(server, 8, 1, protocol='http',
-                               args=['--work', 'puts', '--batch', 500])
+                load = Slices(place, self.mode, server, 8, 1, ['--work', 'puts', '--batch', 500],
+                              protocol='http')
             elif self.kind == 'lives':
-                got = load.run(server, 64, 1, protocol='http')
+                load = Slices(place, self.mode, server, 64, 1, protocol='http')
             elif shutil.which('wrk'):
-                got = wrk_puts(place, self.mode, server)
+                load = WrkSlices(place, self.mode, server)
             else:
-                got = load.run(server, 64, 1, protocol='http', args=['--work', 'puts'])
-            return {'rate': got['per_s']}
+                load = Slices(place, self.mode, server, 64, 1, ['--work', 'puts'],
+                              protocol='http')
+            yield lambda: {'rate': load.run()}
 
 
 class Waiting(Row):
@@ -122,21 +161,27 @@ class Waiting(Row):
         super().__init__('waiting', mode, sync, figures)
         self.stores = {}        # {(place, waiting): [folder, number of the next message]}
 
-    def take(self, place):
-        found = {}
-        for waiting in self.mode.backlog:
-            store = self.stores.get((place, waiting)) or self._fill(place, waiting)
-            began = time.perf_counter()
-            with Rq(place, dir=store[0], sync=self.sync) as server:
-                first_reply(server)
-                found[waiting, 'start'] = (time.perf_counter() - began) * 1000
-                for depth in self.DEPTHS:
-                    got = Load(place, self.mode).run(server, 50, depth, args=['--first', store[1]])
-                    store[1] = got['next']
-                    found[waiting, depth] = got['per_s']
-                found[waiting, 'memory'] = server.memory_mb()[1]
-                server.kill()   # the next start has a log to recover: the worst case
-        return found
+    @contextlib.contextmanager
+    def round(self, place):
+        with contextlib.ExitStack() as servers:
+            slices = [self._one(servers, place, waiting) for waiting in self.mode.backlog]
+            yield lambda: {key: value for one in slices for key, value in one().items()}
+
+    def _one(self, servers, place, waiting):
+        store = self.stores.get((place, waiting)) or self._fill(place, waiting)
+        began = time.perf_counter()
+        server = servers.enter_context(Rq(place, dir=store[0], sync=self.sync))
+        first_reply(server)
+        start = (time.perf_counter() - began) * 1000
+        loads = {depth: Slices(place, self.mode, server, 50, depth, store=store)
+                 for depth in self.DEPTHS}
+        servers.callback(server.kill)   # the next start has a log to recover: the worst case
+
+        def take():
+            found = {(waiting, depth): load.run() for depth, load in loads.items()}
+            return {**found, (waiting, 'start'): start,
+                    (waiting, 'memory'): server.memory_mb()[1]}
+        return take
 
     def _fill(self, place, waiting):
         store = self.stores[place, waiting] = [place.fresh_dir(f'waiting-{waiting}'), waiting]
@@ -154,10 +199,15 @@ class Scripts(Row):
             'rate': Figure('`echo done >&3` a second, num_workers 2', demands.scripts),
             'share': Figure('the same over posix_spawn and wait, two at a time')})
 
-    def take(self, place):
+    @contextlib.contextmanager
+    def round(self, place):
         script = trivial_script(place)
-        rate = scripts_rate(place, self.mode, script, {}, sync=self.sync)
-        return {'rate': rate, 'share': rate / spawn_rate(place, self.mode, script)}
+        seconds = self.mode.seconds * SLICE_OF_RUN
+        with ScriptsRun(place, script, self.sync) as run:
+            def take():
+                rate = run.rate(self.mode.warmup * SLICE_OF_RUN, seconds)
+                return {'rate': rate, 'share': rate / spawn_rate(place, seconds, script)}
+            yield take
 
 
 class Engine(Row):
@@ -173,11 +223,16 @@ class Engine(Row):
         self.names = names
         self.data = {}          # {place: folder}
 
-    def take(self, place):
+    @contextlib.contextmanager
+    def round(self, place):
+        yield lambda: self._take(place)
+
+    def _take(self, place):
         data = self.data.setdefault(place, place.fresh_dir('engine'))
         found = engine_runs(
             place, [f'--benchmark_filter=^({"|".join(self.names)})(/|$)',
-                    f'--benchmark_min_time={self.mode.seconds / 2}'], data, sync=self.sync)
+                    f'--benchmark_min_time={self.mode.seconds * SLICE_OF_RUN}'], data,
+            sync=self.sync)
         for name in self.names:
             if name not in found:
                 raise BenchError(f'{place.program("engine_bench")} has no benchmark {name}')
@@ -250,20 +305,33 @@ def choose(rows, wanted):
 
 
 def compare(row, places, rounds, say):
-    """{key: {side: [a value a round]}}; the sides take turns, and who begins changes."""
+    """{key: {side: [a value a round, the mean of its slices]}}; the sides take turns, and who begins
+    changes."""
     taken = {key: {side: [] for side in places} for key in row.figures}
     try:
         for round_number in range(rounds):
-            order = list(places.items())
-            for side, place in order if round_number % 2 == 0 else reversed(order):
-                found = row.take(place)
+            found = one_round(row, places)
+            for side in places:
                 for key in row.figures:
-                    taken[key][side].append(found[key])
-                first = next(iter(row.figures))
-                say(f'round {round_number + 1}: {row.name}, {side}: {number(found[first])}')
+                    taken[key][side].append(statistics.mean(one[key] for one in found[side]))
+            first = next(iter(row.figures))
+            say(f'round {round_number + 1}: {row.name}: ' + ', '.join(
+                f'{side} {number(taken[first][side][-1])}' for side in places))
     finally:
         row.close()
     return taken
+
+
+def one_round(row, places):
+    """{side: [{key: value} of each slice]}"""
+    with contextlib.ExitStack() as stack:
+        takes = {side: stack.enter_context(row.round(place)) for side, place in places.items()}
+        found = {side: [] for side in places}
+        for slice_number in range(SLICES):
+            order = list(places)
+            for side in order if slice_number % 2 == 0 else reversed(order):
+                found[side].append(takes[side]())
+        return found
 
 
 def lines_of(row, taken, verdicts):

@@ -44,10 +44,10 @@ class Load:
         return json.loads(run.stdout)
 
 
-def wrk_puts(place, mode, server):
+def wrk_puts(place, seconds, server):
     """JSON puts on 64 connections, by wrk, which must be installed."""
     # wrk counts whole seconds only.
-    seconds = max(1, round(mode.seconds + mode.warmup))
+    seconds = max(1, round(seconds))
     run = subprocess.run(
         ['wrk', '-t1', '-c64', f'-d{seconds}s', '-s', str(place.here / 'http' / 'put.lua'),
          f'http://127.0.0.1:{server.http_port}/v1/queues/bench/messages'],
@@ -75,40 +75,67 @@ def trivial_script(place):
     return script
 
 
-def scripts_rate(place, mode, script, settings, sync=None):
-    """Ends of a trivial script a second, between two looks at the queue."""
-    # The folder stays until the end of the run.
-    with Rq(place, worker=True, dir=place.fresh_dir('scripts'), sync=sync) as server:
-        server.define('scripts', script=str(script), num_workers=2, **settings)
-        most = int((mode.seconds + mode.warmup) * 5000) + 1000
-        lines = (json.dumps({'payload': 'x' * PAYLOAD}) + '\n').encode() * 500
-        for _ in range(most // 500 + 1):
-            server.request('POST', '/v1/queues/scripts/messages', lines,
-                           'application/x-ndjson')
+class ScriptsRun:
+    """A server whose worker runs a trivial script, only while its rate is measured."""
 
-        def dones():
-            totals = server.request('GET', '/v1/queues/scripts')['totals']
-            if totals['errs']:
-                raise BenchError(f'{totals["errs"]} scripts failed: ' + server.log_end())
-            return totals['dones'], time.perf_counter()
+    LINES = (json.dumps({'payload': 'x' * PAYLOAD}) + '\n').encode() * 500
 
-        deadline = time.monotonic() + 30
-        while dones()[0] < 20:
-            if time.monotonic() > deadline:
-                raise BenchError('no script ran within 30 s: ' + server.log_end())
-            time.sleep(0.02)
-        time.sleep(mode.warmup)
-        first, began = dones()
-        time.sleep(mode.seconds)
-        last, ended = dones()
-        if last >= server.request('GET', '/v1/queues/scripts')['totals']['puts']:
+    def __init__(self, place, script, sync=None, **settings):
+        # The folder stays until the end of the run.
+        self.server = Rq(place, worker=True, dir=place.fresh_dir('scripts'), sync=sync)
+        self.script = script
+        self.settings = settings
+
+    def __enter__(self):
+        self.server.__enter__()
+        self.server.define('scripts', script=str(self.script), num_workers=2, **self.settings)
+        return self
+
+    def __exit__(self, *exception):
+        self.server.__exit__(*exception)
+
+    def rate(self, warmup, seconds):
+        """Ends of the script a second, between two looks at the queue. The queue is paused then."""
+        self._fill(int((seconds + warmup) * 5000) + 1000)
+        before, _ = self._dones()
+        self.server.request('POST', '/v1/queues/scripts/resume')
+        self._wait('no script ran', lambda: self._dones()[0] >= before + 20)
+        time.sleep(warmup)
+        first, began = self._dones()
+        time.sleep(seconds)
+        last, ended = self._dones()
+        if self._queue()['counts']['que'] == 0:
             raise BenchError('the scripts ran out of messages before the end of the run')
+        self.server.request('POST', '/v1/queues/scripts/pause')
+        self._wait('scripts still run', lambda: self._queue()['counts']['run'] == 0)
         return (last - first) / (ended - began)
 
+    def _fill(self, most):
+        there = self._queue()['counts']['que']
+        for _ in range((most - there) // 500 + 1):
+            self.server.request('POST', '/v1/queues/scripts/messages', self.LINES,
+                                'application/x-ndjson')
 
-def spawn_rate(place, mode, script):
+    def _queue(self):
+        return self.server.request('GET', '/v1/queues/scripts')
+
+    def _dones(self):
+        totals = self._queue()['totals']
+        if totals['errs']:
+            raise BenchError(f'{totals["errs"]} scripts failed: ' + self.server.log_end())
+        return totals['dones'], time.perf_counter()
+
+    def _wait(self, what, there):
+        deadline = time.monotonic() + 30
+        while not there():
+            if time.monotonic() > deadline:
+                raise BenchError(f'{what} within 30 s: ' + self.server.log_end())
+            time.sleep(0.02)
+
+
+def spawn_rate(place, seconds, script):
     """How often this machine starts and reaps that script a second: the floor of scripts_rate."""
-    run = subprocess.run([str(place.program('spawn_floor')), str(script), str(mode.seconds), '2'],
+    run = subprocess.run([str(place.program('spawn_floor')), str(script), str(seconds), '2'],
                          capture_output=True, text=True, check=True)
     return float(run.stdout)
 

@@ -4,7 +4,7 @@ import statistics
 import time
 
 import facts
-from measures import (FILL_LIMIT_S, Load, engine_runs, first_reply, scripts_rate, spawn_rate,
+from measures import (FILL_LIMIT_S, Load, ScriptsRun, engine_runs, first_reply, spawn_rate,
                       trivial_script, wrk_puts)
 from servers import PEERS, BeanstalkdMemory, BeanstalkdSynced, RedisSynced, Rq
 from tables import number, paired_ratio, ratio, spread, table
@@ -256,7 +256,8 @@ class Rows:
                 with Rq(self.place) as server:
                     server.make_queue('bench')
                     if kind == 'single':
-                        got = wrk_puts(self.place, self.mode, server)
+                        got = wrk_puts(self.place, self.mode.seconds + self.mode.warmup,
+                                       server)
                         latency.append((got['median_us'], got['p99_us']))
                     elif kind == 'bulk':
                         got = self.load.run(server, 8, 1, protocol='http',
@@ -289,8 +290,9 @@ class Rows:
         for ours, at_most, of_floor in ((kept, {}, floor),
                                         (deleted, {'keep_done': {'age_s': 0, 'count': 0}}, late_floor)):
             for round_number in range(self.mode.rounds):
-                ours.append(scripts_rate(self.place, self.mode, script, at_most))
-                of_floor.append(spawn_rate(self.place, self.mode, script))
+                with ScriptsRun(self.place, script, **at_most) as run:
+                    ours.append(run.rate(self.mode.warmup, self.mode.seconds))
+                of_floor.append(spawn_rate(self.place, self.mode.seconds, script))
                 self.say(f'round {round_number + 1}: scripts{", deleted" if at_most else ""}: rq '
                          f'{number(ours[-1])}, floor {number(of_floor[-1])}')
         share = paired_ratio(kept, floor)

@@ -4,6 +4,7 @@ rq_load refuses wrong replies, handed-out-twice messages and silence; slow_sync 
 bench/run makes its tables, with rq alone and with rq against itself. Run by ctest (label bench-smoke); RQ_BUILD is the
 build to test.
 """
+import contextlib
 import ctypes
 import json
 import os
@@ -280,24 +281,31 @@ class Against(unittest.TestCase):
         sys.path.insert(0, str(HERE))
 
     def compare(self, old, new, bound, at_most=False):
-        """(the line of the table, the verdicts) of a row whose takes are those values."""
+        """(the line of the table, the verdicts) of a row whose rounds have those means."""
         import against
         from tables import Verdicts
         row = against.Row('row', None, None, {'key': against.Figure('title', bound, at_most)})
         values = {'old': iter(old), 'new': iter(new)}
         self.order = []
 
-        def take(place):
-            self.order.append(place)
-            return {'key': next(values[place])}
-        row.take = take
+        @contextlib.contextmanager
+        def one_round(place):
+            mean = next(values[place])
+            slices = iter([mean / 2, mean * 3 / 2] * (against.SLICES // 2))
+
+            def take():
+                self.order.append(place)
+                return {'key': next(slices)}
+            yield take
+            self.assertEqual(list(slices), [])
+        row.round = one_round
         verdicts = Verdicts()
         taken = against.compare(row, {'old': 'old', 'new': 'new'}, len(old), lambda text: None)
         return against.lines_of(row, taken, verdicts)[0], verdicts
 
     def test_builds_take_turns_and_change_who_begins(self):
-        self.compare([1, 1, 1], [1, 1, 1], None)
-        self.assertEqual(self.order, ['old', 'new', 'new', 'old', 'old', 'new'])
+        self.compare([1], [1], None)
+        self.assertEqual(self.order, ['old', 'new', 'new', 'old'] * 3)
 
     def test_a_machine_that_changes_its_speed_between_rounds_changes_no_ratio(self):
         line, verdicts = self.compare([100, 10, 200], [90, 9.8, 192], 0.95)

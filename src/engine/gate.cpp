@@ -68,11 +68,12 @@ Result<Taken> take_best(Desk& desk, const Ticket& ticket, const Reserve& reserve
   Taken out;
   std::vector<Source>& sources = desk.sources;
   sources.clear();
-  for (Source source : desk.watched) {
+  const bool all_known = desk.store.late();
+  for (Source& source : desk.watched) {
     const Entry& entry = *source.entry;
     if (!has_ready(entry)) continue;
-    source.known = known_of(desk, entry);
-    if (may_look(desk, entry)) {
+    if (!all_known) source.known = known_of(desk, entry);
+    if (all_known || may_look(desk, entry)) {
       RQ_TRY_ASSIGN(key, desk.store.peek(entry.queue.id));
       source.key = key.value_or(kBehindAll);
     }
@@ -82,10 +83,10 @@ Result<Taken> take_best(Desk& desk, const Ticket& ticket, const Reserve& reserve
     const auto best =
         std::min_element(sources.begin(), sources.end(),
                          [](const Source& a, const Source& b) { return a.key < b.key; });
-    const bool certain = best->key != kBehindAll &&
-                         std::all_of(sources.begin(), sources.end(), [&](const Source& source) {
-                           return best->key <= source.known;
-                         });
+    const bool certain =
+        best->key != kBehindAll &&
+        (all_known || std::all_of(sources.begin(), sources.end(),
+                                  [&](const Source& source) { return best->key <= source.known; }));
     if (!certain) {
       out.lacks = true;
       for (const Source& source : sources) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <limits.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -193,7 +194,15 @@ std::vector<Process> ProcessTable::closure(std::vector<bool> member, const Stays
   return found;
 }
 
-std::string name_of_file(int fd) { return link_text(fmt::format("/proc/self/fd/{}", fd)); }
+// That of a pipe (ours have no name in a folder) is made of its number, which costs less than the
+// walk through /proc.
+std::string name_of_file(int fd) {
+  struct stat info {};
+  if (::fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode)) {
+    return fmt::format("pipe:[{}]", info.st_ino);
+  }
+  return link_text(fmt::format("/proc/self/fd/{}", fd));
+}
 
 std::optional<std::int64_t> proportional_bytes(pid_t pid) {
   constexpr std::string_view kField = "\nPss:";
@@ -210,15 +219,20 @@ std::optional<std::int64_t> proportional_bytes(pid_t pid) {
   return kib * 1024;
 }
 
-std::optional<std::size_t> count_children() {
-  const base::Fd file(::open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC));
+base::Fd open_own_children() {
+  return base::Fd(::open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC));
+}
+
+std::optional<std::size_t> count_children(const base::Fd& file) {
   if (!file.is_open()) return std::nullopt;
   std::array<char, 4096> part{};
   std::size_t count = 0;
+  off_t at = 0;
   while (true) {
-    const ssize_t n = ::read(file.get(), part.data(), part.size());
+    const ssize_t n = ::pread(file.get(), part.data(), part.size(), at);
     if (n <= 0) return count;
     count += static_cast<std::size_t>(std::count(part.begin(), part.begin() + n, ' '));
+    at += n;
   }
 }
 

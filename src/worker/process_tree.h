@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/fd.h"
+
 namespace rq::worker {
 
 // How one attempt's processes are known.
@@ -71,7 +73,9 @@ class ProcessTable {
 // may not be known.
 [[nodiscard]] std::optional<std::int64_t> proportional_bytes(pid_t pid);
 
-// How many children this process has, whoever started them; nothing when the kernel does not tell.
-[[nodiscard]] std::optional<std::size_t> count_children();
+// Tells of the children of this thread, whoever started them; closed when the kernel does not tell.
+[[nodiscard]] base::Fd open_own_children();
+// How many there are now.
+[[nodiscard]] std::optional<std::size_t> count_children(const base::Fd& file);
 
 }  // namespace rq::worker

@@ -42,6 +42,7 @@ constexpr std::int64_t kSuspectDeaths = 2;
 // Instead of a process: of entries that have none yet.
 constexpr std::int32_t kNotBegun = 0;
 constexpr std::int32_t kStarting = -1;
+constexpr std::size_t kPieceBytes = 4096;  // a page
 constexpr int kKillRounds = 50;
 constexpr int kKillWaitMs = 100;
 
@@ -205,17 +206,21 @@ void RunningRecord::changed(const void* from, std::size_t bytes) {
 }
 
 // Copies what has changed of the table into the file. Should that fail, only the next worker knows
-// less.
+// less. A large part goes in small pieces: what was written at once, the page cache keeps as one,
+// and each small write into it takes as long as it is large.
 void RunningRecord::write() {
-  const std::size_t from = std::exchange(changed_from_, SIZE_MAX);
+  std::size_t from = std::exchange(changed_from_, SIZE_MAX);
   const std::size_t end = std::exchange(changed_end_, 0);
-  if (end <= from) return;
-  const auto bytes = static_cast<ssize_t>(end - from);
-  const ssize_t written =
-      ::pwrite(file_.get(), bytes_of_table() + from, end - from, static_cast<off_t>(from));
-  if (written == bytes) return;
-  warn_of(fmt::format("'{}' cannot be written: {}", path_,
-                      written < 0 ? base::text_of_errno(errno) : "the disk is full"));
+  while (from < end) {
+    const std::size_t bytes = std::min(end - from, kPieceBytes - from % kPieceBytes);
+    const ssize_t written =
+        ::pwrite(file_.get(), bytes_of_table() + from, bytes, static_cast<off_t>(from));
+    if (written != static_cast<ssize_t>(bytes)) {
+      return warn_of(fmt::format("'{}' cannot be written: {}", path_,
+                                 written < 0 ? base::text_of_errno(errno) : "the disk is full"));
+    }
+    from += bytes;
+  }
 }
 
 void RunningRecord::warn_of(std::string_view what) {

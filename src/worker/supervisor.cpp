@@ -180,6 +180,7 @@ Supervisor::Supervisor(Watcher& watcher) : watcher_(watcher) {
   poll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   signals_.reset(::signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK));
   timer_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  own_children_ = open_own_children();
   RQ_CHECK(poll_.is_open() && signals_.is_open() && timer_.is_open());
   watch(poll_.get(), signals_.get(), kSignals);
   watch(poll_.get(), timer_.get(), kTimer);
@@ -700,7 +701,7 @@ void Supervisor::send(Child& child, int signal, Look& look) {
 bool Supervisor::may_have_left_something(const Child& child, bool held) {
   if (child.cause != StopCause::none || held || ::kill(-child.pid, 0) == 0) return true;
   if (child.adopted) return true;  // its orphans may be somebody else's
-  const std::optional<std::size_t> children = count_children();
+  const std::optional<std::size_t> children = count_children(own_children_);
   return children && *children > by_pid_.size() + stayers_.size();
 }
 

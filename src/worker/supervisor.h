@@ -212,7 +212,7 @@ class Supervisor {
   Spawner spawner_;
   std::vector<base::Fd>
       reserved_;  // keeps 0 to 9 taken, so that nothing of ours lies where a child's go
-  base::Fd poll_, signals_, timer_, null_;
+  base::Fd poll_, signals_, timer_, null_, own_children_;
   SteadyTime armed_ = SteadyTime::max();
   ChildId last_id_ = 0;
   std::unordered_map<ChildId, std::unique_ptr<Child>> children_;

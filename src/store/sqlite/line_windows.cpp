@@ -12,8 +12,8 @@ void LineWindows::start_empty(core::QueueId queue) {
 }
 
 LineWindows::Window* LineWindows::covering(core::QueueId queue, const LineKey& key) {
-  const auto found = windows_.find(queue);
-  return found != windows_.end() && found->second.covers(key) ? &found->second : nullptr;
+  Window* window = find(queue);
+  return window != nullptr && window->covers(key) ? window : nullptr;
 }
 
 // In its place: made elsewhere and copied whole, it would keep the processor waiting for its parts.
@@ -51,12 +51,12 @@ void LineWindows::touch(core::QueueId queue, const LineKey& key) {
   if (covering(queue, key) == nullptr) note(queue, key, true);
 }
 
-bool LineWindows::covers(core::QueueId queue, const LineKey& key) const {
-  const auto found = windows_.find(queue);
-  return found != windows_.end() && found->second.covers(key);
+bool LineWindows::covers(core::QueueId queue, const LineKey& key) {
+  const Window* window = find(queue);
+  return window != nullptr && window->covers(key);
 }
 
-bool LineWindows::clear_between(core::QueueId queue, const LineKey& from, const LineKey& to) const {
+bool LineWindows::clear_between(core::QueueId queue, const LineKey& from, const LineKey& to) {
   if (!covers(queue, to)) return false;
   const Window& window = windows_.at(queue);
   const auto at = std::lower_bound(window.keys.begin(), window.keys.end(), from);
@@ -82,17 +82,17 @@ std::vector<LineWindows::Change> LineWindows::changes(core::QueueId queue, const
 std::vector<core::QueueId> LineWindows::trim() {
   std::vector<core::QueueId> shorter = std::exchange(long_, {});
   std::erase_if(shorter, [this](core::QueueId queue) {
-    const auto found = windows_.find(queue);
-    if (found == windows_.end() || found->second.keys.size() <= max_) return true;
-    Window& window = found->second;
+    Window* window = find(queue);
+    if (window == nullptr || window->keys.size() <= max_) return true;
     // Well below the bound, so that a growing line is not cut at each put.
-    window.keys.resize(max_ / 2);
-    window.bound = window.keys.back();
-    window.complete = false;
+    window->keys.resize(max_ / 2);
+    window->bound = window->keys.back();
+    window->complete = false;
     return false;
   });
   if (windows_.size() > kWindowsMax) {
     for (const auto& [queue, window] : windows_) shorter.push_back(queue);
+    last_ = nullptr;
     windows_.clear();
   }
   return shorter;

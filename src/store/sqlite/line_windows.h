@@ -32,7 +32,10 @@ class LineWindows {
   // Keys kept of one queue. Before all else.
   void set_max(std::size_t keys) { max_ = keys; }
 
-  [[nodiscard]] Window& of(core::QueueId queue) { return windows_[queue]; }
+  [[nodiscard]] Window& of(core::QueueId queue) {
+    Window* window = find(queue);
+    return window != nullptr ? *window : windows_[queue];
+  }
   // A queue that has just been made: nothing is ready in it.
   void start_empty(core::QueueId queue);
   void insert(core::QueueId queue, const LineKey& key);
@@ -58,13 +61,17 @@ class LineWindows {
   void forget_changes_but(core::QueueId queue);
 
   // Whether the window has the key, if that is ready.
-  [[nodiscard]] bool covers(core::QueueId queue, const LineKey& key) const;
+  [[nodiscard]] bool covers(core::QueueId queue, const LineKey& key);
   // True when no key of the window lies in [from, to], and the window reaches that far: then all
   // rows there are gone or going.
   [[nodiscard]] bool clear_between(core::QueueId queue, const LineKey& from,
-                                   const LineKey& to) const;
-  void forget(core::QueueId queue) { windows_.erase(queue); }
+                                   const LineKey& to);
+  void forget(core::QueueId queue) {
+    last_ = nullptr;
+    windows_.erase(queue);
+  }
   void clear() {
+    last_ = nullptr;
     windows_.clear();
     long_.clear();
     forget_changes();
@@ -74,11 +81,21 @@ class LineWindows {
   [[nodiscard]] std::vector<core::QueueId> trim();
 
  private:
+  // Null: there is none. Most often it is that of the call before.
+  [[nodiscard]] Window* find(core::QueueId queue) {
+    if (last_ != nullptr && last_of_ == queue) return last_;
+    const auto found = windows_.find(queue);
+    if (found == windows_.end()) return nullptr;
+    last_of_ = queue;
+    return last_ = &found->second;
+  }
   // Null: it has none that covers the key.
   [[nodiscard]] Window* covering(core::QueueId queue, const LineKey& key);
   void note(core::QueueId queue, const LineKey& key, bool ready);
 
   std::unordered_map<core::QueueId, Window> windows_;
+  Window* last_ = nullptr;  // of the queue `last_of_`; null: not known
+  core::QueueId last_of_ = 0;
   std::vector<Change> changes_;      // behind the windows
   std::size_t kept_changes_ = 0;     // so many of them are of the line that is read ahead
   std::vector<core::QueueId> long_;  // in this batch: above the bound

@@ -22,6 +22,11 @@ class Lines {
 
   [[nodiscard]] base::Result<void> open(Db& db, const std::filesystem::path& file,
                                         const Options& options);
+  // The best of the line, where it is in memory; else null. Until the line changes.
+  [[nodiscard]] const LineKey* front(QueueId queue) {
+    const auto& window = windows_.of(queue);
+    return window.loaded && !window.keys.empty() ? &window.keys.front() : nullptr;
+  }
   // The best of the line, with what the batch has done.
   [[nodiscard]] base::Result<std::optional<LineKey>> peek(QueueId queue);
   // Messages of which a row could not be read.

@@ -443,6 +443,7 @@ Result<Record*> SqliteStore::find_key(std::string_view client_key) {
 }
 
 Result<std::optional<LineKey>> SqliteStore::peek(QueueId queue) {
+  if (const LineKey* key = lines_.front(queue)) return std::optional{*key};
   RQ_TRY_ASSIGN(key, lines_.peek(queue));
   // Looked at by its number, a row that cannot be read is set aside.
   for (const core::Suspect& suspect : lines_.take_damaged()) RQ_TRY(find(suspect));
