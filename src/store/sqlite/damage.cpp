@@ -122,11 +122,20 @@ Result<std::int64_t> Damage::keep(Seq seq, const std::vector<Filed>& places, std
   return kept;
 }
 
-Result<void> Damage::note(std::string_view what, std::string_view why, core::Instant now) {
+Result<bool> Damage::note(std::string_view what, std::string_view why, core::Instant now) {
   Statement insert;
-  RQ_TRY(insert.prepare(db_->handle(), "INSERT INTO corrupt (at, what, why) VALUES (?1, ?2, ?3)",
+  RQ_TRY(insert.prepare(db_->handle(),
+                        "INSERT INTO corrupt (at, what, why) SELECT ?1, ?2, ?3 WHERE NOT EXISTS "
+                        "(SELECT 1 FROM corrupt WHERE what = ?2 AND why = ?3)",
                         false));
-  return insert.bind(1, base::to_ms(now)).bind(2, what).bind(3, why).run();
+  RQ_TRY(insert.bind(1, base::to_ms(now)).bind(2, what).bind(3, why).run());
+  return sqlite3_changes(db_->handle()) > 0;
+}
+
+Result<void> Damage::forget_note(std::string_view what, std::string_view why) {
+  Statement gone;
+  RQ_TRY(gone.prepare(db_->handle(), "DELETE FROM corrupt WHERE what = ?1 AND why = ?2", false));
+  return gone.bind(1, what).bind(2, why).run();
 }
 
 Result<void> Damage::run(std::string_view sql, Seq seq) {

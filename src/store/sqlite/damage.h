@@ -5,6 +5,7 @@
 // Thread: engine. All in the transaction of the batch.
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/health.h"
@@ -12,6 +13,9 @@
 #include "store/sqlite/records.h"
 
 namespace rq::store::sqlite {
+
+// Noted of a store that is too large to be rebuilt at once; it goes with the rebuild.
+inline constexpr std::string_view kAwaitsRebuild = "the next start of the server rebuilds it";
 
 class Damage {
  public:
@@ -27,9 +31,10 @@ class Damage {
   // Copies what the tables say of the message into `corrupt`: so many rows.
   [[nodiscard]] base::Result<std::int64_t> keep(Seq seq, const std::vector<Filed>& places,
                                                 std::string_view why, core::Instant now);
-  // A row of `corrupt` that is about no message.
-  [[nodiscard]] base::Result<void> note(std::string_view what, std::string_view why,
+  // A row of `corrupt` that is about no message. False: there is such a row.
+  [[nodiscard]] base::Result<bool> note(std::string_view what, std::string_view why,
                                         core::Instant now);
+  [[nodiscard]] base::Result<void> forget_note(std::string_view what, std::string_view why);
   // Deletes what the tables say of the message, but for its attempts.
   [[nodiscard]] base::Result<void> wipe(Seq seq, const std::vector<Filed>& places);
   // Rows in `corrupt`.

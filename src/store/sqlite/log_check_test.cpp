@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/machine.h"
+#include "store/sqlite/file_format.h"
 #include "store/sqlite/log_frames.h"
 #include "store/sqlite/sqlite_rig.h"
 #include "store/sqlite/store_files.h"
@@ -181,6 +182,31 @@ TEST_P(FlippedLog, OfALargeStoreIsLeftForTheNextStart) {
   EXPECT_NE(told[0].find("has been rebuilt"), std::string::npos) << told[0];
   EXPECT_EQ(rig.counters("q").in(State::que), put_ - 1) << "all but the one";
   EXPECT_FALSE(fs::exists(rebuild_mark(rig.file())));
+  rig.expect_sound();
+}
+
+// What stands before the pages is known from when it was written, and not read again.
+TEST_P(FlippedLog, OfWhichOnlyTheHeadsOfItsFramesAreBadIsCopied) {
+  SqliteRig rig(options(kCacheBytes));
+  rig.define("q");
+  for (int i = 0; i < kBefore; ++i) rig.put("q", payload_of(i));
+  const fs::path log = log_of(rig.file());
+  const std::string bytes = content(log);
+  int flipped = 0;
+  {
+    std::fstream out(log, std::ios::in | std::ios::out | std::ios::binary);
+    constexpr std::size_t kFrameBytes = kFrameHeadBytes + kPageBytesUsual;
+    for (std::size_t at = kLogHeadBytes; at + kFrameBytes <= bytes.size(); at += kFrameBytes) {
+      out.seekp(static_cast<std::streamoff>(at + kFrameSum));
+      out.put(static_cast<char>(bytes.at(at + kFrameSum) ^ 1));
+      ++flipped;
+    }
+  }
+  ASSERT_GT(flipped, kBefore);
+  expect_copied(rig, "behind it");
+  EXPECT_EQ(rig.store().take_reports(), std::vector<std::string>{});
+  EXPECT_EQ(rig.store().set_aside_count(), 0);
+  EXPECT_NE(content(rig.file()).find(payload_of(0)), std::string::npos);
   rig.expect_sound();
 }
 

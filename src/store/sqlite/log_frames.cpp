@@ -169,6 +169,7 @@ class Chain {
 struct FrameSeen {
   bool ours = false;            // of this log, and not left from an older one
   bool behind = false;          // it, or something before it, is not as it was written
+  bool strange = false;         // the index tells of it, and nothing of it is as it was written
   LogFrames::Number pages = 0;  // it ends a commit that can be read: the pages of the store then
 };
 
@@ -183,10 +184,13 @@ class FrameReader {
   [[nodiscard]] FrameSeen next(std::string_view frame) {
     const bool salted = frame.substr(kFrameSalt, kSaltBytes) == salt_;
     const bool holds = (salted || ours_) && chain_.passes(frame);
-    ours_ = salted || holds || n_ < told_;
-    ++n_;
+    const bool told = n_++ < told_;
+    ours_ = salted || holds || told;
     behind_ = behind_ || !salted || !holds;
-    return {.ours = ours_, .behind = behind_, .pages = holds ? u32(frame, kFramePages) : 0};
+    return {.ours = ours_,
+            .behind = behind_,
+            .strange = told && !salted && !holds,
+            .pages = holds ? u32(frame, kFramePages) : 0};
   }
 
  private:
@@ -260,6 +264,7 @@ base::Result<LogFrames> read_log(FileBytes& file, LogPart part,
     RQ_TRY_ASSIGN(bytes, file.read(kLogHeadBytes + n * frame_bytes, frame_bytes));
     const FrameSeen frame = reader.next(bytes);
     if (frame.behind && frame.pages != 0) ++log.commits_behind;
+    if (frame.strange) ++log.strange;
     if (!frame.ours || (frame.behind && part == LogPart::as_sqlite_reads)) continue;
     log.frames.push_back({.page = u32(bytes, 0), .frame = n});
     if (frame.pages != 0) {

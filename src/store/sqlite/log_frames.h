@@ -27,12 +27,13 @@ struct LogFrames {
   Number whole = 0;  // frames that SQLite reads
   Number told = 0;   // frames that the index tells of; 0: it tells of none, or of another log
   Number in_file = 0;
+  Number strange = 0;  // of those that the index tells of: they have nothing of this log's
   // It is not as it was written. REQUIRES: the machine has not been started since.
   [[nodiscard]] bool is_damaged() const { return commits_behind > 0 || lacks(); }
   // The index tells of more frames than it has, and they are not in the database.
   [[nodiscard]] bool lacks() const { return told > whole; }
-  // Some of them are not even in its file: what they told is not known.
-  [[nodiscard]] bool is_short() const { return told > in_file; }
+  // Some of them are not in its file, or something else stands there: what they told is not known.
+  [[nodiscard]] bool is_short() const { return told > in_file || strange > 0; }
 
   struct Frame {
     Number page = 0;

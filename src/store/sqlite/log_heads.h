@@ -1,8 +1,9 @@
 #pragma once
 // What stands in front of the pages of the log, as it was written, so that whoever checks a page
 // need not read it again from two other places of the file. It is a help and nothing more: what it
-// does not know stands in the log.
-// Thread: whoever writes the log notes; any thread asks for what is committed.
+// does not know stands in the log. A head that has changed in the file is not seen, and does no
+// harm to who copies: the page is as it was written. Thread: whoever writes the log notes; any
+// thread asks for what is committed.
 #include <array>
 #include <atomic>
 #include <cstddef>

@@ -57,6 +57,17 @@ std::size_t cells_of(std::string_view page, std::size_t head, std::uint8_t type)
   return true_cells(page, head, type).value_or(said);
 }
 
+// Of a table: the one of its row, or the highest one that the page it leads to may have.
+std::int64_t number_of(std::string_view page, std::size_t cell, std::uint8_t type) {
+  std::size_t at = cell;
+  if (type == kTableInterior) {
+    at += kChildBytes;
+  } else {
+    static_cast<void>(varint(page, at));  // how long the row is
+  }
+  return static_cast<std::int64_t>(varint(page, at));
+}
+
 std::optional<std::vector<RawValue>> values_of(std::string_view record) {
   std::size_t header = 0;
   const std::uint64_t header_bytes = varint(record, header);
@@ -92,6 +103,7 @@ Result<void> RawFile::open(FileBytes& database, const std::filesystem::path& fil
   RQ_TRY(log_file_.open(log_of(file)));
   RQ_TRY(read_log(part, index));
   walked_.resize(std::size_t{pages_} + 1);
+  free_ = free_pages();
   read_schema();
   for (const auto& [table, root] : remembered) {
     // A page number in the schema may be damaged as well.
@@ -138,7 +150,7 @@ bool RawFile::mark(Pages& pages, Number number) {
 bool RawFile::is_tree(Number number) { return sqlite::is_tree(byte_at(page(number), 0)); }
 
 void RawFile::read_schema() {
-  walk_page(1, 0, [this](RawRow&& row) {
+  walk_page(1, {}, [this](RawRow&& row) {
     if (row.values.size() != 5) return;
     const auto* type = std::get_if<std::string>(&row.values[0]);
     const auto* name = std::get_if<std::string>(&row.values[1]);
@@ -156,73 +168,77 @@ void RawFile::walk(std::string_view table, const Each& each) {
     broken_ = true;
     return;
   }
-  walk_page(root->second, 0, each);
+  walk_page(root->second, {}, each);
 }
 
-void RawFile::walk_page(Number number, int depth, const Each& each) {
-  const std::string bytes = page(number);
-  if (bytes.empty() || depth > kDepthMax || !mark(walked_, number)) {
+RawFile::TreePage RawFile::tree_page(Number number) {
+  TreePage out{.bytes = page(number), .head = number == 1 ? kHeaderBytes : 0};
+  out.type = true_type(out.bytes, out.head);
+  if (sqlite::is_tree(out.type)) out.cells = cells_of(out.bytes, out.head, out.type);
+  return out;
+}
+
+bool RawFile::fits(const TreePage& page, const Way& way) {
+  const bool of_table = page.type == kTableLeaf || page.type == kTableInterior;
+  if (!sqlite::is_tree(page.type) || (way.depth > 0 && of_table != way.of_table)) return false;
+  if (!of_table) return true;
+  std::int64_t last = way.after;
+  for (std::size_t i = 0; i < page.cells; ++i) {
+    const std::int64_t number = number_of(page.bytes, page.cell(i), page.type);
+    if (number <= last || number > way.to) return false;
+    last = number;
+  }
+  return true;
+}
+
+void RawFile::walk_page(Number number, const Way& way, const Each& each) {
+  TreePage page = tree_page(number);
+  const bool is_known = sqlite::is_tree(page.type);
+  const bool as_it_should_be = fits(page, way);
+  // What the page above does not describe is somewhere else in the store: another tree leads to it,
+  // or it is found among the lost ones, or it is free, and what it has was deleted.
+  const bool is_elsewhere = is_known && !as_it_should_be && way.depth > 0 && free_;
+  if (page.bytes.empty() || is_elsewhere || way.depth > kDepthMax || !mark(walked_, number)) {
     broken_ = true;
     return;
   }
-  const std::size_t head = number == 1 ? kHeaderBytes : 0;
-  const std::uint8_t type = true_type(bytes, head);
-  broken_ = broken_ || type != byte_at(bytes, head);
-  const bool interior = is_interior(type);
-  if (!interior && type != kTableLeaf && type != kIndexLeaf) {
-    broken_ = true;
+  // Where it says another number of cells it is not sure which one is right: pages that are missed
+  // are looked for.
+  broken_ = broken_ || !as_it_should_be || page.type != byte_at(page.bytes, page.head) ||
+            page.cells != u16(page.bytes, page.head + kTreeCells);
+  if (!is_known) {
     // Most pages are leaves of tables. Whoever takes a row looks at its checksum; but behind a
     // wrong number of rows there may be one that was deleted.
-    if (has_leaf_head(bytes, head)) rows_of(number, bytes, kTableLeaf, each);
-    return;
+    if (!has_leaf_head(page.bytes, page.head)) return;
+    page.type = kTableLeaf;
+    page.cells = cells_of(page.bytes, page.head, page.type);
   }
-  if (type != kTableInterior) rows_of(number, bytes, type, each);
-  if (!interior) return;
-  const std::size_t cells = cells_of(bytes, head, type);
-  // Which of the two is right is not sure: pages that are missed here are looked for.
-  broken_ = broken_ || cells != u16(bytes, head + kTreeCells);
-  for (std::size_t i = 0; i < cells; ++i) {
-    walk_page(u32(bytes, u16(bytes, head + kInteriorHeadBytes + 2 * i)), depth + 1, each);
-  }
-  walk_page(u32(bytes, head + kTreeLastChild), depth + 1, each);
+  if (page.type != kTableInterior) rows_of(page, each);
+  if (is_interior(page.type)) walk_children(page, way, each);
 }
 
-void RawFile::rows_of(Number number, std::string_view bytes, std::uint8_t type, const Each& each) {
-  const std::size_t head = number == 1 ? kHeaderBytes : 0;
-  const std::size_t pointers = pointers_at(head, type);
-  const std::size_t cells = cells_of(bytes, head, type);
-  for (std::size_t i = 0; i < cells; ++i) {
-    const std::size_t cell = u16(bytes, pointers + 2 * i);
-    auto row =
-        row_at(bytes, type == kIndexInterior ? cell + kChildBytes : cell, type == kTableLeaf);
+void RawFile::walk_children(const TreePage& page, const Way& way, const Each& each) {
+  Way below{.depth = way.depth + 1, .of_table = page.type == kTableInterior, .after = way.after};
+  for (std::size_t i = 0; i < page.cells; ++i) {
+    if (below.of_table) below.to = number_of(page.bytes, page.cell(i), page.type);
+    walk_page(u32(page.bytes, page.cell(i)), below, each);
+    below.after = below.to;
+  }
+  below.to = way.to;
+  walk_page(u32(page.bytes, page.head + kTreeLastChild), below, each);
+}
+
+void RawFile::rows_of(const TreePage& page, const Each& each) {
+  if (!each) return;
+  for (std::size_t i = 0; i < page.cells; ++i) {
+    const std::size_t row_at_cell = page.cell(i) + (page.type == kIndexInterior ? kChildBytes : 0);
+    auto row = row_at(page.bytes, row_at_cell, page.type == kTableLeaf);
     if (!row) {
       broken_ = true;
       continue;
     }
     each(std::move(*row));
   }
-}
-
-bool RawFile::miscounts(std::string_view table, std::int64_t rowid) {
-  const auto root = roots_.find(table);
-  Number number = root == roots_.end() ? 0 : root->second;
-  for (int depth = 0; depth <= kDepthMax; ++depth) {
-    const std::string bytes = page(number);
-    const std::uint8_t type = byte_at(bytes, 0);
-    if (true_type(bytes, 0) != type) return true;
-    if (type != kTableLeaf && type != kTableInterior) return false;
-    const std::size_t said = u16(bytes, kTreeCells);
-    if (true_cells(bytes, 0, type).value_or(said) != said) return true;
-    if (type == kTableLeaf) return false;
-    number = u32(bytes, kTreeLastChild);
-    for (std::size_t i = said; i > 0; --i) {
-      const std::size_t cell = u16(bytes, kInteriorHeadBytes + 2 * (i - 1));
-      std::size_t key = cell + kChildBytes;
-      if (static_cast<std::int64_t>(varint(bytes, key)) < rowid) break;
-      number = u32(bytes, cell);
-    }
-  }
-  return false;
 }
 
 std::optional<RawRow> RawFile::row_at(std::string_view bytes, std::size_t at, bool table) {
@@ -267,15 +283,29 @@ std::optional<RawFile::Pages> RawFile::free_pages() {
   return free;
 }
 
+// Tables that nobody has asked for.
+void RawFile::walk_what_is_left() {
+  for (const auto& [table, root] : roots_) {
+    if (root >= walked_.size() || walked_[root]) continue;
+    const std::uint8_t type = byte_at(page(root), 0);
+    if (type == kTableLeaf || type == kTableInterior) walk_page(root, {}, nullptr);
+  }
+}
+
+bool RawFile::hides_rows() {
+  walk_what_is_left();
+  return broken_;
+}
+
 void RawFile::walk_lost(const Each& each) {
-  const auto free = free_pages();
-  if (!free) return;
+  if (!free_) return;
+  walk_what_is_left();
   for (Number number = 2; number <= pages_; ++number) {
-    if (walked_[number] || (*free)[number]) continue;
-    const std::string bytes = page(number);
-    if (bytes.empty() || byte_at(bytes, 0) != kTableLeaf) continue;
+    if (walked_[number] || (*free_)[number]) continue;
+    const TreePage page = tree_page(number);
+    if (page.type != kTableLeaf) continue;
     mark(walked_, number);
-    rows_of(number, bytes, kTableLeaf, each);
+    rows_of(page, each);
   }
 }
 

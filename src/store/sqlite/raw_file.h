@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "store/sqlite/file_format.h"
 #include "store/sqlite/log_frames.h"
+#include "store/sqlite/page_cells.h"
 
 namespace rq::store::sqlite {
 
@@ -36,8 +37,10 @@ class RawFile {
 
   using Number = std::uint32_t;
   using Roots = std::map<std::string, Number, std::less<>>;
-  // Reads the log of `file`, too. Nobody may write them meanwhile. `remembered`: the first page of
-  // each table, for those that the schema does not tell. `index`: of the log, if it is known.
+  // Reads the log of `file`, too. While it is in use nobody may write to the log; pages may be
+  // copied from there into the database, for a page that is in the log is read there. `remembered`:
+  // the first page of each table, for those that the schema does not tell. `index`: of the log, if
+  // it is known.
   [[nodiscard]] base::Result<void> open(FileBytes& database, const std::filesystem::path& file,
                                         const Roots& remembered, LogPart part,
                                         const std::optional<LogIndex>& index);
@@ -49,12 +52,13 @@ class RawFile {
   // Each row of pages that belong to no tree any more and are not free: a tree has lost them. Only
   // tables with row numbers. After all walks.
   void walk_lost(const Each& each);
-  // Whether a page on the way to that row has another number of cells than it says: then SQLite
-  // passes over rows that are whole.
-  [[nodiscard]] bool miscounts(std::string_view table, std::int64_t rowid);
+  // Whether SQLite may pass over rows that are whole: of a table with row numbers a page is not as
+  // the page above it says, or has another number of cells. Reads all such pages. REQUIRES: no
+  // walk.
+  [[nodiscard]] bool hides_rows();
   // The end of the log is lost: what it says of which numbers were given.
   [[nodiscard]] bool lacks_log() const { return log_.is_short(); }
-  // Something of what was walked could not be read.
+  // Something of what was walked could not be read, or is not as it should be.
   [[nodiscard]] bool broken() const { return broken_; }
 
  private:
@@ -68,9 +72,31 @@ class RawFile {
   // False: it is marked already, or there is no such page.
   static bool mark(Pages& pages, Number number);
   [[nodiscard]] std::optional<Pages> free_pages();
-  void walk_page(Number number, int depth, const Each& each);
-  // `type`: what the page is read as.
-  void rows_of(Number number, std::string_view page, std::uint8_t type, const Each& each);
+  // How a walk has come to a page, and what the page above says of it.
+  struct Way {
+    int depth = 0;
+    bool of_table = false;           // its rows have numbers
+    std::int64_t after = INT64_MIN;  // they are above this one,
+    std::int64_t to = INT64_MAX;     // and up to this one
+  };
+  // What a page is read as.
+  struct TreePage {
+    std::string bytes;
+    std::size_t head = 0;
+    std::uint8_t type = 0;
+    std::size_t cells = 0;
+    [[nodiscard]] std::size_t cell(std::size_t i) const {
+      return u16(bytes, pointers_at(head, type) + 2 * i);
+    }
+  };
+  [[nodiscard]] TreePage tree_page(Number number);
+  // Whether it is what stands there.
+  [[nodiscard]] static bool fits(const TreePage& page, const Way& way);
+  // `each` may be none: then the pages are only looked at.
+  void walk_page(Number number, const Way& way, const Each& each);
+  void walk_children(const TreePage& page, const Way& way, const Each& each);
+  void walk_what_is_left();
+  void rows_of(const TreePage& page, const Each& each);
   [[nodiscard]] std::optional<RawRow> row_at(std::string_view page, std::size_t at, bool table);
 
   FileBytes* file_ = nullptr;
@@ -79,6 +105,7 @@ class RawFile {
   std::size_t page_bytes_ = kPageBytesUsual;
   Number pages_ = 0;
   Roots roots_;
+  std::optional<Pages> free_;
   Pages walked_;
   bool broken_ = false;
 };

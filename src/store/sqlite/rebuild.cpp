@@ -88,18 +88,21 @@ void bind_value(Statement& statement, int at, const RawValue& value) {
 // The columns of a table, in the order of its rows.
 struct Columns {
   std::vector<std::string> names;
+  std::vector<std::string> types;
   std::vector<bool> never_null;
 
   [[nodiscard]] Result<void> read(Db& db, std::string_view table) {
     Statement all;
     RQ_TRY(all.prepare(db.handle(),
-                       "SELECT name, \"notnull\" FROM pragma_table_info(?1) ORDER BY cid", false));
+                       "SELECT name, \"notnull\", type FROM pragma_table_info(?1) ORDER BY cid",
+                       false));
     all.bind(1, table);
     for (;;) {
       RQ_TRY_ASSIGN(found, all.step());
       if (!found) return {};
       names.emplace_back(all.text(0));
       never_null.push_back(all.integer(1) != 0);
+      types.emplace_back(all.text(2));
     }
   }
   [[nodiscard]] std::size_t at(std::string_view name) const {
@@ -113,6 +116,14 @@ std::int64_t number(const RawRow& row, std::size_t column) {
   if (column >= row.values.size()) return 0;
   const auto* n = std::get_if<std::int64_t>(&row.values[column]);
   return n == nullptr ? 0 : *n;
+}
+
+// SQLite would make a text of a number, and so take rows of another table.
+bool is_of_type(const RawValue& value, std::string_view type) {
+  return std::holds_alternative<RawNull>(value) ||
+         (type == "INTEGER" && std::holds_alternative<std::int64_t>(value)) ||
+         (type == "TEXT" && std::holds_alternative<std::string>(value)) ||
+         (type == "BLOB" && std::holds_alternative<RawBlob>(value));
 }
 
 const std::string* text(const RawRow& row, std::size_t column) {
@@ -136,10 +147,15 @@ class Rebuild {
     Statement insert{};
     Columns columns{};
     [[nodiscard]] int width() const { return static_cast<int>(columns.names.size()); }
+    [[nodiscard]] bool fits(const RawRow& row) const {
+      const std::size_t n = row.values.size();
+      if (n == 0 || n > columns.types.size()) return false;
+      return std::equal(row.values.begin(), row.values.end(), columns.types.begin(), is_of_type);
+    }
   };
 
   Result<void> take(Table& table, RawRow&& row);
-  Result<void> take_lost(RawRow&& row);
+  Table* table_of(const RawRow& row);
   Result<void> note(std::string_view what, std::optional<Seq> seq, std::string_view why,
                     const RawRow* row);
   Result<void> read_tables(RawFile& raw);
@@ -201,6 +217,7 @@ Result<void> Rebuild::run(RawFile& raw) {
   RQ_TRY(check_messages());
   RQ_TRY(set_meta(raw.lacks_log()));
   RQ_TRY(derive());
+  RQ_TRY(damage_.forget_note("store", kAwaitsRebuild));
   RQ_TRY(note("store", std::nullopt, fmt::format("it was rebuilt: {}", why_), nullptr));
   return db_.exec("COMMIT");
 }
@@ -220,8 +237,11 @@ Result<void> Rebuild::note(std::string_view what, std::optional<Seq> seq, std::s
 // A row that the table does not take is damaged: it keeps the types.
 Result<void> Rebuild::take(Table& table, RawRow&& row) {
   const auto seq = table.numbered ? row.rowid : number(row, 0);
-  const bool fits = !row.values.empty() && std::ssize(row.values) <= table.width();
-  if (fits) {
+  if (std::string_view{table.name} == "lease") {
+    boot_max_ = std::max(boot_max_, number(row, table.columns.at("boot")));
+    RQ_TRY(placed_.bind(1, seq).bind(2, seq).run());
+  }
+  if (table.fits(row)) {
     for (int i = 0; i < table.width(); ++i) {
       const bool there = i < std::ssize(row.values);
       if (i == 0 && table.numbered) {
@@ -250,8 +270,9 @@ Result<void> Rebuild::take(Table& table, RawRow&& row) {
   return note(table.name, seq, "its row is damaged", &row);
 }
 
-// Of a page that its tree has lost: what it is shows in its values.
-Result<void> Rebuild::take_lost(RawRow&& row) {
+// A tree may lead to a page of another one, or have lost it: of which table a row is shows in its
+// values. Null: they do not tell.
+Rebuild::Table* Rebuild::table_of(const RawRow& row) {
   const std::int64_t columns = std::ssize(row.values);
   const auto like = [columns](const Table& table) {
     return columns == table.width() || columns == table.width() - 1;
@@ -259,34 +280,33 @@ Result<void> Rebuild::take_lost(RawRow&& row) {
   Table& queue = tables_[0];
   Table& message = tables_[1];
   Table& detail = tables_[2];
+  Table& lease = tables_[3];
   if (like(message)) {
     const auto* state = text(row, message.columns.at("rest_state"));
-    if (state != nullptr && core::state_of(*state)) return take(message, std::move(row));
+    if (state != nullptr && core::state_of(*state)) return &message;
   }
-  if (like(detail)) return take(detail, std::move(row));
+  if (like(detail) && detail.fits(row)) return &detail;
   if (like(queue)) {
     const auto* name = text(row, queue.columns.at("name"));
     const auto* admin = text(row, queue.columns.at("admin"));
-    if (name != nullptr && admin != nullptr && core::admin_of(*admin)) {
-      return take(queue, std::move(row));
-    }
+    if (name != nullptr && admin != nullptr && core::admin_of(*admin)) return &queue;
   }
-  return {};
+  Table& corrupt = tables_[5];
+  for (Table* table : {&lease, &corrupt}) {
+    if (columns == table->width() && table->fits(row)) return table;
+  }
+  return nullptr;
 }
 
 Result<void> Rebuild::read_tables(RawFile& raw) {
   Result<void> ok;
   for (Table& table : tables_) {
-    const bool lease = std::string_view{table.name} == "lease";
     raw.walk(table.name, [&](RawRow&& row) {
       const auto columns = std::ssize(row.values);
-      if (lease) {
-        boot_max_ = std::max(boot_max_, number(row, table.columns.at("boot")));
-        if (ok) ok = placed_.bind(1, row.rowid).bind(2, row.rowid).run();
-      }
-      // A tree may lead to a page of another one.
       const bool ours = columns <= table.width() && columns >= table.width() - kColumnsAdded;
-      if (ok) ok = ours ? take(table, std::move(row)) : take_lost(std::move(row));
+      Table* of = table_of(row);
+      if (of == nullptr && ours) of = &table;
+      if (ok && of != nullptr) ok = take(*of, std::move(row));
     });
   }
   RQ_TRY(ok);
@@ -361,7 +381,8 @@ Result<void> Rebuild::read_places(RawFile& raw) {
   for (const char* table : {"scheduled", "finished", "parked"}) RQ_TRY(walk(table, "seq", "seq"));
   if (raw.broken()) {
     raw.walk_lost([&](RawRow&& row) {
-      if (ok) ok = take_lost(std::move(row));
+      Table* of = table_of(row);
+      if (ok && of != nullptr) ok = take(*of, std::move(row));
     });
   }
   return ok;

@@ -98,9 +98,8 @@ std::optional<int> RebuildFiles::fresh() const {
 // --- The mark ---
 
 bool RebuildFiles::mark(std::string_view why) const {
-  if (is_marked()) return false;
-  std::ofstream{rebuild_mark(file_)} << why << '\n';
-  return true;
+  if (!is_marked()) std::ofstream{rebuild_mark(file_)} << why << '\n';
+  return is_marked();
 }
 
 Result<void> RebuildFiles::mark_log(std::string_view why) const {

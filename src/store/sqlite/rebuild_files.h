@@ -63,7 +63,8 @@ class RebuildFiles {
   [[nodiscard]] base::Result<void> clear_making();
   [[nodiscard]] std::filesystem::path making() const;
 
-  // Why it is to be rebuilt is written into the mark. False: it was there.
+  // Why it is to be rebuilt is written into the mark, unless there is one. False: there is none,
+  // for it cannot be written.
   bool mark(std::string_view why) const;
   // Likewise, and its log was damaged while the server ran: all of that is to be read, also after
   // a start of the machine. The mark is on disk then, whether there was one or not.

@@ -394,6 +394,45 @@ TEST_F(Rebuilds, ALargeStoreIsMarkedAndServesOn) {
   ASSERT_EQ(reports.size(), 1U) << "once";
   EXPECT_NE(reports[0].find("the next start"), std::string::npos) << reports[0];
   EXPECT_TRUE(fs::exists(rebuild_mark(file_)));
+  const std::string noted =
+      fmt::format("SELECT count(*) FROM corrupt WHERE why = '{}'", kAwaitsRebuild);
+  EXPECT_EQ(rows_of(file_, noted), std::vector<std::string>{"1"}) << "health says so";
+  opened->engine.reset();
+  opened->store.reset();
+  ASSERT_TRUE(open());
+  EXPECT_EQ(rows_of(file_, noted), std::vector<std::string>{"0"}) << "it is done";
+}
+
+// The mark was there then, and nothing else was ever said.
+TEST_F(Rebuilds, ThatWaitAreNotedAlsoWhenTheBatchWasLost) {
+  TestVfs vfs;
+  auto opened = open();
+  ASSERT_TRUE(opened) << opened.error().message;
+  put(*opened, "a");
+  const auto ask = [&] {
+    return run(*opened, core::Examine{.suspects = {}, .rebuild = core::RebuildWhen::at_start}).what;
+  };
+  vfs.fail_at(1, SQLITE_FULL);
+  ASSERT_NE(ask(), Committed::What::yes);
+  vfs.fail_at(0, 0);
+  ASSERT_TRUE(opened->engine->open());
+  EXPECT_EQ(opened->store->set_aside_count(), 0);
+  ASSERT_EQ(ask(), Committed::What::yes);
+  EXPECT_EQ(opened->store->set_aside_count(), 1);
+}
+
+// Nor can a person know what to do when it is not there, though it was said.
+TEST_F(Rebuilds, ThatCannotBeMarkedAreLeftToAPerson) {
+  auto opened = open();
+  ASSERT_TRUE(opened) << opened.error().message;
+  put(*opened, "a");
+  fs::create_symlink(file_.parent_path() / "nowhere" / "mark", rebuild_mark(file_));
+  ASSERT_EQ(
+      run(*opened, core::Examine{.suspects = {}, .rebuild = core::RebuildWhen::at_start}).what,
+      Committed::What::yes);
+  const auto reports = opened->store->take_reports();
+  ASSERT_EQ(reports.size(), 1U);
+  EXPECT_NE(reports[0].find("touch"), std::string::npos) << reports[0];
 }
 
 // --- Examining ---

@@ -356,7 +356,7 @@ void SqliteStore::forget_batch() {
   changes_.clear();
   new_keys_.clear();
   set_aside_.clear();
-  pages_.reset();
+  hides_rows_.reset();
   firsts_.end_batch();
   if (!due_.empty()) due_floor_ = Instant{};  // the others are due still
   due_.clear();
@@ -421,7 +421,7 @@ Result<Record*> SqliteStore::find_stored(const core::Suspect& suspect) {
   auto message = read_message(sql_.find, crc_from_);
   sql_.find.reset();
   if (!message) {
-    RQ_TRY_ASSIGN(waits, is_for_rebuild(suspect.seq));
+    RQ_TRY_ASSIGN(waits, is_for_rebuild());
     if (!waits) RQ_TRY(set_aside(suspect, message.error().message));
     return static_cast<Record*>(nullptr);
   }

@@ -19,13 +19,11 @@
 #include "core/store.h"
 #include "store/sqlite/damage.h"
 #include "store/sqlite/db.h"
-#include "store/sqlite/file_bytes.h"
 #include "store/sqlite/firsts.h"
 #include "store/sqlite/identity.h"
 #include "store/sqlite/lines.h"
 #include "store/sqlite/log.h"
 #include "store/sqlite/open.h"
-#include "store/sqlite/raw_file.h"
 #include "store/sqlite/rebuild_files.h"
 #include "store/sqlite/records.h"
 #include "store/sqlite/room.h"
@@ -99,11 +97,6 @@ class SqliteStore final : public Store {
 
  private:
   static constexpr const char* kBadPage = "a page of it is damaged";
-  // Of the file, beside SQLite.
-  struct Pages {
-    FileBytes bytes{};
-    RawFile raw{};
-  };
 
   [[nodiscard]] Result<void> open_or_go_on();
   [[nodiscard]] Result<void> check_are_files() const;
@@ -123,7 +116,8 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> shift_leases(Millis by);
   [[nodiscard]] Result<Record*> find(const core::Suspect& suspect);
   [[nodiscard]] Result<Record*> find_stored(const core::Suspect& suspect);
-  [[nodiscard]] Result<bool> is_for_rebuild(Seq seq);
+  [[nodiscard]] bool hides_rows();
+  [[nodiscard]] Result<bool> is_for_rebuild();
   [[nodiscard]] Result<void> set_aside(const core::Suspect& suspect, const std::string& why);
   [[nodiscard]] Result<void> wipe(Seq seq, const std::vector<Filed>& places);
   void mark_dirty(Held& held);
@@ -171,15 +165,16 @@ class SqliteStore final : public Store {
   // Of the batch:
   bool in_batch_ = false;
   bool in_transaction_ = false;
-  std::string rebuild_why_;  // why the next open() rebuilds the store; empty: it does not
-  bool reading_ = false;     // sql_.read is not finished
+  std::string rebuild_why_;      // why the next open() rebuilds the store; empty: it does not
+  bool reading_ = false;         // sql_.read is not finished
+  bool rebuild_failed_ = false;  // the last one: nothing is set aside before there is another
   Instant now_{};
   std::int64_t due_max_ = 0;
   std::int64_t ended_left_ = 0;
   std::vector<core::Suspect> due_;  // in reverse
   Changes changes_;
   std::vector<SetAside> set_aside_;
-  std::unique_ptr<Pages> pages_;  // opened for a message that may have to be set aside
+  std::optional<bool> hides_rows_;  // once it was looked at
   std::unordered_map<std::string, Held*> new_keys_;
 
   void skip_what_was_given();

@@ -1,12 +1,12 @@
 // What SqliteStore does about damage: to its messages, its log, and the files themselves.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <utility>
 
 #include "store/sqlite/copy_pages.h"
+#include "store/sqlite/file_bytes.h"
 #include "store/sqlite/log_frames.h"
+#include "store/sqlite/raw_file.h"
 #include "store/sqlite/rebuild.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sqlite_store.h"
@@ -24,6 +24,9 @@ namespace {
 constexpr std::uintmax_t kRebuiltAtOnceMax = 16UL * 1024 * 1024;
 // Likewise all pages of one up to this size are copied out of it and back into it.
 constexpr std::uintmax_t kCopiedAtOnceMax = 128UL * 1024 * 1024;
+// All pages of one up to this size are looked at before anything is set aside: as many as the check
+// of the server looks at.
+constexpr std::uintmax_t kLookedAtMax = 1024UL * 1024 * 1024;
 
 }  // namespace
 
@@ -38,6 +41,7 @@ Result<void> SqliteStore::rebuild(const std::string& why) {
   RQ_TRY_ASSIGN(remembered, identity_.read());
   remembered.boot = boots_end_;
   auto done = rebuild_open(rebuild_files_, db_, remembered, why);
+  rebuild_failed_ = !done;
   if (!done) {
     if (done.error().code != Code::disk_full) log_.doubt();  // it may have been a sync
     rebuild_files_.mark(done.error().message);
@@ -57,7 +61,8 @@ void SqliteStore::mend_log() {
       fmt::format("a page of the log {} is not as it was written", log_of(file_).string());
   db_.reset_all();
   stop_reading();
-  if (damage_.note("log", "a page of it was not as it was written", now_)) ++set_aside_count_;
+  const auto noted = damage_.note("log", "a page of it was not as it was written", now_);
+  if (noted && *noted) ++set_aside_count_;
   log_.committed();
   const std::uintmax_t bytes = size_with_log(file_);
   if (bytes <= kCopiedAtOnceMax) {
@@ -93,18 +98,20 @@ void SqliteStore::leave_log(const std::string& why) {
 }
 
 Result<void> SqliteStore::request_rebuild(RebuildWhen when) {
-  if (when == RebuildWhen::now && size_with_log(file_) <= kRebuiltAtOnceMax) {
+  const bool small = size_with_log(file_) <= kRebuiltAtOnceMax;
+  if (when == RebuildWhen::now && (small || (!rebuild_failed_ && hides_rows()))) {
     rebuild_why_ = kBadPage;
     return rebuilt_now();
   }
-  if (rebuild_files_.mark("A check has found what only a rebuild can mend.")) {
-    RQ_TRY(ensure_transaction());
-    RQ_TRY(damage_.note("store", "the next start of the server rebuilds it", now_));
-    ++set_aside_count_;  // so that health says it, too
-    reports_.emplace_back(
-        "the store is damaged in a way that only a rebuild can mend: the next start of the server "
-        "does that; restart it when it suits you");
-  }
+  RQ_TRY(ensure_transaction());
+  RQ_TRY_ASSIGN(is_new, damage_.note("store", kAwaitsRebuild, now_));
+  const bool marked = rebuild_files_.mark("A check has found what only a rebuild can mend.");
+  if (!is_new) return {};
+  ++set_aside_count_;  // so that health says it, too
+  reports_.push_back(fmt::format(
+      "the store is damaged in a way that only a rebuild can mend: the next start of the server "
+      "does that; {}restart it when it suits you",
+      marked ? "" : fmt::format("touch {} first, and ", rebuild_mark(file_).string())));
   return {};
 }
 
@@ -154,23 +161,28 @@ std::string SqliteStore::save_log() {
 
 // --- Damage ---
 
-// A page tells another number of rows than it has. What seems to be lost with them is whole, and a
-// rebuild finds it: nothing of it is set aside. Until then the message is passed over.
-Result<bool> SqliteStore::is_for_rebuild(Seq seq) {
-  if (!pages_) {
-    pages_ = std::make_unique<Pages>();
-    auto opened = pages_->bytes.open(db_, file_);
-    if (opened) opened = pages_->raw.open(pages_->bytes, file_, {}, LogPart::all, std::nullopt);
-    if (!opened) {
-      pages_.reset();
-      return false;  // without it what is damaged is only set aside
-    }
+// Looks at the file beside SQLite, at its pages of tables: once in a batch.
+bool SqliteStore::hides_rows() {
+  if (hides_rows_) return *hides_rows_;
+  hides_rows_ = false;  // also when it cannot be read
+  if (size_with_log(file_) > kLookedAtMax) return false;
+  FileBytes bytes;
+  RawFile raw;
+  if (bytes.open(db_, file_) && raw.open(bytes, file_, {}, LogPart::all, std::nullopt)) {
+    hides_rows_ = raw.hides_rows();
   }
-  const bool hidden =
-      std::ranges::any_of(std::array{"message", "detail", "lease"},
-                          [&](const char* table) { return pages_->raw.miscounts(table, seq); });
-  if (hidden && !rebuild_files_.is_marked()) RQ_TRY(request_rebuild(RebuildWhen::now));
-  return hidden;
+  return *hides_rows_;
+}
+
+// What cannot be read, or is missing, may be whole on a page that nothing leads to any more, and a
+// rebuild finds it: nothing is set aside before it. It is done at once, however large the store is,
+// for the engine writes to the damaged page, and over what that hides. When it cannot be done,
+// messages are passed over until the next start.
+Result<bool> SqliteStore::is_for_rebuild() {
+  if (rebuild_failed_) return true;
+  if (!hides_rows()) return false;
+  rebuild_why_ = kBadPage;
+  return rebuilt_now();
 }
 
 Result<void> SqliteStore::set_aside(const core::Suspect& suspect, const std::string& why) {
@@ -231,7 +243,7 @@ Result<void> SqliteStore::examine(const core::Suspect& suspect) {
   } else if (sound && !suspect.unreadable && places == std::vector{held->stored}) {
     return {};
   }
-  RQ_TRY_ASSIGN(waits, is_for_rebuild(seq));
+  RQ_TRY_ASSIGN(waits, is_for_rebuild());
   if (waits) return {};
   if (held == nullptr) return set_aside(suspect, why);
   RQ_TRY(wipe(seq, places));

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "store/sqlite/db.h"
+#include "store/sqlite/file_bytes.h"
+#include "store/sqlite/raw_file.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema.h"
 
@@ -48,8 +50,23 @@ Result<void> check_schema(Db& db) {
   return {};
 }
 
+// What a lease tells has no checksum, and one that is not found, or that nobody gave, has scripts
+// run twice.
+Result<void> check_leases(Db& db, const std::filesystem::path& file) {
+  FileBytes bytes;
+  RawFile raw;
+  const bool can_be_read =
+      bytes.open(db, file) && raw.open(bytes, file, {}, LogPart::as_sqlite_reads, std::nullopt);
+  if (!can_be_read) return {};  // which is no damage
+  bool whole = true;
+  raw.walk("lease", [&whole](const RawRow& row) {
+    whole = whole && std::ssize(row.values) == kLeaseTableColumns;
+  });
+  return whole && !raw.broken() ? Result<void>{} : fail(Code::internal, "table lease is damaged");
+}
+
 // What an opening of the store reads; a row that cannot be read is a fault.
-Result<void> try_to_read(Db& db) {
+Result<void> try_to_read(Db& db, const std::filesystem::path& file) {
   RQ_TRY_ASSIGN(version, db.one("PRAGMA user_version"));
   if (version.value_or(0) != newest_version()) {
     RQ_TRY(db.one("SELECT count(*) FROM sqlite_schema"));
@@ -90,7 +107,7 @@ Result<void> try_to_read(Db& db) {
         "SELECT seq FROM sqlite_sequence"}) {
     RQ_TRY(db.one(sql));
   }
-  return {};
+  return check_leases(db, file);
 }
 
 }  // namespace
@@ -98,7 +115,7 @@ Result<void> try_to_read(Db& db) {
 Result<std::string> why_damaged(const std::filesystem::path& file) {
   Db db;
   RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-  const auto read = try_to_read(db);
+  const auto read = try_to_read(db, file);
   const bool damaged = !read && (is_damage(db) || read.error().code == Code::internal ||
                                  sqlite3_errcode(db.handle()) == SQLITE_ERROR);
   return damaged ? read.error().message : std::string{};
