@@ -576,12 +576,12 @@ TEST_F(DamagedPages, AStartMendsWhatItCannotRead) {
   EXPECT_GT(rebuilt, 5U);
 }
 
-// A row may be read in part by the look before the start, and not as a whole by the start.
-TEST_F(DamagedPages, AFlippedBitOfALeaseIsMendedByTheNextStartAtTheLatest) {
+// The look before the start reads each row as a whole.
+TEST_F(DamagedPages, AFlippedBitOfALeaseIsMendedByTheStart) {
   const std::size_t root = std::stoul(
       rows_of(rig.file(), "SELECT rootpage FROM sqlite_schema WHERE name = 'lease'").at(0));
   constexpr std::size_t kRows = 48;  // at the end of the page
-  std::size_t at_the_next = 0;
+  std::size_t rebuilt = 0;
   for (std::size_t byte = root * kPage - kRows; byte < root * kPage; ++byte) {
     for (const unsigned bit : {0x01U, 0x80U}) {
       SCOPED_TRACE(fmt::format("byte {} bit {}", byte, bit));
@@ -591,15 +591,12 @@ TEST_F(DamagedPages, AFlippedBitOfALeaseIsMendedByTheNextStartAtTheLatest) {
       damaged[byte] = static_cast<char>(static_cast<unsigned char>(damaged[byte]) ^ bit);
       write(file, damaged);
       auto store = make_store(file);
-      if (store->open()) continue;
-      ++at_the_next;
-      EXPECT_TRUE(fs::exists(rebuild_mark(file)));
-      store = make_store(file);
       const auto opened = store->open();
       EXPECT_TRUE(opened) << opened.error().message;
+      rebuilt += fs::exists(file.string() + ".damaged-1") ? 1U : 0U;
     }
   }
-  EXPECT_GT(at_the_next, 0U);
+  EXPECT_GT(rebuilt, 0U);
 }
 
 TEST_F(DamagedPages, ARebuildLosesNothingOfASoundStore) {

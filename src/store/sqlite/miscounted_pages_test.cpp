@@ -106,12 +106,14 @@ class MiscountedPages : public testing::Test {
     }
     return true;
   }
-  void expect_whole(const fs::path& file) {
+  // `found`: what the check may have noted besides, before the rebuild.
+  void expect_whole(const fs::path& file, std::string_view found = {}) {
     for (std::size_t i = 0; i < kTables.size(); ++i) {
       EXPECT_EQ(rows_of_table(file, kTables.at(i)), whole_[i]) << kTables.at(i);
     }
-    EXPECT_EQ(rows_of(file, "SELECT DISTINCT what, substr(why, 1, 14) FROM corrupt"),
-              std::vector<std::string>{"store|it was rebuilt"});
+    auto notes = rows_of(file, "SELECT DISTINCT what, substr(why, 1, 14) FROM corrupt");
+    std::erase(notes, found);
+    EXPECT_EQ(notes, std::vector<std::string>{"store|it was rebuilt"});
     EXPECT_TRUE(fs::exists(file.string() + ".damaged-1"));
     const auto findings = check_store(file);
     ASSERT_TRUE(findings) << findings.error().message;
@@ -144,14 +146,14 @@ class MiscountedPages : public testing::Test {
   }
 
   // All that is true of the store, of which so many bytes at `at` are `with` instead.
-  void expect_whole_with(std::size_t at, const std::string& with) {
+  void expect_whole_with(std::size_t at, const std::string& with, std::string_view found = {}) {
     std::string damaged = bytes_;
     damaged.replace(at, with.size(), with);
     TempDir dir;
     const fs::path file = dir.path() / "rq.db";
     write(file, damaged);
     open_and_check(file);
-    expect_whole(file);
+    expect_whole(file, found);
   }
   // What makes it large is free again.
   static void make_large(const fs::path& file) {
@@ -318,7 +320,8 @@ TEST_F(MiscountedPages, AWrongPageBelowIsDamageOfThePage) {
           if (to == u32(bytes, pointer)) continue;
           SCOPED_TRACE(fmt::format("table {} pointer at {} to page {}", table, pointer, to));
           expect_whole_with(page * kPage + pointer + 2,
-                            {static_cast<char>(to >> 8U), static_cast<char>(to & 0xFFU)});
+                            {static_cast<char>(to >> 8U), static_cast<char>(to & 0xFFU)},
+                            fmt::format("{}|its row is dam", table));  // a row of another table
           if (HasFailure()) return;
         }
       }

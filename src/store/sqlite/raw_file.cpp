@@ -202,6 +202,8 @@ void RawFile::walk_page(Number number, const Way& way, const Each& each) {
     broken_ = true;
     return;
   }
+  // Nor can both be true, that it is in use and that it is free.
+  broken_ = broken_ || (free_ && (*free_)[number]);
   // Where it says another number of cells it is not sure which one is right: pages that are missed
   // are looked for.
   broken_ = broken_ || !as_it_should_be || page.type != byte_at(page.bytes, page.head) ||
