@@ -37,14 +37,19 @@ Result<Fd> open_locked(const std::filesystem::path& lock, const std::filesystem:
       "end that process first");
 }
 
+// A new file in the place of the old one: nobody reads half of it, and what a link there points to
+// is not written to.
 Result<void> write_pid(const std::filesystem::path& pid_file) {
-  // A new file: what a link there points to is not written to.
-  ::unlink(pid_file.c_str());
-  const Fd out(::open(pid_file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  const std::string fresh = pid_file.string() + ".new";
+  ::unlink(fresh.c_str());
+  const Fd out(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!out.is_open()) return cannot(pid_file, errno);
   const std::string pid = fmt::format("{}\n", ::getpid());
-  if (::write(out.get(), pid.data(), pid.size()) != static_cast<ssize_t>(pid.size())) {
-    return cannot(pid_file, errno);
+  if (::write(out.get(), pid.data(), pid.size()) != static_cast<ssize_t>(pid.size()) ||
+      ::rename(fresh.c_str(), pid_file.c_str()) != 0) {
+    const int why = errno;
+    ::unlink(fresh.c_str());
+    return cannot(pid_file, why);
   }
   return {};
 }

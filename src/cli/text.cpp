@@ -352,7 +352,7 @@ std::string one_line(std::string_view given, std::size_t width) {
 }
 
 std::string middle_cut(std::string_view given, std::size_t width) {
-  const std::string line = one_line(given, std::string::npos);
+  std::string line = one_line(given, std::string::npos);
   const std::size_t columns = columns_of(line);
   if (columns <= width) return line;
   if (width < kCutInTheMiddleMin) return one_line(line, width);

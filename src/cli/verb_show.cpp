@@ -187,8 +187,9 @@ Action declare_show(CLI::App& app, Context& context) {
       if (!std::exchange(first, false)) Context::print("\n");
       std::string why;
       if (text_at(message, "state") == "que") {
-        RQ_TRY_ASSIGN(told, client->get(message_path(id, "/why"), {"reason"}));
-        if (text_at(told, "state") == "que") why = why_text(told);
+        // A hint: the message may be gone or running by now.
+        const auto told = client->get(message_path(id, "/why"), {"reason"});
+        if (told && text_at(*told, "state") == "que") why = why_text(*told);
       }
       print_message(context, message, items_at(attempts, "attempts"), why);
       print_attempts(context, attempts);

@@ -184,6 +184,9 @@ Result<void> read_config(std::string_view text, const std::string& file, ServerC
     const auto line = error.source().begin.line;
     return fail(Code::bad_request, fmt::format("{}, line {}: {}", file, line, error.description()),
                 remedy_for(text, line));
+  } catch (const std::invalid_argument& error) {
+    return fail(Code::bad_request, fmt::format("{}: {}", file, error.what()),
+                "mend the file, or move it away to use the defaults");
   }
   return {};
 }

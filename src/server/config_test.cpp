@@ -70,6 +70,17 @@ TEST(Config, RefusalsNameTheSettingAndTheLine) {
 }
 
 // faults.md C, relative: what was wrong was said in the words of the parser alone.
+// faults.md E, relative: the parser takes for certain what it has not looked at.
+TEST(Config, WhatItsParserDoesNotExpectIsRefused) {
+  for (const std::string_view text : {"[;", "[ ;2[2", "[[;]]", "[=]", "[#"}) {
+    ServerConfig config;
+    const auto read = read_config(text, "rq.toml", config);
+    ASSERT_FALSE(read) << text;
+    EXPECT_EQ(read.error().code, base::Code::bad_request) << text;
+    EXPECT_TRUE(read.error().message.starts_with("rq.toml")) << read.error().message;
+  }
+}
+
 TEST(Config, ATextWithoutQuotesIsToldSo) {
   for (const auto& [text, remedy] : std::map<std::string, std::string>{
            {"# here\r\nhttp = 127.0.0.1:1  # there\n",

@@ -14,6 +14,7 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/lock_file.h"
@@ -182,10 +183,14 @@ doors::api::ApiSettings http_settings(const ServerConfig& config, const fs::path
           .store_log = store.log};
 }
 
-// Again and again: what fails is tried again.
-void keep_files(base::LockFile& lock, std::optional<LastSeen>& last_seen,
+// Again and again: what fails is tried again. `is_locked`: at the time before.
+void keep_files(base::LockFile& lock, bool& is_locked, std::optional<LastSeen>& last_seen,
                 const pipeline::Clock& clock) {
-  static_cast<void>(lock.keep());
+  const Result<void> kept = lock.keep();
+  if (std::exchange(is_locked, kept.has_value()) && !kept) {
+    spdlog::error("the lock of this server is gone and cannot be made again: {}; {}",
+                  kept.error().message, kept.error().remedy);
+  }
   if (last_seen) last_seen->note(clock);
 }
 
@@ -216,7 +221,8 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   const auto end = [] { ::kill(::getpid(), SIGTERM); };
   StoreWatch watch(pipeline, std::move(watch_view), end);
-  pipeline.on_alive([&] { keep_files(lock, last_seen, clock); });
+  pipeline.on_alive(
+      [&, is_locked = true]() mutable { keep_files(lock, is_locked, last_seen, clock); });
   readers.on_damage(
       [&watch](std::vector<core::Suspect>&& suspects) { watch.examine(std::move(suspects)); });
   pipeline.on_failure(end);

@@ -1,11 +1,22 @@
 #pragma once
-// toml++, with one mend: in its tables of letters it marks as unreachable what some letters do
+// toml++, with two mends. In its tables of letters it marks as unreachable what some letters do
 // reach, such as U+00DC outside of a text, and compilers may take its word. There the answer is no.
+// And it asserts what it has not looked at ('[;'): that is an exception, to be caught like others.
 // clang-format off
 #include <cstdint>
+#include <stdexcept>
 #ifdef TOML_LIB_MAJOR
 #error "toml++ was included before its mend: include server/toml.h alone"
 #endif
+#ifdef NDEBUG
+#error "without its assertions toml++ takes for certain what is not"
+#endif
+namespace rq::server {
+constexpr void expect_of_toml(bool is_so) {
+  if (!is_so) throw std::invalid_argument("it is not TOML");
+}
+}  // namespace rq::server
+#define TOML_ASSERT(expr) ::rq::server::expect_of_toml(static_cast<bool>(expr))
 #include <toml++/impl/preprocessor.h>
 #undef TOML_UNREACHABLE
 #define TOML_UNREACHABLE return false

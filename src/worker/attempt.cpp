@@ -384,11 +384,12 @@ void Attempt::on_ended(Ended&& ended) {
       .post_mortem = post_mortem_of(ended, {.path = script_path_, .sha256 = script_sha256_}),
       .delay_ms = verdict.delay_s * 1000};
   // Whoever stops a service tells all of its processes at once: that is no failure.
+  const bool by_signal = was_told_to_end(ended.status);
   if (verdict.outcome != "failed" || ended.cause != StopCause::none) {
     judged(std::move(finish));
-  } else if (shop_.host.is_ending()) {
+  } else if (by_signal ? shop_.host.is_ending() : shop_.host.was_just_told()) {
     judged(stopped_with_us(std::move(finish)));
-  } else if (was_told_to_end(ended.status)) {
+  } else if (by_signal) {
     shop_.host.soon([self = shared_from_this(), end = std::move(finish)]() mutable {
       const bool with_us = self->shop_.host.is_ending();
       self->judged(with_us ? self->stopped_with_us(std::move(end)) : std::move(end));

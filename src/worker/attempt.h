@@ -41,6 +41,8 @@ class AttemptHost {
   virtual void on_settled(const AttemptPtr& attempt) = 0;
   // Has this worker been told to end? Looks at what it has been told up to now.
   [[nodiscard]] virtual bool is_ending() = 0;
+  // And not long ago: whoever ends now may have been told with it.
+  [[nodiscard]] virtual bool was_just_told() = 0;
   // Could a script have told it? REQUIRES: is_ending().
   [[nodiscard]] virtual bool is_ended_by_script() = 0;
   // Calls `then` a little later.

@@ -203,12 +203,14 @@ void Holder::hear(int signal, const siginfo_t& info) {
 // Without its lock a second worker of the name could start beside this one, and without the record
 // the next one would not know which scripts ran.
 void Holder::keep_files() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < look_at_) return;
+  look_at_ = now + std::chrono::seconds{kLookEvery.tv_sec};
   const base::Result<void> kept = lock_.keep();
-  record_.keep_file();
-  const bool taken = !kept && kept.error().code == base::Code::exists;
-  if (std::exchange(is_named_, !taken) && taken) {
-    spdlog::error("{}: a second worker of this name has begun, for the lock had been removed",
-                  kept.error().message);
+  if (kept) record_.keep_file();  // else it may be that of a second worker
+  if (std::exchange(is_named_, kept.has_value()) && !kept) {
+    spdlog::error("the lock of this worker is gone and cannot be made again: {}; {}",
+                  kept.error().message, kept.error().remedy);
   }
 }
 

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/types.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -68,7 +69,8 @@ class Holder {
   pid_t loop_ = 0;
   pid_t model_ = 0;  // the server that asked last
   std::optional<int> loop_status_;
-  bool is_named_ = true;  // nobody else has the worker's name
+  bool is_named_ = true;                             // the lock of the worker's name is held
+  std::chrono::steady_clock::time_point look_at_{};  // at the files in run/
 };
 
 }  // namespace rq::worker

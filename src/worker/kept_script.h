@@ -50,7 +50,7 @@ struct KeptText {
 struct KeptScript {
   // --- Its process ---
   std::int32_t pid;      // 0: not started. Written by the kernel, before the script runs
-  std::uint32_t exited;  // 1: `status` tells how; kUnseen: nobody saw it; written last
+  std::uint32_t exited;  // 1: `status` tells how; 2: nobody saw it; written last
   std::int32_t status;
   std::int64_t user_us, system_us, rss_kib;
   std::int32_t from_script, to_script, log;  // descriptors; -1: closed

@@ -31,6 +31,8 @@ constexpr int kAnswerSeconds = 15;  // on top, for the way
 constexpr Millis kReserveTimeout{(kReserveWaitSeconds + kAnswerSeconds) * 1000};
 // For the word that this worker is to end, when its script has heard it already.
 constexpr Millis kSoon{1'000};
+// Scripts that end so soon after the worker was told to may have been told as well.
+constexpr Millis kToldTogether{10'000};
 constexpr Millis kSuspectWait{1'000};
 constexpr const char* kWorkerEnds = "the worker takes nothing more";
 constexpr Millis kAliveEvery{10'000};
@@ -539,6 +541,12 @@ bool Loop::is_ending() {
   return stops_.any();
 }
 
+bool Loop::was_just_told() {
+  if (!is_ending()) return false;
+  const bool is_new = stops_.followed() == 0;
+  return is_new || std::chrono::steady_clock::now() - told_at_ < kToldTogether;
+}
+
 void Loop::soon(std::function<void()> then) {
   const auto timer = std::make_shared<boost::asio::steady_timer>(io_);
   timer->expires_after(kSoon);
@@ -550,6 +558,7 @@ void Loop::soon(std::function<void()> then) {
 // Does what we were told, as often as we were.
 void Loop::follow(std::string_view by) {
   while (!ended_ && stops_.next()) {
+    told_at_ = std::chrono::steady_clock::now();
     if (stops_.followed() == 1) {
       spdlog::info("{}: taking no more messages; {} scripts may end", by, supervisor_.running());
       drain();

@@ -87,6 +87,7 @@ class Loop : private Watcher, private AttemptHost {
   void on_started(const AttemptPtr& attempt) override;
   void on_settled(const AttemptPtr& attempt) override;
   [[nodiscard]] bool is_ending() override;
+  [[nodiscard]] bool was_just_told() override;
   [[nodiscard]] bool is_ended_by_script() override { return stops_.is_by_script(); }
   void soon(std::function<void()> then) override;
   void on_script_error(const StationPtr& station, std::string error) override;
@@ -112,6 +113,7 @@ class Loop : private Watcher, private AttemptHost {
   const bool base_url_fixed_;
   const bool kept_;
   StopCount stops_;
+  std::chrono::steady_clock::time_point told_at_{};  // the last time that it was
   const std::function<void()> go_;
   client::HttpClient client_;
   Supervisor supervisor_;

@@ -19,7 +19,7 @@ namespace rq::worker {
 struct TreeMarks {
   pid_t leader = 0;         // whose session and group they are, unless they have left them
   bool reaped = false;      // the leader is gone, so who has its number now is a stranger
-  bool orphaned = false;    // it has lost its parent, so its orphans are where ours would be
+  bool orphaned = false;    // its parent has died: its orphans go to the parent of our parent
   std::string_view cookie;  // "NAME=value", exact, in their environment, unless they dropped it
   // What only they have open, as /proc names it: the two pipes and the log of the attempt.
   std::span<const std::string> files;

@@ -178,6 +178,7 @@ Result<void> RunningRecord::open_file() {
                         "see to the disk and to the rights of the folder");
   if (!is_handed_) return error;
   warn_of(error.message);
+  file_.reset(::open("/dev/null", O_RDWR | O_CLOEXEC));  // a number, for keep_file()
   return {};
 }
 
@@ -215,6 +216,8 @@ void RunningRecord::flush() {
     const ssize_t written =
         ::pwrite(file_.get(), bytes_of_table() + from, bytes, static_cast<off_t>(from));
     if (written != static_cast<ssize_t>(bytes)) {
+      changed_from_ = from;  // the next one tries again
+      changed_end_ = end;
       return warn_of(fmt::format("'{}' cannot be written: {}", path_,
                                  written < 0 ? base::text_of_errno(errno) : "the disk is full"));
     }
@@ -225,10 +228,11 @@ void RunningRecord::flush() {
 void RunningRecord::keep_file() {
   if (base::is_file_of(path_, file_.get())) return;
   const base::Fd fresh = base::open_plain_file(path_, O_RDWR | O_CREAT);
-  if (!fresh.is_open()) return;
-  table_->home = home_of(fresh.get());
   // The other process goes on writing what changes, by the same number.
-  if (::dup3(fresh.get(), file_.get(), O_CLOEXEC) < 0) return;
+  if (!fresh.is_open() || ::dup3(fresh.get(), file_.get(), O_CLOEXEC) < 0) {
+    return warn_of(fmt::format("'{}' cannot be made again: {}", path_, base::text_of_errno(errno)));
+  }
+  table_->home = home_of(file_.get());
   changed(table_, sizeof(Table));
   flush();
 }
@@ -396,6 +400,8 @@ std::size_t RunningRecord::kill_left(const std::vector<Entry>& ended,
     std::erase_if(left, [&spared](const Process& p) { return spared.count(p.pid) != 0; });
     if (left.empty()) break;
     if (round == 0) found = left.size();
+    // Parents first: one whose child has ended would go on with its next step.
+    std::ranges::sort(left, {}, &Process::start_ticks);
     for (const Process& p : left) {
       // By descriptor, so that it is the process that was looked at, or none.
       const base::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, p.pid, 0)));

@@ -285,6 +285,7 @@ ChildId Supervisor::adopt(KeptScript& kept, const Spawned& process, bool orphane
   adopted_.insert(id);
   Child& added = *children_.emplace(id, std::move(child)).first->second;
   if (orphaned) added.watch_life(poll_.get());
+  added.reaped = kept.has_exited();  // then its number may be a stranger's
   Look look;
   switch (added.cause) {
     case StopCause::none:

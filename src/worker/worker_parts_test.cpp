@@ -327,7 +327,6 @@ TEST_F(Folder, ARecordWhoseFileIsCutBesideItKnowsAllTheSame) {
   EXPECT_EQ(left.begun[0].token, "3.1.1");
 }
 
-// faults.md B2, relative
 // faults.md C18, relative: somebody cleans up beside a worker that runs.
 TEST_F(Folder, ARecordWhoseFileIsTakenAwayIsMadeAnewWithAllThatItHeld) {
   const std::string path = dir_ + "/record";
@@ -351,6 +350,7 @@ TEST_F(Folder, ARecordWhoseFileIsTakenAwayIsMadeAnewWithAllThatItHeld) {
   EXPECT_EQ((*next)->clean_up().not_begun.size(), 3U);
 }
 
+// faults.md B2, relative
 TEST_F(Folder, ARecordThatIsNoFileIsRefusedByName) {
   for (const auto& [name, make] :
        {std::pair<std::string, std::function<void(const std::string&)>>{

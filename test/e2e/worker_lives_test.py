@@ -352,6 +352,20 @@ def drains_alone(server):
         eventually(lambda: not alive(loop), 'then the worker ends')
 
 
+def fails_long_after(server):
+    """faults.md B2, relative: a script fails by itself while its worker, long since told to end, waits for it."""
+    flag = server.dir / 'late'
+    queue(server, 'late', f'echo "run here $$" >&3; {until(flag)}exit 3\n', retries=0)
+    with Worker(server, log=server.dir / 'late.log') as worker:
+        message, _ = started(server, 'late')
+        worker.terminate()
+        eventually(lambda: 'taking no more' in worker.log(), 'the worker drains')
+        time.sleep(10.5)  # longer than what happens together
+        flag.touch()
+        found = finished(server, message)
+        checks.equal((found['state'], found['failures']), ('err', 1), f'a failure as any other: {found}')
+
+
 def server_hangs(server):
     """faults.md D17, relative: ends of scripts that a server has not confirmed, because it hangs, outlive both
     processes of the worker."""
@@ -544,8 +558,8 @@ def main():
             part(server)
             print(f'{part.__name__}: done', flush=True)
     with rqtest.Server(manual_clock=False, worker=False) as server:
-        for part in (ends_with_both, told_at_once, restarted, record_is_lost, drains_alone, server_hangs,
-                     poison):
+        for part in (ends_with_both, told_at_once, restarted, record_is_lost, drains_alone, fails_long_after,
+                     server_hangs, poison):
             part(server)
             print(f'{part.__name__}: done', flush=True)
     for deaths in (('loop', 'holder'), ('holder', 'holder'), ('holder', 'loop', 'holder', 'holder')):

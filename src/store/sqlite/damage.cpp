@@ -122,7 +122,14 @@ Result<std::int64_t> Damage::keep(Seq seq, const std::vector<Filed>& places, std
   return kept;
 }
 
-Result<bool> Damage::note(std::string_view what, std::string_view why, core::Instant now) {
+Result<void> Damage::note(std::string_view what, std::string_view why, core::Instant now) {
+  Statement insert;
+  RQ_TRY(insert.prepare(db_->handle(), "INSERT INTO corrupt (at, what, why) VALUES (?1, ?2, ?3)",
+                        false));
+  return insert.bind(1, base::to_ms(now)).bind(2, what).bind(3, why).run();
+}
+
+Result<bool> Damage::note_once(std::string_view what, std::string_view why, core::Instant now) {
   Statement insert;
   RQ_TRY(insert.prepare(db_->handle(),
                         "INSERT INTO corrupt (at, what, why) SELECT ?1, ?2, ?3 WHERE NOT EXISTS "

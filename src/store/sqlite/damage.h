@@ -31,9 +31,12 @@ class Damage {
   // Copies what the tables say of the message into `corrupt`: so many rows.
   [[nodiscard]] base::Result<std::int64_t> keep(Seq seq, const std::vector<Filed>& places,
                                                 std::string_view why, core::Instant now);
-  // A row of `corrupt` that is about no message. False: there is such a row.
-  [[nodiscard]] base::Result<bool> note(std::string_view what, std::string_view why,
+  // A row of `corrupt` that is about no message.
+  [[nodiscard]] base::Result<void> note(std::string_view what, std::string_view why,
                                         core::Instant now);
+  // False: there is such a row.
+  [[nodiscard]] base::Result<bool> note_once(std::string_view what, std::string_view why,
+                                             core::Instant now);
   [[nodiscard]] base::Result<void> forget_note(std::string_view what, std::string_view why);
   // Deletes what the tables say of the message, but for its attempts.
   [[nodiscard]] base::Result<void> wipe(Seq seq, const std::vector<Filed>& places);

@@ -198,12 +198,17 @@ void RawFile::walk_page(Number number, const Way& way, const Each& each) {
   // What the page above does not describe is somewhere else in the store: another tree leads to it,
   // or it is found among the lost ones, or it is free, and what it has was deleted.
   const bool is_elsewhere = is_known && !as_it_should_be && way.depth > 0 && free_;
-  if (page.bytes.empty() || is_elsewhere || way.depth > kDepthMax || !mark(walked_, number)) {
+  // It cannot be in use and free: it is looked at with the lost ones.
+  const bool is_doubtful = !page.bytes.empty() && free_ && (*free_)[number];
+  if (is_doubtful) {
+    (*free_)[number] = false;
+    is_doubtful_ = true;
+  }
+  if (page.bytes.empty() || is_doubtful || is_elsewhere || way.depth > kDepthMax ||
+      !mark(walked_, number)) {
     broken_ = true;
     return;
   }
-  // Nor can both be true, that it is in use and that it is free.
-  broken_ = broken_ || (free_ && (*free_)[number]);
   // Where it says another number of cells it is not sure which one is right: pages that are missed
   // are looked for.
   broken_ = broken_ || !as_it_should_be || page.type != byte_at(page.bytes, page.head) ||

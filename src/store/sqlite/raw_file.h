@@ -52,6 +52,9 @@ class RawFile {
   // Each row of pages that belong to no tree any more and are not free: a tree has lost them. Only
   // tables with row numbers. After all walks.
   void walk_lost(const Each& each);
+  // A page was both in use and free, and was not walked: either may be wrong. What walk_lost()
+  // gives may have been deleted.
+  [[nodiscard]] bool is_doubtful() const { return is_doubtful_; }
   // Whether SQLite may pass over rows that are whole: of a table with row numbers a page is not as
   // the page above it says, or has another number of cells. Reads all such pages. REQUIRES: no
   // walk.
@@ -108,6 +111,7 @@ class RawFile {
   std::optional<Pages> free_;
   Pages walked_;
   bool broken_ = false;
+  bool is_doubtful_ = false;
 };
 
 }  // namespace rq::store::sqlite

@@ -163,6 +163,7 @@ class Rebuild {
   Result<void> read_counters(RawFile& raw);
   Result<void> count_from_zero(core::QueueId id);
   Result<void> read_places(RawFile& raw);
+  Result<void> take_the_lost(RawFile& raw);
   Result<void> check_messages();
   Result<void> set_aside_bad(Seq& after, bool& more);
   Result<void> check_queues();
@@ -379,12 +380,39 @@ Result<void> Rebuild::read_places(RawFile& raw) {
   };
   RQ_TRY(walk("ready", "first_seq", "last_seq"));
   for (const char* table : {"scheduled", "finished", "parked"}) RQ_TRY(walk(table, "seq", "seq"));
-  if (raw.broken()) {
-    raw.walk_lost([&](RawRow&& row) {
-      Table* of = table_of(row);
-      if (ok && of != nullptr) ok = take(*of, std::move(row));
-    });
+  if (raw.broken()) RQ_TRY(take_the_lost(raw));
+  return ok;
+}
+
+// Where they may have been deleted, a message has to be named by a place or a lease, or it would
+// run again; and a lease has to be of a message that is there. One that had ended ends once more.
+Result<void> Rebuild::take_the_lost(RawFile& raw) {
+  Statement named;
+  Statement there;
+  if (raw.is_doubtful()) {
+    RQ_TRY(db_.exec("CREATE INDEX placed_first ON placed (first)"));
+    RQ_TRY(named.prepare(db_.handle(),
+                         "SELECT last >= ?1 FROM placed WHERE first <= ?1 ORDER BY first DESC "
+                         "LIMIT 1"));
+    RQ_TRY(there.prepare(db_.handle(), "SELECT 1 FROM message WHERE seq = ?1"));
   }
+  const auto says_yes = [](Statement& asked, Seq seq) {
+    const auto found = asked.bind(1, seq).step();
+    const bool yes = found && *found && asked.integer(0) != 0;
+    asked.reset();
+    return yes;
+  };
+  const auto was_deleted = [&](std::string_view table, Seq seq) {
+    if (table == "message") return !says_yes(named, seq);
+    return table == "lease" && !says_yes(there, seq);
+  };
+  Result<void> ok;
+  raw.walk_lost([&](RawRow&& row) {
+    Table* of = table_of(row);
+    if (!ok || of == nullptr) return;
+    if (raw.is_doubtful() && was_deleted(of->name, row.rowid)) return;
+    ok = take(*of, std::move(row));
+  });
   return ok;
 }
 

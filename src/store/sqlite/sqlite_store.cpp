@@ -356,7 +356,6 @@ void SqliteStore::forget_batch() {
   changes_.clear();
   new_keys_.clear();
   set_aside_.clear();
-  hides_rows_.reset();
   firsts_.end_batch();
   if (!due_.empty()) due_floor_ = Instant{};  // the others are due still
   due_.clear();

@@ -103,6 +103,8 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> open_file();
   [[nodiscard]] Result<void> rebuild(const std::string& why);
   [[nodiscard]] static base::Error rebuilt_now();
+  // The next open() does it.
+  [[nodiscard]] base::Error rebuild_at_once();
   void mend_log();
   void leave_log(const std::string& why);
   [[nodiscard]] Result<void> judge(SameFiles::Seen&& seen);
@@ -116,7 +118,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> shift_leases(Millis by);
   [[nodiscard]] Result<Record*> find(const core::Suspect& suspect);
   [[nodiscard]] Result<Record*> find_stored(const core::Suspect& suspect);
-  [[nodiscard]] bool hides_rows();
+  [[nodiscard]] std::optional<bool> hides_rows();
   [[nodiscard]] Result<bool> is_for_rebuild();
   [[nodiscard]] Result<void> set_aside(const core::Suspect& suspect, const std::string& why);
   [[nodiscard]] Result<void> wipe(Seq seq, const std::vector<Filed>& places);
@@ -174,7 +176,8 @@ class SqliteStore final : public Store {
   std::vector<core::Suspect> due_;  // in reverse
   Changes changes_;
   std::vector<SetAside> set_aside_;
-  std::optional<bool> hides_rows_;  // once it was looked at
+  std::optional<bool> hides_rows_;  // when it was looked at
+  core::Instant looked_at_{};
   std::unordered_map<std::string, Held*> new_keys_;
 
   void skip_what_was_given();

@@ -20,15 +20,23 @@ namespace {
 
 // A store up to this size, with its log, is rebuilt between two batches when a check asks for it:
 // that takes no longer than a large batch may. Nobody waits for a larger one in the middle of the
-// day because of a page that nobody asks for.
+// day, unless rows are hidden, which the engine would write over.
 constexpr std::uintmax_t kRebuiltAtOnceMax = 16UL * 1024 * 1024;
 // Likewise all pages of one up to this size are copied out of it and back into it.
 constexpr std::uintmax_t kCopiedAtOnceMax = 128UL * 1024 * 1024;
 // All pages of one up to this size are looked at before anything is set aside: as many as the check
 // of the server looks at.
 constexpr std::uintmax_t kLookedAtMax = 1024UL * 1024 * 1024;
+// Nobody is answered meanwhile, so that one look serves for a time.
+constexpr std::chrono::minutes kLookAgain{1};
 
 }  // namespace
+
+base::Error SqliteStore::rebuild_at_once() {
+  rebuild_why_ = kBadPage;
+  looked_at_ = {};
+  return rebuilt_now();
+}
 
 base::Error SqliteStore::rebuilt_now() {
   return base::fail(Code::unknown_outcome, "a page of the store is damaged: it is rebuilt now",
@@ -61,8 +69,7 @@ void SqliteStore::mend_log() {
       fmt::format("a page of the log {} is not as it was written", log_of(file_).string());
   db_.reset_all();
   stop_reading();
-  const auto noted = damage_.note("log", "a page of it was not as it was written", now_);
-  if (noted && *noted) ++set_aside_count_;
+  if (damage_.note("log", "a page of it was not as it was written", now_)) ++set_aside_count_;
   log_.committed();
   const std::uintmax_t bytes = size_with_log(file_);
   if (bytes <= kCopiedAtOnceMax) {
@@ -99,12 +106,12 @@ void SqliteStore::leave_log(const std::string& why) {
 
 Result<void> SqliteStore::request_rebuild(RebuildWhen when) {
   const bool small = size_with_log(file_) <= kRebuiltAtOnceMax;
-  if (when == RebuildWhen::now && (small || (!rebuild_failed_ && hides_rows()))) {
-    rebuild_why_ = kBadPage;
-    return rebuilt_now();
+  if (when == RebuildWhen::now && !rebuild_failed_) {
+    looked_at_ = {};  // something new was found
+    if (small || hides_rows().value_or(false)) return rebuild_at_once();
   }
   RQ_TRY(ensure_transaction());
-  RQ_TRY_ASSIGN(is_new, damage_.note("store", kAwaitsRebuild, now_));
+  RQ_TRY_ASSIGN(is_new, damage_.note_once("store", kAwaitsRebuild, now_));
   const bool marked = rebuild_files_.mark("A check has found what only a rebuild can mend.");
   if (!is_new) return {};
   ++set_aside_count_;  // so that health says it, too
@@ -161,28 +168,34 @@ std::string SqliteStore::save_log() {
 
 // --- Damage ---
 
-// Looks at the file beside SQLite, at its pages of tables: once in a batch.
-bool SqliteStore::hides_rows() {
-  if (hides_rows_) return *hides_rows_;
-  hides_rows_ = false;  // also when it cannot be read
-  if (size_with_log(file_) > kLookedAtMax) return false;
+// Looks at the file beside SQLite, at its pages of tables, from time to time. Nothing: that cannot
+// be known.
+std::optional<bool> SqliteStore::hides_rows() {
+  const bool is_old = now_ < looked_at_ || now_ - looked_at_ >= kLookAgain;
+  if (!is_old) return hides_rows_;
+  looked_at_ = now_;
+  hides_rows_.reset();
   FileBytes bytes;
   RawFile raw;
-  if (bytes.open(db_, file_) && raw.open(bytes, file_, {}, LogPart::all, std::nullopt)) {
+  if (size_with_log(file_) <= kLookedAtMax && bytes.open(db_, file_) &&
+      raw.open(bytes, file_, {}, LogPart::all, std::nullopt)) {
     hides_rows_ = raw.hides_rows();
   }
-  return *hides_rows_;
+  return hides_rows_;
 }
 
 // What cannot be read, or is missing, may be whole on a page that nothing leads to any more, and a
-// rebuild finds it: nothing is set aside before it. It is done at once, however large the store is,
-// for the engine writes to the damaged page, and over what that hides. When it cannot be done,
-// messages are passed over until the next start.
+// rebuild finds it: nothing is set aside before it. It is done at once, for the engine writes to
+// the damaged page, and over what that hides. Where it cannot be done, and where the store is too
+// large to be looked at, messages are passed over until the next start.
 Result<bool> SqliteStore::is_for_rebuild() {
-  if (rebuild_failed_) return true;
-  if (!hides_rows()) return false;
-  rebuild_why_ = kBadPage;
-  return rebuilt_now();
+  const auto hides = rebuild_failed_ ? std::nullopt : hides_rows();
+  if (hides) {
+    if (*hides) return rebuild_at_once();
+    return false;
+  }
+  RQ_TRY(request_rebuild(RebuildWhen::at_start));
+  return true;
 }
 
 Result<void> SqliteStore::set_aside(const core::Suspect& suspect, const std::string& why) {
