@@ -64,8 +64,7 @@ class LineWindows {
   [[nodiscard]] bool covers(core::QueueId queue, const LineKey& key);
   // True when no key of the window lies in [from, to], and the window reaches that far: then all
   // rows there are gone or going.
-  [[nodiscard]] bool clear_between(core::QueueId queue, const LineKey& from,
-                                   const LineKey& to);
+  [[nodiscard]] bool clear_between(core::QueueId queue, const LineKey& from, const LineKey& to);
   void forget(core::QueueId queue) {
     last_ = nullptr;
     windows_.erase(queue);
