@@ -148,7 +148,8 @@ Result<ActDone::Item> clone(Desk& desk, const Act& act, const Record& record) {
   if (details.orig_id.empty()) {
     details.orig_id = full_id(act.host, desk.ledger.of(from).queue.name, from);
   }
-  RQ_TRY_ASSIGN(done, put_one(desk, put));
+  PutDone done;
+  RQ_TRY(put_one(desk, put, done));
   return ActDone::Item{.seq = done.seq, .created = done.created, .state = done.state};
 }
 

@@ -30,7 +30,7 @@ std::string_view difference(const Message& first, const Message& repeat) {
   return {};
 }
 
-Result<PutDone> repeat_of(Desk& desk, const Message& first, const Put& put) {
+Result<void> repeat_of(Desk& desk, const Message& first, const Put& put, PutDone& done) {
   const Entry& home = desk.ledger.of(first);
   const bool elsewhere = home.queue.name != put.queue;
   if (elsewhere || !difference(first, put.message).empty()) {
@@ -42,8 +42,8 @@ Result<PutDone> repeat_of(Desk& desk, const Message& first, const Put& put) {
                                         difference(first, put.message)),
                 "a key names one message until it is gone: give another key, or remove that one");
   }
-  return PutDone{
-      .seq = first.seq, .created = first.created, .state = first.state, .repeated = true};
+  done = {.seq = first.seq, .created = first.created, .state = first.state, .repeated = true};
+  return {};
 }
 
 base::Error no_room() {
@@ -70,8 +70,9 @@ Result<Record*> check_new(Desk& desk, const Put& put, const Queue& queue) {
   return nullptr;
 }
 
-// Never fails; what it gives is made where it is wanted, and not copied there.
-Result<PutDone> accept(Desk& desk, Put& put, const Queue& queue) {
+// What it tells is written where it is wanted, and not copied there: copied at once as a whole, it
+// would keep the processor waiting for its parts.
+void accept(Desk& desk, Put& put, const Queue& queue, PutDone& done) {
   const Instant now = desk.batch.now;
   Message& message = put.message;
   message.seq = desk.store.next_number();
@@ -82,21 +83,23 @@ Result<PutDone> accept(Desk& desk, Put& put, const Queue& queue) {
   message.due = put.due ? *put.due : put.delay ? desk.batch.from + *put.delay : now;
   message.state = put.prep ? State::prep : message.due > now ? State::scheduled : State::que;
   desk.ledger.line_up(message);
-  const Seq seq = message.seq;
-  desk.last_seq = seq;
-  const State state = message.state;
+  desk.last_seq = message.seq;
+  done.seq = message.seq;
+  done.created = now;
+  done.state = message.state;
+  done.repeated = false;
   desk.ledger.arrive(desk.store.insert(std::move(message)));
-  return PutDone{.seq = seq, .created = now, .state = state, .repeated = false};
 }
 
 // Into a queue that is not there. It is made when nothing speaks against the message.
-Result<PutDone> put_with_queue(Desk& desk, Put& put) {
+Result<void> put_with_queue(Desk& desk, Put& put, PutDone& done) {
   if (!put.make_queue) return desk.ledger.need(put.queue).error();
   RQ_TRY_ASSIGN(queue, desk.ledger.on_demand(put.queue));
   RQ_TRY_ASSIGN(first, check_new(desk, put, queue));
-  if (first != nullptr) return repeat_of(desk, first->message, put);
+  if (first != nullptr) return repeat_of(desk, first->message, put, done);
   RQ_TRY_ASSIGN(made, desk.ledger.make(std::move(queue)));
-  return accept(desk, put, made->queue);
+  accept(desk, put, made->queue, done);
+  return {};
 }
 
 }  // namespace
@@ -134,14 +137,15 @@ Result<void> check_caller(const Desk& desk, const Entry& entry) {
                           queue.name));
 }
 
-Result<PutDone> put_one(Desk& desk, Put& put) {
+Result<void> put_one(Desk& desk, Put& put, PutDone& done) {
   Entry* entry = desk.ledger.find(put.queue);
-  if (entry == nullptr) return put_with_queue(desk, put);
+  if (entry == nullptr) return put_with_queue(desk, put, done);
   RQ_TRY(check_takes(*entry));
   RQ_TRY(check_caller(desk, *entry));
   RQ_TRY_ASSIGN(first, check_new(desk, put, entry->queue));
-  if (first != nullptr) return repeat_of(desk, first->message, put);
-  return accept(desk, put, entry->queue);
+  if (first != nullptr) return repeat_of(desk, first->message, put, done);
+  accept(desk, put, entry->queue, done);
+  return {};
 }
 
 // --- Commands ---
@@ -152,7 +156,8 @@ void needs(Desk& /*desk*/, const Put& put, Needs& out) {
 }
 
 Result<Step> decide(Desk& desk, Put& put) {
-  RQ_TRY_ASSIGN(done, put_one(desk, put));
+  PutDone done;
+  RQ_TRY(put_one(desk, put, done));
   desk.answer(done);
   return Step::done;
 }
@@ -165,9 +170,11 @@ Result<Step> decide(Desk& desk, PutMany& many) {
   PutManyDone done;
   done.puts.reserve(many.puts.size());
   for (Put& put : many.puts) {
-    auto one = put_one(desk, put);
-    if (!one && base::is_fault(one.error())) return std::move(one).error();
-    done.puts.push_back(std::move(one));
+    Result<PutDone>& one = done.puts.emplace_back(PutDone{});
+    auto result = put_one(desk, put, *one);
+    if (result) continue;
+    if (base::is_fault(result.error())) return std::move(result).error();
+    one = std::move(result).error();
   }
   desk.answer(std::move(done));
   return Step::done;
@@ -205,7 +212,8 @@ Result<Step> decide(Desk& desk, Duplicate& duplicate) {
   to.tags = from.tags;
   to.headers = from.headers;
   to.webhooks = from.webhooks;
-  RQ_TRY_ASSIGN(done, put_one(desk, put));
+  PutDone done;
+  RQ_TRY(put_one(desk, put, done));
   desk.answer(done);
   return Step::done;
 }

@@ -13,7 +13,7 @@ void needs(Desk& desk, const Duplicate& duplicate, Needs& out);
 
 // --- For the other families ---
 // Files one new message. A client key that is there already finds the first one, if it is alike.
-[[nodiscard]] base::Result<PutDone> put_one(Desk& desk, Put& put);
+[[nodiscard]] base::Result<void> put_one(Desk& desk, Put& put, PutDone& done);
 // Refuses what brings work into a queue that takes none in its admin state.
 [[nodiscard]] base::Result<void> check_takes(const Entry& entry);
 // Refuses what brings work into a queue that takes it from known callers only.
