@@ -131,14 +131,26 @@ def api_example():
 
 
 def end_all(root):
-    """What still runs below the folder: the last server and its worker."""
-    for pid_file in root.glob('var/lib/*/run/*.pid'):
-        try:
-            pid = int(pid_file.read_text().split()[0])
-            if str(root).encode() in pathlib.Path(f'/proc/{pid}/cmdline').read_bytes():
+    """What still runs below the folder: the last server and its worker. Of the worker's two processes each goes
+    on when the other is killed, so they are looked for until none is left."""
+    def left():
+        found = []
+        for line in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
+            try:
+                if str(root).encode() in line.read_bytes():
+                    found.append(int(line.parent.name))
+            except OSError:
+                pass
+        return found
+    for _ in range(100):
+        pids = left()
+        if not pids:
+            break
+        for pid in pids:
+            try:
                 os.kill(pid, signal.SIGKILL)
-        except (OSError, ValueError, IndexError):
-            pass
+            except OSError:
+                pass
 
 
 def main():
