@@ -12,7 +12,8 @@ void needs(Desk& desk, const Duplicate& duplicate, Needs& out);
 [[nodiscard]] base::Result<Step> decide(Desk& desk, Duplicate& duplicate);
 
 // --- For the other families ---
-// Files one new message. A client key that is there already finds the first one, if it is alike.
+// Files one new message, and writes into `done` which it is. A client key that is there already
+// finds the first one, if it is alike.
 [[nodiscard]] base::Result<void> put_one(Desk& desk, Put& put, PutDone& done);
 // Refuses what brings work into a queue that takes none in its admin state.
 [[nodiscard]] base::Result<void> check_takes(const Entry& entry);

@@ -199,7 +199,7 @@ void RawFile::walk_page(Number number, const Way& way, const Each& each) {
   // or it is found among the lost ones, or it is free, and what it has was deleted.
   const bool is_elsewhere = is_known && !as_it_should_be && way.depth > 0 && free_;
   // It cannot be in use and free: it is looked at with the lost ones.
-  const bool is_doubtful = !page.bytes.empty() && free_ && (*free_)[number];
+  const bool is_doubtful = free_ && number < free_->size() && (*free_)[number];
   if (is_doubtful) {
     (*free_)[number] = false;
     is_doubtful_ = true;
