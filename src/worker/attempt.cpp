@@ -133,8 +133,10 @@ void Attempt::unkeep() {
 
 void Attempt::wait_for_slot() {
   record_slot_ = shop_.record.add(message_.token);
-  // Now, while the slots are busy; should it fail, launch() says so.
-  static_cast<void>(prepare_folder(shop_.dir, message_.folder, station_->credentials()));
+  // Now, while the slots are busy; should it fail, launch() says so. Not for a user of its own: the
+  // queue may have another one by then.
+  Result<Workplace> place = open_workplace(shop_.dir, message_.folder, station_->credentials());
+  if (place && station_->credentials() == nullptr) place_ = *std::move(place);
 }
 
 void Attempt::take_slot() {
@@ -150,20 +152,20 @@ void Attempt::launch() {
     give_back(script.error().message, Millis{0});
     return;
   }
-  Result<MessageFolder> folder =
-      prepare_folder(shop_.dir, message_.folder, station_->credentials());
-  Result<base::Fd> log =
-      folder ? open_log(*folder, station_->credentials()) : Result<base::Fd>(folder.error());
-  if (!log) {
-    spdlog::error("message {}: {}", message_.id, log.error().message);
-    if (log.error().code == Code::bad_value) {
+  Result<Workplace> place =
+      place_ && station_->credentials() == nullptr && is_as_opened(*place_)
+          ? Result<Workplace>(*std::exchange(place_, std::nullopt))
+          : open_workplace(shop_.dir, message_.folder, station_->credentials());
+  if (!place) {
+    spdlog::error("message {}: {}", message_.id, place.error().message);
+    if (place.error().code == Code::bad_value) {
       // The message's own fault, and the same each time.
       end_with({.token = message_.token,
                 .outcome = "failed",
-                .reason = log.error().message,
+                .reason = place.error().message,
                 .post_mortem = {}});
     } else {
-      give_back(log.error().message, kDiskDelay);
+      give_back(place.error().message, kDiskDelay);
     }
     return;
   }
@@ -174,8 +176,8 @@ void Attempt::launch() {
   kept_ = shop_.record.kept(record_slot_);
   if (kept_ != nullptr) keep();
   Supervisor::Started started;
-  if (const auto failure = shop_.supervisor.start(
-          launch_of(**script, *std::move(folder), *std::move(log)), started)) {
+  if (const auto failure =
+          shop_.supervisor.start(launch_of(**script, *std::move(place)), started)) {
     unkeep();
     not_started(*failure);
     return;
@@ -185,7 +187,7 @@ void Attempt::launch() {
   shop_.host.on_started(shared_from_this());
 }
 
-Launch Attempt::launch_of(const Script& script, MessageFolder folder, base::Fd log) {
+Launch Attempt::launch_of(const Script& script, Workplace place) {
   const core::QueueSettings& settings = station_->settings();
   Launch launch;
   launch.program = script.program;
@@ -194,13 +196,13 @@ Launch Attempt::launch_of(const Script& script, MessageFolder folder, base::Fd l
   launch.environment = message_environment(station_->environment(), shop_.worker,
                                            {.script = settings.script,
                                             .real_script = script.real_path,
-                                            .job_dir = folder.job,
+                                            .job_dir = place.folder.job,
                                             .cookie = launch.cookie,
                                             .other_user = station_->credentials() != nullptr},
                                            message_);
-  launch.cwd = std::move(folder.fd);
-  launch.cwd_path = std::move(folder.job);
-  launch.log = std::move(log);
+  launch.cwd = std::move(place.folder.fd);
+  launch.cwd_path = std::move(place.folder.job);
+  launch.log = std::move(place.log);
   launch.header = shop_.header(script.real_path);
   launch.payload = std::move(message_.payload);
   launch.nice = settings.nice;

@@ -102,7 +102,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   [[nodiscard]] bool clears_message() const { return child_ != 0 && !witness_ && !with_worker_; }
 
   // --- On its way to its script ---
-  // It waits for a slot; its folder is made meanwhile.
+  // It waits for a slot; its folder and log are opened meanwhile.
   void wait_for_slot();
   void take_slot();
   // Starts the script. REQUIRES: it has a slot, and nobody works in the folder of its message.
@@ -126,7 +126,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   void on_gone();
 
  private:
-  [[nodiscard]] Launch launch_of(const Script& script, MessageFolder folder, base::Fd log);
+  [[nodiscard]] Launch launch_of(const Script& script, Workplace place);
   void not_started(const SpawnFailure& failure);
   // The message goes back, and the queue says why its script cannot be run.
   void blame_script(std::string error);
@@ -147,7 +147,8 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   bool has_slot_ = false;
   ChildId child_ = 0;
   int record_slot_ = -1;
-  KeptScript* kept_ = nullptr;  // while it has a slot in the record
+  std::optional<Workplace> place_;  // opened while it waits
+  KeptScript* kept_ = nullptr;      // while it has a slot in the record
   core::Success success_ = core::Success::by_use;
   std::int64_t deaths_ = 0;  // of its worker, see RunningRecord
   bool witness_ = false;

@@ -108,8 +108,8 @@ Result<base::Fd> open_log(const MessageFolder& folder, const Credentials* owner)
     } else if (errno == EISDIR || errno == EPERM) {
       return replaced(path, "a file");
     }
+    if (!log.is_open() || !is_own_file(log.get())) return cannot_make(path);
   }
-  if (!log.is_open() || !is_own_file(log.get())) return cannot_make(path);
   // The script gets it as it would get any file.
   if (::fcntl(log.get(), F_SETFL, O_APPEND) != 0) return cannot_make(path);
   struct stat info {};
@@ -120,6 +120,15 @@ Result<base::Fd> open_log(const MessageFolder& folder, const Credentials* owner)
   }
   return log;
 }
+
+Result<Workplace> open_workplace(std::string_view dir, std::string_view folder,
+                                 const Credentials* owner) {
+  RQ_TRY_ASSIGN(made, prepare_folder(dir, folder, owner));
+  RQ_TRY_ASSIGN(log, open_log(made, owner));
+  return Workplace{.folder = std::move(made), .log = std::move(log)};
+}
+
+bool is_as_opened(const Workplace& place) { return is_own_file(place.log.get()); }
 
 Result<void> let_in(const std::string& dir) {
   make(dir + "/queue", 0711);

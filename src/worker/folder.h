@@ -30,6 +30,16 @@ struct MessageFolder {
 [[nodiscard]] base::Result<base::Fd> open_log(const MessageFolder& folder,
                                               const Credentials* owner);
 
+struct Workplace {
+  MessageFolder folder;
+  base::Fd log;
+};
+// Both.
+[[nodiscard]] base::Result<Workplace> open_workplace(std::string_view dir, std::string_view folder,
+                                                     const Credentials* owner);
+// False where somebody has put something else in the place of the log since it was opened.
+[[nodiscard]] bool is_as_opened(const Workplace& place);
+
 // Lets scripts of other users get to where they work: `dir`, and the folders of messages and
 // scripts in it, can be entered by all from now on (not listed). Says so in the log when that
 // changes something.

@@ -69,13 +69,7 @@ wire::PipeVerdict KeptScript::verdict() const {
 }
 
 std::array<std::string, 3> KeptScript::files() const {
-  std::array<std::string, 3> names;
-  const std::array<int, 3> fds{from_script, to_script, log};
-  for (std::size_t i = 0; i < fds.size(); ++i) {
-    // One that is closed gets a name that no file has.
-    names.at(i) = fds.at(i) >= 0 ? name_of_file(fds.at(i)) : std::string("closed");
-  }
-  return names;
+  return names_of_files({from_script, to_script, log});
 }
 
 void KeptScript::close_files() {

@@ -214,6 +214,14 @@ std::string name_of_file(int fd) {
   return link_text(fmt::format("/proc/self/fd/{}", fd));
 }
 
+std::array<std::string, 3> names_of_files(const std::array<int, 3>& fds) {
+  std::array<std::string, 3> names;
+  for (std::size_t i = 0; i < fds.size(); ++i) {
+    names.at(i) = fds.at(i) >= 0 ? name_of_file(fds.at(i)) : std::string("closed");
+  }
+  return names;
+}
+
 std::optional<std::int64_t> proportional_bytes(pid_t pid) {
   constexpr std::string_view kField = "\nPss:";
   const std::string text = read_small(fmt::format("/proc/{}/smaps_rollup", pid), kStatBytesMax);

@@ -3,6 +3,7 @@
 // away. Costs some microseconds a process, so it is taken only to stop, clean up or measure.
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -74,6 +75,8 @@ class ProcessTable {
 
 // What our descriptor `fd` is, as /proc names it.
 [[nodiscard]] std::string name_of_file(int fd);
+// Of one that is closed (-1) a name that no file has.
+[[nodiscard]] std::array<std::string, 3> names_of_files(const std::array<int, 3>& fds);
 
 // The memory of the process, what it shares counted in parts; 0: it has ended. Nothing when that
 // may not be known.

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/evp.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <cerrno>
 #include <memory>
 
+#include "worker/process_tree.h"
 #include "worker/spawn.h"
 
 namespace rq::worker {
@@ -170,25 +170,23 @@ Result<const Script*> ScriptFile::look_inside() {
 
 Result<const Script*> ScriptFile::look() {
   if (script_.starts_with('@')) return look_inside();
-  struct stat info {};
-  RQ_TRY_ASSIGN(path, find(info));
+  RQ_TRY_ASSIGN(found, find());
   // One file may have many names, and which of them is meant changes with a link on the way.
-  const std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), ::free);
-  if (known_ && same_file(info, seen_) && real && good_.real_path == real.get()) {
+  if (known_ && same_file(found.info, seen_) && good_.real_path == found.real_path) {
     if (blamed_.empty()) return &good_;
     // What the exec misses (a loader, a library) may come without a change of the script.
     if (std::chrono::steady_clock::now() < blamed_until_) return fail(Code::bad_value, blamed_);
   }
   known_ = false;
   blamed_.clear();
-  RQ_TRY_ASSIGN(script, examine(path, info));
+  RQ_TRY_ASSIGN(script, examine(found));
   good_ = std::move(script);
-  seen_ = info;
+  seen_ = found.info;
   known_ = true;
   return &good_;
 }
 
-Result<std::string> ScriptFile::find(struct stat& info) const {
+Result<ScriptFile::Found> ScriptFile::find() const {
   std::vector<std::string> places;
   if (script_.starts_with('/')) {
     places.push_back(script_);
@@ -197,7 +195,13 @@ Result<std::string> ScriptFile::find(struct stat& info) const {
     places.push_back(dir_ + "/scripts/" + script_);
   }
   for (const std::string& place : places) {
-    if (::stat(place.c_str(), &info) == 0) return place;
+    // Opened, the kernel tells its real path in one call, however many folders it lies below.
+    const base::Fd file(::open(place.c_str(), O_PATH | O_CLOEXEC));
+    Found found{.path = place, .real_path = {}, .info = {}};
+    if (file.is_open() && ::fstat(file.get(), &found.info) == 0) {
+      found.real_path = name_of_file(file.get());
+      return found;
+    }
     if (errno != ENOENT && errno != ENOTDIR) {
       return fail(Code::bad_value, fmt::format("script '{}': {}; make it reachable for the worker",
                                                place, base::text_of_errno(errno)));
@@ -209,7 +213,8 @@ Result<std::string> ScriptFile::find(struct stat& info) const {
                           script_, fmt::join(places, " and ")));
 }
 
-Result<Script> ScriptFile::examine(const std::string& path, const struct stat& info) const {
+Result<Script> ScriptFile::examine(const Found& found) const {
+  const auto& [path, real_path, info] = found;
   if (!S_ISREG(info.st_mode)) {
     return fail(Code::bad_value, fmt::format("script '{}' is not a file", path));
   }
@@ -217,14 +222,10 @@ Result<Script> ScriptFile::examine(const std::string& path, const struct stat& i
     return fail(Code::bad_value,
                 fmt::format("script '{}' is not executable; try: chmod +x {}", path, path));
   }
-  const std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), ::free);
-  if (!real) {
-    return fail(Code::bad_value, fmt::format("script '{}': {}", path, base::text_of_errno(errno)));
-  }
   Script script;
-  script.real_path = real.get();
+  script.real_path = real_path;
   // A program that may be run but not read has no known version, and is run all the same.
-  const base::Fd file(::open(real.get(), O_RDONLY | O_CLOEXEC));
+  const base::Fd file(::open(real_path.c_str(), O_RDONLY | O_CLOEXEC));
   script.is_binary = !file.is_open();
   if (file.is_open()) {
     RQ_TRY_ASSIGN(hash, sha256_of(file.get()));

@@ -41,9 +41,14 @@ class ScriptFile {
 
  private:
   [[nodiscard]] base::Result<const Script*> look_inside();
-  [[nodiscard]] base::Result<std::string> find(struct stat& info) const;
-  [[nodiscard]] base::Result<Script> examine(const std::string& path,
-                                             const struct stat& info) const;
+  struct Found {
+    std::string path;       // as the queue says it
+    std::string real_path;  // without links
+    struct stat info {};
+  };
+
+  [[nodiscard]] base::Result<Found> find() const;
+  [[nodiscard]] base::Result<Script> examine(const Found& found) const;
 
   std::string dir_;
   std::string script_;

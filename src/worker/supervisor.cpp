@@ -151,8 +151,10 @@ class Supervisor::Look {
   std::optional<ProcessTable> table_;
 };
 
-TreeMarks Supervisor::Child::marks() const {
-  return {.leader = pid, .reaped = reaped, .orphaned = orphaned, .cookie = cookie, .files = files};
+// A file that was closed before nobody else had open: its pipe had ended.
+TreeMarks Supervisor::Child::marks() {
+  if (!files) files = names_of_files({from_script.get(), to_script.get(), log.get()});
+  return {.leader = pid, .reaped = reaped, .orphaned = orphaned, .cookie = cookie, .files = *files};
 }
 
 SteadyTime Supervisor::Child::next() const {
@@ -242,8 +244,6 @@ std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
 
   child->id = ++last_id_;
   child->pid = out.process.pid;
-  child->files = {name_of_file(child->from_script.get()), name_of_file(child->to_script.get()),
-                  name_of_file(child->log.get())};
   child->log_start +=
       1 + static_cast<std::int64_t>(std::to_string(child->pid).size() + launch.header.size());
   if (child->kept != nullptr) child->kept->log_start = child->log_start;
@@ -269,7 +269,6 @@ ChildId Supervisor::adopt(KeptScript& kept, const Spawned& process, bool orphane
   for (const int fd : {kept.from_script, kept.to_script, kept.log}) {
     if (fd >= 0) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   }
-  child->files = kept.files();
   child->log_start = kept.log_start;
   child->cookie = kept.cookie.view();
   child->verdict = kept.verdict();
@@ -578,7 +577,8 @@ void Supervisor::exited(Child& child, int status, const rusage& usage, Look& loo
 void Supervisor::conclude(Child& child, Look& look) {
   const SteadyTime now = std::chrono::steady_clock::now();
   child.word_until = SteadyTime::max();
-  const bool held = child.from_script.is_open();
+  const bool suspect = may_have_left_something(child, child.from_script.is_open());
+  if (suspect) static_cast<void>(child.marks());  // while its files have names
   child.lines.finish([this, &child](std::string_view text) { take_line(child, text); });
   close_pipe(child);
   if (std::exchange(child.awaits_room, false)) {
@@ -587,7 +587,6 @@ void Supervisor::conclude(Child& child, Look& look) {
   child.close_answers();
   const bool kept = std::exchange(child.kept, nullptr) != nullptr;  // all it needs is written
 
-  const bool suspect = may_have_left_something(child, held);
   const bool left = suspect && !left_of(child, look).empty();
   if (suspect) note_stayers(look);
 
@@ -741,7 +740,7 @@ bool Supervisor::may_have_left_something(const Child& child, bool held) {
 }
 
 // What its end concerns: all of it when it is stopped; else not what is meant to stay.
-std::vector<Process> Supervisor::left_of(const Child& child, Look& look) {
+std::vector<Process> Supervisor::left_of(Child& child, Look& look) {
   const ProcessTable& table = look.table();
   return child.cause == StopCause::none ? table.left_of(child.marks())
                                         : table.tree_of(child.marks());

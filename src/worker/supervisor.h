@@ -162,8 +162,9 @@ class Supervisor {
     bool killed_after_grace = false;
     base::Fd from_script, to_script;
     base::Fd log;
-    std::array<std::string, 3> files;  // pipes and log, as /proc names them
-    std::int64_t log_start = 0;        // where its own output begins
+    std::int64_t log_start = 0;  // where its own output begins
+    // Pipes and log, as /proc names them: once somebody has asked who holds them.
+    std::optional<std::array<std::string, 3>> files;
     wire::PipeReader lines;
     wire::PipeVerdict verdict;
     std::string cookie;
@@ -182,7 +183,7 @@ class Supervisor {
     SteadyTime word_until = SteadyTime::max();
     Ended ended;  // what is known since it has exited
     [[nodiscard]] SteadyTime next() const;
-    [[nodiscard]] TreeMarks marks() const;
+    [[nodiscard]] TreeMarks marks();
     void keep_in(KeptScript& memory);
     void blame(StopCause why);
     void watch_life(int poll_fd);
@@ -210,7 +211,7 @@ class Supervisor {
   void send(Child& child, int signal, Look& look);
   void sample(Child& child, Look& look);
   [[nodiscard]] bool may_have_left_something(const Child& child, bool held);
-  [[nodiscard]] std::vector<Process> left_of(const Child& child, Look& look);
+  [[nodiscard]] std::vector<Process> left_of(Child& child, Look& look);
   void note_stayers(Look& look);
   void gone(Child& child);
   void arm(SteadyTime at);

@@ -119,10 +119,14 @@ std::optional<base::Error> ApiDoor::admit(const http::Head& head, const net::Cal
   if (head.hosts == 0 && head.version >= 11) {
     return fail(Code::bad_request, "the request has no Host field", "send exactly one");
   }
-  if (head.hosts > 0 && !host_allowed(head.host)) {
-    return fail(Code::forbidden,
-                fmt::format("Host '{}' is not served here", base::shown(head.host)),
-                fmt::format("use {}, or localhost with the port of your tunnel", bound_address_));
+  // The next request is mostly for the same one.
+  if (head.hosts > 0 && head.host != admitted_host_) {
+    if (!host_allowed(head.host)) {
+      return fail(Code::forbidden,
+                  fmt::format("Host '{}' is not served here", base::shown(head.host)),
+                  fmt::format("use {}, or localhost with the port of your tunnel", bound_address_));
+    }
+    admitted_host_ = head.host;
   }
   if (head.method == http::Method::get) return std::nullopt;
   // A page of another site may make a browser send requests here; they must change nothing.

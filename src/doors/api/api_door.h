@@ -127,6 +127,7 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   core::Boot boot_ = 0;
   std::string bound_address_;
   std::vector<std::string> hosts_;
+  std::string admitted_host_;  // the last one that was
   std::string scratch_;
   WorkerNotes workers_;
   http::Server server_;  // last: what its exchanges keep uses all of the above
