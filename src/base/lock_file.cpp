@@ -77,13 +77,14 @@ Result<LockFile> LockFile::take_over(Fd held, const std::filesystem::path& lock,
       ::fcntl(held.get(), F_SETFD, FD_CLOEXEC) != 0) {
     return cannot(lock, errno);
   }
-  RQ_TRY(write_pid(pid_file));
-  return LockFile(std::move(held), lock, pid_file);
+  LockFile taken(std::move(held), lock, pid_file);
+  static_cast<void>(taken.keep());  // whoever calls it again is told why not
+  return taken;
 }
 
 Result<void> LockFile::keep() {
   if (!is_file_of(lock_.string(), file_.get())) {
-    // With the folder that they are in, but not where that one is gone as well.
+    // With the folder that they are in, but not where the one above it is gone as well.
     ::mkdir(lock_.parent_path().c_str(), 0700);
     RQ_TRY_ASSIGN(fresh, open_locked(lock_, pid_file_));
     if (::dup3(fresh.get(), file_.get(), O_CLOEXEC) < 0) return cannot(lock_, errno);
@@ -92,9 +93,10 @@ Result<void> LockFile::keep() {
   return write_pid(pid_file_);
 }
 
-bool LockFile::is_held(const std::filesystem::path& lock) {
-  const Fd file(::open(lock.c_str(), O_RDWR | O_CLOEXEC));
-  return file.is_open() && ::flock(file.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+bool LockFile::is_held(const Fd& lock) {
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK;
+  ::flock(lock.get(), LOCK_UN);
+  return false;
 }
 
 int LockFile::pid_in(const std::filesystem::path& pid_file) {

@@ -14,11 +14,12 @@ class LockFile {
   // (the caller says what that means), internal when a file cannot be made or written.
   [[nodiscard]] static Result<LockFile> take(const std::filesystem::path& lock,
                                              const std::filesystem::path& pid_file);
-  // A lock that this process holds already, by a descriptor that it was handed.
+  // A lock that this process holds already, by a descriptor that it was handed. Files that are
+  // gone, and cannot be made again now, are keep()'s to make.
   [[nodiscard]] static Result<LockFile> take_over(Fd held, const std::filesystem::path& lock,
                                                   const std::filesystem::path& pid_file);
-  // Does a live process hold it?
-  [[nodiscard]] static bool is_held(const std::filesystem::path& lock);
+  // Does a live process hold it? `lock`: the file, opened for that; its name may be gone by now.
+  [[nodiscard]] static bool is_held(const Fd& lock);
   // What a holder has written; 0 when there is no such file, or no number in it.
   [[nodiscard]] static int pid_in(const std::filesystem::path& pid_file);
 

@@ -1,5 +1,6 @@
 #include "base/lock_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -20,6 +21,10 @@ namespace fs = std::filesystem;
 
 class LockFileTest : public testing::Test {
  protected:
+  [[nodiscard]] static bool is_held(const fs::path& lock) {
+    const Fd file = open_plain_file(lock.string(), O_RDWR);
+    return file.is_open() && LockFile::is_held(file);
+  }
   [[nodiscard]] fs::path lock() const { return dir_.path() / "x.lock"; }
   [[nodiscard]] fs::path pid() const { return dir_.path() / "x.pid"; }
 
@@ -27,10 +32,10 @@ class LockFileTest : public testing::Test {
 };
 
 TEST_F(LockFileTest, OneHoldsItAndTheNextIsToldWhoDoes) {
-  EXPECT_FALSE(LockFile::is_held(lock()));
+  EXPECT_FALSE(is_held(lock()));
   const auto first = LockFile::take(lock(), pid());
   ASSERT_TRUE(first) << first.error().message;
-  EXPECT_TRUE(LockFile::is_held(lock()));
+  EXPECT_TRUE(is_held(lock()));
   EXPECT_EQ(LockFile::pid_in(pid()), ::getpid());
   const auto second = LockFile::take(lock(), pid());
   ASSERT_FALSE(second);
@@ -41,7 +46,7 @@ TEST_F(LockFileTest, OneHoldsItAndTheNextIsToldWhoDoes) {
 
 TEST_F(LockFileTest, ItsEndFreesTheLockAndTakesThePidFileAway) {
   { ASSERT_TRUE(LockFile::take(lock(), pid())); }
-  EXPECT_FALSE(LockFile::is_held(lock()));
+  EXPECT_FALSE(is_held(lock()));
   EXPECT_FALSE(fs::exists(pid()));
   EXPECT_TRUE(LockFile::take(lock(), pid()));
 }
@@ -72,10 +77,10 @@ TEST_F(LockFileTest, WhatIsRemovedOrMovedAwayIsMadeAnew) {
     deeds[i]();
     ASSERT_TRUE(held->keep()) << i;
     EXPECT_EQ(held->fd(), fd) << i;
-    EXPECT_TRUE(LockFile::is_held(run / "x.lock")) << i;
+    EXPECT_TRUE(is_held(run / "x.lock")) << i;
     EXPECT_EQ(LockFile::pid_in(run / "x.pid"), ::getpid()) << i;
   }
-  EXPECT_FALSE(LockFile::is_held(dir_.path() / "run.old" / "x.lock"));
+  EXPECT_FALSE(is_held(dir_.path() / "run.old" / "x.lock"));
 
   fs::remove(run / "x.lock");
   const auto other = LockFile::take(run / "x.lock", run / "x.pid");
@@ -85,6 +90,45 @@ TEST_F(LockFileTest, WhatIsRemovedOrMovedAwayIsMadeAnew) {
   EXPECT_EQ(kept.error().code, Code::exists);
   fs::remove_all(dir_.path());
   EXPECT_FALSE(held->keep()) << "no folder is made in place of a whole directory that is gone";
+}
+
+// faults.md C18, relative: a second process could begin beside one whose lock was removed.
+TEST_F(LockFileTest, IsKnownToBeHeldAlsoWhenItsNameIsGone) {
+  const fs::path run = dir_.path() / "run";
+  fs::create_directory(run);
+  auto held = LockFile::take(run / "x.lock", run / "x.pid");
+  ASSERT_TRUE(held);
+  const Fd known = open_plain_file((run / "x.lock").string(), O_RDWR);
+  fs::remove_all(run);
+  EXPECT_TRUE(LockFile::is_held(known));
+  EXPECT_TRUE(LockFile::is_held(known)) << "to look is not to take";
+  ASSERT_TRUE(held->keep());
+  EXPECT_FALSE(LockFile::is_held(known)) << "it holds a new one";
+  EXPECT_TRUE(is_held(run / "x.lock"));
+}
+
+// faults.md C18, relative: whoever takes over from a dead process does so with its lock, whatever
+// has become of the files, and spoils nothing of another process that has come to their place.
+TEST_F(LockFileTest, IsTakenOverWithoutItsFiles) {
+  const fs::path run = dir_.path() / "run";
+  fs::create_directory(run);
+  const auto take = [&] { return LockFile::take(run / "x.lock", run / "x.pid"); };
+  auto dead = take();
+  ASSERT_TRUE(dead);
+  fs::remove_all(run);
+  {
+    const auto next = LockFile::take_over(Fd(::dup(dead->fd())), run / "x.lock", run / "x.pid");
+    ASSERT_TRUE(next) << next.error().message;
+    EXPECT_TRUE(is_held(run / "x.lock"));
+    EXPECT_EQ(LockFile::pid_in(run / "x.pid"), ::getpid());
+  }
+  fs::remove_all(run);
+  fs::create_directory(run);
+  const auto other = take();
+  ASSERT_TRUE(other);
+  std::ofstream{run / "x.pid"} << "1\n";
+  EXPECT_TRUE(LockFile::take_over(Fd(::dup(dead->fd())), run / "x.lock", run / "x.pid"));
+  EXPECT_EQ(LockFile::pid_in(run / "x.pid"), 1) << "it names who holds the lock of that name";
 }
 
 TEST_F(LockFileTest, WhatALinkInPlaceOfThePidFilePointsToIsLeftAlone) {
@@ -106,9 +150,9 @@ TEST_F(LockFileTest, OneThatIsMovedFromLeavesThePidFile) {
     const LockFile moved = *std::move(first);
     { const auto emptied = std::move(first); }
     EXPECT_TRUE(fs::exists(pid()));
-    EXPECT_TRUE(LockFile::is_held(lock()));
+    EXPECT_TRUE(is_held(lock()));
   }
-  EXPECT_FALSE(LockFile::is_held(lock()));
+  EXPECT_FALSE(is_held(lock()));
 }
 
 TEST_F(LockFileTest, AKilledHolderHoldsItNoMore) {
@@ -127,11 +171,11 @@ TEST_F(LockFileTest, AKilledHolderHoldsItNoMore) {
   char said = 0;
   ASSERT_EQ(::read(in.get(), &said, 1), 1);
   EXPECT_EQ(said, 'y');
-  EXPECT_TRUE(LockFile::is_held(lock()));
+  EXPECT_TRUE(is_held(lock()));
   EXPECT_EQ(LockFile::pid_in(pid()), child);
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
-  EXPECT_FALSE(LockFile::is_held(lock()));
+  EXPECT_FALSE(is_held(lock()));
   EXPECT_EQ(LockFile::pid_in(pid()), child) << "left behind, and overwritten by the next";
   ASSERT_TRUE(LockFile::take(lock(), pid()));
 }

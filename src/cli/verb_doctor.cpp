@@ -195,7 +195,8 @@ class Doctor {
     } else {
       const std::string status = text_at(*health, "status");
       add("health", status == "ok" ? Finding::ok : Finding::warning, status,
-          status != "damaged"       ? ""
+          status == "lock_taken"    ? "end the process that holds DIR/run/server.lock (fuser)"
+          : status != "damaged"     ? ""
           : context_.server.empty() ? "see what was set aside, above"
                                     : "run rq doctor on the machine of the server");
       if (const auto off = number_at(*health, "clock_not_followed_s")) {

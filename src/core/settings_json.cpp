@@ -21,6 +21,9 @@ using base::Code;
 using base::fail;
 namespace json = boost::json;
 
+// With less no shell starts, so a unit was forgotten.
+constexpr std::int64_t kMemoryOfAScriptMin = 1 * base::kMiB;
+
 json::object to_json(const TextPairs& pairs) {
   json::object out;
   for (const auto& [name, value] : pairs) out[name] = value;
@@ -182,6 +185,29 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
   RQ_TRY(fields.finish());
   RQ_TRY(check(out));
   return out;
+}
+
+base::Result<void> check_given(const QueueSettings& given) {
+  if (const std::int64_t memory = given.limits.memory_bytes;
+      memory > 0 && memory < kMemoryOfAScriptMin) {
+    return fail(Code::bad_value,
+                fmt::format("limits.memory_bytes: {} bytes are too little for any program", memory),
+                fmt::format("give 0 (no bound), or {} and more, for example {} (--memory 50M)",
+                            kMemoryOfAScriptMin, 50 * base::kMiB));
+  }
+  const auto refuse = [](std::string_view field, std::string_view name) {
+    return base::fail(
+        base::Code::bad_value,
+        fmt::format("{}: '{}': names that begin with RQ_ are set by rq itself", field, name),
+        "choose another name; docs/SCRIPTS.md lists what a script finds");
+  };
+  for (const auto& [name, value] : given.env_vars) {
+    if (name.starts_with("RQ_")) return refuse("env_vars", name);
+  }
+  for (const std::string& name : given.env_allow) {
+    if (name.starts_with("RQ_")) return refuse("env_allow", name);
+  }
+  return {};
 }
 
 }  // namespace rq::core

@@ -17,4 +17,8 @@ namespace rq::core {
 [[nodiscard]] base::Result<QueueSettings> merge_settings(const QueueSettings& base,
                                                          const boost::json::object& changes);
 
+// What a user may not give, while a queue that has it from before keeps it: less memory than any
+// program needs, and variables that rq sets itself. bad_value, naming the field.
+[[nodiscard]] base::Result<void> check_given(const QueueSettings& given);
+
 }  // namespace rq::core

@@ -143,5 +143,24 @@ TEST(SettingsJson, WrongKindsAndValuesAreRefused) {
   }
 }
 
+TEST(SettingsJson, SomeOfWhatAQueueMayHaveCannotBeGivenAnyMore) {
+  QueueSettings given;
+  EXPECT_TRUE(check_given(given));
+  given.limits.memory_bytes = 1024 * 1024;
+  EXPECT_TRUE(check_given(given));
+  given.limits.memory_bytes -= 1;
+  EXPECT_TRUE(check(given)) << "one that has it keeps it";
+  const auto little = check_given(given);
+  ASSERT_FALSE(little);
+  EXPECT_EQ(little.error().code, base::Code::bad_value);
+  EXPECT_NE(little.error().message.find("limits.memory_bytes"), std::string::npos);
+  given.limits.memory_bytes = 0;
+  given.env_vars = {{"RQ_X", "1"}};
+  EXPECT_FALSE(check_given(given));
+  given.env_vars.clear();
+  given.env_allow = {"RQ_HOST"};
+  EXPECT_FALSE(check_given(given));
+}
+
 }  // namespace
 }  // namespace rq::core

@@ -183,14 +183,27 @@ doors::api::ApiSettings http_settings(const ServerConfig& config, const fs::path
           .store_log = store.log};
 }
 
-// Again and again: what fails is tried again. `is_locked`: at the time before.
-void keep_files(base::LockFile& lock, bool& is_locked, std::optional<LastSeen>& last_seen,
-                const pipeline::Clock& clock) {
+// Again and again: what fails is tried again. `is_locked`: at the time before. False: another
+// process holds the lock of this server.
+bool keep_lock(base::LockFile& lock, bool& is_locked) {
   const Result<void> kept = lock.keep();
-  if (std::exchange(is_locked, kept.has_value()) && !kept) {
-    spdlog::error("the lock of this server is gone and cannot be made again: {}; {}",
-                  kept.error().message, kept.error().remedy);
+  const bool was_locked = std::exchange(is_locked, kept.has_value());
+  if (kept) {
+    if (!was_locked) spdlog::info("this server has its lock again");
+    return true;
   }
+  const bool is_taken = kept.error().code == Code::exists;
+  if (was_locked) {
+    spdlog::log(is_taken ? spdlog::level::critical : spdlog::level::err,
+                "the lock of this server is gone and cannot be made again: {}; {}",
+                kept.error().message, kept.error().remedy);
+  }
+  return !is_taken;
+}
+
+void keep_files(base::LockFile& lock, bool& is_locked, doors::api::ApiDoor& http,
+                std::optional<LastSeen>& last_seen, const pipeline::Clock& clock) {
+  http.set_lock_taken(!keep_lock(lock, is_locked));
   if (last_seen) last_seen->note(clock);
 }
 
@@ -221,8 +234,6 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   const auto end = [] { ::kill(::getpid(), SIGTERM); };
   StoreWatch watch(pipeline, std::move(watch_view), end);
-  pipeline.on_alive(
-      [&, is_locked = true]() mutable { keep_files(lock, is_locked, last_seen, clock); });
   readers.on_damage(
       [&watch](std::vector<core::Suspect>&& suspects) { watch.examine(std::move(suspects)); });
   pipeline.on_failure(end);
@@ -230,6 +241,8 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   pipeline.on_waste([&janitor] { janitor.wake(); });
   doors::api::ApiDoor http(desk, readers, events, http_settings(config, file));
   http.set_boot(boot);
+  pipeline.on_alive(
+      [&, locked = true]() mutable { keep_files(lock, locked, http, last_seen, clock); });
   std::unique_ptr<doors::beanstalk::BeanstalkDoor> beanstalk;
   if (!config.beanstalk.empty()) {
     beanstalk = std::make_unique<doors::beanstalk::BeanstalkDoor>(

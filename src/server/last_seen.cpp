@@ -26,39 +26,46 @@ using std::chrono::nanoseconds;
 
 // One line: the run of the machine, its clock, the server's time, the steps of the wall clock that
 // were followed lately, how long ago (all in nanoseconds), and the checksum of what stands before
-// it. Always as long, so that it is written over whole.
+// it. Always as long, so that it is written over whole. rq 0.1 at first wrote a shorter one,
+// without the steps: that one is read as well.
 constexpr std::size_t kLineBytes = 160;
+constexpr std::size_t kShortLineBytes = 96;
 
 struct Seen {
   std::string run;
   pipeline::Clock::Mark mark;
 };
 
-std::string line_of(const Seen& seen) {
-  std::string line = fmt::format("{} {} {} {} {} ", seen.run.empty() ? "?" : seen.run,
-                                 seen.mark.since_boot.count(), seen.mark.time.count(),
-                                 seen.mark.followed.count(), seen.mark.followed_ago.count());
+std::string line_of(const Seen& seen, std::size_t bytes = kLineBytes) {
+  std::string line = fmt::format("{} {} {} ", seen.run.empty() ? "?" : seen.run,
+                                 seen.mark.since_boot.count(), seen.mark.time.count());
+  if (bytes == kLineBytes) {
+    line += fmt::format("{} {} ", seen.mark.followed.count(), seen.mark.followed_ago.count());
+  }
   line += fmt::to_string(base::crc32c(0, line));
-  line.resize(kLineBytes - 1, ' ');
+  line.resize(bytes - 1, ' ');
   return line + '\n';
 }
 
 std::optional<Seen> read_seen(int fd) {
   std::array<char, kLineBytes> line{};
-  if (::pread(fd, line.data(), line.size(), 0) != static_cast<ssize_t>(line.size())) return {};
-  const std::string text(line.data(), line.size());
+  const ssize_t bytes = ::pread(fd, line.data(), line.size(), 0);
+  const bool is_short = bytes == static_cast<ssize_t>(kShortLineBytes);
+  if (!is_short && bytes != static_cast<ssize_t>(kLineBytes)) return {};
+  const std::string text(line.data(), static_cast<std::size_t>(bytes));
   std::istringstream in(text);
   Seen seen;
   std::int64_t since_boot = 0;
   std::int64_t time = 0;
   std::int64_t followed = 0;
   std::int64_t ago = 0;
-  if (!(in >> seen.run >> since_boot >> time >> followed >> ago)) return {};
+  if (!(in >> seen.run >> since_boot >> time)) return {};
+  if (!is_short && !(in >> followed >> ago)) return {};
   seen.mark = {.since_boot = nanoseconds{since_boot},
                .time = nanoseconds{time},
                .followed = nanoseconds{followed},
                .followed_ago = nanoseconds{ago}};
-  if (line_of(seen) != text) return {};
+  if (line_of(seen, text.size()) != text) return {};
   return seen;
 }
 

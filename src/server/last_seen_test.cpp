@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/crc32c.h"
 #include "base/temp_dir_rig.h"
 
 namespace rq::server {
@@ -76,6 +77,29 @@ TEST_F(LastSeenTest, WhatIsNotWhatItWroteTellsNothing) {
   }
   write(good);
   EXPECT_EQ(away(), seconds{70});
+}
+
+// faults.md A1, relative: the server before an upgrade has written fewer numbers.
+TEST_F(LastSeenTest, ReadsTheShorterLineOfAnEarlierBuild) {
+  be_seen();
+  machine_.boot += seconds{70};
+  machine_.wall += seconds{70};
+  std::istringstream in(text());
+  std::string run;
+  std::string since_boot;
+  std::string time;
+  in >> run >> since_boot >> time;
+  std::string line = run + ' ' + since_boot + ' ' + time + ' ';
+  line += std::to_string(base::crc32c(0, line));
+  line.resize(95, ' ');
+  line += '\n';
+  write(line);
+  EXPECT_EQ(away(), seconds{70});
+  line[run.size() + 1] = line[run.size() + 1] == '7' ? '8' : '7';
+  write(line);
+  EXPECT_EQ(away(), base::Millis{0}) << "it has a checksum as well";
+  write(line.substr(0, 95));
+  EXPECT_EQ(away(), base::Millis{0});
 }
 
 // faults.md A1, relative: steps that each are believed add up over restarts.

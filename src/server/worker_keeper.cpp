@@ -1,5 +1,6 @@
 #include "server/worker_keeper.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <spdlog/spdlog.h>
@@ -23,19 +24,43 @@ constexpr std::chrono::milliseconds kDelayMin{100};
 constexpr std::chrono::milliseconds kDelayMax{10'000};
 // One that lived so long starts the doubling anew.
 constexpr std::chrono::seconds kLivedWell{30};
+// The lock of a worker that lives is looked at so often: it makes a new one for one that is gone.
+constexpr std::chrono::seconds kKnowEvery{1};
 
 }  // namespace
 
 WorkerKeeper::WorkerKeeper(boost::asio::io_context& io, std::filesystem::path dir)
-    : process_(io), pause_(io), dir_(std::move(dir)), delay_(kDelayMin) {}
+    : process_(io), pause_(io), know_timer_(io), dir_(std::move(dir)), delay_(kDelayMin) {}
 
 WorkerKeeper::~WorkerKeeper() = default;
 
-void WorkerKeeper::start() { look(); }
+void WorkerKeeper::start() {
+  keep_knowing();
+  look();
+}
+
+void WorkerKeeper::keep_knowing() {
+  know_lock();
+  know_timer_.expires_after(kKnowEvery);
+  know_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) keep_knowing();
+  });
+}
+
+// The file that a worker holds, or the one that the next worker will take. Made here where there is
+// none: a worker that has just begun is known by it, too.
+void WorkerKeeper::know_lock() {
+  const std::string file = dir_ / "run" / "worker.lock";
+  if (lock_.is_open() && (base::is_file_of(file, lock_.get()) || base::LockFile::is_held(lock_))) {
+    return;
+  }
+  lock_.reset(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+}
 
 void WorkerKeeper::look() {
   if (stopped_) return;
-  if (base::LockFile::is_held(dir_ / "run" / "worker.lock")) {
+  know_lock();
+  if (lock_.is_open() && base::LockFile::is_held(lock_)) {
     const int pid = base::LockFile::pid_in(dir_ / "run" / "worker.pid");
     if (pid > 0) {
       spdlog::info("worker {} is at work already", pid);
@@ -44,7 +69,7 @@ void WorkerKeeper::look() {
       watch(pid, false);
       return;
     }
-    look_again();  // it is just starting, or just ending
+    look_again();  // it is just starting, or just ending, or one of its two processes has ended
     return;
   }
   spawn();
@@ -133,6 +158,7 @@ void WorkerKeeper::tell_of_new_log() const {
 void WorkerKeeper::stop() {
   stopped_ = true;
   pause_.cancel();
+  know_timer_.cancel();
   if (pid_ > 0) ::kill(pid_, SIGHUP);
   boost::system::error_code ignored;
   process_.close(ignored);

@@ -9,6 +9,8 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "base/fd.h"
+
 namespace rq::server {
 
 class WorkerKeeper {
@@ -25,6 +27,8 @@ class WorkerKeeper {
   void stop();
 
  private:
+  void keep_knowing();
+  void know_lock();
   void look();
   void spawn();
   void watch(int pid, bool ours);
@@ -32,8 +36,9 @@ class WorkerKeeper {
   void look_again();
 
   boost::asio::posix::stream_descriptor process_;  // a pidfd
-  boost::asio::steady_timer pause_;
+  boost::asio::steady_timer pause_, know_timer_;
   const std::filesystem::path dir_;
+  base::Fd lock_;  // the worker's, which it may still hold when that was removed or moved away
   int pid_ = 0;
   bool ours_ = false;  // a child of this process, to be reaped
   bool stopped_ = false;

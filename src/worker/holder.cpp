@@ -23,6 +23,7 @@
 #include "base/check.h"
 #include "base/number.h"
 #include "base/whole_file.h"
+#include "worker/home.h"
 #include "worker/process_tree.h"
 #include "worker/stop_count.h"
 
@@ -33,7 +34,10 @@ namespace {
 
 constexpr int kMadeWay = 75;  // exit code of a loop that has made way
 constexpr std::chrono::seconds kForkRetry{1};
-constexpr timespec kLookEvery{.tv_sec = 1, .tv_nsec = 0};  // at the files in run/
+// At the directory, and the files in run/.
+constexpr timespec kLookEvery{.tv_sec = 1, .tv_nsec = 0};
+// Once is not enough: who only asks whether a lock is held has it for a moment.
+constexpr int kOutOfPlaceLooks = 2;
 constexpr std::size_t kEnvironBytesMax = 8 * base::kMiB;
 
 std::int64_t steady_ns() {
@@ -152,7 +156,7 @@ std::optional<int> Holder::hold() {
     siginfo_t info{};
     const int signal = ::sigtimedwait(&heard, &info, &kLookEvery);
     if (signal > 0 && signal != SIGCHLD) hear(signal, info);
-    keep_files();
+    keep_place();
   }
 }
 
@@ -200,18 +204,34 @@ void Holder::hear(int signal, const siginfo_t& info) {
   ::kill(loop_, signal);
 }
 
-// Without its lock a second worker of the name could start beside this one, and without the record
-// the next one would not know which scripts ran.
-void Holder::keep_files() {
+// A worker whose place is gone, or another's, makes way for that one: it ends with its scripts.
+void Holder::keep_place() {
   const auto now = std::chrono::steady_clock::now();
   if (now < look_at_) return;
   look_at_ = now + std::chrono::seconds{kLookEvery.tv_sec};
+  const std::string lost = keep_files();
+  out_of_place_ = lost.empty() ? 0 : out_of_place_ + 1;
+  if (out_of_place_ < kOutOfPlaceLooks) return;
+  if (!StopCount::count_first(memory_.past().stops)) return;
+  spdlog::error("{}: this worker takes nothing more, and ends when its scripts have", lost);
+  ::kill(loop_, SIGTERM);
+}
+
+// Without its lock a second worker of the name could start beside this one, and without the record
+// the next one would not know which scripts ran. Gives why they are not this worker's to keep;
+// empty: they are.
+std::string Holder::keep_files() {
+  if (!is_home_at(facts_.dir)) {
+    return fmt::format("'{}' is not the directory any more that this worker began in", facts_.dir);
+  }
   const base::Result<void> kept = lock_.keep();
   if (kept) record_.keep_file();  // else it may be that of a second worker
   if (std::exchange(is_named_, kept.has_value()) && !kept) {
     spdlog::error("the lock of this worker is gone and cannot be made again: {}; {}",
                   kept.error().message, kept.error().remedy);
   }
+  const bool is_taken = !kept && kept.error().code == base::Code::exists;
+  return is_taken ? "another process has the name of this worker" : "";
 }
 
 // Would a worker that this server starts be as this one is?

@@ -35,10 +35,12 @@ struct Handed {
 class Holder {
  public:
   // `argv`: of the program that takes over, without what is handed on.
+  // `dir`: where the worker's directory was when it began, see home.h.
   // `server`: the file with the pid of the server whose program and environment it takes when that
   // one asks; empty: nobody's.
   struct Facts {
     std::vector<std::string> argv;
+    std::string dir;
     std::string server;
   };
   Holder(Facts facts, base::LockFile& lock, KeptMemory& memory, RunningRecord& record);
@@ -55,7 +57,8 @@ class Holder {
  private:
   void reap();
   void hear(int signal, const siginfo_t& info);
-  void keep_files();
+  void keep_place();
+  [[nodiscard]] std::string keep_files();
   [[nodiscard]] std::optional<int> end_of_loop();
   [[nodiscard]] static bool is_like(pid_t server);
   [[noreturn]] void start_again(pid_t model);
@@ -69,8 +72,9 @@ class Holder {
   pid_t loop_ = 0;
   pid_t model_ = 0;  // the server that asked last
   std::optional<int> loop_status_;
-  bool is_named_ = true;                             // the lock of the worker's name is held
-  std::chrono::steady_clock::time_point look_at_{};  // at the files in run/
+  bool is_named_ = true;  // the lock of the worker's name is held
+  int out_of_place_ = 0;  // looks in a row, at the directory and the files in run/
+  std::chrono::steady_clock::time_point look_at_{};
 };
 
 }  // namespace rq::worker

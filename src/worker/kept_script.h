@@ -3,8 +3,8 @@
 // memory, and is written as things happen: it outlives a process that is killed, and a program that
 // is replaced, and costs no system call.
 //
-// Format: version 3, plain bytes; to change it, change kVersion: a program of another version does
-// not go on with it.
+// Format: version 3, plain bytes; to change it, raise the version in kept_script.cpp: a program of
+// another version does not go on with it.
 #include <sys/resource.h>
 
 #include <algorithm>

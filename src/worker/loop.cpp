@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "worker/home.h"
 
 namespace rq::worker {
 namespace {
@@ -630,7 +631,7 @@ void Loop::end_if_done() {
   if (connected_) return;
   // The server is gone too. What it has not heard, it hears of the next worker, which a server of
   // this machine starts; unless that cannot be kept for it. Then the scripts would run again.
-  if (!reporter_.keep_untold()) {
+  if (!reporter_.keep_untold() && !is_home_removed()) {
     if (std::exchange(stays_since_, stops_.followed()) == stops_.followed()) return;
     spdlog::warn(
         "the ends of {} scripts can be told to nobody now, nor be kept: this worker stays until "

@@ -97,7 +97,7 @@ bool holds_any_attempt(pid_t pid) {
 
 }  // namespace
 
-std::optional<Process> look_at(pid_t pid) {
+std::optional<Process> read_process(pid_t pid) {
   return parse_stat(pid, read_small(fmt::format("/proc/{}/stat", pid), kStatBytesMax));
 }
 
@@ -110,7 +110,7 @@ ProcessTable ProcessTable::read() {
     pid_t pid = 0;
     const auto [end, error] = std::from_chars(name, name + std::strlen(name), pid);
     if (error != std::errc{} || *end != '\0') continue;
-    if (const auto process = look_at(pid)) table.processes_.push_back(*process);
+    if (const auto process = read_process(pid)) table.processes_.push_back(*process);
   }
   std::sort(table.processes_.begin(), table.processes_.end(),
             [](const Process& a, const Process& b) { return a.pid < b.pid; });

@@ -67,7 +67,7 @@ class ProcessTable {
 };
 
 // One process, as it is now; nothing when it has ended.
-[[nodiscard]] std::optional<Process> look_at(pid_t pid);
+[[nodiscard]] std::optional<Process> read_process(pid_t pid);
 
 // Does the environment that `pid` was started with have an entry that starts with `prefix`? With
 // `exact`, that is `prefix`? False for processes that may not be looked at.

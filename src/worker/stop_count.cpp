@@ -40,6 +40,11 @@ bool StopCount::any() {
   return known_;
 }
 
+bool StopCount::count_first(Told& shared) {
+  std::uint32_t never = 0;
+  return std::atomic_ref(shared.times).compare_exchange_strong(never, 1);
+}
+
 void StopCount::tell_once() {
   std::uint32_t never = 0;
   told_.compare_exchange_strong(never, 1);

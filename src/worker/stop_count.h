@@ -21,7 +21,9 @@ class StopCount {
 
   // In the holder's process: it was told.
   static void count_in(Told& shared) { ++std::atomic_ref(shared.times); }
-  // After that: a look has shown that it was by a script.
+  // The holder tells itself, as the first that does. False: it was told before.
+  [[nodiscard]] static bool count_first(Told& shared);
+  // After count_in(): a look has shown that it was by a script.
   static void count_script(Told& shared) { ++std::atomic_ref(shared.by_scripts); }
 
   [[nodiscard]] int holder() const { return holder_; }

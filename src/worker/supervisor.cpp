@@ -74,15 +74,10 @@ void watch(int poll, int fd, std::uint64_t tag, std::uint32_t events = EPOLLIN) 
   RQ_CHECK(::epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) == 0);
 }
 
-// Of a tree of processes.
-struct Use {
-  std::int64_t bytes = 0;
-  std::int64_t processes = 0;
-};
-Use use_of(const std::vector<Process>& tree, std::int64_t bytes_max) {
-  Use use{.bytes = 0, .processes = std::ssize(tree)};
+TreeUse use_of(const std::vector<Process>& tree, const TreeUse& bounds) {
+  TreeUse use{.bytes = 0, .processes = std::ssize(tree)};
   for (const Process& p : tree) use.bytes += p.rss_bytes;
-  if (bytes_max == 0 || use.bytes <= bytes_max) return use;
+  if (bounds.bytes == 0 || use.bytes <= bounds.bytes) return use;
   // What several of them share counts once: that costs more to find out.
   use.bytes = 0;
   for (const Process& p : tree) use.bytes += proportional_bytes(p.pid).value_or(p.rss_bytes);
@@ -90,9 +85,9 @@ Use use_of(const std::vector<Process>& tree, std::int64_t bytes_max) {
 }
 
 // A bound of 0 is none.
-StopCause above(const Use& use, std::int64_t bytes_max, std::int64_t processes_max) {
-  if (bytes_max > 0 && use.bytes > bytes_max) return StopCause::out_of_memory;
-  const bool too_many = processes_max > 0 && use.processes > processes_max;
+StopCause above(const TreeUse& use, const TreeUse& bounds) {
+  if (bounds.bytes > 0 && use.bytes > bounds.bytes) return StopCause::out_of_memory;
+  const bool too_many = bounds.processes > 0 && use.processes > bounds.processes;
   return too_many ? StopCause::too_many_processes : StopCause::none;
 }
 
@@ -154,12 +149,11 @@ class Supervisor::Look {
 // A file that was closed before nobody else had open: its pipe had ended.
 TreeMarks Supervisor::Child::marks() {
   if (!files) files = names_of_files({from_script.get(), to_script.get(), log.get()});
-  return {.leader = pid, .reaped = reaped, .orphaned = orphaned, .cookie = cookie, .files = *files};
+  return {
+      .leader = pid, .reaped = reaped, .orphaned = is_orphan(), .cookie = cookie, .files = *files};
 }
 
-SteadyTime Supervisor::Child::next() const {
-  return std::min({timeout_at, sample_at, act_at, check_at, word_until});
-}
+SteadyTime Supervisor::Due::next() const { return std::min({timeout, sample, act, check, word}); }
 
 Supervisor::Supervisor(Watcher& watcher) : watcher_(watcher) {
   for (int fd = 0; fd < kFirstFreeFd;) {
@@ -230,11 +224,10 @@ std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
   request.from_worker_fd = script_reads.get();
   const SteadyTime now = std::chrono::steady_clock::now();
   child->started = now;
-  if (launch.timeout.count() > 0) child->timeout_at = now + launch.timeout;
+  if (launch.timeout.count() > 0) child->due.timeout = now + launch.timeout;
   child->log_start = log_stat.st_size;
   child->cookie = std::move(launch.cookie);
-  child->memory_bytes = launch.memory_bytes;
-  child->processes_max = launch.processes;
+  child->bounds = {.bytes = launch.memory_bytes, .processes = launch.processes};
   child->grace = launch.grace;
   if (launch.kept != nullptr) {
     child->keep_in(*launch.kept);
@@ -247,9 +240,9 @@ std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
   child->log_start +=
       1 + static_cast<std::int64_t>(std::to_string(child->pid).size() + launch.header.size());
   if (child->kept != nullptr) child->kept->log_start = child->log_start;
-  if (launch.memory_bytes > 0 || launch.processes > 0) child->sample_at = now + kFirstSample;
+  if (child->is_bounded()) child->due.sample = now + kFirstSample;
   watch_pipe(*child);
-  arm(child->next());
+  arm(child->due.next());
   out.child = child->id;
   by_pid_.emplace(child->pid, child->id);
   children_.emplace(child->id, std::move(child));
@@ -261,8 +254,7 @@ ChildId Supervisor::adopt(KeptScript& kept, const Spawned& process, bool orphane
   const ChildId id = child->id = ++last_id_;
   child->pid = kept.pid;
   child->kept = &kept;
-  child->adopted = true;
-  child->process = process;
+  child->adopted.emplace().process = process;
   child->from_script.reset(kept.from_script);
   child->to_script.reset(kept.to_script);
   child->log.reset(kept.log);
@@ -273,13 +265,12 @@ ChildId Supervisor::adopt(KeptScript& kept, const Spawned& process, bool orphane
   child->cookie = kept.cookie.view();
   child->verdict = kept.verdict();
   child->lines.feed(kept.line.view(), [](std::string_view) {});
-  child->memory_bytes = kept.memory_bytes;
-  child->processes_max = kept.processes_max;
+  child->bounds = {.bytes = kept.memory_bytes, .processes = kept.processes_max};
   child->grace = base::Millis{kept.grace_ms};
   child->cause = static_cast<StopCause>(kept.cause);
   child->started = from_ns(kept.started_ns);
-  child->timeout_at = from_ns(kept.timeout_ns);
-  if (kept.memory_bytes > 0 || kept.processes_max > 0) child->sample_at = child->started;
+  child->due.timeout = from_ns(kept.timeout_ns);
+  if (child->is_bounded()) child->due.sample = child->started;
   watch_pipe(*child);
   adopted_.insert(id);
   Child& added = *children_.emplace(id, std::move(child)).first->second;
@@ -288,7 +279,7 @@ ChildId Supervisor::adopt(KeptScript& kept, const Spawned& process, bool orphane
   Look look;
   switch (added.cause) {
     case StopCause::none:
-      arm(added.next());
+      arm(added.due.next());
       break;
     case StopCause::asked:
     case StopCause::timed_out:
@@ -307,17 +298,19 @@ ChildId Supervisor::adopt(KeptScript& kept, const Spawned& process, bool orphane
 void Supervisor::lose_holder() {
   for (const ChildId id : adopted_) {
     Child& child = *children_.at(id);
-    if (!child.orphaned && !child.kept->has_exited()) child.watch_life(poll_.get());
+    if (!child.is_orphan() && !child.kept->has_exited()) child.watch_life(poll_.get());
   }
   ::kill(::getpid(), SIGCHLD);  // one may have ended already
 }
 
-// Its end can be waited for without being its parent. The process is the script if it has begun
-// when that did; where that is not known, if it has its mark.
+// Its end can be waited for without being its parent. REQUIRES: it is adopted. The process is the
+// script if it has begun when that did; where that is not known, if it has its mark.
 void Supervisor::Child::watch_life(int poll_fd) {
-  orphaned = true;
+  adopted->orphaned = true;
+  const Spawned& process = adopted->process;
+  base::Fd& life = adopted->life;
   life.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  const std::optional<Process> found = look_at(pid);
+  const std::optional<Process> found = read_process(pid);
   const bool timed = process.start_ticks_max != 0;
   const bool in_time = found && found->start_ticks >= process.start_ticks_min &&
                        found->start_ticks <= process.start_ticks_max;
@@ -399,10 +392,10 @@ void Supervisor::Child::keep_in(KeptScript& memory) {
   memory.log = log.get();
   memory.log_start = log_start;
   memory.started_ns = to_ns(started);
-  memory.timeout_ns = to_ns(timeout_at);
+  memory.timeout_ns = to_ns(due.timeout);
   memory.grace_ms = grace.count();
-  memory.memory_bytes = memory_bytes;
-  memory.processes_max = processes_max;
+  memory.memory_bytes = bounds.bytes;
+  memory.processes_max = bounds.processes;
   memory.cookie.set(cookie);
 }
 
@@ -443,7 +436,7 @@ void Supervisor::handle() {
       tick(look);
     } else if (Child* child = find(tag / kTagsOfChild); child != nullptr) {
       if (tag == life_tag(child->id)) {
-        if (child->life.is_open()) child->kept->note_unseen_exit();
+        if (child->adopted->life.is_open()) child->kept->note_unseen_exit();
         reap_adopted(look);
       } else if (tag == answers_tag(child->id)) {
         if (child->awaits_room) write_answers(*child);
@@ -456,7 +449,7 @@ void Supervisor::handle() {
 
 void Supervisor::read_ready(Child& child, Look& look) {
   read_pipe(child, kReadBytes);
-  const bool waits_for_word = child.word_until != SteadyTime::max();
+  const bool waits_for_word = child.due.word != SteadyTime::max();
   if (waits_for_word && (child.verdict.decisive || !child.from_script.is_open())) {
     conclude(child, look);
   }
@@ -529,9 +522,9 @@ void Supervisor::reap(Look& look) {
   // Perhaps the last one of a tree that is being waited for.
   const SteadyTime now = std::chrono::steady_clock::now();
   for (auto& [id, child] : children_) {
-    if (child->reaped && child->word_until == SteadyTime::max()) {
-      child->check_at = std::min(child->check_at, now + kOrphanCheck);
-      arm(child->check_at);
+    if (child->reaped && child->due.word == SteadyTime::max()) {
+      child->due.check = std::min(child->due.check, now + kOrphanCheck);
+      arm(child->due.check);
     }
   }
 }
@@ -553,8 +546,8 @@ void Supervisor::reap_adopted(Look& look) {
 void Supervisor::exited(Child& child, int status, const rusage& usage, Look& look) {
   const SteadyTime now = std::chrono::steady_clock::now();
   child.reaped = true;
-  child.life.reset();
-  child.timeout_at = child.sample_at = SteadyTime::max();
+  if (child.adopted) child.adopted->life.reset();
+  child.due.timeout = child.due.sample = SteadyTime::max();
   child.ended.pid = child.pid;
   child.ended.status = status;
   child.ended.wall = duration_cast<microseconds>(now - child.started);
@@ -566,8 +559,8 @@ void Supervisor::exited(Child& child, int status, const rusage& usage, Look& loo
   // Its words may go through another process, which has the writing end now.
   if (child.from_script.is_open() && !child.verdict.decisive &&
       child.cause != StopCause::abandoned) {
-    child.word_until = now + kLastWordWait;
-    arm(child.word_until);
+    child.due.word = now + kLastWordWait;
+    arm(child.due.word);
     return;
   }
   conclude(child, look);
@@ -576,7 +569,7 @@ void Supervisor::exited(Child& child, int status, const rusage& usage, Look& loo
 // It has ended: nobody waits any more for what others may write into its pipe.
 void Supervisor::conclude(Child& child, Look& look) {
   const SteadyTime now = std::chrono::steady_clock::now();
-  child.word_until = SteadyTime::max();
+  child.due.word = SteadyTime::max();
   const bool suspect = may_have_left_something(child, child.from_script.is_open());
   if (suspect) static_cast<void>(child.marks());  // while its files have names
   child.lines.finish([this, &child](std::string_view text) { take_line(child, text); });
@@ -595,18 +588,18 @@ void Supervisor::conclude(Child& child, Look& look) {
   ended.killed_after_grace = child.killed_after_grace;
   ended.leftovers = left;
   ended.verdict = child.verdict;
-  ended.rss_bytes = std::max(ended.rss_bytes, child.rss_bytes);
-  ended.processes = child.processes;
+  ended.rss_bytes = std::max(ended.rss_bytes, child.most.bytes);
+  ended.processes = child.most.processes;
   ended.last_output = child.tail_of_log();
   if (kept) ended.log = std::move(child.log);
 
   if (left) {
     if (child.phase == Phase::running) {
       child.phase = Phase::leaving;
-      child.act_at = now + kLeftoverGrace;
+      child.due.act = now + kLeftoverGrace;
     }
-    child.check_at = now + kCheckEvery;
-    arm(child.next());
+    child.due.check = now + kCheckEvery;
+    arm(child.due.next());
   }
   const ChildId id = child.id;
   watcher_.on_ended(id, std::move(ended));
@@ -621,38 +614,38 @@ void Supervisor::tick(Look& look) {
   const SteadyTime now = std::chrono::steady_clock::now();
   std::vector<ChildId> due;
   for (const auto& [id, child] : children_) {
-    if (child->next() <= now) due.push_back(id);
+    if (child->due.next() <= now) due.push_back(id);
   }
   for (const ChildId id : due) {
     if (Child* child = find(id)) tick(*child, now, look);
   }
   SteadyTime next = SteadyTime::max();
-  for (const auto& [id, child] : children_) next = std::min(next, child->next());
+  for (const auto& [id, child] : children_) next = std::min(next, child->due.next());
   arm(next);
 }
 
 void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
-  if (child.word_until <= now) {
+  if (child.due.word <= now) {
     conclude(child, look);
     return;
   }
-  if (child.timeout_at <= now) {
-    child.timeout_at = SteadyTime::max();
+  if (child.due.timeout <= now) {
+    child.due.timeout = SteadyTime::max();
     begin_stop(child, StopCause::timed_out, look);
   }
-  if (child.sample_at <= now) {
-    child.sample_at = now + kSampleEvery;
+  if (child.due.sample <= now) {
+    child.due.sample = now + kSampleEvery;
     sample(child, look);
     if (child.phase == Phase::killing) return;
   }
-  if (child.act_at <= now) {
+  if (child.due.act <= now) {
     switch (child.phase) {
       case Phase::running:
-        child.act_at = SteadyTime::max();
+        child.due.act = SteadyTime::max();
         break;
       case Phase::leaving:
         child.phase = Phase::stopping;
-        child.act_at = now + child.grace;
+        child.due.act = now + child.grace;
         send(child, SIGTERM, look);
         break;
       case Phase::stopping:
@@ -662,13 +655,13 @@ void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
       case Phase::killing:
         // A tree that grows while it is being killed, or that the kernel holds on to.
         child.kill_again = std::min(child.kill_again * 2, kKillAgainMax);
-        child.act_at = now + child.kill_again;
+        child.due.act = now + child.kill_again;
         send(child, SIGKILL, look);
         break;
     }
   }
-  if (child.check_at <= now) {
-    child.check_at = now + kCheckEvery;
+  if (child.due.check <= now) {
+    child.due.check = now + kCheckEvery;
     if (left_of(child, look).empty()) gone(child);
   }
 }
@@ -678,8 +671,8 @@ void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
 // look.
 void Supervisor::sample(Child& child, Look& look) {
   std::vector<Process> tree = look.table().tree_of(child.marks());
-  Use use = use_of(tree, child.memory_bytes);
-  StopCause cause = above(use, child.memory_bytes, child.processes_max);
+  TreeUse use = use_of(tree, child.bounds);
+  StopCause cause = above(use, child.bounds);
   if (cause != StopCause::none) {
     look.forget();
     const std::vector<Process> now = look.table().tree_of(child.marks());
@@ -688,11 +681,11 @@ void Supervisor::sample(Child& child, Look& look) {
         return other.pid == p.pid && other.start_ticks == p.start_ticks;
       });
     });
-    use = use_of(tree, child.memory_bytes);
-    cause = above(use, child.memory_bytes, child.processes_max);
+    use = use_of(tree, child.bounds);
+    cause = above(use, child.bounds);
   }
-  child.rss_bytes = std::max(child.rss_bytes, use.bytes);
-  child.processes = std::max(child.processes, use.processes);
+  child.most.bytes = std::max(child.most.bytes, use.bytes);
+  child.most.processes = std::max(child.most.processes, use.processes);
   if (cause == StopCause::none) return;
   if (child.cause == StopCause::none) child.blame(cause);
   begin_kill(child, look);
@@ -704,19 +697,19 @@ void Supervisor::begin_stop(Child& child, StopCause cause, Look& look) {
   child.ended.told_to_end =
       duration_cast<microseconds>(std::chrono::steady_clock::now() - child.started);
   child.phase = Phase::stopping;
-  child.timeout_at = SteadyTime::max();
-  child.act_at = std::chrono::steady_clock::now() + child.grace;
+  child.due.timeout = SteadyTime::max();
+  child.due.act = std::chrono::steady_clock::now() + child.grace;
   send(child, SIGTERM, look);
-  arm(child.next());
+  arm(child.due.next());
 }
 
 void Supervisor::begin_kill(Child& child, Look& look) {
   child.phase = Phase::killing;
-  child.timeout_at = child.sample_at = SteadyTime::max();
+  child.due.timeout = child.due.sample = SteadyTime::max();
   child.kill_again = kKillAgainMin;
-  child.act_at = std::chrono::steady_clock::now() + child.kill_again;
+  child.due.act = std::chrono::steady_clock::now() + child.kill_again;
   send(child, SIGKILL, look);
-  arm(child.next());
+  arm(child.due.next());
 }
 
 void Supervisor::send(Child& child, int signal, Look& look) {

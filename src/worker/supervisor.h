@@ -83,6 +83,12 @@ struct Ended {
   base::Fd log;
 };
 
+// Of a tree of processes.
+struct TreeUse {
+  std::int64_t bytes = 0;
+  std::int64_t processes = 0;
+};
+
 class Watcher {
  public:
   virtual ~Watcher() = default;
@@ -143,14 +149,27 @@ class Supervisor {
     stopping,  // TERM was sent
     killing,   // KILL was sent
   };
+  // Of a child that a process before this one has started.
+  struct Adopted {
+    Spawned process;
+    bool orphaned = false;  // see adopt()
+    base::Fd life;          // of an orphaned one: readable when it has ended
+  };
+  // When something is to be done for a child.
+  struct Due {
+    SteadyTime timeout = SteadyTime::max();
+    SteadyTime sample = SteadyTime::max();
+    SteadyTime act = SteadyTime::max();    // the next step of its phase
+    SteadyTime check = SteadyTime::max();  // is anything of it left?
+    // It has exited without a deciding word, which may still be on its way.
+    SteadyTime word = SteadyTime::max();
+    [[nodiscard]] SteadyTime next() const;
+  };
   struct Child {
     ChildId id = 0;
     pid_t pid = 0;
     KeptScript* kept = nullptr;
-    bool adopted = false;
-    bool orphaned = false;  // see adopt()
-    Spawned process;        // of an adopted one
-    base::Fd life;          // of an orphaned one: readable when it has ended
+    std::optional<Adopted> adopted;
     Phase phase = Phase::running;
     bool reaped = false;
     bool reading = true;       // see set_reading()
@@ -168,21 +187,15 @@ class Supervisor {
     wire::PipeReader lines;
     wire::PipeVerdict verdict;
     std::string cookie;
-    std::int64_t memory_bytes = 0;
-    std::int64_t processes_max = 0;
-    std::int64_t rss_bytes = 0;
-    std::int64_t processes = 0;
+    TreeUse bounds;  // 0: none
+    TreeUse most;    // that was seen
     base::Millis grace{0};
     base::Millis kill_again{0};
     SteadyTime started;
-    SteadyTime timeout_at = SteadyTime::max();
-    SteadyTime sample_at = SteadyTime::max();
-    SteadyTime act_at = SteadyTime::max();    // the next step of its phase
-    SteadyTime check_at = SteadyTime::max();  // is anything of it left?
-    // It has exited without a deciding word, which may still be on its way.
-    SteadyTime word_until = SteadyTime::max();
+    Due due;
     Ended ended;  // what is known since it has exited
-    [[nodiscard]] SteadyTime next() const;
+    [[nodiscard]] bool is_orphan() const { return adopted && adopted->orphaned; }
+    [[nodiscard]] bool is_bounded() const { return bounds.bytes > 0 || bounds.processes > 0; }
     [[nodiscard]] TreeMarks marks();
     void keep_in(KeptScript& memory);
     void blame(StopCause why);

@@ -179,7 +179,7 @@ TEST_F(Scripts, AnOrphanIsWaitedForAndItsWordsCount) {
     ::close(words[1]);
     kept.pid = pid;
     kept.from_script = words[0];
-    const std::uint64_t begun = look_at(pid)->start_ticks;
+    const std::uint64_t begun = read_process(pid)->start_ticks;
     // Else somebody else has its number.
     const Spawned process{
         .pid = pid, .start_ticks_min = is_it ? begun : begun + 1, .start_ticks_max = begun + 1};

@@ -140,14 +140,14 @@ std::string with_text(std::string reason, const std::string& text) {
   return reason;
 }
 
-constexpr const char* kUnseen =
+constexpr const char* kNobodySaw =
     "nobody saw its exit code, for its worker died, and it said no final word on fd 3";
 
 // By the words and the exit status alone.
 Verdict by_words(const Ended& ended, core::Success success) {
   const auto& said = ended.verdict;
   if (said.decisive == PipeWord::err) return {"err", err_text(ended), 0};
-  if (!ended.was_seen && !said.decisive) return {"lost", kUnseen, 0};
+  if (!ended.was_seen && !said.decisive) return {"lost", kNobodySaw, 0};
   // Where nobody saw the exit, the word says it.
   if (ended.was_seen && !exited_well(ended.status)) return {"failed", bad_exit(ended), 0};
   if (said.decisive == PipeWord::done) return {"done", said.text, 0};

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,17 +11,20 @@
 #include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <thread>
 #include <vector>
 
+#include "base/address.h"
 #include "base/check.h"
 #include "base/lock_file.h"
 #include "base/log.h"
 #include "base/stray_signals.h"
 #include "core/name.h"
 #include "worker/holder.h"
+#include "worker/home.h"
 #include "worker/loop.h"
 #include "worker/running_record.h"
 
@@ -40,6 +42,7 @@ constexpr std::uint32_t kDeathsInARow = 6;
 constexpr std::chrono::milliseconds kDeathDelayMin{100};
 constexpr std::chrono::milliseconds kDeathDelayMax{10'000};
 constexpr std::uint32_t kDeathDoublingsMax = 10;
+constexpr const char* kSocketBelow = "/run/rq.sock";  // of the server of a directory, below it
 
 // Blocked, not ignored: what is ignored would be inherited by scripts.
 void block_stray_signals() {
@@ -54,9 +57,38 @@ std::string file_part(std::string name) {
   return name;
 }
 
-Result<base::LockFile> lock_name(const std::string& run_dir, const std::string& name,
-                                 const std::optional<Handed>& handed) {
-  const std::string stem = run_dir + (name == "local" ? "/worker" : "/worker-" + file_part(name));
+// What a worker keeps stands in its directory, which is its working directory: see home.h.
+std::string lock_stem(const std::string& name) {
+  return name == "local" ? "run/worker" : "run/worker-" + file_part(name);
+}
+
+// A socket with its whole path: it is named from where the worker was started.
+Result<WorkerOptions> from_anywhere(WorkerOptions options) {
+  if (options.server.empty()) return options;
+  RQ_TRY_ASSIGN(address, base::parse_server_address(options.server));
+  if (!address.socket_path.empty()) {
+    std::error_code failed;
+    const auto whole = std::filesystem::absolute(address.socket_path, failed);
+    if (!failed) address.socket_path = whole.string();
+  }
+  options.server = address.text();
+  return options;
+}
+
+// Gives the real path of the directory.
+Result<std::string> go_home(const WorkerOptions& options, const std::string& name,
+                            const std::optional<Handed>& handed) {
+  // A program before this one has begun there. Has the directory been moved away since, or another
+  // taken its place? Then it is the working directory already.
+  if (handed &&
+      !base::is_file_of(fmt::format("{}/{}.lock", options.dir, lock_stem(name)), handed->lock)) {
+    return options.dir;
+  }
+  return enter_home(options.dir);
+}
+
+Result<base::LockFile> lock_name(const std::string& name, const std::optional<Handed>& handed) {
+  const std::string stem = lock_stem(name);
   if (handed) {
     return base::LockFile::take_over(base::Fd(handed->lock), stem + ".lock", stem + ".pid");
   }
@@ -121,34 +153,45 @@ std::vector<std::string> arguments(const WorkerOptions& options, const std::stri
   return argv;
 }
 
+LoopFacts facts_of(const WorkerOptions& options, const std::string& root, const std::string& name,
+                   const base::ServerAddress& server) {
+  LoopFacts facts;
+  facts.dir = root;
+  facts.name = name;
+  facts.untold_file = fmt::format("run/worker-{}.untold", file_part(name));
+  facts.worker.name = name;
+  // Unless it is given, the server says it.
+  facts.worker.base_url = options.base_url;
+  if (!facts.worker.base_url.ends_with('/')) facts.worker.base_url.push_back('/');
+  facts.base_url_fixed = !options.base_url.empty();
+  if (!server.socket_path.empty()) facts.worker.dir = root;
+  facts.worker.server = server.text();
+  facts.worker.version = RQ_VERSION;
+  facts.worker.env = options.env;
+  facts.kept = options.kept;
+  return facts;
+}
+
 }  // namespace
 
-Result<int> run_worker(const WorkerOptions& options) {
+Result<int> run_worker(const WorkerOptions& given) {
   // As the server writes: both may have one log.
   base::log_to_stderr("worker");
   block_stray_signals();
-  RQ_TRY_ASSIGN(name, name_of(options));
-  const std::unique_ptr<char, void (*)(void*)> dir(::realpath(options.dir.c_str(), nullptr),
-                                                   ::free);
-  if (!dir) {
-    return fail(Code::not_found,
-                fmt::format("directory '{}': {}", options.dir, base::text_of_errno(errno)),
-                "make it, or name another with --dir");
-  }
-  const std::string root = dir.get();
-  const std::string run_dir = root + "/run";
-  if (::mkdir(run_dir.c_str(), 0755) != 0 && errno != EEXIST) {
+  RQ_TRY_ASSIGN(name, name_of(given));
+  const std::optional<Handed> handed = Handed::parse(given.goes_on);
+  RQ_TRY_ASSIGN(options, from_anywhere(given));
+  RQ_TRY_ASSIGN(root, go_home(options, name, handed));
+  if (::mkdir("run", 0700) != 0 && errno != EEXIST && !handed) {
     return fail(Code::internal,
-                fmt::format("cannot make '{}': {}", run_dir, base::text_of_errno(errno)),
+                fmt::format("cannot make '{}/run': {}", root, base::text_of_errno(errno)),
                 "see to the rights of the folder");
   }
-  RQ_TRY_ASSIGN(server, client::parse_server(options.server.empty() ? root + "/run/rq.sock"
-                                                                    : options.server));
-  const std::optional<Handed> handed = Handed::parse(options.goes_on);
-  RQ_TRY_ASSIGN(lock, lock_name(run_dir, name, handed));
-  RQ_TRY_ASSIGN(record,
-                RunningRecord::open(fmt::format("{}/worker-{}.running", run_dir, file_part(name)),
-                                    handed ? base::Fd(handed->record) : base::Fd()));
+  RQ_TRY_ASSIGN(
+      server, client::parse_server(options.server.empty() ? root + kSocketBelow : options.server));
+  RQ_TRY_ASSIGN(lock, lock_name(name, handed));
+  RQ_TRY_ASSIGN(record, RunningRecord::open(fmt::format("run/worker-{}.running", file_part(name)),
+                                            handed ? base::Fd(handed->record) : base::Fd()));
 
   std::unique_ptr<KeptMemory> memory = handed_memory(handed);
   const bool goes_on = memory != nullptr;
@@ -159,9 +202,10 @@ Result<int> run_worker(const WorkerOptions& options) {
   record->keep_in(*memory);
   const RunningRecord::Leftovers leftovers =
       goes_on ? take_over(memory->past(), *record) : record->clean_up();
-  Holder holder(
-      {.argv = arguments(options, root), .server = options.kept ? run_dir + "/server.pid" : ""},
-      lock, *memory, *record);
+  Holder holder({.argv = arguments(options, root),
+                 .dir = root,
+                 .server = options.kept ? "run/server.pid" : ""},
+                lock, *memory, *record);
   if (const std::optional<int> code = holder.hold()) return *code;
 
   if (!leftovers.begun.empty() || leftovers.processes > 0) {
@@ -170,23 +214,14 @@ Result<int> run_worker(const WorkerOptions& options) {
         "of theirs were still there and are killed; their messages go back",
         leftovers.begun.size(), leftovers.processes);
   }
-  LoopFacts facts;
-  facts.dir = root;
-  facts.name = name;
-  facts.untold_file = fmt::format("{}/worker-{}.untold", run_dir, file_part(name));
-  facts.worker.name = name;
-  // Unless it is given, the server says it.
-  facts.worker.base_url = options.base_url;
-  if (!facts.worker.base_url.ends_with('/')) facts.worker.base_url.push_back('/');
-  facts.base_url_fixed = !options.base_url.empty();
-  if (!server.address.socket_path.empty()) facts.worker.dir = root;
-  facts.worker.server = server.address.text();
-  facts.worker.version = RQ_VERSION;
-  facts.worker.env = options.env;
-  facts.kept = options.kept;
+  LoopFacts facts = facts_of(options, root, name, server.address);
   facts.holder = holder.pid();
   facts.stops = &memory->past().stops;
   facts.make_way = [&holder] { holder.make_way(); };
+  // Its own server, not one that has come to the place of its directory.
+  if (server.address.socket_path == root + kSocketBelow) {
+    server.address.socket_path = std::string(kSocketBelow).substr(1);
+  }
   boost::asio::io_context io(1);
   Loop loop(io, std::move(facts), std::move(server), *record);
   loop.hand_back(leftovers);

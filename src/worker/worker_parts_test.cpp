@@ -16,6 +16,7 @@
 
 #include "worker/environment.h"
 #include "worker/folder.h"
+#include "worker/home.h"
 #include "worker/messages.h"
 #include "worker/process_tree.h"
 #include "worker/running_record.h"
@@ -530,6 +531,30 @@ TEST_F(Folder, WhatIsLeftOfADeadWorkersScriptsIsKilled) {
   EXPECT_GE((*record)->clean_up().processes, 1U);
   ASSERT_EQ(::waitpid(left, &status, 0), left);
   EXPECT_EQ(WTERMSIG(status), SIGKILL);
+}
+
+// faults.md D14, relative: a worker stays with its directory, wherever that goes.
+TEST_F(Folder, AWorkerGoesAlongWithItsHome) {
+  const base::Fd before(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const std::string home = dir_ + "/home";
+  fs::create_directory(home);
+  fs::create_directory_symlink(home, dir_ + "/link");
+  const auto entered = enter_home(dir_ + "/link");
+  ASSERT_TRUE(entered) << entered.error().message;
+  EXPECT_EQ(*entered, fs::canonical(home));
+  EXPECT_TRUE(is_home_at(home));
+  std::ofstream("mine") << "x";
+
+  fs::rename(home, dir_ + "/away");
+  EXPECT_FALSE(is_home_at(home)) << "moved away";
+  fs::create_directory(home);
+  EXPECT_FALSE(is_home_at(home)) << "another one is there";
+  EXPECT_TRUE(fs::exists("mine")) << "and its own files are where it is";
+  EXPECT_FALSE(is_home_removed());
+  fs::remove_all(dir_ + "/away");
+  EXPECT_TRUE(is_home_removed());
+  EXPECT_FALSE(enter_home(dir_ + "/none"));
+  ASSERT_EQ(::fchdir(before.get()), 0);
 }
 
 }  // namespace

@@ -3,10 +3,13 @@ faults.md B3, D5)."""
 # ctest-timeout: 300
 import fcntl
 import os
+import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import rqtest
@@ -435,6 +438,131 @@ def folder_is_gone(server):
                      f'{how}: the script has run once')
 
 
+def folder_and_holder_are_gone(server):
+    """faults.md C18, relative: run/ is removed, and at once the upper process of the worker dies: the server
+    starts no second one beside the lower one."""
+    flag = server.dir / 'flag'
+    queue(server, 'gone', f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n')
+    message, pid = started(server, 'gone')
+    worker = server.worker_pid()
+    loop = loop_of(worker)
+    os.kill(loop, signal.SIGSTOP)
+    shutil.rmtree(server.dir / 'run')
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: f'worker {worker} has ended' in server.log(), 'the server sees it')
+    time.sleep(0.5)  # no event tells that it has looked for the lock
+    os.kill(loop, signal.SIGCONT)
+    eventually(lambda: server.worker_pid() == loop, 'the loop takes its place')
+    eventually(lambda: f'worker {loop} is at work already' in server.log(), 'and the server knows it')
+    checks.that(alive(pid), 'the script goes on')
+    flag.touch()
+    found = finished(server, message)
+    checks.equal((found['progress'], found['attempts'], found['losses']), ('well', 1, 0), 'and runs once')
+    checks.equal(re.findall(r'worker (\d+) started', server.log()), [str(worker)], 'no other was begun')
+
+
+def name_is_taken(server):
+    """faults.md C18, relative: a worker that finds its name taken makes way: it takes nothing more, and ends
+    with its scripts."""
+    flag = server.dir / 'taken'
+    queue(server, 'taken', f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n')
+    with Worker(server, log=server.dir / 'taken.log') as worker:
+        message, pid = started(server, 'taken')
+        taken(server, 'worker.lock', lambda: eventually(lambda: 'taking no more' in worker.log(), 'it drains'))
+        checks.that('another process has the name of this worker' in worker.log(), 'and says why')
+        time.sleep(2.5)  # as often as it looks, it is told once
+        checks.that(alive(pid) and 'stopping' not in worker.log(), 'the script may end')
+        flag.touch()
+        found = finished(server, message)
+        checks.equal((found['progress'], found['attempts'], found['losses']), ('well', 1, 0), 'and does')
+        checks.equal(worker.process.wait(30), 0, 'then the worker ends')
+
+
+def taken(server, name, then):
+    """Another process, this one, holds a lock in the place of the one that is there, while `then` runs."""
+    lock = server.dir / 'run' / name
+    with open(server.dir / 'lock', 'wb') as mine:
+        fcntl.flock(mine, fcntl.LOCK_EX)
+        os.rename(server.dir / 'lock', lock)
+        then()
+        lock.unlink()
+
+
+def lock_of_server_is_taken(server):
+    """faults.md C18, relative: the server says that another process holds its lock, until it does no more."""
+    def status():
+        return server.get('/v1/health').json['status']
+    checks.equal(status(), 'ok', 'all is well')
+    taken(server, 'server.lock', lambda: eventually(lambda: status() == 'lock_taken', 'health tells it'))
+    checks.that(re.search(r'critical.* the lock of this server is gone .*server.lock. is locked by', server.log()),
+                f'and the log: {server.log()[-500:]}')
+    eventually(lambda: status() == 'ok', 'and when it is well again')
+
+
+def removed(directory):
+    """Also when somebody makes files in it meanwhile: then at the next time."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
+def ends_when_removed(running):
+    """faults.md D14, relative: the directory is removed. Its worker, which is nobody's by now, ends when no
+    script runs."""
+    with rqtest.Server(manual_clock=False, worker=True, env={'COLOUR': 'red'}) as server, \
+         tempfile.TemporaryDirectory() as elsewhere:
+        flag = pathlib.Path(elsewhere) / 'flag'
+        queue(server, 'q', f'echo "run here $$" >&3; {until(flag)}echo "done $COLOUR" >&3\n',
+              env_allow=['COLOUR'])
+        message, pid = started(server, 'q')
+        worker = server.worker_pid()
+        loop = loop_of(worker)
+        server.kill()
+        server.env['COLOUR'] = 'blue'
+        server.start()
+        eventually(lambda: not alive(loop), 'it is handed over')
+        loop = loop_of(worker)
+        if not running:
+            flag.touch()
+            finished(server, message)
+        server.kill()
+        eventually(lambda: removed(server.dir), 'the directory is removed')
+        if running:
+            time.sleep(3)  # longer than it takes to be seen
+            checks.that(alive(pid) and alive(worker) and alive(loop), 'the script goes on')
+            flag.touch()
+        eventually(lambda: not alive(worker) and not alive(loop), f'the worker ends; running: {running}')
+
+
+def moved_away(killed):
+    """faults.md D14, relative: the directory is moved away, and a copy restored in its place. The worker of the
+    old one does not speak to the server of the new one, nor does the next program of that worker."""
+    with rqtest.Server(manual_clock=False, worker=True) as server, tempfile.TemporaryDirectory() as elsewhere:
+        flag = pathlib.Path(elsewhere) / 'flag'
+        queue(server, 'q', f'echo "run here $$" >&3; {until(flag)}echo "done well" >&3\n')
+        message, pid = started(server, 'q')
+        worker = server.worker_pid()
+        server.kill()
+        before = pathlib.Path(elsewhere) / 'before'
+        os.rename(server.dir, before)
+        shutil.copytree(before, server.dir, ignore=shutil.ignore_patterns('run', 'server.log'))
+        if killed:
+            os.kill(loop_of(worker), signal.SIGKILL)
+        server.start()
+        eventually(lambda: (get(server, message)['progress'] or '') not in ('', f'here {pid}'), 'it runs again')
+        said = before / 'server.log'
+        eventually(lambda: 'is not the directory any more' in said.read_text() and
+                   'taking no more' in said.read_text(), 'the old worker takes nothing more, and says why')
+        checks.that(alive(pid) and alive(worker), 'its script may end')
+        checks.that(server.worker_pid() not in (worker, None), 'the new server has a worker of its own')
+        flag.touch()
+        found = finished(server, message)
+        checks.equal([a['outcome'] for a in attempts(server, message)], ['lost', 'done'],
+                     f'the new one runs it in peace: {found}')
+        eventually(lambda: not alive(worker), 'the old one ends')
+        checks.equal('has its server' in said.read_text().partition('is not the directory')[2], False,
+                     'and has met nobody')
+
+
 def forced(server):
     """faults.md D5, relative: a script that makes its worker leave at once, by three TERMs."""
     queue(server, 'forces', 'trap "" TERM; read -r _ _ _ up _ </proc/$PPID/stat\n'
@@ -553,13 +681,14 @@ def handed_over():
 
 
 def main():
-    for part in (killed, copies, wishes, many, record_is_cut, forced, stray_signals, folder_is_gone):
+    for part in (killed, copies, wishes, many, record_is_cut, forced, stray_signals, folder_is_gone,
+                 folder_and_holder_are_gone, lock_of_server_is_taken):
         with rqtest.Server(manual_clock=False, worker=True) as server:
             part(server)
             print(f'{part.__name__}: done', flush=True)
     with rqtest.Server(manual_clock=False, worker=False) as server:
         for part in (ends_with_both, told_at_once, restarted, record_is_lost, drains_alone, fails_long_after,
-                     server_hangs, poison):
+                     server_hangs, name_is_taken, poison):
             part(server)
             print(f'{part.__name__}: done', flush=True)
     for deaths in (('loop', 'holder'), ('holder', 'holder'), ('holder', 'loop', 'holder', 'holder')):
@@ -569,6 +698,9 @@ def main():
     for text in ('kill $up; sleep .3; kill $up; sleep 1000\n', 'kill $up; sleep .3; exit 1\n'):
         asked(text)
     handed_over()
+    for given in (True, False):
+        ends_when_removed(running=given)
+        moved_away(killed=given)
     return checks.report()
 
 

@@ -1,6 +1,7 @@
 #pragma once
 // The API's door: what it mounts on the HTTP server, and what its handlers need. docs/API.md says
 // what it speaks.
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -74,6 +75,9 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   [[nodiscard]] base::Instant started() const { return started_; }
   [[nodiscard]] core::Boot boot() const { return boot_; }
   void set_boot(core::Boot boot) { boot_ = boot; }
+  // Another process holds the lock of this server: there may be a second one. Any thread.
+  void set_lock_taken(bool taken) { lock_taken_.store(taken, std::memory_order_relaxed); }
+  [[nodiscard]] bool lock_taken() const { return lock_taken_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::string& scratch() { return scratch_; }
   [[nodiscard]] WorkerNotes& workers() { return workers_; }
   // Of all queues; whether one is held back is for the caller to add.
@@ -125,6 +129,7 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   boost::asio::steady_timer socket_timer_;
   const base::Instant started_;
   core::Boot boot_ = 0;
+  std::atomic<bool> lock_taken_{false};
   std::string bound_address_;
   std::vector<std::string> hosts_;
   std::string admitted_host_;  // the last one that was

@@ -86,33 +86,6 @@ void define(Exchange& x, core::Reply& reply) {
   x.ask(std::move(command), shown == nullptr ? render_new_queue : render_queue);
 }
 
-// With less no shell starts, so a unit was forgotten.
-constexpr std::int64_t kMemoryOfAScriptMin = 1 * base::kMiB;
-
-// Of what is given now: a queue that has such a value from before keeps it.
-base::Result<void> check_given(const core::QueueSettings& given) {
-  if (const std::int64_t memory = given.limits.memory_bytes;
-      memory > 0 && memory < kMemoryOfAScriptMin) {
-    return fail(Code::bad_value,
-                fmt::format("limits.memory_bytes: {} bytes are too little for any program", memory),
-                fmt::format("give 0 (no bound), or {} and more, for example {} (--memory 50M)",
-                            kMemoryOfAScriptMin, 50 * base::kMiB));
-  }
-  const auto refuse = [](std::string_view field, std::string_view name) {
-    return fail(
-        Code::bad_value,
-        fmt::format("{}: '{}': names that begin with RQ_ are set by rq itself", field, name),
-        "choose another name; docs/SCRIPTS.md lists what a script finds");
-  };
-  for (const auto& [name, value] : given.env_vars) {
-    if (name.starts_with("RQ_")) return refuse("env_vars", name);
-  }
-  for (const std::string& name : given.env_allow) {
-    if (name.starts_with("RQ_")) return refuse("env_allow", name);
-  }
-  return {};
-}
-
 void begin_define(Exchange& x, const Request& request, bool patch) {
   auto wish = std::make_unique<Defining>();
   wish->queue = request.parameters[0];
@@ -127,7 +100,7 @@ void begin_define(Exchange& x, const Request& request, bool patch) {
   // Checked before anybody is asked; the copy outlives the reader's memory.
   auto given = core::merge_settings({}, **body);
   if (!given) return x.refuse(given.error());
-  if (auto good = check_given(*given); !good) return x.refuse(good.error());
+  if (auto good = core::check_given(*given); !good) return x.refuse(good.error());
   wish->changes = json::object(**body, json::storage_ptr{});
   core::ShowQueue show{.queue = wish->queue};
   x.keep(std::move(wish));

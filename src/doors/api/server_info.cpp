@@ -77,7 +77,8 @@ void render_health(Exchange& x, core::Reply& reply) {
   // Damaged rows are kept apart: everything else goes on, but somebody should look at them.
   const std::int64_t set_aside = std::get<core::EngineStatsDone>(reply).set_aside;
   const base::Millis doubt = x.door().clock().doubt();
-  object.text("status", set_aside > 0              ? "damaged"
+  object.text("status", x.door().lock_taken()      ? "lock_taken"
+                        : set_aside > 0            ? "damaged"
                         : doubt != base::Millis{0} ? "clock_not_followed"
                                                    : "ok");
   if (set_aside > 0) object.number("set_aside", set_aside);
