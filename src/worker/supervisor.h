@@ -157,6 +157,7 @@ class Supervisor {
   };
   // When something is to be done for a child.
   struct Due {
+    SteadyTime words = SteadyTime::max();  // fd 3 is watched from then on
     SteadyTime timeout = SteadyTime::max();
     SteadyTime sample = SteadyTime::max();
     SteadyTime act = SteadyTime::max();    // the next step of its phase
