@@ -124,12 +124,13 @@ TEST_F(TreePages, ThatAreDamagedElsewhereTellNone) {
 
 // Whatever bit of them is wrong, the page is as it was, or it is not told how it was.
 TEST_F(TreePages, TellTheOneBitThatIsWrongOfWhereACellIsAndOfItsLength) {
+  int nth = 0;
   int of_places = 0;
   int of_lengths = 0;
   int other = 0;
   for (const TreePage& page : tree_pages_of(file_)) {
     EXPECT_EQ(mended_page(page.bytes, page.head, page.type()), std::nullopt);
-    if (page.head != 0) continue;
+    if (page.head != 0 || ++nth % 3 != 0) continue;
     const auto try_bits = [&](std::size_t at, bool must) {
       for (unsigned bit = 0; bit < 8; ++bit) {
         std::string damaged = page.bytes;
@@ -159,9 +160,9 @@ TEST_F(TreePages, TellTheOneBitThatIsWrongOfWhereACellIsAndOfItsLength) {
     }
     if (HasFailure()) return;
   }
-  EXPECT_GT(of_places, 100);
-  EXPECT_GT(of_lengths, 50);
-  EXPECT_GT(other, 700);
+  EXPECT_GT(of_places, 50);
+  EXPECT_GT(of_lengths, 20);
+  EXPECT_GT(other, 300);
 }
 
 // Cells of one size end where a wrong place begins.

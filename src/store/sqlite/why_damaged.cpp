@@ -72,16 +72,22 @@ Result<void> check_pages(Db& db, const std::filesystem::path& file) {
   return whole && !raw.broken() ? Result<void>{} : fail(Code::internal, "table lease is damaged");
 }
 
-// Of no message, or of one that is somewhere else: a bit of its number may be wrong, and its script
-// would run twice without a word.
+// Of a message that is somewhere else; or of none, and one that differs in a bit of its number is
+// nowhere. Its script would run twice without a word.
 bool has_wrong_lease(Db& db) {
-  const auto wrong = db.one(
-      fmt::format("SELECT count(*) FROM lease l LEFT JOIN message m ON m.seq = l.seq WHERE "
-                  "m.rest_state IS NOT 'que' OR m.queue <> l.queue OR (SELECT t.first_seq "
-                  "FROM ready t WHERE t.queue = m.queue AND {} AND t.last_seq >= m.seq ORDER "
-                  "BY t.last_seq LIMIT 1) <= m.seq",
-                  sql_of(core::Place::line).key)
-          .c_str());
+  const std::string in_line = fmt::format(
+      "coalesce((SELECT t.first_seq FROM ready t WHERE t.queue = m.queue AND {} AND t.last_seq >= "
+      "m.seq ORDER BY t.last_seq LIMIT 1) <= m.seq, 0)",
+      sql_of(core::Place::line).key);
+  const auto wrong = db.one(fmt::format(R"sql(
+WITH RECURSIVE bit(b) AS (VALUES (1) UNION ALL SELECT b << 1 FROM bit WHERE b < 1 << 40)
+SELECT count(*) FROM lease l LEFT JOIN message m ON m.seq = l.seq
+ WHERE CASE WHEN m.seq IS NULL THEN EXISTS (
+              SELECT 1 FROM bit CROSS JOIN message m ON m.seq = (l.seq | b) - (l.seq & b)
+               WHERE m.rest_state = 'que' AND m.seq NOT IN (SELECT seq FROM lease) AND NOT {0})
+            ELSE m.rest_state <> 'que' OR m.queue <> l.queue OR {0} END)sql",
+                                        in_line)
+                                .c_str());
   return wrong && wrong->value_or(0) != 0;
 }
 
