@@ -421,7 +421,8 @@ TEST_F(MiscountedPages, AWrongBitInWhatARowBeginsWithLosesNoRow) {
   for (const char* table : {"message", "detail", "queue"}) {
     each_cell(table, [&](std::size_t, std::size_t cell) {
       for (std::size_t byte = 0; byte < 8; ++byte) {
-        for (const unsigned bit : {0U, 3U, 6U, 7U}) expect_whole_with_bit(cell + byte, bit);
+        const auto low = static_cast<unsigned>(byte % 4);
+        for (const unsigned bit : {low, low + 4U}) expect_whole_with_bit(cell + byte, bit);
       }
       ++tried;
     });
