@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <functional>
+#include <set>
 #include <sstream>
 
 #include "store/sqlite/damage.h"
@@ -34,6 +36,7 @@ class MiscountedPages : public testing::Test {
       if (i == kMessages / 2) put_what_goes(remove);
     }
     rig.ask<core::ActDone>(std::move(remove));
+    for (const auto& m : rig.take("b", 3)) ASSERT_TRUE(rig.finish(m, core::Outcome::done));
     rig.take("a", kLeases / 3);
     rig.take("b", kLeases - kLeases / 3);
     rig.close();
@@ -42,6 +45,8 @@ class MiscountedPages : public testing::Test {
     all << in.rdbuf();
     bytes_ = all.str();
     for (const char* table : kTables) whole_.push_back(rows_of_table(rig.file(), table));
+    counters_ = rows_of_table(rig.file(), "counter");
+    attempts_ = rows_of_table(rig.file(), "attempt");
     ASSERT_EQ(whole_[0].size(), kMessages * 4U / 5U);
     ASSERT_EQ(whole_[2].size(), std::size_t{kLeases});
   }
@@ -112,6 +117,8 @@ class MiscountedPages : public testing::Test {
     for (std::size_t i = 0; i < kTables.size(); ++i) {
       EXPECT_EQ(rows_of_table(file, kTables.at(i)), whole_[i]) << kTables.at(i);
     }
+    EXPECT_EQ(rows_of_table(file, "counter"), counters_);
+    EXPECT_EQ(rows_of_table(file, "attempt"), attempts_);
     auto notes = rows_of(file, "SELECT DISTINCT what, substr(why, 1, 14) FROM corrupt");
     std::erase(notes, found);
     EXPECT_EQ(notes, std::vector<std::string>{"store|it was rebuilt"});
@@ -153,8 +160,41 @@ class MiscountedPages : public testing::Test {
     TempDir dir;
     const fs::path file = dir.path() / "rq.db";
     write(file, damaged);
+    const auto findings = check_store(file);
+    ASSERT_TRUE(findings) << findings.error().message;
+    EXPECT_FALSE(findings->empty()) << "doctor says nothing";
     open_and_check(file);
     expect_whole(file, found);
+  }
+  // Calls each(pointer, cell) for a cell of each leaf of the table: the first, one in the middle,
+  // the last.
+  void each_cell(const char* table,
+                 const std::function<void(std::size_t pointer, std::size_t cell)>& each) {
+    std::size_t nth = 0;
+    for (const std::size_t page : pages_of(table)) {
+      const std::string_view bytes = std::string_view{bytes_}.substr(page * kPage, kPage);
+      if (byte_at(bytes, 0) != kTableLeaf) continue;
+      const std::size_t last = u16(bytes, kTreeCells) - 1;
+      const std::size_t pointer = kLeafHeadBytes + 2 * (last * (nth++ % 3) / 2);
+      each(page * kPage + pointer, page * kPage + u16(bytes, pointer));
+      if (HasFailure()) return;
+    }
+  }
+  // Some bits mean nothing: doctor says nothing then, and everything reads as before.
+  void expect_whole_with_bit(std::size_t at, unsigned bit) {
+    SCOPED_TRACE(fmt::format("page {} byte {} bit {}", at / kPage + 1, at % kPage, bit));
+    const std::string with{static_cast<char>(byte_at(bytes_, at) ^ (1U << bit))};
+    TempDir dir;
+    const fs::path file = dir.path() / "rq.db";
+    std::string damaged = bytes_;
+    write(file, damaged.replace(at, 1, with));
+    const auto findings = check_store(file);
+    ASSERT_TRUE(findings) << findings.error().message;
+    if (!findings->empty()) return expect_whole_with(at, with);
+    for (std::size_t i = 0; i < 3; ++i) {  // of a queue a NULL may be 0
+      EXPECT_EQ(rows_of_table(file, kTables.at(i)), whole_[i]) << kTables.at(i);
+    }
+    ++meaningless_;
   }
   // What makes it large is free again.
   static void make_large(const fs::path& file) {
@@ -180,6 +220,8 @@ class MiscountedPages : public testing::Test {
   static constexpr std::array kTables{"message", "detail", "lease", "queue"};
   SqliteRig rig;
   std::vector<std::vector<std::string>> whole_;
+  std::vector<std::string> counters_, attempts_;
+  int meaningless_ = 0;
   std::string bytes_;
 };
 
@@ -332,20 +374,107 @@ TEST_F(MiscountedPages, AWrongPageBelowIsDamageOfThePage) {
 
 // faults.md D3, relative: a page in use that the list of free ones names. The one that it does not
 // name any more has messages that were deleted: they stay so.
-TEST_F(MiscountedPages, APageInUseThatIsCalledFreeBringsNothingBack) {
+TEST_F(MiscountedPages, APageInUseThatIsCalledFreeLosesNothingAndBringsNothingBack) {
   constexpr std::size_t kFreeTrunk = 32;  // of the first page
   const std::size_t trunk = (u32(bytes_, kFreeTrunk) - 1) * kPage;
   const std::size_t leaves = u32(bytes_, trunk + 4);
   ASSERT_GE(leaves, 3U);
-  for (const char* table : {"message", "detail"}) {
-    for (std::size_t i = 0; i < leaves; ++i) {
-      const std::size_t to = pages_of(table).back() + 1;
-      SCOPED_TRACE(fmt::format("table {} entry {}", table, i));
-      expect_whole_with(trunk + 8 + 4 * i + 2,
+  std::set<std::string> tried;
+  for (const std::string& row : rows_of(
+           rig.file(),
+           "SELECT name, pageno FROM dbstat WHERE pagetype IN ('leaf', 'internal') AND pageno > "
+           "1 AND name NOT LIKE 'sqlite_stat%'")) {
+    const std::string name = row.substr(0, row.find('|'));
+    const std::size_t to = std::stoul(row.substr(row.find('|') + 1));
+    tried.insert(name);
+    for (const std::size_t entry : {std::size_t{0}, leaves - 1}) {
+      SCOPED_TRACE(fmt::format("page {} of {}, entry {}", to, name, entry));
+      expect_whole_with(trunk + 8 + 4 * entry + 2,
                         {static_cast<char>(to >> 8U), static_cast<char>(to & 0xFFU)});
       if (HasFailure()) return;
     }
   }
+  // The same one twice, and one that is not there.
+  expect_whole_with(trunk + 8, bytes_.substr(trunk + 12, 4));
+  expect_whole_with(trunk + 8, {'\0', '\x7f', '\0', '\0'});
+  for (const char* table : {"message", "detail", "lease", "queue", "attempt", "counter", "meta"}) {
+    EXPECT_TRUE(tried.contains(table)) << table;
+  }
+}
+
+// faults.md D3, relative: it was lost, though it stands whole in its page.
+TEST_F(MiscountedPages, AWrongBitInWhereARowIsLosesNoRow) {
+  int tried = 0;
+  for (const char* table : kTables) {
+    each_cell(table, [&](std::size_t pointer, std::size_t) {
+      for (const unsigned bit : {0U, 2U, 5U, 7U}) expect_whole_with_bit(pointer + 1, bit);
+      for (const unsigned bit : {0U, 2U, 3U, 6U}) expect_whole_with_bit(pointer, bit);
+      ++tried;
+    });
+  }
+  EXPECT_GT(tried, 10);
+}
+
+// faults.md D3, relative: of its length, its number and the types of its values.
+TEST_F(MiscountedPages, AWrongBitInWhatARowBeginsWithLosesNoRow) {
+  int tried = 0;
+  for (const char* table : {"message", "detail", "queue"}) {
+    each_cell(table, [&](std::size_t, std::size_t cell) {
+      for (std::size_t byte = 0; byte < 8; ++byte) {
+        const auto low = static_cast<unsigned>(byte % 4);
+        for (const unsigned bit : {low, low + 4U}) expect_whole_with_bit(cell + byte, bit);
+      }
+      ++tried;
+    });
+  }
+  each_cell("lease", [&](std::size_t, std::size_t cell) {
+    for (unsigned bit = 0; bit < 8; ++bit) expect_whole_with_bit(cell, bit);
+    ++tried;
+  });
+  EXPECT_GT(tried, 10);
+  EXPECT_LE(meaningless_, tried);
+}
+
+// faults.md D3, relative: its script ran a second time, and nobody was told of the first.
+TEST_F(MiscountedPages, ALeaseThatCannotBeSavedIsToldAsLost) {
+  std::set<std::string> leased;
+  for (const std::string& row : rows_of(rig.file(), "SELECT seq FROM lease")) leased.insert(row);
+  int lost = 0;
+  each_cell("lease", [&](std::size_t, std::size_t cell) {
+    for (const unsigned flips : {0x01U, 0x02U, 0x10U, 0x40U, 0x42U, 0x7FU}) {
+      SCOPED_TRACE(fmt::format("cell at {} flips {:x}", cell, flips));
+      std::string damaged = bytes_;
+      damaged[cell + 1] = static_cast<char>(byte_at(damaged, cell + 1) ^ flips);  // its number
+      TempDir dir;
+      const fs::path file = dir.path() / "rq.db";
+      write(file, damaged);
+      {
+        auto store = make_store(file);
+        engine::Engine engine(*store);
+        ASSERT_TRUE(engine.open());
+        std::vector<core::Envelope> batch;
+        core::Outbox out;
+        ASSERT_EQ(engine.run(batch, {.now = rig.now}, out).what, Committed::What::yes);
+      }
+      std::set<std::string> told;
+      for (const std::string& row :
+           rows_of(file,
+                   "SELECT seq FROM lease UNION ALL SELECT seq FROM attempt WHERE outcome = "
+                   "'lost' AND reason LIKE 'the store was damaged%' AND number = 1")) {
+        EXPECT_TRUE(told.insert(row).second) << row;
+      }
+      EXPECT_EQ(told, leased);
+      const auto attempts = rows_of(file, "SELECT seq FROM attempt WHERE outcome = 'lost'");
+      lost += static_cast<int>(attempts.size());
+      EXPECT_LE(attempts.size(), 1U);
+      EXPECT_EQ(rows_of(file, "SELECT seq FROM corrupt WHERE what = 'lease'"), attempts);
+      EXPECT_EQ(rows_of(file, "SELECT sum(losses) FROM message"),
+                std::vector{std::to_string(attempts.size())});
+      EXPECT_EQ(check_store(file)->size(), 0U);
+      if (HasFailure()) return;
+    }
+  });
+  EXPECT_GT(lost, 0);
 }
 
 // faults.md D3, relative: what is above the rows of `detail` reads as rows itself.

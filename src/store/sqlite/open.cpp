@@ -121,8 +121,10 @@ Result<std::vector<std::string>> check_store(const std::filesystem::path& file) 
     return {};
   }();
   if (!checked) {
-    if (!is_damage(db)) return checked.error();
-    found.push_back({.text = checked.error().message});
+    // What was found before stays damage, whatever has ended the check.
+    if (!is_damage(db) && found.empty()) return checked.error();
+    const bool is_told = !found.empty() && found.back().text == checked.error().message;
+    if (!is_told) found.push_back({.text = checked.error().message});
   }
   std::vector<std::string> findings;
   findings.reserve(found.size() + 2);

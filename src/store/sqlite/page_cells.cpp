@@ -1,7 +1,9 @@
 #include "store/sqlite/page_cells.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <set>
 #include <vector>
 
 #include "store/sqlite/file_format.h"
@@ -71,6 +73,95 @@ bool begin_elsewhere(std::string_view page, std::size_t pointers, Range cells, s
   return bytes == content - first && differ_in_a_bit(content, first);
 }
 
+// What its row begins with tells how long it is.
+bool is_exact(std::string_view page, std::size_t at, std::uint8_t type) {
+  if (type == kTableInterior) return true;  // it has none
+  at += is_interior(type) ? kChildBytes : 0;
+  const std::uint64_t row_bytes = varint(page, at);
+  if (type == kTableLeaf) static_cast<void>(varint(page, at));  // its number
+  std::size_t types = at;
+  std::uint64_t bytes = varint(page, types);
+  if (row_bytes > kRowBytesMax || bytes > page.size()) return false;
+  const std::size_t end = at + bytes;
+  while (types < end && bytes <= row_bytes) {
+    const auto value = bytes_of_value(varint(page, types));
+    if (!value) return false;
+    bytes += *value;
+  }
+  return types == end && bytes == row_bytes;
+}
+
+// As its head describes it.
+class TreePage {
+ public:
+  TreePage(std::string_view page, std::size_t head, std::uint8_t type)
+      : page_(page), head_(head), type_(type), cells_(u16(page, head + kTreeCells)) {
+    const std::size_t said = u16(page, head + kTreeContent);
+    content_ = said == 0 ? kPageBytesMax : said;
+  }
+
+  [[nodiscard]] std::size_t pointer(std::size_t cell) const {
+    return pointers_at(head_, type_) + 2 * cell;
+  }
+  [[nodiscard]] std::size_t place(std::size_t cell) const { return u16(page_, pointer(cell)); }
+  [[nodiscard]] bool is_table() const { return type_ == kTableLeaf || type_ == kTableInterior; }
+  [[nodiscard]] std::int64_t number(std::size_t cell) const {
+    return number_of(page_, place(cell), type_);
+  }
+  [[nodiscard]] bool is_whole() const {
+    if (true_cells(page_, head_, type_) != cells_) return false;
+    for (std::size_t i = 0; i < cells_; ++i) {
+      if (!is_exact(page_, place(i), type_)) return false;
+      if (is_table() && i > 0 && number(i) <= number(i - 1)) return false;
+    }
+    return true;
+  }
+  [[nodiscard]] std::set<std::size_t> all() const {
+    std::set<std::size_t> out;
+    for (std::size_t i = 0; i < cells_ && pointer(i) + 2 <= page_.size(); ++i) out.insert(i);
+    return out;
+  }
+  // The cells that are not as they should be, or are beside one that is not.
+  [[nodiscard]] std::set<std::size_t> suspects() const {
+    std::set<std::size_t> out;
+    if (content_ < pointer(cells_) || content_ > page_.size()) return out;
+    const auto free = free_blocks(page_, head_, content_);
+    if (!free) return out;
+    struct Taken {
+      Piece piece;
+      std::size_t cell;
+    };
+    std::vector<Taken> taken;
+    for (const Piece& block : *free) taken.push_back({block, cells_});
+    for (std::size_t i = 0; i < cells_; ++i) {
+      const Piece piece = cell_at(page_, place(i), type_);
+      const bool is_here = lies_in(piece, page_, content_);
+      if (is_here) taken.push_back({piece, i});
+      if (!is_here || !is_exact(page_, piece.at, type_)) out.insert(i);
+      if (is_table() && i > 0 && number(i) <= number(i - 1)) out.insert({i - 1, i});
+    }
+    std::sort(taken.begin(), taken.end(),
+              [](const Taken& a, const Taken& b) { return a.piece.at < b.piece.at; });
+    for (std::size_t i = 1; i < taken.size(); ++i) {
+      const Piece& before = taken[i - 1].piece;
+      if (before.at + before.bytes <= taken[i].piece.at) continue;
+      out.insert({taken[i - 1].cell, taken[i].cell});
+    }
+    out.erase(cells_);
+    return out;
+  }
+
+ private:
+  std::string_view page_;
+  std::size_t head_;
+  std::uint8_t type_;
+  std::size_t cells_;
+  std::size_t content_ = 0;
+};
+
+// One bit makes no more.
+constexpr std::size_t kSuspectsMax = 8;
+
 }  // namespace
 
 std::size_t u16(std::string_view bytes, std::size_t at) { return big_endian(bytes, at, 2); }
@@ -83,6 +174,22 @@ std::uint64_t varint(std::string_view bytes, std::size_t& at) {
     if ((byte & 0x80U) == 0) return value;
   }
   return value << 8U | byte_at(bytes, at++);
+}
+
+std::optional<std::uint64_t> bytes_of_value(std::uint64_t type) {
+  constexpr std::array<std::uint64_t, 10> kBytes{0, 1, 2, 3, 4, 6, 8, 8, 0, 0};
+  if (type == 10 || type == 11) return std::nullopt;
+  return type < kBytes.size() ? kBytes.at(type) : (type - 12) / 2;
+}
+
+std::int64_t number_of(std::string_view page, std::size_t cell, std::uint8_t type) {
+  std::size_t at = cell;
+  if (type == kTableInterior) {
+    at += kChildBytes;
+  } else {
+    static_cast<void>(varint(page, at));  // how long the row is
+  }
+  return static_cast<std::int64_t>(varint(page, at));
 }
 
 std::size_t bytes_on_page(std::uint64_t row_bytes, std::size_t page_bytes, bool table) {
@@ -127,6 +234,42 @@ std::optional<std::size_t> true_cells(std::string_view page, std::size_t head, s
       std::adjacent_find(pieces->begin(), pieces->end(),
                          [](const Piece& a, const Piece& b) { return a.at + a.bytes > b.at; });
   return overlap == pieces->end() ? std::optional{cells} : std::nullopt;
+}
+
+std::size_t row_head_end(std::string_view page, std::size_t at) {
+  static_cast<void>(varint(page, at));
+  static_cast<void>(varint(page, at));
+  std::size_t types = at;
+  return at + std::min<std::uint64_t>(varint(page, types), page.size());
+}
+
+std::optional<std::string> mended_page(std::string_view page, std::size_t head, std::uint8_t type) {
+  const TreePage said(page, head, type);
+  if (said.is_whole()) return std::nullopt;
+  std::set<std::size_t> suspects = said.suspects();
+  if (suspects.size() > kSuspectsMax) return std::nullopt;
+  std::set<std::size_t> places;  // of the bytes of which each bit is tried
+  for (const std::size_t cell : suspects) {
+    const std::size_t end = std::min(said.place(cell) + kCellHeadBytesMax, page.size());
+    for (std::size_t at = said.place(cell); at < end; ++at) places.insert(at);
+  }
+  // What is read from a wrong place may look well.
+  if (suspects.empty()) suspects = said.all();
+  for (const std::size_t cell : suspects)
+    places.insert({said.pointer(cell), said.pointer(cell) + 1});
+  std::string tried{page};
+  std::optional<std::string> found;
+  for (const std::size_t at : places) {
+    const char before = tried[at];
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      tried[at] = static_cast<char>(static_cast<unsigned char>(before) ^ (1U << bit));
+      if (!TreePage(tried, head, type).is_whole()) continue;
+      if (found) return std::nullopt;
+      found = tried;
+    }
+    tried[at] = before;
+  }
+  return found;
 }
 
 std::uint8_t true_type(std::string_view page, std::size_t head) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace rq::store::sqlite {
@@ -44,6 +45,10 @@ static_assert((kTableLeaf ^ kTableInterior) == (kIndexLeaf ^ kIndexInterior));
 [[nodiscard]] std::size_t u16(std::string_view bytes, std::size_t at);
 // A whole number of one to nine bytes; `at` goes behind it.
 [[nodiscard]] std::uint64_t varint(std::string_view bytes, std::size_t& at);
+// How many bytes a value of this type has in its row. Nothing: there is no such type.
+[[nodiscard]] std::optional<std::uint64_t> bytes_of_value(std::uint64_t type);
+// Of a table: the number of the row, or the highest one that the page it leads to may have.
+[[nodiscard]] std::int64_t number_of(std::string_view page, std::size_t cell, std::uint8_t type);
 // How much of a row of so many bytes stands on its page; the rest is on overflow pages.
 [[nodiscard]] std::size_t bytes_on_page(std::uint64_t row_bytes, std::size_t page_bytes,
                                         bool table);
@@ -55,6 +60,17 @@ static_assert((kTableLeaf ^ kTableInterior) == (kIndexLeaf ^ kIndexInterior));
 // as.
 [[nodiscard]] std::optional<std::size_t> true_cells(std::string_view page, std::size_t head,
                                                     std::uint8_t type);
+
+// Of a cell: its length, its number and the types of its values; where a bit is tried.
+inline constexpr std::size_t kCellHeadBytesMax = 48;
+// The end of that, of the row of a table with row numbers.
+[[nodiscard]] std::size_t row_head_end(std::string_view page, std::size_t at);
+// The page with the one bit set right that keeps it from being whole: of where a cell is, or of
+// what a cell begins with. Whole: it has as many cells as its head says, they fill it, each row is
+// as long as the types of its values tell, and the numbers of a table ascend. Nothing: it is whole,
+// or no such bit is wrong, or more than one may be.
+[[nodiscard]] std::optional<std::string> mended_page(std::string_view page, std::size_t head,
+                                                     std::uint8_t type);
 
 // What it is, whatever its head says: a leaf or not, when only as that its cells fill it so.
 [[nodiscard]] std::uint8_t true_type(std::string_view page, std::size_t head);

@@ -23,11 +23,15 @@ constexpr std::size_t kHeaderPageBytes = 16;
 constexpr std::size_t kHeaderFreeTrunk = 32;
 constexpr std::size_t kHeaderFreePages = 36;
 constexpr int kDepthMax = 40;  // of a tree
+// A longer row is not read once for each bit.
+constexpr std::uint64_t kMendedRowBytesMax = 256UL * 1024;
+// Tables of which the rows have checksums.
+constexpr std::array<std::string_view, 3> kWithChecksums{"message", "detail", "queue"};
 
 std::optional<RawValue> value_at(std::string_view record, std::size_t& at, std::uint64_t type) {
-  constexpr std::array<std::size_t, 10> kBytes{0, 1, 2, 3, 4, 6, 8, 8, 0, 0};
-  if (type == 10 || type == 11) return std::nullopt;
-  const std::size_t n = type < kBytes.size() ? kBytes.at(type) : (type - 12) / 2;
+  const auto bytes_there = bytes_of_value(type);
+  if (!bytes_there) return std::nullopt;
+  const std::size_t n = *bytes_there;
   if (n > record.size() - std::min(at, record.size())) return std::nullopt;
   const std::size_t from = std::exchange(at, at + n);
   if (type == 0) return RawValue{RawNull{}};
@@ -55,17 +59,6 @@ std::size_t cells_of(std::string_view page, std::size_t head, std::uint8_t type)
   const std::size_t fit = (page.size() - pointers_at(head, type)) / 2;
   const std::size_t said = std::min(u16(page, head + kTreeCells), fit);
   return true_cells(page, head, type).value_or(said);
-}
-
-// Of a table: the one of its row, or the highest one that the page it leads to may have.
-std::int64_t number_of(std::string_view page, std::size_t cell, std::uint8_t type) {
-  std::size_t at = cell;
-  if (type == kTableInterior) {
-    at += kChildBytes;
-  } else {
-    static_cast<void>(varint(page, at));  // how long the row is
-  }
-  return static_cast<std::int64_t>(varint(page, at));
 }
 
 std::optional<std::vector<RawValue>> values_of(std::string_view record) {
@@ -108,7 +101,7 @@ Result<void> RawFile::open(FileBytes& database, const std::filesystem::path& fil
   for (const auto& [table, root] : remembered) {
     // A page number in the schema may be damaged as well.
     const auto [found, missing] = roots_.emplace(table, root);
-    if (!missing && !is_tree(found->second)) found->second = root;
+    if (!missing && (!is_tree(found->second) || is_free(found->second))) found->second = root;
   }
   return {};
 }
@@ -150,31 +143,38 @@ bool RawFile::mark(Pages& pages, Number number) {
 bool RawFile::is_tree(Number number) { return sqlite::is_tree(byte_at(page(number), 0)); }
 
 void RawFile::read_schema() {
-  walk_page(1, {}, [this](RawRow&& row) {
+  const auto each = [this](RawRow&& row) {
     if (row.values.size() != 5) return;
     const auto* type = std::get_if<std::string>(&row.values[0]);
     const auto* name = std::get_if<std::string>(&row.values[1]);
     const auto* root = std::get_if<std::int64_t>(&row.values[3]);
-    if (type == nullptr || name == nullptr || root == nullptr || *type != "table") return;
-    roots_[*name] = static_cast<Number>(*root);
-  });
+    if (type == nullptr || name == nullptr || root == nullptr) return;
+    if (*type == "index") index_roots_.push_back(static_cast<Number>(*root));
+    if (*type == "table") roots_[*name] = static_cast<Number>(*root);
+  };
+  walk_page(1, {}, {.each = each, .fits = {}});
   // What it has met so far is only the schema, of which nothing is lost with it.
   broken_ = false;
 }
 
-void RawFile::walk(std::string_view table, const Each& each) {
+void RawFile::walk(std::string_view table, const Each& each, const RowFits& fits) {
   const auto root = roots_.find(table);
   if (root == roots_.end()) {
     broken_ = true;
     return;
   }
-  walk_page(root->second, {}, each);
+  walk_page(root->second, {}, {.each = each, .fits = fits});
 }
 
 RawFile::TreePage RawFile::tree_page(Number number) {
   TreePage out{.bytes = page(number), .head = number == 1 ? kHeaderBytes : 0};
   out.type = true_type(out.bytes, out.head);
-  if (sqlite::is_tree(out.type)) out.cells = cells_of(out.bytes, out.head, out.type);
+  if (!sqlite::is_tree(out.type)) return out;
+  if (auto mended = mended_page(out.bytes, out.head, out.type)) {
+    out.bytes = std::move(*mended);
+    out.is_mended = true;
+  }
+  out.cells = cells_of(out.bytes, out.head, out.type);
   return out;
 }
 
@@ -191,19 +191,35 @@ bool RawFile::fits(const TreePage& page, const Way& way) {
   return true;
 }
 
-void RawFile::walk_page(Number number, const Way& way, const Each& each) {
+bool RawFile::is_free(Number number) const {
+  return free_ && number < free_->size() && (*free_)[number];
+}
+
+bool RawFile::is_root(Number number) const {
+  return std::ranges::any_of(roots_, [&](const auto& table) { return table.second == number; });
+}
+
+bool RawFile::take_from_free(Number number) {
+  if (!is_free(number)) return false;
+  (*free_)[number] = false;
+  is_doubtful_ = true;
+  broken_ = true;
+  return true;
+}
+
+void RawFile::walk_page(Number number, const Way& way, const Visit& visit) {
   TreePage page = tree_page(number);
   const bool is_known = sqlite::is_tree(page.type);
   const bool as_it_should_be = fits(page, way);
   // What the page above does not describe is somewhere else in the store: another tree leads to it,
   // or it is found among the lost ones, or it is free, and what it has was deleted.
-  const bool is_elsewhere = is_known && !as_it_should_be && way.depth > 0 && free_;
-  // It cannot be in use and free: it is looked at with the lost ones.
-  const bool is_doubtful = free_ && number < free_->size() && (*free_)[number];
-  if (is_doubtful) {
-    (*free_)[number] = false;
-    is_doubtful_ = true;
-  }
+  const bool is_elsewhere =
+      way.depth > 0 && (is_root(number) || (is_known && !as_it_should_be && free_));
+  // It cannot be in use and free: it is looked at with the lost ones. But a root is in use, and
+  // what is deleted of an index does no harm.
+  const bool is_sure = way.depth == 0 || !way.of_table;
+  const bool is_doubtful = take_from_free(number) && !is_sure;
+  if (is_doubtful) doubtful_.push_back(number);
   if (page.bytes.empty() || is_doubtful || is_elsewhere || way.depth > kDepthMax ||
       !mark(walked_, number)) {
     broken_ = true;
@@ -211,7 +227,8 @@ void RawFile::walk_page(Number number, const Way& way, const Each& each) {
   }
   // Where it says another number of cells it is not sure which one is right: pages that are missed
   // are looked for.
-  broken_ = broken_ || !as_it_should_be || page.type != byte_at(page.bytes, page.head) ||
+  broken_ = broken_ || !as_it_should_be || page.is_mended ||
+            page.type != byte_at(page.bytes, page.head) ||
             page.cells != u16(page.bytes, page.head + kTreeCells);
   if (!is_known) {
     // Most pages are leaves of tables. Whoever takes a row looks at its checksum; but behind a
@@ -220,39 +237,54 @@ void RawFile::walk_page(Number number, const Way& way, const Each& each) {
     page.type = kTableLeaf;
     page.cells = cells_of(page.bytes, page.head, page.type);
   }
-  if (page.type != kTableInterior) rows_of(page, each);
-  if (is_interior(page.type)) walk_children(page, way, each);
+  if (page.type != kTableInterior) rows_of(page, visit);
+  if (is_interior(page.type)) walk_children(page, way, visit);
 }
 
-void RawFile::walk_children(const TreePage& page, const Way& way, const Each& each) {
+void RawFile::walk_children(const TreePage& page, const Way& way, const Visit& visit) {
   Way below{.depth = way.depth + 1, .of_table = page.type == kTableInterior, .after = way.after};
   for (std::size_t i = 0; i < page.cells; ++i) {
     if (below.of_table) below.to = number_of(page.bytes, page.cell(i), page.type);
-    walk_page(u32(page.bytes, page.cell(i)), below, each);
+    walk_page(u32(page.bytes, page.cell(i)), below, visit);
     below.after = below.to;
   }
   below.to = way.to;
-  walk_page(u32(page.bytes, page.head + kTreeLastChild), below, each);
+  walk_page(u32(page.bytes, page.head + kTreeLastChild), below, visit);
 }
 
-void RawFile::rows_of(const TreePage& page, const Each& each) {
-  if (!each) return;
+void RawFile::rows_of(const TreePage& page, const Visit& visit) {
+  if (!visit.each && !visit.fits) return;
   for (std::size_t i = 0; i < page.cells; ++i) {
-    const std::size_t row_at_cell = page.cell(i) + (page.type == kIndexInterior ? kChildBytes : 0);
-    auto row = row_at(page.bytes, row_at_cell, page.type == kTableLeaf);
-    if (!row) {
+    const std::size_t at = page.cell(i) + (page.type == kIndexInterior ? kChildBytes : 0);
+    auto found = row_at(page.bytes, at, page.type == kTableLeaf);
+    bool is_hurt =
+        visit.fits && page.type == kTableLeaf && (!found || visit.fits(found->row) == RowFit::no);
+    if (is_hurt) {
+      if (auto mended = mended_row(page.bytes, at, visit.fits)) {
+        found = std::move(mended);
+        is_hurt = false;
+        broken_ = true;
+      }
+    }
+    if (!visit.each) continue;
+    if (!found) {
       broken_ = true;
       continue;
     }
-    each(std::move(*row));
+    // What is hurt may lead to pages of others.
+    for (const Number number : is_hurt ? std::vector<Number>{} : found->overflow) {
+      take_from_free(number);
+      mark(walked_, number);
+    }
+    visit.each(std::move(found->row));
   }
 }
 
-std::optional<RawRow> RawFile::row_at(std::string_view bytes, std::size_t at, bool table) {
+std::optional<RawFile::Found> RawFile::row_at(std::string_view bytes, std::size_t at, bool table) {
   // The first four bytes of an overflow page lead to the next one.
   const std::uint64_t size = varint(bytes, at);
-  RawRow row;
-  if (table) row.rowid = static_cast<std::int64_t>(varint(bytes, at));
+  Found found;
+  if (table) found.row.rowid = static_cast<std::int64_t>(varint(bytes, at));
   if (size > kRowBytesMax || at >= bytes.size()) return std::nullopt;
   const std::size_t here = bytes_on_page(size, page_bytes_, table);
   if (at + here > bytes.size()) return std::nullopt;
@@ -261,14 +293,32 @@ std::optional<RawRow> RawFile::row_at(std::string_view bytes, std::size_t at, bo
   while (record.size() < size) {
     const std::string more = page(next);
     if (more.empty()) return std::nullopt;
-    mark(walked_, next);
+    found.overflow.push_back(next);
     record += std::string_view{more}.substr(4, size - record.size());
     next = u32(more, 0);
   }
   auto values = values_of(record);
   if (!values) return std::nullopt;
-  row.values = std::move(*values);
-  return row;
+  found.row.values = std::move(*values);
+  return found;
+}
+
+std::optional<RawFile::Found> RawFile::mended_row(std::string_view page, std::size_t at,
+                                                  const RowFits& fits) {
+  std::string tried{page};
+  const std::size_t end = std::min(at + kCellHeadBytesMax, tried.size());
+  for (std::size_t byte = at; byte < end; ++byte) {
+    const char before = tried[byte];
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      tried[byte] = static_cast<char>(static_cast<unsigned char>(before) ^ (1U << bit));
+      std::size_t length = at;
+      if (varint(tried, length) > kMendedRowBytesMax || byte >= row_head_end(tried, at)) continue;
+      auto found = row_at(tried, at, true);
+      if (found && fits(found->row) == RowFit::yes) return found;
+    }
+    tried[byte] = before;
+  }
+  return std::nullopt;
 }
 
 // Nothing, when the list of them does not hold together.
@@ -291,29 +341,56 @@ std::optional<RawFile::Pages> RawFile::free_pages() {
 }
 
 // Tables that nobody has asked for.
-void RawFile::walk_what_is_left() {
+void RawFile::walk_what_is_left(const RowFits& fits) {
   for (const auto& [table, root] : roots_) {
     if (root >= walked_.size() || walked_[root]) continue;
     const std::uint8_t type = byte_at(page(root), 0);
-    if (type == kTableLeaf || type == kTableInterior) walk_page(root, {}, nullptr);
+    if (type != kTableLeaf && type != kTableInterior) continue;
+    const bool has_checksums = std::ranges::find(kWithChecksums, table) != kWithChecksums.end();
+    walk_page(root, {}, {.each = {}, .fits = has_checksums ? fits : RowFits{}});
   }
 }
 
-bool RawFile::hides_rows() {
-  walk_what_is_left();
+bool RawFile::hides_rows(const RowFits& fits) {
+  walk_what_is_left(fits);
   return broken_;
 }
 
-void RawFile::walk_lost(const Each& each) {
-  if (!free_) return;
-  walk_what_is_left();
-  for (Number number = 2; number <= pages_; ++number) {
-    if (walked_[number] || (*free_)[number]) continue;
-    const TreePage page = tree_page(number);
-    if (page.type != kTableLeaf) continue;
-    mark(walked_, number);
-    rows_of(page, each);
+bool RawFile::has_wrong_free_list() {
+  if (!free_) return true;
+  const auto leads = [this](Number root) { return leads_to_free(root, 0); };
+  return leads(1) || std::ranges::any_of(index_roots_, leads) ||
+         std::ranges::any_of(roots_, [&](const auto& table) { return leads(table.second); });
+}
+
+// All leaves of a tree are equally deep: one of them tells that its neighbours are leaves.
+bool RawFile::leads_to_free(Number number, int depth) {
+  if (is_free(number)) return true;
+  const TreePage above = tree_page(number);
+  if (!is_interior(above.type) || depth > kDepthMax) return false;
+  std::vector<Number> children{u32(above.bytes, above.head + kTreeLastChild)};
+  for (std::size_t i = 0; i < above.cells; ++i) {
+    children.push_back(u32(above.bytes, above.cell(i)));
   }
+  if (std::ranges::any_of(children, [this](Number child) { return is_free(child); })) return true;
+  if (!is_interior(byte_at(page(children.front()), 0))) return false;
+  return std::ranges::any_of(
+      children, [this, depth](Number child) { return leads_to_free(child, depth + 1); });
+}
+
+void RawFile::walk_lost(const Each& each, const RowFits& fits) {
+  if (!free_) return;
+  walk_what_is_left({});
+  const auto visit = [&](Number number) {
+    if (walked_[number] || (*free_)[number]) return;
+    const TreePage page = tree_page(number);
+    if (page.type != kTableLeaf) return;
+    mark(walked_, number);
+    rows_of(page, {.each = each, .fits = fits});
+  };
+  // Of a row that stands on two pages the first one counts: rather what a tree leads to.
+  for (const Number number : doubtful_) visit(number);
+  for (Number number = 2; number <= pages_; ++number) visit(number);
 }
 
 }  // namespace rq::store::sqlite

@@ -29,6 +29,14 @@ struct RawRow {
   std::vector<RawValue> values;
 };
 
+// All pages of a store up to this size, with its log, are looked at before anything is set aside:
+// as many as the check of the server looks at.
+inline constexpr std::uintmax_t kLookedAtMax = 1024UL * 1024 * 1024;
+
+// What the checksum of a row says of it. Rows of older versions have none.
+enum class RowFit : std::uint8_t { yes, no, unknown };
+using RowFits = std::function<RowFit(const RawRow& row)>;
+
 class RawFile {
  public:
   RawFile() = default;
@@ -47,18 +55,23 @@ class RawFile {
 
   using Each = std::function<void(RawRow&&)>;
   // Calls each() for every row that can be reached from the table's root. Nothing, when that is not
-  // known.
-  void walk(std::string_view table, const Each& each);
+  // known. `fits`: of rows that do not fit, or cannot be read, one bit of what they begin with is
+  // set right, if they fit then.
+  void walk(std::string_view table, const Each& each, const RowFits& fits = {});
   // Each row of pages that belong to no tree any more and are not free: a tree has lost them. Only
   // tables with row numbers. After all walks.
-  void walk_lost(const Each& each);
-  // A page was both in use and free, and was not walked: either may be wrong. What walk_lost()
-  // gives may have been deleted.
+  void walk_lost(const Each& each, const RowFits& fits);
+  // A page was both in use and free: either may be wrong. What walk_lost() gives may have been
+  // deleted.
   [[nodiscard]] bool is_doubtful() const { return is_doubtful_; }
-  // Whether SQLite may pass over rows that are whole: of a table with row numbers a page is not as
-  // the page above it says, or has another number of cells. Reads all such pages. REQUIRES: no
-  // walk.
-  [[nodiscard]] bool hides_rows();
+  // Whether SQLite may pass over rows that are whole, or does not read them as they were written:
+  // of a table with row numbers a page is not as the page above it says, or one bit of it is to be
+  // set right. Reads all such pages; `fits`, if it is there, is asked of rows with checksums.
+  // REQUIRES: no walk.
+  [[nodiscard]] bool hides_rows(const RowFits& fits);
+  // Whether the list of free pages names one that a tree leads to, or one twice: SQLite would write
+  // over it. Reads no leaves. REQUIRES: no walk.
+  [[nodiscard]] bool has_wrong_free_list();
   // The end of the log is lost: what it says of which numbers were given.
   [[nodiscard]] bool lacks_log() const { return log_.is_short(); }
   // Something of what was walked could not be read, or is not as it should be.
@@ -75,6 +88,11 @@ class RawFile {
   // False: it is marked already, or there is no such page.
   static bool mark(Pages& pages, Number number);
   [[nodiscard]] std::optional<Pages> free_pages();
+  // What is done with the rows that a walk meets; either may be none.
+  struct Visit {
+    Each each;
+    RowFits fits;
+  };
   // How a walk has come to a page, and what the page above says of it.
   struct Way {
     int depth = 0;
@@ -88,6 +106,7 @@ class RawFile {
     std::size_t head = 0;
     std::uint8_t type = 0;
     std::size_t cells = 0;
+    bool is_mended = false;  // one bit of it was set right
     [[nodiscard]] std::size_t cell(std::size_t i) const {
       return u16(bytes, pointers_at(head, type) + 2 * i);
     }
@@ -95,12 +114,23 @@ class RawFile {
   [[nodiscard]] TreePage tree_page(Number number);
   // Whether it is what stands there.
   [[nodiscard]] static bool fits(const TreePage& page, const Way& way);
-  // `each` may be none: then the pages are only looked at.
-  void walk_page(Number number, const Way& way, const Each& each);
-  void walk_children(const TreePage& page, const Way& way, const Each& each);
-  void walk_what_is_left();
-  void rows_of(const TreePage& page, const Each& each);
-  [[nodiscard]] std::optional<RawRow> row_at(std::string_view page, std::size_t at, bool table);
+  void walk_page(Number number, const Way& way, const Visit& visit);
+  void walk_children(const TreePage& page, const Way& way, const Visit& visit);
+  void walk_what_is_left(const RowFits& fits);
+  [[nodiscard]] bool leads_to_free(Number number, int depth);
+  void rows_of(const TreePage& page, const Visit& visit);
+  // A row, and the pages that its end stands on.
+  struct Found {
+    RawRow row;
+    std::vector<Number> overflow;
+  };
+  [[nodiscard]] std::optional<Found> row_at(std::string_view page, std::size_t at, bool table);
+  [[nodiscard]] std::optional<Found> mended_row(std::string_view page, std::size_t at,
+                                                const RowFits& fits);
+  [[nodiscard]] bool is_root(Number number) const;
+  [[nodiscard]] bool is_free(Number number) const;
+  // It is in use: whether the list of free ones names it, which it does not any more.
+  bool take_from_free(Number number);
 
   FileBytes* file_ = nullptr;
   FileBytes log_file_;
@@ -108,10 +138,12 @@ class RawFile {
   std::size_t page_bytes_ = kPageBytesUsual;
   Number pages_ = 0;
   Roots roots_;
+  std::vector<Number> index_roots_;
   std::optional<Pages> free_;
   Pages walked_;
   bool broken_ = false;
   bool is_doubtful_ = false;
+  std::vector<Number> doubtful_;  // pages in use and free that were not walked
 };
 
 }  // namespace rq::store::sqlite

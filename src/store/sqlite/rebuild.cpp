@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/json.hpp>
+#include <map>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -15,11 +16,14 @@
 #include "core/queue.h"
 #include "core/settings_json.h"
 #include "store/sqlite/check.h"
+#include "store/sqlite/columns.h"
 #include "store/sqlite/copy_pages.h"
 #include "store/sqlite/damage.h"
+#include "store/sqlite/derive.h"
 #include "store/sqlite/open.h"
-#include "store/sqlite/places.h"
+#include "store/sqlite/placed.h"
 #include "store/sqlite/raw_file.h"
+#include "store/sqlite/row_check.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema.h"
 #include "store/sqlite/store_files.h"
@@ -51,8 +55,6 @@ constexpr std::array kTotals{"puts",    "dones",   "errs",    "retries",     "lo
 constexpr std::size_t kBadAtOnce = 1000;
 // A queue's number is believed up to here when the table of the last one is lost.
 constexpr core::QueueId kQueueIdMax = 1'000'000;
-// Of a run of the line: more are not named one by one.
-constexpr Seq kLostNamedMax = 100'000;
 
 std::string quoted(const RawValue& value) {
   struct Quote {
@@ -73,57 +75,10 @@ std::string quoted(const RawValue& value) {
   return std::visit(Quote{}, value);
 }
 
-void bind_value(Statement& statement, int at, const RawValue& value) {
-  if (const auto* n = std::get_if<std::int64_t>(&value)) {
-    statement.bind(at, *n);
-  } else if (const auto* text = std::get_if<std::string>(&value)) {
-    statement.bind(at, std::string_view{*text});
-  } else if (const auto* blob = std::get_if<RawBlob>(&value)) {
-    statement.bind_blob(at, blob->bytes);
-  } else {
-    statement.bind_null(at);
-  }
-}
-
-// The columns of a table, in the order of its rows.
-struct Columns {
-  std::vector<std::string> names;
-  std::vector<std::string> types;
-  std::vector<bool> never_null;
-
-  [[nodiscard]] Result<void> read(Db& db, std::string_view table) {
-    Statement all;
-    RQ_TRY(all.prepare(db.handle(),
-                       "SELECT name, \"notnull\", type FROM pragma_table_info(?1) ORDER BY cid",
-                       false));
-    all.bind(1, table);
-    for (;;) {
-      RQ_TRY_ASSIGN(found, all.step());
-      if (!found) return {};
-      names.emplace_back(all.text(0));
-      never_null.push_back(all.integer(1) != 0);
-      types.emplace_back(all.text(2));
-    }
-  }
-  [[nodiscard]] std::size_t at(std::string_view name) const {
-    const auto found = std::find(names.begin(), names.end(), name);
-    RQ_CHECK(found != names.end());
-    return static_cast<std::size_t>(found - names.begin());
-  }
-};
-
 std::int64_t number(const RawRow& row, std::size_t column) {
   if (column >= row.values.size()) return 0;
   const auto* n = std::get_if<std::int64_t>(&row.values[column]);
   return n == nullptr ? 0 : *n;
-}
-
-// SQLite would make a text of a number, and so take rows of another table.
-bool is_of_type(const RawValue& value, std::string_view type) {
-  return std::holds_alternative<RawNull>(value) ||
-         (type == "INTEGER" && std::holds_alternative<std::int64_t>(value)) ||
-         (type == "TEXT" && std::holds_alternative<std::string>(value)) ||
-         (type == "BLOB" && std::holds_alternative<RawBlob>(value));
 }
 
 const std::string* text(const RawRow& row, std::size_t column) {
@@ -144,20 +99,18 @@ class Rebuild {
   struct Table {
     const char* name;
     bool numbered;
+    bool has_checksums = false;
     Statement insert{};
     Columns columns{};
     [[nodiscard]] int width() const { return static_cast<int>(columns.names.size()); }
-    [[nodiscard]] bool fits(const RawRow& row) const {
-      const std::size_t n = row.values.size();
-      if (n == 0 || n > columns.types.size()) return false;
-      return std::equal(row.values.begin(), row.values.end(), columns.types.begin(), is_of_type);
-    }
+    [[nodiscard]] bool fits(const RawRow& row) const { return columns.fit(row); }
   };
 
   Result<void> take(Table& table, RawRow&& row);
   Table* table_of(const RawRow& row);
   Result<void> note(std::string_view what, std::optional<Seq> seq, std::string_view why,
                     const RawRow* row);
+  void read_meta(RawFile& raw);
   Result<void> read_tables(RawFile& raw);
   Result<void> prepare_counters();
   Result<void> read_counters(RawFile& raw);
@@ -168,7 +121,6 @@ class Rebuild {
   Result<void> set_aside_bad(Seq& after, bool& more);
   Result<void> check_queues();
   Result<void> mend_queue(core::QueueId id, const std::string& name, const std::string& why);
-  Result<void> derive();
   Result<void> name_the_lost();
   Result<void> set_meta(bool log_lost);
 
@@ -176,14 +128,18 @@ class Rebuild {
   const Remembered& known_;
   const std::string why_;
   Damage damage_;
-  std::array<Table, 6> tables_{{{"queue", true},
-                                {"message", true},
-                                {"detail", true},
+  std::array<Table, 6> tables_{{{"queue", true, true},
+                                {"message", true, true},
+                                {"detail", true, true},
                                 {"lease", true},
                                 {"attempt", false},
                                 {"corrupt", true}}};
   Columns counter_columns_;
-  Statement counter_, waste_, note_, placed_;
+  Statement counter_, waste_, note_;
+  Placed placed_;
+  RowCheck row_check_;
+  RowFits fits_ = [this](const RawRow& row) { return row_check_.fit(row); };
+  std::map<core::QueueId, std::int64_t> running_;  // as counters say
   core::Boot boot_max_ = 0;
   std::optional<std::int64_t> next_seq_, boot_, identity_, crc_from_;
   std::int64_t last_queue_ = 0;
@@ -204,9 +160,8 @@ Result<void> Rebuild::run(RawFile& raw) {
                     "INSERT INTO corrupt (at, what, seq, why, bytes) VALUES (unixepoch() * 1000, "
                     "?1, ?2, ?3, ?4)"));
   RQ_TRY(db_.exec("BEGIN"));
-  // Numbers that the narrow tables tell of, as runs: on disk, for there may be as many as messages.
-  RQ_TRY(db_.exec("CREATE TABLE placed (first INTEGER NOT NULL, last INTEGER NOT NULL)"));
-  RQ_TRY(placed_.prepare(db_.handle(), "INSERT INTO placed VALUES (?1, ?2)"));
+  RQ_TRY(placed_.open(db_));
+  RQ_TRY(row_check_.prepare(db_));
   RQ_TRY(read_tables(raw));
   RQ_TRY(read_places(raw));
   if (!any_) {
@@ -217,7 +172,9 @@ Result<void> Rebuild::run(RawFile& raw) {
   RQ_TRY(name_the_lost());
   RQ_TRY(check_messages());
   RQ_TRY(set_meta(raw.lacks_log()));
-  RQ_TRY(derive());
+  RQ_TRY(placed_.mend_leases(running_));
+  RQ_TRY(placed_.close());
+  RQ_TRY(derive(db_));
   RQ_TRY(damage_.forget_note("store", kAwaitsRebuild));
   RQ_TRY(note("store", std::nullopt, fmt::format("it was rebuilt: {}", why_), nullptr));
   return db_.exec("COMMIT");
@@ -240,7 +197,6 @@ Result<void> Rebuild::take(Table& table, RawRow&& row) {
   const auto seq = table.numbered ? row.rowid : number(row, 0);
   if (std::string_view{table.name} == "lease") {
     boot_max_ = std::max(boot_max_, number(row, table.columns.at("boot")));
-    RQ_TRY(placed_.bind(1, seq).bind(2, seq).run());
   }
   if (table.fits(row)) {
     for (int i = 0; i < table.width(); ++i) {
@@ -299,25 +255,7 @@ Rebuild::Table* Rebuild::table_of(const RawRow& row) {
   return nullptr;
 }
 
-Result<void> Rebuild::read_tables(RawFile& raw) {
-  Result<void> ok;
-  for (Table& table : tables_) {
-    raw.walk(table.name, [&](RawRow&& row) {
-      const auto columns = std::ssize(row.values);
-      const bool ours = columns <= table.width() && columns >= table.width() - kColumnsAdded;
-      Table* of = table_of(row);
-      if (of == nullptr && ours) of = &table;
-      if (ok && of != nullptr) ok = take(*of, std::move(row));
-    });
-  }
-  RQ_TRY(ok);
-  RQ_TRY(read_counters(raw));
-  raw.walk("waste", [&](RawRow&& row) {
-    if (const auto* folder = text(row, 0); ok && folder != nullptr) {
-      ok = waste_.bind(1, std::string_view{*folder}).run();
-    }
-  });
-  raw.walk("sqlite_sequence", [&](RawRow&& row) { last_queue_ = number(row, 1); });
+void Rebuild::read_meta(RawFile& raw) {
   raw.walk("meta", [&](RawRow&& row) {
     const auto* key = text(row, 0);
     if (key == nullptr || row.values.size() != 2) return;
@@ -327,6 +265,30 @@ Result<void> Rebuild::read_tables(RawFile& raw) {
     if (*key == "identity") identity_ = number(row, 1);
     if (*key == "crc_from") crc_from_ = number(row, 1);
   });
+  row_check_.set_crc_from(crc_from_.value_or(INT64_MAX));
+}
+
+Result<void> Rebuild::read_tables(RawFile& raw) {
+  read_meta(raw);
+  Result<void> ok;
+  for (Table& table : tables_) {
+    const auto each = [&](RawRow&& row) {
+      const auto columns = std::ssize(row.values);
+      const bool ours = columns <= table.width() && columns >= table.width() - kColumnsAdded;
+      Table* of = table_of(row);
+      if (of == nullptr && ours) of = &table;
+      if (ok && of != nullptr) ok = take(*of, std::move(row));
+    };
+    raw.walk(table.name, each, table.has_checksums ? fits_ : RowFits{});
+  }
+  RQ_TRY(ok);
+  RQ_TRY(read_counters(raw));
+  raw.walk("waste", [&](RawRow&& row) {
+    if (const auto* folder = text(row, 0); ok && folder != nullptr) {
+      ok = waste_.bind(1, std::string_view{*folder}).run();
+    }
+  });
+  raw.walk("sqlite_sequence", [&](RawRow&& row) { last_queue_ = number(row, 1); });
   return ok;
 }
 
@@ -357,6 +319,7 @@ Result<void> Rebuild::read_counters(RawFile& raw) {
     for (const char* total : kTotals) {
       counter_.bind(at++, std::max<std::int64_t>(number(row, counter_columns_.at(total)), 0));
     }
+    running_[row.rowid] = number(row, counter_columns_.at("run"));
     if (ok) ok = counter_.run();
   });
   return ok;
@@ -374,45 +337,32 @@ Result<void> Rebuild::read_places(RawFile& raw) {
       const Seq begin = number(row, from);
       const Seq end = std::min(number(row, to), kNumberMax);
       if (!ok || begin < 1 || begin > end) return;
-      ok = placed_.bind(1, begin).bind(2, begin + std::min(end - begin, kLostNamedMax)).run();
+      ok = placed_.add(begin, end);
     });
     return ok;
   };
   RQ_TRY(walk("ready", "first_seq", "last_seq"));
   for (const char* table : {"scheduled", "finished", "parked"}) RQ_TRY(walk(table, "seq", "seq"));
+  RQ_TRY(placed_.index());
   if (raw.broken()) RQ_TRY(take_the_lost(raw));
   return ok;
 }
 
 // Where they may have been deleted, a message has to be named by a place or a lease, or it would
-// run again; and a lease has to be of a message that is there. One that had ended ends once more.
+// run again; and a lease has to be of a message that nothing else names.
 Result<void> Rebuild::take_the_lost(RawFile& raw) {
-  Statement named;
-  Statement there;
-  if (raw.is_doubtful()) {
-    RQ_TRY(db_.exec("CREATE INDEX placed_first ON placed (first)"));
-    RQ_TRY(named.prepare(db_.handle(),
-                         "SELECT last >= ?1 FROM placed WHERE first <= ?1 ORDER BY first DESC "
-                         "LIMIT 1"));
-    RQ_TRY(there.prepare(db_.handle(), "SELECT 1 FROM message WHERE seq = ?1"));
-  }
-  const auto says_yes = [](Statement& asked, Seq seq) {
-    const auto found = asked.bind(1, seq).step();
-    const bool yes = found && *found && asked.integer(0) != 0;
-    asked.reset();
-    return yes;
-  };
   const auto was_deleted = [&](std::string_view table, Seq seq) {
-    if (table == "message") return !says_yes(named, seq);
-    return table == "lease" && !says_yes(there, seq);
+    if (table == "message") return !placed_.names(seq);
+    return table == "lease" && !placed_.may_run(seq);
   };
   Result<void> ok;
-  raw.walk_lost([&](RawRow&& row) {
+  const auto each = [&](RawRow&& row) {
     Table* of = table_of(row);
     if (!ok || of == nullptr) return;
     if (raw.is_doubtful() && was_deleted(of->name, row.rowid)) return;
     ok = take(*of, std::move(row));
-  });
+  };
+  raw.walk_lost(each, fits_);
   return ok;
 }
 
@@ -558,81 +508,9 @@ Result<void> Rebuild::set_aside_bad(Seq& after, bool& more) {
 }
 
 Result<void> Rebuild::name_the_lost() {
-  Statement runs;
-  RQ_TRY(runs.prepare(db_.handle(), "SELECT first, last FROM placed", false));
-  Statement there;
-  RQ_TRY(there.prepare(db_.handle(), "SELECT 1 FROM message WHERE seq = ?1"));
-  for (;;) {
-    RQ_TRY_ASSIGN(any, runs.step());
-    if (!any) break;
-    for (Seq seq = runs.integer(0); seq <= runs.integer(1); ++seq) {
-      RQ_TRY_ASSIGN(found, there.bind(1, seq).step());
-      there.reset();
-      if (found) continue;
-      RQ_TRY(note("message", seq, "its row cannot be found any more", nullptr));
-    }
-  }
-  placed_ = Statement{};
-  return db_.exec("DROP TABLE placed");
-}
-
-// Everything else follows from the messages.
-Result<void> Rebuild::derive() {
-  const std::string line = sql_of(core::Place::line).name;
-  // What each column of counter counts, of the view.
-  std::string counts;
-  std::string sets;
-  const auto count = [&](std::string_view column, const std::string& which) {
-    counts += fmt::format(", count(*) FILTER (WHERE {}) AS {}", which, column);
-    sets += fmt::format("{}{} = n.{}", sets.empty() ? "" : ", ", column, column);
-  };
-  for (int i = 0; i < core::kStateCount; ++i) {
-    const auto state = static_cast<core::State>(i);
-    if (state == core::State::run || state == core::State::que) continue;
-    count(name_of(state), fmt::format("rest_state = '{}'", name_of(state)));
-  }
-  count("que", fmt::format("place = '{}'", line));
-  count("high", fmt::format("place = '{}' AND rank < {}", line, -core::kHighPriority));
-  count("run", fmt::format("place = '{}'", sql_of(core::Place::lease).name));
-  count("held", fmt::format("place = '{}'", sql_of(core::Place::held).name));
-  RQ_TRY(db_.exec(R"sql(
-DELETE FROM detail WHERE seq NOT IN (SELECT seq FROM message WHERE detailed = 1);
-DELETE FROM attempt WHERE seq NOT IN (SELECT seq FROM message);
-DELETE FROM lease WHERE seq NOT IN (SELECT seq FROM message WHERE rest_state = 'que');
-UPDATE lease SET queue = (SELECT queue FROM message m WHERE m.seq = lease.seq);
-INSERT OR IGNORE INTO tag SELECT t.value, d.seq FROM detail d, json_each(d.tags) t
- WHERE d.tags IS NOT NULL;
-)sql"));
-  RQ_TRY(db_.exec(fmt::format(R"sql(
-CREATE TEMP VIEW resting AS SELECT m.seq, m.queue, m.rest_state, {} AS place, -m.priority AS rank,
-  coalesce(m.ord, m.due, m.created) AS ord, coalesce(m.due, m.created) AS due,
-  coalesce(m.finished, 0) AS finished FROM main.message m;
-INSERT INTO ready SELECT queue, rank, ord, max(seq), min(seq)
-  FROM (SELECT queue, rank, ord, seq,
-               seq - row_number() OVER (PARTITION BY queue, rank, ord ORDER BY seq) AS run
-          FROM temp.resting WHERE place = '{}')
- GROUP BY queue, rank, ord, run;
-INSERT INTO scheduled SELECT due, seq, queue FROM temp.resting WHERE place = 'scheduled';
-INSERT INTO parked SELECT queue, seq FROM temp.resting WHERE place = 'parked';
-INSERT INTO finished SELECT queue, place, finished, seq FROM temp.resting
- WHERE place IN ('kept', 'err', 'cancelled', 'held');
-)sql",
-                              place_sql(), line)
-                      .c_str()));
-  RQ_TRY(
-      db_.exec(fmt::format("UPDATE counter SET {} FROM (SELECT queue{} FROM temp.resting GROUP BY "
-                           "queue) n WHERE n.queue = counter.queue",
-                           sets, counts)
-                   .c_str()));
-  return db_.exec(R"sql(
-DELETE FROM counter WHERE queue NOT IN (SELECT id FROM queue);
-INSERT INTO timer SELECT 'keep_done', queue, 0, 0 FROM counter WHERE done + relayed > 0;
-INSERT INTO timer SELECT 'keep_cancelled', queue, 0, 0 FROM counter WHERE cancelled > 0;
-INSERT INTO timer SELECT 'keep_err', queue, 0, 0 FROM counter WHERE err > held;
-INSERT INTO timer SELECT 'resume', id, 0, paused_until FROM queue WHERE paused_until IS NOT NULL;
-INSERT INTO timer SELECT 'idle', id, 0, 0 FROM queue WHERE on_demand;
-INSERT INTO timer SELECT 'going', id, 0, 0 FROM queue WHERE going;
-)sql");
+  return placed_.missing([this](Seq seq) {
+    return note("message", seq, "its row cannot be found any more", nullptr);
+  });
 }
 
 // --- Around it ---
@@ -735,14 +613,15 @@ Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& re
   if (!fs::exists(file, none) || fs::file_size(file, none) == 0) return std::string{};
   RQ_TRY_ASSIGN(log, look_at_log(files, remembered));
   std::string why = std::move(log.damage);
+  bool can_be_served = why.empty();
   if (why.empty()) {
     RQ_TRY_ASSIGN(found, why_damaged(file));
-    why = std::move(found);
+    why = std::move(found.why);
+    can_be_served = found.can_be_served;
   }
-  const bool readable = why.empty();
-  if (readable && !files.is_marked()) return log.report;
+  if (why.empty() && !files.is_marked()) return log.report;
   if (const std::string marked = files.marked_why(); !marked.empty()) {
-    why = readable ? marked : fmt::format("{}; {}", marked, why);
+    why = why.empty() ? marked : fmt::format("{}; {}", marked, why);
   }
   if (why.empty()) why = fmt::format("{} was there", rebuild_mark(file).string());
   const auto with_log = [&log](std::string report) {
@@ -756,7 +635,7 @@ Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& re
     return make(files, from, known, log.index, why);
   }();
   if (!made) {
-    if (!readable) return made.error();
+    if (!can_be_served) return made.error();
     // It is as good as it was.
     return with_log(fmt::format("{}; {}. The next start tries again", made.error().message,
                                 made.error().remedy));

@@ -83,6 +83,7 @@ enum : int {
   kEnd
 };
 static_assert(kEnd == kMessageColumnCount);
+static_assert(kKey == kDetailColumn && kEnd - kKey + 1 == kDetailTableColumns);
 
 // SQLite keeps a number with a sign in four bytes, one of 32 bits without it in six.
 std::int64_t as_stored(std::uint32_t crc) { return static_cast<std::int32_t>(crc); }
@@ -197,20 +198,6 @@ Result<void> read_pairs(std::string_view text, core::TextPairs& out) {
   return {};
 }
 
-Result<void> check_details(const Statement& row, core::Seq crc_from) {
-  if (row.is_null(kForceRemote)) {
-    return base::fail(Code::internal, "its row of table detail is gone", "see: rq doctor");
-  }
-  if (row.is_null(kDetailCrc)) {
-    if (row.integer(kSeq) >= crc_from) return no_crc("detail");
-    return {};
-  }
-  RowCrc crc;
-  crc.add(row.integer(kSeq));
-  for (int column = kKey; column < kDetailCrc; ++column) crc.add(row.text(column));
-  return crc.value() == row.integer(kDetailCrc) ? Result<void>{} : wrong_crc("detail");
-}
-
 Result<void> read_details(const Statement& row, core::Seq crc_from, Details& d) {
   RQ_TRY(check_details(row, crc_from));
   d.key = row.text(kKey);
@@ -272,6 +259,20 @@ void give(sqlite3_context* out, std::string_view text) {
 }
 
 }  // namespace
+
+Result<void> check_details(const Statement& row, core::Seq crc_from) {
+  if (row.is_null(kForceRemote)) {
+    return base::fail(Code::internal, "its row of table detail is gone", "see: rq doctor");
+  }
+  if (row.is_null(kDetailCrc)) {
+    if (row.integer(kSeq) >= crc_from) return no_crc("detail");
+    return {};
+  }
+  RowCrc crc;
+  crc.add(row.integer(kSeq));
+  for (int column = kKey; column < kDetailCrc; ++column) crc.add(row.text(column));
+  return crc.value() == row.integer(kDetailCrc) ? Result<void>{} : wrong_crc("detail");
+}
 
 core::Seq seq_of(const Statement& row) { return row.integer(kSeq); }
 bool is_detailed(const Statement& row) { return row.integer(kDetailed) != 0; }

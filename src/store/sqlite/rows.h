@@ -26,6 +26,10 @@ inline constexpr int kMessageColumnCount = 50;  // further columns of a SELECT s
 // The row under the statement. A value that rq did not write, or a row whose checksum does not fit,
 // is a fault; so is one without, of a message from `crc_from` on: only older versions wrote those.
 [[nodiscard]] base::Result<core::Message> read_message(const Statement& row, core::Seq crc_from);
+// Its columns of d alone.
+[[nodiscard]] base::Result<void> check_details(const Statement& row, core::Seq crc_from);
+inline constexpr int kDetailColumn = 28;  // the first of them
+inline constexpr int kDetailTableColumns = 23;
 // The same error, with the number of the message.
 [[nodiscard]] base::Error of_message(core::Seq seq, base::Error error);
 // Of which messages that is.
@@ -85,6 +89,8 @@ inline constexpr const char* kQueueColumns =
     "c.done, "
     "c.relayed, c.err, c.cancelled, c.held, c.puts, c.dones, c.errs, c.retries, c.losses, "
     "c.cancels, c.deletes, c.high, c.expired, c.expired_errs";
+inline constexpr int kQueueColumnCount = 32;
+inline constexpr int kQueueTableColumns = 11;
 // A row of queue: nine values from 1, then its checksum. `settings` must live as long as the bind.
 void bind_queue(Statement& statement, const core::Queue& queue, const std::string& settings);
 [[nodiscard]] base::Result<core::Queue> read_queue(const Statement& row);

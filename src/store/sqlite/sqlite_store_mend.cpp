@@ -8,6 +8,7 @@
 #include "store/sqlite/log_frames.h"
 #include "store/sqlite/raw_file.h"
 #include "store/sqlite/rebuild.h"
+#include "store/sqlite/row_check.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sqlite_store.h"
 #include "store/sqlite/store_files.h"
@@ -24,9 +25,6 @@ namespace {
 constexpr std::uintmax_t kRebuiltAtOnceMax = 16UL * 1024 * 1024;
 // Likewise all pages of one up to this size are copied out of it and back into it.
 constexpr std::uintmax_t kCopiedAtOnceMax = 128UL * 1024 * 1024;
-// All pages of one up to this size are looked at before anything is set aside: as many as the check
-// of the server looks at.
-constexpr std::uintmax_t kLookedAtMax = 1024UL * 1024 * 1024;
 // Nobody is answered meanwhile, so that one look serves for a time.
 constexpr std::chrono::minutes kLookAgain{1};
 
@@ -177,10 +175,18 @@ std::optional<bool> SqliteStore::hides_rows() {
   hides_rows_.reset();
   FileBytes bytes;
   RawFile raw;
-  if (size_with_log(file_) <= kLookedAtMax && bytes.open(db_, file_) &&
-      raw.open(bytes, file_, {}, LogPart::all, std::nullopt)) {
-    hides_rows_ = raw.hides_rows();
+  const std::uintmax_t size = size_with_log(file_);
+  if (size > kLookedAtMax || !bytes.open(db_, file_) ||
+      !raw.open(bytes, file_, {}, LogPart::all, std::nullopt)) {
+    return hides_rows_;
   }
+  RowCheck check;
+  check.set_crc_from(crc_from_);
+  RowFits fits;  // each row is looked at where that is no work
+  if (size <= kRebuiltAtOnceMax && check.prepare(db_)) {
+    fits = [&check](const RawRow& row) { return check.fit(row); };
+  }
+  hides_rows_ = raw.hides_rows(fits);
   return hides_rows_;
 }
 

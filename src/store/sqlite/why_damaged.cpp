@@ -6,6 +6,7 @@
 
 #include "store/sqlite/db.h"
 #include "store/sqlite/file_bytes.h"
+#include "store/sqlite/places.h"
 #include "store/sqlite/raw_file.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema.h"
@@ -51,18 +52,43 @@ Result<void> check_schema(Db& db) {
 }
 
 // What a lease tells has no checksum, and one that is not found, or that nobody gave, has scripts
-// run twice.
-Result<void> check_leases(Db& db, const std::filesystem::path& file) {
+// run twice. A queue may be an older one, which stands in the page still. And SQLite would write
+// over a page in use that the list of free ones names.
+Result<void> check_pages(Db& db, const std::filesystem::path& file) {
   FileBytes bytes;
   RawFile raw;
   const bool can_be_read =
       bytes.open(db, file) && raw.open(bytes, file, {}, LogPart::as_sqlite_reads, std::nullopt);
   if (!can_be_read) return {};  // which is no damage
+  if (bytes.size() <= kLookedAtMax && raw.has_wrong_free_list()) {
+    return fail(Code::internal, "the list of free pages names one that is in use");
+  }
+  raw.walk("queue", {});
+  if (raw.broken()) return fail(Code::internal, "table queue is damaged");
   bool whole = true;
   raw.walk("lease", [&whole](const RawRow& row) {
     whole = whole && std::ssize(row.values) == kLeaseTableColumns;
   });
   return whole && !raw.broken() ? Result<void>{} : fail(Code::internal, "table lease is damaged");
+}
+
+// Of a message that is somewhere else; or of none, and one that differs in a bit of its number is
+// nowhere. Its script would run twice without a word.
+bool has_wrong_lease(Db& db) {
+  const std::string in_line = fmt::format(
+      "coalesce((SELECT t.first_seq FROM ready t WHERE t.queue = m.queue AND {} AND t.last_seq >= "
+      "m.seq ORDER BY t.last_seq LIMIT 1) <= m.seq, 0)",
+      sql_of(core::Place::line).key);
+  const auto wrong = db.one(fmt::format(R"sql(
+WITH RECURSIVE bit(b) AS (VALUES (1) UNION ALL SELECT b << 1 FROM bit WHERE b < 1 << 40)
+SELECT count(*) FROM lease l LEFT JOIN message m ON m.seq = l.seq
+ WHERE CASE WHEN m.seq IS NULL THEN EXISTS (
+              SELECT 1 FROM bit CROSS JOIN message m ON m.seq = (l.seq | b) - (l.seq & b)
+               WHERE m.rest_state = 'que' AND m.seq NOT IN (SELECT seq FROM lease) AND NOT {0})
+            ELSE m.rest_state <> 'que' OR m.queue <> l.queue OR {0} END)sql",
+                                        in_line)
+                                .c_str());
+  return wrong && wrong->value_or(0) != 0;
 }
 
 // What an opening of the store reads; a row that cannot be read is a fault.
@@ -107,18 +133,19 @@ Result<void> try_to_read(Db& db, const std::filesystem::path& file) {
         "SELECT seq FROM sqlite_sequence"}) {
     RQ_TRY(db.one(sql));
   }
-  return check_leases(db, file);
+  return check_pages(db, file);
 }
 
 }  // namespace
 
-Result<std::string> why_damaged(const std::filesystem::path& file) {
+Result<WhyDamaged> why_damaged(const std::filesystem::path& file) {
   Db db;
   RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
   const auto read = try_to_read(db, file);
   const bool damaged = !read && (is_damage(db) || read.error().code == Code::internal ||
                                  sqlite3_errcode(db.handle()) == SQLITE_ERROR);
-  return damaged ? read.error().message : std::string{};
+  if (damaged) return WhyDamaged{.why = read.error().message, .can_be_served = false};
+  return WhyDamaged{.why = read && has_wrong_lease(db) ? "a lease is of no message that runs" : ""};
 }
 
 }  // namespace rq::store::sqlite

@@ -7,8 +7,11 @@
 
 namespace rq::store::sqlite {
 
-// Why it has to be rebuilt; empty: it reads well. Other faults are the opening's own business. The
-// store is not open.
-[[nodiscard]] base::Result<std::string> why_damaged(const std::filesystem::path& file);
+struct WhyDamaged {
+  std::string why;  // it has to be rebuilt; empty: it reads well
+  bool can_be_served = true;
+};
+// Other faults are the opening's own business. The store is not open.
+[[nodiscard]] base::Result<WhyDamaged> why_damaged(const std::filesystem::path& file);
 
 }  // namespace rq::store::sqlite
