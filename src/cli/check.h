@@ -8,7 +8,8 @@
 
 namespace rq::cli {
 
-enum class Finding : std::uint8_t { ok, warning, bad };
+// hint: the system is well, and somebody may want to see to it all the same.
+enum class Finding : std::uint8_t { ok, hint, warning, bad };
 
 struct Check {
   std::string what{};

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/utf8.h"
+#include "cli/nearest.h"
 #include "cli/text.h"
 #include "cli/verb.h"
 
@@ -71,43 +72,6 @@ const Verb* find_verb(std::string_view name) {
   return found == all.end() ? nullptr : &*found;
 }
 
-// How many slips apart two words are, for "did you mean": a letter too many, too few or wrong, or
-// two that changed places.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> before(b.size() + 1);
-  std::vector<std::size_t> last(b.size() + 1);
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::swap(before, last);
-    std::swap(last, row);
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const bool same = a[i - 1] == b[j - 1];
-      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (same ? 0U : 1U)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-        row[j] = std::min(row[j], before[j - 2] + 1);
-      }
-    }
-  }
-  return row[b.size()];
-}
-
-// Of the names, the one that was most likely meant; empty: none is near.
-std::string nearest(std::string_view word, const std::vector<std::string>& names) {
-  std::string best;
-  // Further off, it is a guess; of a short word nearly everything is near.
-  std::size_t best_distance = std::min<std::size_t>(word.size() / 3, 2) + 1;
-  for (const std::string& name : names) {
-    const std::size_t apart = distance(word, name);
-    if (apart < best_distance) {
-      best_distance = apart;
-      best = name;
-    }
-  }
-  return best;
-}
-
 // What other programs call it.
 struct OtherName {
   std::string_view said;
@@ -116,11 +80,16 @@ struct OtherName {
 constexpr OtherName kOtherNames[] = {
     {"add", "put"},
     {"cat", "tail"},
+    {"check", "doctor"},
+    {"create", "queue create"},
     {"del", "remove"},
     {"delete", "remove"},
+    {"down", "queue down"},
+    {"drain", "queue drain"},
     {"enqueue", "put"},
     {"follow", "tail -f"},
     {"get", "show"},
+    {"health", "doctor"},
     {"info", "show"},
     {"job", "show"},
     {"jobs", "list"},
@@ -132,12 +101,18 @@ constexpr OtherName kOtherNames[] = {
     {"ps", "list"},
     {"push", "put"},
     {"queue add", "queue create"},
+    {"queue change", "queue set"},
+    {"queue config", "queue set"},
+    {"queue edit", "queue set"},
+    {"queue get", "queue show"},
+    {"queue info", "queue show"},
     {"queue ls", "queue list"},
     {"queue new", "queue create"},
     {"queue remove", "queue delete"},
     {"queue rm", "queue delete"},
     {"queue start", "queue resume"},
     {"queue stop", "queue pause"},
+    {"queue update", "queue set"},
     {"queues", "queue list"},
     {"resume", "queue resume"},
     {"rm", "remove"},
@@ -146,9 +121,21 @@ constexpr OtherName kOtherNames[] = {
     {"status", "stats"},
     {"stop", "cancel"},
     {"submit", "put"},
+    {"wait", "tail -f"},
+    {"watch", "top"},
 };
+constexpr std::string_view kNoPurge =
+    "messages are deleted by their state: rq remove --queue QUEUE --state err; all of them with "
+    "their queue: rq queue delete QUEUE --force";
 // What there is no verb for.
 constexpr OtherName kNoVerbs[] = {
+    {"backup",
+     "a running server may be copied: sqlite3 DIR/db/rq.db '.backup FILE' for the store, and tar "
+     "for the rest; docs/OPERATIONS.md says how"},
+    {"purge", kNoPurge},
+    {"queue clear", kNoPurge},
+    {"queue empty", kNoPurge},
+    {"queue purge", kNoPurge},
     {"queue rename",
      "a queue keeps its name: make another (rq queue create NEW), move the messages "
      "(rq move --queue OLD --to NEW), and rq queue delete OLD"},
@@ -187,21 +174,20 @@ base::Error unknown_words(const CLI::App& app, std::string_view who) {
   if (option == words.end()) {
     const std::string word = words.empty() ? "" : words.front();
     const bool dash = word.size() > 1 && word.starts_with('-');
+    const std::string meant = dash ? nearest_option(app, word) : "";
+    const bool takes_text = app.get_option_no_throw("payload") != nullptr;
     return fail(
         Code::bad_value,
         dash ? fmt::format("there is no option '{}'", word)
              : fmt::format("one argument too many: '{}'", word),
-        dash && app.get_option_no_throw("payload") != nullptr
+        !meant.empty() ? fmt::format("did you mean '{}'? see {} --help", meant, who)
+        : dash && takes_text
             ? fmt::format("for a text that begins with -: --text '{}'; see {} --help", word, who)
         : dash ? fmt::format("one dash is before one letter, two before a word; see {} --help", who)
                : fmt::format("see {} --help", who));
   }
   const std::string said = option->substr(0, option->find('='));
-  std::vector<std::string> names;
-  for (const CLI::Option* known : app.get_options()) {
-    for (const std::string& name : known->get_lnames()) names.push_back("--" + name);
-  }
-  const std::string best = nearest(said, names);
+  const std::string best = nearest_option(app, said);
   return fail(Code::bad_value, fmt::format("there is no option '{}'", said),
               best.empty() ? fmt::format("see {} --help", who)
                            : fmt::format("did you mean '{}'? see {} --help", best, who));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/iso8601.h"
+#include "cli/nearest.h"
 #include "cli/text.h"
 #include "core/fingerprint.h"
 
@@ -82,6 +83,13 @@ Result<std::vector<std::pair<std::string, std::string>>> MessageFilter::pairs() 
     if (!value.empty()) out.emplace_back(name, value);
   };
   add("queue", queue);
+  if (const std::string_view meant = state_meant(state); !meant.empty()) {
+    return base::fail(
+        base::Code::bad_value, fmt::format("--state {}: there is no such state", state),
+        fmt::format("did you mean {}? prep scheduled que run done relayed err cancelled are "
+                    "states; how a message came into err: --mark",
+                    meant));
+  }
   add("state", state);
   add("mark", mark);
   add("tag", tag);

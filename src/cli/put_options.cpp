@@ -22,7 +22,7 @@ void PutOptions::declare(CLI::App& app) {
   add_parsed(app, "--delay", delay, parse_duration, "Not before so long from now")
       ->type_name("TIME");
   app.add_option("--at", at,
-                 "Not before: 2026-11-21T08:30:00Z, 08:30 (UTC, the next one), @SECONDS")
+                 "Not before: 2026-11-21T08:30:00Z, 08:30 (UTC, the next one), +10m, @SECONDS")
       ->type_name("WHEN");
   add_parsed(app, "--priority", priority, parse_integer, "Larger goes first")->type_name("N");
   add_parsed(app, "--retries", retries, parse_integer,

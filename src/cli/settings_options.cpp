@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "cli/text.h"
 #include "cli/verb.h"
+#include "core/message_check.h"
 #include "core/queue.h"
 #include "core/settings_json.h"
 #include "worker/script.h"
@@ -243,7 +244,9 @@ void add_attempt_options(CLI::App& app, json::object& values) {
         for (auto& [name, value] : backoff) whole(values, "backoff")[name] = value;
         return {};
       },
-      "fixed:10s or exponential:15s..1h");
+      fmt::format("fixed:10s or exponential:15s..1h. Each wait is up to {} % shorter or longer, so "
+                  "that not all come at once; --set backoff.jitter_percent=0: it is not",
+                  core::Backoff{}.jitter_percent));
   add(app, "--max-count", "N", field(values, "max_count"), "Bound on resends");
 }
 
@@ -291,7 +294,43 @@ void add_store_options(CLI::App& app, json::object& values) {
   add(app, "--max-payload", "SIZE", field(values, "payload_bytes_max"), "Largest payload it takes");
 }
 
+// "keep_done: at most 7 messages, each for 7 d"
+std::string keep_text(const json::value& keep, std::string_view name) {
+  const std::string count = at(keep, "count").is_null()
+                                ? "any number of messages"
+                                : "at most " + show_messages(count_at(keep, "count"));
+  return fmt::format("{}: {}, each for {}", name, count,
+                     show_duration(number_at(keep, "age_s").value_or(0)));
+}
+
 }  // namespace
+
+std::vector<std::string> notes_on(const json::object& given, const json::value& settings) {
+  std::vector<std::string> out;
+  const json::value standard = core::to_json(core::QueueSettings{});
+  for (const auto& [key, value] : given) {
+    const std::string_view name(key.data(), key.size());
+    if (!name.starts_with("keep_")) continue;
+    // A bare number is so many messages, while of other settings it is seconds.
+    const json::value& keep = at(settings, name);
+    const json::value& usual = at(standard, name);
+    const auto differs = [&](const char* field) {
+      return number_at(keep, field) != number_at(usual, field);
+    };
+    if (differs("count") && !differs("age_s")) out.push_back(keep_text(keep, name));
+  }
+  if (takes_commands_over_tcp(settings)) {
+    out.emplace_back(
+        "put_over_tcp is true: whoever reaches the server over TCP may run any command here");
+  }
+  return out;
+}
+
+bool takes_commands_over_tcp(const json::value& settings) {
+  if (!settings.is_object()) return false;
+  const auto read = core::merge_settings({}, settings.get_object());
+  return read && read->put_over_tcp && core::runs_commands(*read);
+}
 
 std::vector<std::string> hindrances_in(const json::value& settings) {
   std::vector<std::string> out;

@@ -29,4 +29,11 @@ struct GivenSettings {
 // Settings of a queue, as the API shows them, with which its script is not run or cannot work.
 [[nodiscard]] std::vector<std::string> hindrances_in(const boost::json::value& settings);
 
+// Of the settings that were given, what they mean where that may not be what was meant. `settings`:
+// of the queue, as the API shows them.
+[[nodiscard]] std::vector<std::string> notes_on(const boost::json::object& given,
+                                                const boost::json::value& settings);
+// The queue's messages are command lines, and come from whoever reaches the server over TCP.
+[[nodiscard]] bool takes_commands_over_tcp(const boost::json::value& settings);
+
 }  // namespace rq::cli

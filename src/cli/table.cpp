@@ -10,6 +10,8 @@ namespace {
 constexpr std::string_view kGap = "  ";
 constexpr std::size_t kLastMin = 10;  // a last column narrower than this says nothing
 constexpr std::size_t kCellMax = 2000;
+constexpr std::size_t kWrapMin = 30;    // a narrower column is left, for the lines below it
+constexpr std::size_t kWrapIndent = 4;  // there
 }  // namespace
 
 void Table::add(std::vector<Cell> row) {
@@ -33,7 +35,7 @@ std::string Table::text(bool colours, std::optional<std::size_t> width) const {
   std::string out;
   const auto put = [&](std::size_t column, const std::string& text, Ink ink) {
     const bool last = column + 1 == columns_.size();
-    const std::string shown = last ? middle_cut(text, last_max) : text;
+    const std::string shown = last && long_ == Long::cut ? middle_cut(text, last_max) : text;
     const std::size_t taken = columns_of(shown);
     const std::size_t gap = taken < widths[column] ? widths[column] - taken : 0;
     const bool right = columns_[column].align == Align::right;
@@ -48,8 +50,32 @@ std::string Table::text(bool colours, std::optional<std::size_t> width) const {
   };
   for (std::size_t i = 0; i < columns_.size(); ++i) put(i, columns_[i].title, Ink::dim);
   end_line();
+  // The last cell of a row, on as many lines as it takes; a narrow column has only blanks.
+  const bool narrow = last_max < kWrapMin;
+  const std::size_t indent = narrow ? kWrapIndent : before_last;
+  const auto put_wrapped = [&](const Cell& cell) {
+    const std::size_t all = width.value_or(kCellMax);
+    const std::size_t room = narrow ? all - std::min(all, indent) : last_max;
+    const std::vector<std::string> lines = wrapped(cell.text, room);
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      if (i > 0 || narrow) {
+        end_line();
+        out.append(indent, ' ');
+      } else if (columns_.size() > 1) {
+        out += kGap;
+      }
+      out += paint(cell.ink, lines[i], colours);
+    }
+  };
   for (const auto& row : rows_) {
-    for (std::size_t i = 0; i < row.size(); ++i) put(i, row[i].text, row[i].ink);
+    const bool fits = long_ == Long::cut || columns_of(row.back().text) <= last_max;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (i + 1 == row.size() && !fits) {
+        put_wrapped(row[i]);
+      } else {
+        put(i, row[i].text, row[i].ink);
+      }
+    }
     end_line();
   }
   return out;

@@ -1,6 +1,5 @@
 #pragma once
-// Tables for people: aligned columns, the last one cut in its middle to the width of the
-// terminal.
+// Tables for people: aligned columns; the last one is fitted to the width of the terminal.
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,16 +24,21 @@ class Table {
     std::string title;
     Align align = Align::left;
   };
-  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  // What does not fit of the last column: cut in its middle, for lists that are looked through; or
+  // shown on more lines, where all of it is wanted.
+  enum class Long { cut, wrapped };
+  explicit Table(std::vector<Column> columns, Long fit = Long::cut)
+      : columns_(std::move(columns)), long_(fit) {}
 
   // REQUIRES: as many cells as columns.
   void add(std::vector<Cell> row);
   [[nodiscard]] bool empty() const { return rows_.empty(); }
-  // With a line of titles. `width`: of the terminal; absent: nothing is cut.
+  // With a line of titles. `width`: of the terminal; absent: nothing is cut or wrapped.
   [[nodiscard]] std::string text(bool colours, std::optional<std::size_t> width) const;
 
  private:
   std::vector<Column> columns_;
+  Long long_;
   std::vector<std::vector<Cell>> rows_;
 };
 

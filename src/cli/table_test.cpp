@@ -43,6 +43,37 @@ TEST(Table, CutsALongTextInItsMiddle) {
   }
 }
 
+// faults.md C, relative: of a reason that did not fit, the middle was missing, and it was the
+// reason.
+TEST(Table, WrapsALongTextWhereAllOfItIsWanted) {
+  const auto table = [](std::string name) {
+    Table made({{"CHECK"}, {"WHAT"}}, Table::Long::wrapped);
+    made.add({"disk", "12 GiB free"});
+    made.add(
+        {std::move(name), "3 messages wait: the script '/srv/a/b.sh' does not exist, so it is"});
+    return made;
+  };
+  EXPECT_EQ(table("queue").text(false, 40),
+            "CHECK  WHAT\n"
+            "disk   12 GiB free\n"
+            "queue  3 messages wait: the script\n"
+            "       '/srv/a/b.sh' does not exist, so\n"
+            "       it is\n");
+  EXPECT_EQ(table("a queue of a long name").text(false, 40),
+            "CHECK                   WHAT\n"
+            "disk                    12 GiB free\n"
+            "a queue of a long name\n"
+            "    3 messages wait: the script\n"
+            "    '/srv/a/b.sh' does not exist, so it\n"
+            "    is\n")
+      << "a narrow column is left";
+  EXPECT_EQ(table("queue").text(false, std::nullopt),
+            "CHECK  WHAT\n"
+            "disk   12 GiB free\n"
+            "queue  3 messages wait: the script '/srv/a/b.sh' does not exist, so it is\n")
+      << "no terminal";
+}
+
 TEST(Table, PaintsWithoutMovingColumns) {
   Table table({{"A"}, {"B"}});
   table.add({{"err", Ink::red}, "x"});

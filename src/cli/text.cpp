@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <utility>
 
 namespace rq::cli {
 using base::Code;
@@ -367,6 +368,24 @@ std::string middle_cut(std::string_view given, std::size_t width) {
     if (at == front + 1 && (static_cast<unsigned char>(c) & 0xC0U) != 0x80U) out += "…";
   }
   return out;
+}
+
+std::vector<std::string> wrapped(std::string_view text, std::size_t width) {
+  std::vector<std::string> lines;
+  std::string line;
+  while (true) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    const std::string_view word = text.substr(0, end);
+    if (!line.empty() && columns_of(line) + 1 + columns_of(word) > width) {
+      lines.push_back(std::exchange(line, {}));
+    }
+    if (!line.empty()) line += ' ';
+    line += word;
+    if (end == text.size()) break;
+    text.remove_prefix(end + 1);
+  }
+  lines.push_back(std::move(line));
+  return lines;
 }
 
 std::string shell_quote(std::string_view text) {

@@ -3,6 +3,7 @@
 // an argument.
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -55,6 +56,9 @@ void append_shown(std::string& out, std::string_view text, const Character& char
 [[nodiscard]] std::string one_line(std::string_view text, std::size_t width);
 // The same, cut in its middle, so that its end is seen as well.
 [[nodiscard]] std::string middle_cut(std::string_view text, std::size_t width);
+// The words of a text on lines of at most `width` columns. A word that is longer stays whole: a
+// path or a command can then be copied.
+[[nodiscard]] std::vector<std::string> wrapped(std::string_view text, std::size_t width);
 // Columns of a terminal that UTF-8 text takes; wide characters count as one.
 [[nodiscard]] std::size_t columns_of(std::string_view text);
 

@@ -171,5 +171,14 @@ TEST(ShellQuote, ReadsBackAsOneWord) {
   EXPECT_EQ(shell_quote("it's"), "'it'\\''s'");
 }
 
+TEST(Text, IsWrappedBetweenWords) {
+  using Lines = std::vector<std::string>;
+  EXPECT_EQ(wrapped("", 10), Lines{""});
+  EXPECT_EQ(wrapped("one two", 7), Lines{"one two"});
+  EXPECT_EQ(wrapped("one two three", 8), (Lines{"one two", "three"}));
+  EXPECT_EQ(wrapped("a /long/path/that/stays b", 6), (Lines{"a", "/long/path/that/stays", "b"}));
+  EXPECT_EQ(wrapped("gr\u00fcn ja", 7), Lines{"gr\u00fcn ja"}) << "columns, not bytes";
+}
+
 }  // namespace
 }  // namespace rq::cli

@@ -11,6 +11,7 @@
 #include "cli/text.h"
 #include "cli/verbs.h"
 #include "core/message.h"
+#include "core/name.h"
 
 namespace rq::cli {
 using base::Code;
@@ -41,9 +42,16 @@ struct Deed {
 };
 
 // All are read before anything is done: a slip in the last must not leave the first ones changed.
-Result<void> check_ids(const std::vector<std::string>& ids) {
+Result<void> check_ids(const Deed& deed, const std::vector<std::string>& ids) {
   for (const std::string& id : ids) {
-    if (!id.starts_with("key:")) RQ_TRY(core::parse_id(id));
+    if (id.starts_with("key:")) continue;
+    auto good = core::parse_id(id);
+    if (good) continue;
+    base::Error error = std::move(good).error();
+    if (core::check_queue_name(id)) {
+      error.remedy += fmt::format("; messages of a queue: rq {} --queue {}", deed.verb, id);
+    }
+    return error;
   }
   return {};
 }
@@ -71,7 +79,7 @@ std::string said_of(const Deed& deed, const std::string& state) {
 }
 
 Result<int> act_on_ids(Context& context, const Deed& deed, const Options& options) {
-  RQ_TRY(check_ids(options.ids));
+  RQ_TRY(check_ids(deed, options.ids));
   RQ_TRY_ASSIGN(client, context.client());
   int exit_code = 0;
   for (const std::string& id : options.ids) {

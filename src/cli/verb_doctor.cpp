@@ -20,7 +20,9 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "cli/check.h"
+#include "cli/settings_options.h"
 #include "cli/text.h"
+#include "cli/tries.h"
 #include "cli/verbs.h"
 #include "server/undeleted.h"
 #include "store/sqlite/open.h"
@@ -228,6 +230,8 @@ class Doctor {
         if (again) queues = std::move(again);
       }
       look_at_queues(*queues);
+      look_at_failures(**client, *queues);
+      look_at_rights(*queues);
     }
     if (auto workers = (*client)->get("/v1/workers", {"workers"})) look_at_workers(*workers);
     return true;
@@ -345,6 +349,48 @@ class Doctor {
                      : fmt::format("{} of {} are fine, see above for the rest", sound, all));
   }
 
+  // What has failed is no fault of the system, and somebody has to see to it.
+  void look_at_failures(client::Client& client, const json::value& answer) {
+    const auto tries = tries_by_queue(client, answer);
+    std::size_t left_out = 0;
+    std::size_t shown = 0;
+    for (const json::value& queue : items_at(answer, "queues")) {
+      const std::string name = text_at(queue, "name");
+      const json::value& counts = at(queue, "counts");
+      // Held ones were put aside by somebody, who knows.
+      const std::int64_t errs = count_at(counts, "err") - count_at(counts, "held");
+      const auto waiting = tries.find(name);
+      if (errs <= 0 && waiting == tries.end()) continue;
+      if (shown == kQueuesShown) {
+        ++left_out;
+        continue;
+      }
+      ++shown;
+      std::string text;
+      if (errs > 0) text = fmt::format("{} in err", show_messages(errs));
+      if (waiting != tries.end()) {
+        text += fmt::format("{}{}", text.empty() ? "" : ", ", tries_text(waiting->second));
+      }
+      add("failures of " + name, Finding::hint, text,
+          errs > 0 ? fmt::format("rq list {} --by reason", name)
+                   : fmt::format("rq list {} --state scheduled", name));
+    }
+    if (left_out > 0) {
+      add("failures", Finding::hint, fmt::format("… and of {} more queues", left_out),
+          "rq queue list shows them all");
+    }
+  }
+
+  void look_at_rights(const json::value& answer) {
+    for (const json::value& queue : items_at(answer, "queues")) {
+      if (!takes_commands_over_tcp(at(queue, "settings"))) continue;
+      const std::string name = text_at(queue, "name");
+      add("rights of " + name, Finding::warning,
+          "whoever reaches the server over TCP may run any command here (put_over_tcp)",
+          fmt::format("rq queue set {} --set put_over_tcp=false", name));
+    }
+  }
+
   void look_at_workers(const json::value& answer) {
     for (const json::value& worker : items_at(answer, "workers")) {
       const std::string what = "worker " + text_at(worker, "name");
@@ -397,13 +443,9 @@ class Doctor {
       Context::print_json({{"checks", std::move(list)}});
       return;
     }
-    Table table({{"CHECK"}, {"FINDING"}, {"WHAT"}});
+    Table table({{"CHECK"}, {"FINDING"}, {"WHAT"}}, Table::Long::wrapped);
     for (const Check& check : checks_) {
-      table.add({check.what,
-                 {word(check.finding), check.finding == Finding::ok        ? Ink::green
-                                       : check.finding == Finding::warning ? Ink::yellow
-                                                                           : Ink::red},
-                 check.text});
+      table.add({check.what, {word(check.finding), ink_of(check.finding)}, check.text});
     }
     context_.print(table);
     for (const Check& check : checks_) {
@@ -417,12 +459,28 @@ class Doctor {
     switch (finding) {
       case Finding::ok:
         return "ok";
+      case Finding::hint:
+        return "hint";
       case Finding::warning:
         return "warning";
       case Finding::bad:
         return "bad";
     }
     return "";
+  }
+
+  static Ink ink_of(Finding finding) {
+    switch (finding) {
+      case Finding::ok:
+        return Ink::green;
+      case Finding::hint:
+        return Ink::cyan;
+      case Finding::warning:
+        return Ink::yellow;
+      case Finding::bad:
+        return Ink::red;
+    }
+    return Ink::plain;
   }
 
   Context& context_;

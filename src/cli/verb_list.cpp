@@ -5,7 +5,9 @@
 
 #include "base/limits.h"
 #include "cli/filter.h"
+#include "cli/nearest.h"
 #include "cli/text.h"
+#include "cli/tries.h"
 #include "cli/verbs.h"
 
 namespace rq::cli {
@@ -81,23 +83,21 @@ void say_hint(const MessageFilter& filter) {
   if (!hint.empty()) std::fprintf(stderr, "%s\n", hint.c_str());
 }
 
+// GET, of messages that the filter finds.
+Result<json::value> ask(client::Client& client, const MessageFilter& filter,
+                        const std::string& target, std::string_view wanted) {
+  auto answer = client.get(target, {wanted});
+  if (answer || filter.queue.empty()) return answer;
+  return with_nearest_queue(client, filter.queue, std::move(answer).error());
+}
+
 // Failures that are in err no more, or not yet: they wait for another try.
-void say_retries(client::Client& client, MessageFilter filter) {
-  filter.state = "scheduled";
+void say_tries(client::Client& client, MessageFilter filter) {
   filter.mark.clear();
-  filter.fingerprint.clear();
-  auto query = filter.query();
-  if (!query) return;
-  query->add("limit", std::to_string(base::kListPageMax));
-  const auto page = client.get(query->on("/v1/messages"), {"messages"});
-  if (!page) return;  // it is a hint
-  const json::array& messages = items_at(*page, "messages");
-  const auto tries = std::ranges::count_if(
-      messages, [](const json::value& message) { return count_at(message, "failures") > 0; });
-  if (tries == 0) return;
-  std::fprintf(stderr, "%s%s wait%s for another try: rq list%s --state scheduled\n",
-               text_at(*page, "cursor").empty() ? "" : "at least ", show_messages(tries).c_str(),
-               tries == 1 ? "s" : "", filter.words().c_str());
+  const auto tries = tries_of(client, filter);
+  if (!tries || tries->count == 0) return;  // it is a hint
+  std::fprintf(stderr, "%s: rq list%s --state scheduled\n", tries_text(*tries).c_str(),
+               filter.words().c_str());
 }
 
 // Whether it asks for failures.
@@ -115,12 +115,13 @@ Result<int> list_by_reason(Context& context, const Options& options) {
   }
   RQ_TRY_ASSIGN(client, context.client());
   RQ_TRY_ASSIGN(query, filter.query());
-  RQ_TRY_ASSIGN(answer, client->get(query.on("/v1/failures"), {"failures"}));
+  RQ_TRY_ASSIGN(answer, ask(*client, filter, query.on("/v1/failures"), "failures"));
   if (context.json) {
     Context::print_json(answer);  // whole: it says what is left out
     return 0;
   }
-  Table table({{"COUNT", Table::Align::right}, {"QUEUE"}, {"NEWEST"}, {"REASON OF THE NEWEST"}});
+  Table table({{"COUNT", Table::Align::right}, {"QUEUE"}, {"NEWEST"}, {"REASON OF THE NEWEST"}},
+              Table::Long::wrapped);
   for (const json::value& kind : items_at(answer, "failures")) {
     table.add({show_count(count_at(kind, "count")), text_at(kind, "queue"), text_at(kind, "newest"),
                text_at(kind, "text")});
@@ -135,7 +136,7 @@ Result<int> list_by_reason(Context& context, const Options& options) {
                  show_count(count_at(answer, "looked_at")).c_str());
   }
   say_commands(filter, items_at(answer, "failures"));
-  say_retries(*client, filter);
+  say_tries(*client, filter);
   return 0;
 }
 
@@ -143,6 +144,18 @@ Result<int> list_by_reason(Context& context, const Options& options) {
 bool is_paged(const Options& options) {
   return options.limit || options.all || options.oldest || options.payloads ||
          !options.cursor.empty();
+}
+
+Result<void> check_page(const Context& context, const Options& options) {
+  if (options.all && options.limit) {
+    return fail(Code::bad_value, "both --all and --limit are given",
+                "--all shows every message; leave one of them out");
+  }
+  if (options.payloads && !context.json) {
+    return fail(Code::bad_value, "--payloads without --json",
+                "payloads may have any length and any bytes: add --json, or rq show ID --payload");
+  }
+  return {};
 }
 
 Result<int> list_by(Context& context, const Options& options) {
@@ -183,6 +196,7 @@ Action declare_list(CLI::App& app, Context& context) {
     }
     if (!options->queue.empty()) options->filter.queue = options->queue;
     if (!options->by.empty()) return list_by(context, *options);
+    RQ_TRY(check_page(context, *options));
     RQ_TRY_ASSIGN(client, context.client());
     std::int64_t left = options->limit.value_or(kShown);
     std::string cursor = options->cursor;
@@ -196,7 +210,7 @@ Action declare_list(CLI::App& app, Context& context) {
       // The table shows a payload where there is no other text.
       if (options->payloads || !context.json) query.add("payloads", "1");
       query.add_if("cursor", cursor);
-      RQ_TRY_ASSIGN(page, client->get(query.on("/v1/messages"), {"messages"}));
+      RQ_TRY_ASSIGN(page, ask(*client, options->filter, query.on("/v1/messages"), "messages"));
       const json::array& messages = items_at(page, "messages");
       left -= static_cast<std::int64_t>(messages.size());
       if (context.json) {
@@ -217,7 +231,7 @@ Action declare_list(CLI::App& app, Context& context) {
     if (!cursor.empty()) {
       std::fprintf(stderr, "there are more: --cursor %s (or --all, or -n)\n", cursor.c_str());
     }
-    if (!context.json && is_for_failures(options->filter)) say_retries(*client, options->filter);
+    if (!context.json && is_for_failures(options->filter)) say_tries(*client, options->filter);
     if (cut) {
       std::fprintf(stderr, "the search looked at %zu messages a page and stopped there\n",
                    base::kListScanMax);

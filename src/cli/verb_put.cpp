@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "cli/input.h"
+#include "cli/nearest.h"
 #include "cli/put_options.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
@@ -191,8 +192,9 @@ class ManyPut {
     progress.show(read, put_ + repeated_, refused_);
     progress.end();
     if (!context_.json) {
-      Context::print(fmt::format("{} put, {} there already, {} refused\n", show_count(put_),
-                                 show_count(repeated_), show_count(refused_)));
+      Context::print(fmt::format(
+          "{} put, {} there already{}, {} refused\n", show_count(put_), show_count(repeated_),
+          failed_ == 0 ? "" : fmt::format(" ({} in err)", failed_), show_count(refused_)));
     }
     return refused_ == 0 ? 0 : base::row_of(first_refusal_).exit_code;
   }
@@ -233,7 +235,7 @@ class ManyPut {
     auto sent = client_.send_bytes("POST", queue_path(queue_, "/messages"), {"items"},
                                    "application/x-ndjson", batch_);
     std::optional<base::Error> stop;
-    if (!sent) return stopped(sent.error());
+    if (!sent) return stopped(with_nearest_queue(client_, queue_, std::move(sent).error()));
     const json::array& list = items_at(*sent, "items");
     if (list.size() != lines_.size()) {
       return stopped(client::foreign(
@@ -255,11 +257,12 @@ class ManyPut {
         }
       } else if (at(list[i], "repeated") == json::value(true)) {
         ++repeated_;
+        if (text_at(list[i], "state") == "err") ++failed_;
       } else {
         ++put_;
       }
     }
-    if (stop) return stopped(*stop);
+    if (stop) return stopped(with_nearest_queue(client_, queue_, *std::move(stop)));
     batch_.clear();
     lines_.clear();
     return {};
@@ -281,6 +284,7 @@ class ManyPut {
   std::vector<std::int64_t> lines_;  // the line numbers of the batch
   std::int64_t line_ = 0;
   std::int64_t put_ = 0, repeated_ = 0, refused_ = 0;
+  std::int64_t failed_ = 0;  // of those that are repeated
   Code first_refusal_ = Code::internal;
 };
 
@@ -297,11 +301,18 @@ Result<int> put_many(Context& context, client::Client& client, const Options& op
   return many.run(file, static_cast<double>(info.st_size));
 }
 
+// Who repeats a put must not take a message that has failed for one that is well.
 void say_if_repeated(const json::value& answer, const std::string& key) {
   if (at(answer, "repeated") != json::value(true)) return;
+  const std::string state = text_at(answer, "state");
   std::fprintf(stderr,
-               "there already, with the key '%s': nothing is put, and nothing of it is changed\n",
-               key.c_str());
+               "there already, with the key '%s', and its state is %s: nothing is put, and nothing "
+               "of it is changed\n",
+               key.c_str(), state.c_str());
+  if (state != "err" && state != "cancelled") return;
+  const std::string id = text_at(answer, "id");
+  std::fprintf(stderr, "  to run it again: rq retry %s; why it is so: rq show %s\n", id.c_str(),
+               id.c_str());
 }
 
 // What it came to goes to standard output: the result of a worker over HTTP, or the text of a
@@ -328,8 +339,9 @@ Result<int> put_one(Context& context, client::Client& client, const Options& opt
     put["payload_base64"] = base::to_base64(payload);
   }
   const auto send = [&]() -> Result<json::value> {
-    RQ_TRY_ASSIGN(answer, client.send("POST", queue_path(options.queue, "/messages"), {"id"}, put));
-    if (!context.json) say_if_repeated(answer, options.key);
+    auto answer = client.send("POST", queue_path(options.queue, "/messages"), {"id"}, put);
+    if (!answer) return with_nearest_queue(client, options.queue, std::move(answer).error());
+    if (!context.json) say_if_repeated(*answer, options.key);
     return answer;
   };
   if (!options.wait && !options.follow) {
@@ -401,6 +413,12 @@ Action declare_put(CLI::App& app, Context& context) {
                "standard error: id, state, reason. Exit 0 when done, 1 when not");
   app.add_flag("-f,--follow", options->follow, "The same; standard output is the log as it comes");
   return [&context, options, payload]() -> Result<int> {
+    if (options->prep && (options->wait || options->follow)) {
+      return fail(Code::bad_value,
+                  fmt::format("--prep with {}: it would wait for what only a commit can start",
+                              options->wait ? "--wait" : "--follow"),
+                  "put it with --prep alone; then rq commit ID, and rq tail -f ID");
+    }
     RQ_TRY_ASSIGN(common, common_fields(*options));
     RQ_TRY_ASSIGN(client, context.client());
     if (options->ndjson.empty()) {

@@ -3,6 +3,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +11,7 @@
 
 #include "cli/settings_options.h"
 #include "cli/text.h"
+#include "cli/tries.h"
 #include "cli/verbs.h"
 #include "worker/script.h"
 
@@ -89,7 +91,9 @@ std::string script_seen(const std::filesystem::path& dir, const std::string& scr
 std::string hindrance(const json::value& settings, const std::string& script,
                       const std::string& seen) {
   if (script.starts_with('@')) return {};  // inside of rq, and looked at when it was given
-  if (seen.empty()) return fmt::format("there is no script '{}'", script);
+  if (seen.empty()) {
+    return fmt::format("there is no script '{}'{}", script, worker::of_arguments(script));
+  }
   worker::ScriptFile file({}, seen, text_at(settings, "exec_prefix"));
   if (const auto good = file.look(); !good) return good.error().message;
   const std::string user = text_at(settings, "user");
@@ -135,7 +139,8 @@ std::string changes_text(const json::value& before, const json::value& after,
 }
 
 // The queue as it is now: what it will run, and what is wrong with that.
-Result<int> say_queue(const Context& context, const json::value& queue, const std::string& what) {
+Result<int> say_queue(const Context& context, const json::object& given, const json::value& queue,
+                      const std::string& what) {
   if (context.json) {
     Context::print_json(queue);
     return 0;
@@ -150,6 +155,9 @@ Result<int> say_queue(const Context& context, const json::value& queue, const st
   Context::print(fmt::format(
       "{}{}\n", what,
       script.empty() ? "" : fmt::format(", its script: {}", seen.empty() ? script : seen)));
+  for (const std::string& note : notes_on(given, settings)) {
+    std::fprintf(stderr, "  %s\n", note.c_str());
+  }
   // What the worker has said of it was before this change.
   std::vector<std::string> wrong;
   if (!script.empty()) wrong = hindrances_in(settings);
@@ -198,7 +206,7 @@ Action declare_queue_create(CLI::App& app, Context& context) {
     const auto before = client->get(queue_path(options->queue), {"settings"});
     RQ_TRY_ASSIGN(queue, client->send("PUT", path, {"settings"}, given->values));
     const std::string& name = options->queue;
-    return say_queue(context, queue,
+    return say_queue(context, given->values, queue,
                      !before ? fmt::format("created queue {}", name)
                      : at(*before, "revision") == at(queue, "revision")
                          ? fmt::format("queue {} was there already, with these settings", name)
@@ -222,7 +230,7 @@ Action declare_queue_list(CLI::App& app, Context& context) {
       }
       return 0;
     }
-    context.print(table_of_queues(answer),
+    context.print(table_of_queues(answer, Table::Long::wrapped, tries_by_queue(*client, answer)),
                   "no queues; make one: rq queue create NAME --script PATH");
     return 0;
   };
@@ -260,7 +268,7 @@ Action declare_queue_set(CLI::App& app, Context& context) {
     RQ_TRY_ASSIGN(queue,
                   client->send("PATCH", queue_path(options->queue), {"settings"}, given->values));
     const std::string changes = changes_text(at(before, "settings"), at(queue, "settings"));
-    return say_queue(context, queue,
+    return say_queue(context, given->values, queue,
                      changes.empty()
                          ? fmt::format("queue {} has these settings already", options->queue)
                          : fmt::format("changed queue {}: {}", options->queue, changes));
@@ -322,38 +330,46 @@ Action declare_queue_delete(CLI::App& app, Context& context) {
   };
 }
 
-Table table_of_queues(const json::value& answer) {
+Table table_of_queues(const json::value& answer, Table::Long fit,
+                      const std::map<std::string, Tries>& tries) {
   using Align = Table::Align;
-  Table table({{"QUEUE"},
-               {"STATUS"},
-               {"QUE", Align::right},
-               {"RUN", Align::right},
-               {"LATER", Align::right},
-               {"DONE", Align::right},
-               {"ERR", Align::right},
-               {"SCRIPT"}});
+  std::vector<Table::Column> columns{
+      {"QUEUE"}, {"STATUS"}, {"QUE", Align::right}, {"RUN", Align::right}, {"LATER", Align::right}};
+  // Of those that have failed and wait for another try.
+  if (!tries.empty()) columns.push_back({"RETRY", Align::right});
+  columns.insert(columns.end(), {{"DONE", Align::right}, {"ERR", Align::right}, {"SCRIPT"}});
+  Table table(std::move(columns), fit);
   for (const json::value& queue : items_at(answer, "queues")) {
     const json::value& counts = at(queue, "counts");
-    const auto cell = [&counts](std::string_view name, Ink ink = Ink::plain) {
-      const std::int64_t n = count_at(counts, name);
+    const auto number = [](std::int64_t n, Ink ink = Ink::plain) {
       return Cell(show_count(n), n == 0 ? Ink::dim : ink);
     };
+    const auto cell = [&](std::string_view name, Ink ink = Ink::plain) {
+      return number(count_at(counts, name), ink);
+    };
+    const auto found = tries.find(text_at(queue, "name"));
+    const Tries waiting = found == tries.end() ? Tries{} : found->second;
     const std::string status = text_at(queue, "status");
     const std::string error = text_at(queue, "script_error");
     const std::string hindrance = text_at(at(queue, "hindrance"), "text");
     const std::string script = text_at(at(queue, "settings"), "script");
-    table.add({text_at(queue, "name"),
-               {status, ink_of_state(status)},
-               cell("que"),
-               cell("run", Ink::cyan),
-               cell("scheduled"),
-               cell("done", Ink::green),
-               cell("err", Ink::red),
-               !error.empty() ? Cell(error, Ink::red)
-               // That it is paused or down is told already.
-               : !hindrance.empty() && (status == "up" || status == "drain")
-                   ? Cell(hindrance, Ink::yellow)
-                   : Cell(script.empty() ? "(none: workers elsewhere)" : script)});
+    std::vector<Cell> row{
+        text_at(queue, "name"),
+        {status, ink_of_state(status)},
+        cell("que"),
+        cell("run", Ink::cyan),
+        number(std::max<std::int64_t>(0, count_at(counts, "scheduled") - waiting.count))};
+    if (!tries.empty()) {
+      row.push_back(number(waiting.count, Ink::yellow));
+      if (waiting.cut) row.back().text += '+';
+    }
+    row.insert(row.end(), {cell("done", Ink::green), cell("err", Ink::red)});
+    row.push_back(!error.empty() ? Cell(error, Ink::red)
+                  // That it is paused or down is told already.
+                  : !hindrance.empty() && (status == "up" || status == "drain")
+                      ? Cell(hindrance, Ink::yellow)
+                      : Cell(script.empty() ? "(none: workers elsewhere)" : script));
+    table.add(std::move(row));
   }
   return table;
 }

@@ -20,6 +20,7 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "cli/input.h"
+#include "cli/nearest.h"
 #include "cli/outputs.h"
 #include "cli/put_options.h"
 #include "cli/text.h"
@@ -289,11 +290,9 @@ std::string remedy_for(const std::vector<std::string>& argv, int error) {
     return fmt::format("; that is for a shell: rq run -- sh -c {}",
                        one_line(shell_quote(line), kShownMax));
   }
-  const char* path = std::getenv("PATH");
-  return fmt::format(
-      "; no program of this name is in the folders of PATH ({}); an alias or a function of a shell "
-      "is none",
-      path == nullptr ? "not set" : one_line(path, kShownMax));
+  return "; no program of this name is in the folders of PATH; an alias or a function of a shell "
+         "is "
+         "none";
 }
 
 // Does not return. A command that cannot be started fails as one does that exits badly: with the
@@ -393,9 +392,15 @@ Result<int> run_payload() {
 
 // The first word that is no option of ours begins the command; one that looks like an option is
 // more likely a mistake than the name of a program.
-Result<std::vector<std::string>> command_of(std::vector<std::string> words) {
+Result<std::vector<std::string>> command_of(const CLI::App& app, std::vector<std::string> words) {
   if (words.empty() || !words.front().starts_with('-')) return words;
   if (words.front() != "--") {
+    const std::string said = words.front().substr(0, words.front().find('='));
+    const std::string meant = nearest_option(app, said);
+    if (!meant.empty()) {
+      return fail(Code::bad_value, fmt::format("there is no option '{}'", said),
+                  fmt::format("did you mean '{}'? see rq run --help", meant));
+    }
     return fail(Code::bad_value, fmt::format("there is no option '{}'", words.front()),
                 "one dash is before one letter, two before a word (--wait); a command whose name "
                 "begins with - stands behind --; see rq run --help");
@@ -426,7 +431,7 @@ Action declare_run(CLI::App& app, Context& context) {
   app.add_flag("-w,--wait", options->wait,
                "Show its output and its errors as if it ran here, and exit as it does");
   return [&app, &context, options]() -> Result<int> {
-    RQ_TRY_ASSIGN(words, command_of(app.remaining()));
+    RQ_TRY_ASSIGN(words, command_of(app, app.remaining()));
     return queue_command(context, *options, words);
   };
 }

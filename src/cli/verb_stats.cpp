@@ -81,7 +81,7 @@ Result<std::string> picture(const Context& context, client::Client& client, Befo
       show_duration(number_at(stats, "uptime_s").value_or(0)), size_text(stats, "memory_bytes"),
       size_text(stats, "store_bytes"), speeds(stats, before));
   out += fmt::format("messages: {}\n\n", counts_text(at(stats, "messages")));
-  const Table table = table_of_queues(queues);
+  const Table table = table_of_queues(queues, Table::Long::cut);
   out += table.empty() ? "no queues\n" : table.text(colours, width);
   const Table now = running(page);
   if (!now.empty()) out += "\n" + now.text(colours, width);

@@ -1,7 +1,10 @@
 #pragma once
 // All verbs, each declared by its own file, and what more than one of them shows.
 #include <functional>
+#include <map>
+#include <string>
 
+#include "cli/tries.h"
 #include "cli/verb.h"
 
 namespace rq::cli {
@@ -47,7 +50,9 @@ Action declare_version(CLI::App& app, Context& context);
 Action declare_completion(CLI::App& app, Context& context);
 
 // --- Shared ---
-[[nodiscard]] Table table_of_queues(const json::value& answer);  // of GET /v1/queues
+// Of GET /v1/queues. `tries`: of each queue, the messages that wait for another try.
+[[nodiscard]] Table table_of_queues(const json::value& answer, Table::Long fit,
+                                    const std::map<std::string, Tries>& tries = {});
 
 // Follows a message to its end. `log`: its output, as it comes, to standard output.
 class OutputsReader;

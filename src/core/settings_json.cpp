@@ -187,6 +187,31 @@ base::Result<QueueSettings> merge_settings(const QueueSettings& base, const json
   return out;
 }
 
+namespace {
+
+void add_changed(const json::object& before, const json::object& after, std::string_view within,
+                 std::string& out) {
+  for (const auto& [key, value] : after) {
+    const json::value* was = before.if_contains(key);
+    if (was != nullptr && *was == value) continue;
+    const std::string_view name(key.data(), key.size());
+    // Variables come and go; the fields of other objects stay.
+    if (was != nullptr && was->is_object() && value.is_object() && name != "env_vars") {
+      add_changed(was->get_object(), value.get_object(), fmt::format("{}.", name), out);
+    } else {
+      out += fmt::format("{}{}{}", out.empty() ? "" : ", ", within, name);
+    }
+  }
+}
+
+}  // namespace
+
+std::string changed_names(const QueueSettings& before, const QueueSettings& after) {
+  std::string out;
+  add_changed(to_json(before), to_json(after), {}, out);
+  return out;
+}
+
 base::Result<void> check_given(const QueueSettings& given) {
   if (const std::int64_t memory = given.limits.memory_bytes;
       memory > 0 && memory < kMemoryOfAScriptMin) {

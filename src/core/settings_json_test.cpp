@@ -143,6 +143,17 @@ TEST(SettingsJson, WrongKindsAndValuesAreRefused) {
   }
 }
 
+TEST(SettingsJson, TellsWhichSettingsDiffer) {
+  const QueueSettings before;
+  QueueSettings after;
+  EXPECT_EQ(changed_names(before, after), "");
+  after.retries = 3;
+  after.limits.open_files = 256;
+  after.env_vars = {{"PASSWORD", "secret"}};
+  after.keep_done.count = 7;
+  EXPECT_EQ(changed_names(before, after), "env_vars, limits.open_files, retries, keep_done.count");
+}
+
 TEST(SettingsJson, SomeOfWhatAQueueMayHaveCannotBeGivenAnyMore) {
   QueueSettings given;
   EXPECT_TRUE(check_given(given));

@@ -71,6 +71,13 @@ Result<void> requeue(Desk& desk, const Act& act, Record& record) {
   const Message& message = record.message;
   if (message.state == State::run) {
     RQ_TRY(check_works(desk.ledger.of(message)));
+    if (const StopRequest stop = message.lease->stop; stop != StopRequest::none) {
+      return fail(Code::wrong_state,
+                  fmt::format("cannot {}: it was told to stop, and is {} when its script has ended",
+                              deed(act.action, message),
+                              stop == StopRequest::kill ? "in err" : "cancelled"),
+                  fmt::format("to run it again after that: rq retry {}", message.seq));
+    }
     desk.ledger.note(Notice::What::stop, message, State::run, "requeue");
     end_attempt(desk, record, "requeued",
                 act.reason.empty() ? std::nullopt : std::optional{act.reason}, {});

@@ -45,13 +45,13 @@ std::string after_stop(const Lease& lease, std::string text) {
   return text;
 }
 
-State stop_attempt(Desk& desk, Record& record) {
+// `outcome`: of the attempt that has ended.
+State stop_attempt(Desk& desk, Record& record, std::string_view outcome) {
   desk.ledger.sync(desk.ledger.of(record.message));
-  const StopRequest stop = record.message.lease->stop;
-  if (stop == StopRequest::kill) {
-    return finish_as(desk, record, Event::err, Mark::killed, outcome_of(stop));
+  if (record.message.lease->stop == StopRequest::kill) {
+    return finish_as(desk, record, Event::err, Mark::killed, outcome);
   }
-  return finish_as(desk, record, Event::cancel, Mark::none, outcome_of(stop));
+  return finish_as(desk, record, Event::cancel, Mark::none, outcome);
 }
 
 State resend(Desk& desk, Record& record, Millis delay) {
@@ -83,9 +83,9 @@ State end_as(Desk& desk, Record& record, const Finish::Item& item) {
       return send_back(desk, record, item.delay, outcome);
     case Outcome::stopped:
     case Outcome::lost:  // see finish_one()
-      return stop_attempt(desk, record);
+      return stop_attempt(desk, record, outcome);
   }
-  return stop_attempt(desk, record);
+  return stop_attempt(desk, record, outcome);
 }
 
 Result<HeartbeatDone::Item> heartbeat_one(Desk& desk, Heartbeat::Item& item) {
@@ -115,6 +115,25 @@ Result<void> check_item(const Finish::Item& item) {
   return item.priority ? check_priority(*item.priority) : Result<void>{};
 }
 
+// Whether the message may be ready again in this batch, and so be given away with its payload.
+bool may_come_back(const Finish::Item& item) {
+  switch (item.outcome) {
+    case Outcome::failed:
+    case Outcome::timed_out:
+    case Outcome::resend:
+    case Outcome::release:
+    case Outcome::lost:
+    case Outcome::hold:  // whoever sends held ones on does not name them
+      return !item.remove;
+    case Outcome::done:
+    case Outcome::relayed:
+    case Outcome::err:
+    case Outcome::stopped:
+      return false;
+  }
+  return false;
+}
+
 Result<State> finish_one(Desk& desk, Finish::Item& item) {
   RQ_TRY(check_item(item));
   RQ_TRY_ASSIGN(record, need_leased(desk, item.token));
@@ -142,7 +161,10 @@ Result<State> finish_one(Desk& desk, Finish::Item& item) {
     end_attempt(desk, *record, outcome_of(stop),
                 after_stop(*message.lease, std::move(item.reason).value_or("")),
                 std::move(item.post_mortem));
-    return stop_attempt(desk, *record);
+    return stop_attempt(desk, *record, outcome_of(stop));
+  }
+  if (item.reason && message.lease->stop != StopRequest::none && may_come_back(item)) {
+    item.reason = after_stop(*message.lease, *std::move(item.reason));  // see send_back()
   }
   if (item.result) message.detail().result = std::move(*item.result);
   if (item.priority) desk.ledger.set_priority(*record, *item.priority);
@@ -153,25 +175,6 @@ Result<State> finish_one(Desk& desk, Finish::Item& item) {
     desk.ledger.sync(entry);
   }
   return end_as(desk, *record, item);
-}
-
-// Whether the message may be ready again in this batch, and so be given away with its payload.
-bool may_come_back(const Finish::Item& item) {
-  switch (item.outcome) {
-    case Outcome::failed:
-    case Outcome::timed_out:
-    case Outcome::resend:
-    case Outcome::release:
-    case Outcome::lost:
-    case Outcome::hold:  // whoever sends held ones on does not name them
-      return !item.remove;
-    case Outcome::done:
-    case Outcome::relayed:
-    case Outcome::err:
-    case Outcome::stopped:
-      return false;
-  }
-  return false;
 }
 
 }  // namespace
@@ -244,6 +247,8 @@ void end_attempt(Desk& desk, Record& record, std::string_view outcome,
 }
 
 void release_lease(Desk& desk, Record& record, std::string&& reason) {
+  const Lease& lease = *record.message.lease;
+  if (lease.stop != StopRequest::none) reason = after_stop(lease, std::move(reason));
   end_attempt(desk, record, "released", std::move(reason), {});
   static_cast<void>(send_back(desk, record, Millis{0}, "released"));
 }
@@ -255,7 +260,7 @@ State lose_lease(Desk& desk, Record& record, std::optional<std::string>&& reason
     end_attempt(desk, record, outcome_of(stop),
                 after_stop(*message.lease, std::move(reason).value_or("its worker did not answer")),
                 {});
-    return stop_attempt(desk, record);
+    return stop_attempt(desk, record, outcome_of(stop));
   }
   ++entry.queue.counters.losses;
   ++message.losses;
@@ -270,6 +275,8 @@ State lose_lease(Desk& desk, Record& record, std::optional<std::string>&& reason
 
 State send_back(Desk& desk, Record& record, Millis delay, std::string_view outcome) {
   Message& message = record.message;
+  // Who asked for the stop was told that it ends: it does not come back.
+  if (message.lease->stop != StopRequest::none) return stop_attempt(desk, record, outcome);
   if (delay > Millis{0}) {
     message.due = desk.batch.from + delay;
     desk.ledger.line_up(message);

@@ -151,7 +151,7 @@ Result<Entry*> Ledger::make(Queue&& queue) {
   queues_.emplace(entry->queue.id, std::move(made));
   if (entry->queue.on_demand) arm(*entry, Timer::What::idle, batch_.now + kOnDemandIdle);
   sync_disk();
-  note(*entry, Notice::What::queue);
+  note(*entry, Notice::What::queue, "it is new");
   return entry;
 }
 
@@ -189,7 +189,7 @@ Result<Queue> Ledger::on_demand(std::string_view name, std::size_t others) {
   return queue;
 }
 
-void Ledger::changed(Entry& entry) {
+void Ledger::changed(Entry& entry, std::string&& what) {
   ++entry.queue.revision;
   store_.changed(entry.queue);
   sync_disk();
@@ -197,7 +197,7 @@ void Ledger::changed(Entry& entry) {
   for (const Keep keep : kKeeps) {
     if (kept(entry.queue.counters, keep) > 0) arm(entry, keep, batch_.now);
   }
-  note(entry, Notice::What::queue);
+  note(entry, Notice::What::queue, std::move(what));
   offer(entry);
 }
 
@@ -365,13 +365,13 @@ void Ledger::note(Notice::What what, const Message& message, State from, std::st
   }
 }
 
-void Ledger::note(const Entry& entry, Notice::What what) {
+void Ledger::note(const Entry& entry, Notice::What what, std::string&& text) {
   if (!batch_.want_notices) return;
   Notice& notice = batch_.notices.emplace_back();
   notice.what = what;
   notice.at = batch_.now;
   notice.queue = entry.queue.name;
-  notice.text = entry.queue.script_error;
+  notice.text = std::move(text);
   notice.caller_uid = batch_.caller_uid;
 }
 

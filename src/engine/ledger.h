@@ -93,8 +93,8 @@ class Ledger {
   // A queue as its first use makes it, for make(). Refuses a bad name, and when there is no room
   // for it beside `others` that are to be made as well.
   [[nodiscard]] base::Result<Queue> on_demand(std::string_view name, std::size_t others = 0);
-  // Settings, admin state or script error are other ones now.
-  void changed(Entry& entry);
+  // Settings, admin state or script error are other ones now. `what`: which, for people.
+  void changed(Entry& entry, std::string&& what);
   // REQUIRES: no messages in it. The entry is gone after it.
   void remove(Entry& entry);
   // All that there are and that were deleted since the start.
@@ -141,7 +141,7 @@ class Ledger {
   [[nodiscard]] base::Result<void> check_room(std::string_view name, std::size_t more);
   // Its counters, for a change of them: they are written with this batch.
   Counters& change_counters(Entry& entry);
-  void note(const Entry& entry, Notice::What what);
+  void note(const Entry& entry, Notice::What what, std::string&& text = {});
   // Removes unused queues that were made on demand, the longest unused first. False: there is none.
   [[nodiscard]] bool make_room();
 

@@ -129,12 +129,14 @@ Result<void> check_takes(const Entry& entry) {
 Result<void> check_caller(const Desk& desk, const Entry& entry) {
   const Queue& queue = entry.queue;
   if (queue.settings.put_over_tcp || desk.batch.caller_uid >= 0) return {};
-  return fail(Code::forbidden,
-              fmt::format("queue '{}' takes messages over the unix socket only: they say what runs",
-                          queue.name),
-              fmt::format("put over the unix socket of the server's directory, or there: rq queue "
-                          "set {} --set put_over_tcp=true",
-                          queue.name));
+  return fail(
+      Code::forbidden,
+      fmt::format("queue '{}' takes messages over the unix socket only: they say what runs",
+                  queue.name),
+      fmt::format("put over the unix socket of the server's directory; rq queue set {} --set "
+                  "put_over_tcp=true there lets whoever reaches the server over TCP say "
+                  "what runs",
+                  queue.name));
 }
 
 Result<void> put_one(Desk& desk, Put& put, PutDone& done) {

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "core/bounds.h"
 #include "core/name.h"
+#include "core/settings_json.h"
 #include "engine/checks.h"
 #include "engine/gate.h"
 
@@ -72,6 +73,8 @@ Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
   }
   // Settings that are set by hand make an on-demand queue permanent.
   if (same && !queue.on_demand) return {};
+  std::string what = fmt::format("settings: {}", changed_names(queue.settings, *define.settings));
+  if (same) what = "made on demand, and permanent now";
   queue.settings = std::move(*define.settings);
   // No worker looks after it any more.
   if (queue.settings.script.empty()) queue.script_error.clear();
@@ -79,7 +82,7 @@ Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
     queue.on_demand = false;
     desk.ledger.disarm(entry, Timer::What::idle);
   }
-  desk.ledger.changed(entry);
+  desk.ledger.changed(entry, std::move(what));
   return {};
 }
 
@@ -148,7 +151,7 @@ Result<Step> decide(Desk& desk, SetAdmin& set) {
     } else {
       desk.ledger.arm(*entry, Timer::What::resume, until);
     }
-    desk.ledger.changed(*entry);
+    desk.ledger.changed(*entry, fmt::format("admin: {}", name_of(queue.admin)));
   }
   desk.answer(shown(desk, *entry));
   return Step::done;
@@ -158,7 +161,7 @@ void resume(Desk& desk, Entry& entry) {
   entry.queue.admin = Admin::up;
   entry.queue.paused_until = Instant{};
   desk.ledger.disarm(entry, Timer::What::resume);
-  desk.ledger.changed(entry);
+  desk.ledger.changed(entry, fmt::format("admin: {}", name_of(entry.queue.admin)));
 }
 
 void needs(Desk& desk, const SetScriptError& set, Needs& out) {
@@ -170,7 +173,8 @@ Result<Step> decide(Desk& desk, SetScriptError& set) {
   cut_text(set.error);
   if (entry->queue.script_error != set.error) {
     entry->queue.script_error = std::move(set.error);
-    desk.ledger.changed(*entry);
+    const std::string& error = entry->queue.script_error;
+    desk.ledger.changed(*entry, error.empty() ? "the script can run again" : std::string{error});
   }
   desk.answer(Ok{});
   return Step::done;
@@ -236,7 +240,7 @@ Result<void> go_on_deleting(Desk& desk, Entry& entry) {
     // It takes a while, and goes on after a crash.
     entry.queue.being_deleted = true;
     desk.ledger.arm(entry, Timer::What::deletion, desk.batch.now);
-    desk.ledger.changed(entry);
+    desk.ledger.changed(entry, "it is being deleted");
   }
   return {};
 }

@@ -138,6 +138,11 @@ bool needs_shell(std::string_view command) {
   return std::find(kShellWords.begin(), kShellWords.end(), words[0]) != kShellWords.end();
 }
 
+std::string of_arguments(std::string_view script) {
+  if (script.find_first_of(" \t") == std::string_view::npos) return {};
+  return "; it is a path alone, without arguments: name a script that gives them";
+}
+
 ScriptFile::ScriptFile(std::string dir, std::string script, std::string exec_prefix)
     : dir_(std::move(dir)), script_(std::move(script)), exec_prefix_(std::move(exec_prefix)) {}
 
@@ -209,8 +214,8 @@ Result<ScriptFile::Found> ScriptFile::find() const {
   }
   return fail(Code::bad_value,
               fmt::format("script '{}' does not exist (looked for {}); put it there, or change "
-                          "'script' of the queue",
-                          script_, fmt::join(places, " and ")));
+                          "'script' of the queue{}",
+                          script_, fmt::join(places, " and "), of_arguments(script_)));
 }
 
 Result<Script> ScriptFile::examine(const Found& found) const {

@@ -25,6 +25,9 @@ struct Script {
 // through /bin/sh -c when it holds anything that only a shell understands.
 [[nodiscard]] bool needs_shell(std::string_view command);
 
+// "; …" for a script that looks like a path with arguments behind it, which it has not; else empty.
+[[nodiscard]] std::string of_arguments(std::string_view script);
+
 // Looks at the script before each run; what costs more than a stat is kept until the file changes.
 // A name that begins with @ is a script that ships inside of rq: the worker's own program.
 class ScriptFile {

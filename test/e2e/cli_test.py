@@ -130,10 +130,21 @@ def test_meant():
                        ('queue lsit', 'queue list'), ('canel 1', 'cancel'), ('sevrer', 'server'),
                        ('start', 'server'), ('get 1', 'show'), ('follow 1', 'tail -f'),
                        ('queue add q', 'queue create'), ('queue rm q', 'queue delete'),
-                       ('queue stop q', 'queue pause'), ('queue start q', 'queue resume')):
+                       ('queue stop q', 'queue pause'), ('queue start q', 'queue resume'),
+                       ('drain q', 'queue drain'), ('create q', 'queue create'), ('wait 1', 'tail -f'),
+                       ('watch', 'top'), ('health', 'doctor'), ('queue edit q', 'queue set'),
+                       ('queue config q', 'queue set'), ('queue update q', 'queue set'),
+                       ('queue info q', 'queue show')):
         ran = rq(*said.split())
         refused(ran, 'bad_value', 2, said, f"did you mean 'rq {verb}'?")
-    for said, word in (('restart', 'TERM'), ('shutdown', 'TERM'), ('queue rename a b', 'rq move --queue OLD --to NEW')):
+    for said, option in (('run --queu x -- true', '--queue'), ('put q x --retry 3', '--retries'), ('put q x -w', '--wait'),
+                         ('list --since 2h', '--after'), ('queue create q --workers 2', '--num-workers'),
+                         ('put q x --prio 3', '--priority'), ('run --prio 3 -- true', '--priority')):
+        refused(rq(*said.split()), 'bad_value', 2, said, f"did you mean '{option}'?")
+    for said in ('error', 'failed'):
+        refused(rq('list', '--state', said), 'bad_value', 2, f'--state {said}', 'did you mean err?', '--mark')
+    refused(rq('retry', 'pack2'), 'bad_value', 2, 'a queue in place of an id', 'rq retry --queue pack2')
+    for said, word in (('backup', 'sqlite3'), ('purge', 'rq remove'), ('queue purge q', 'rq remove'), ('restart', 'TERM'), ('shutdown', 'TERM'), ('queue rename a b', 'rq move --queue OLD --to NEW')):
         refused(rq(*said.split()), 'bad_value', 2, said, word)
     for said in ('rn', 'xyz', 'tpo', 'queue frobnicate', 'restart'):
         ran = rq(*said.split())
@@ -233,6 +244,27 @@ def test_waits_for_another_try(server, rq):
         checks.that(said in ran.err and 'no such messages' in ran.err + ran.out, f'{args}: {ran}')
     checks.equal(rq('list', 'tries', '--state', 'scheduled').err, '', 'where they stand')
     checks.equal(len(rq(*said[said.index('rq') + 3:].split(), '--json').out.splitlines()), 3, 'what it names')
+    # Doctor said that all was well, and the list showed them as if they had been put with a delay.
+    found = {c['check']: c for c in rq('doctor', '--quick', '--json').json['checks']}
+    hint = found['failures of tries']
+    checks.equal((hint['finding'], hint['text'], hint['remedy']),
+                 ('hint', '2 messages wait for another try', 'rq list tries --state scheduled'), 'doctor')
+    ok(rq('doctor', '--quick'), 'that is no fault of the system')
+    shown = [line.split() for line in rq('queue', 'list').out.splitlines()]
+    row = next(line for line in shown if line[0] == 'tries')
+    checks.equal({n: row[shown[0].index(n)] for n in ('LATER', 'RETRY', 'ERR')},
+                 {'LATER': '1', 'RETRY': '2', 'ERR': '0'}, 'queue list')
+    ok(rq('queue', 'set', 'tries', '--retries', '0'), 'no more tries')
+    ok(rq('run-now', '--queue', 'tries', '--state', 'scheduled', '-y'), 'now')
+    leased = server.post('/v1/reserve', {'queues': ['tries'], 'worker': 'w'}).json['messages'][0]
+    server.post('/v1/err', {'token': leased['lease']['token'], 'reason': 'exit 3: no disk'})
+    found = {c['check']: c for c in rq('doctor', '--quick', '--json').json['checks']}
+    checks.equal((found['failures of tries']['text'], found['failures of tries']['remedy']),
+                 ('1 message in err', 'rq list tries --by reason'), 'doctor')
+    checks.that(server.get('/v1/health').json['failures'] >= 1, 'health counts them')
+    for by in ((), ('--by', 'reason')):
+        refused(rq('list', 'trise', *by), 'not_found', 3, 'a queue that is not there', "did you mean 'tries'?")
+    refused(rq('put', 'trise', 'x'), 'not_found', 3, 'a put into it', "did you mean 'tries'?")
     # What is said with an act is the text until the attempt has ended, and the help says so.
     checks.that('until their next attempt has ended' in ' '.join(rq('retry', '--help').out.split()), 'retry --help')
     ran = rq('list', 'tries', '--fingerprint', "exit 3: no row '7'")
@@ -529,6 +561,25 @@ def test_queues(server):
     checks.that('retries 4 (was 3)' in ran.out and 'timeout_s' not in ran.out, f'what is changed: {ran}')
     ran = ok(rq('queue', 'set', 'mail', '--retries', '4'), 'the same again')
     checks.that('has these settings already' in ran.out, f'nothing is changed: {ran}')
+    # faults.md C, relative: what a value means, where it may not be what was meant.
+    ran = ok(rq('queue', 'set', 'mail', '--keep-done', '7'), 'a bare number')
+    checks.that('keep_done: at most 7 messages, each for 7 d' in ran.err, f'it is said: {ran}')
+    ran = ok(rq('queue', 'create', 'kept', '--keep-done', 'any'), 'any number')
+    checks.that('keep_done: any number of messages, each for 7 d' in ran.err, f'it is said: {ran}')
+    checks.equal(ok(rq('queue', 'set', 'kept', '--keep-done', '1d'), 'a length').err, '', 'is plain')
+    ran = ok(rq('queue', 'set', 'kept', '--script', 'zero.sh --flag'), 'a script with arguments')
+    checks.that('without arguments' in ran.err, f'it is said: {ran}')
+    ran = ok(rq('queue', 'set', 'kept', '--script', '@exec-payload'), 'commands')
+    checks.that('TCP' not in ran.err, f'commands come over the socket: {ran}')
+    checks.that('rights of kept' not in rq('doctor', '--quick').out, 'and doctor has nothing to say')
+    ran = ok(rq('queue', 'set', 'kept', '--set', 'put_over_tcp=true'), 'commands over TCP')
+    checks.that('whoever reaches the server over TCP may run any command' in ran.err, f'it is said: {ran}')
+    found = {c['check']: c for c in rq('doctor', '--quick', '--json').json['checks']}
+    checks.equal((found['rights of kept']['finding'], found['rights of kept']['remedy']),
+                 ('warning', 'rq queue set kept --set put_over_tcp=false'), 'doctor')
+    ok(rq('queue', 'delete', 'kept'), 'deleted')
+    help = ' '.join(ok(rq('queue', 'set', '--help'), 'help').out.split())
+    checks.that('20 % shorter or longer' in help, 'what a wait of fixed:10s is')
     refused(rq('queue', 'show', 'nope'), 'not_found', 3, 'no such queue', 'nope')
     ok(rq('queue', 'delete', 'mail', '--force'), 'queue delete')
     refused(rq('queue', 'delete', 'mail'), 'not_found', 3, 'deleted already', 'mail')
@@ -612,6 +663,19 @@ def test_put(server):
     ran = ok(rq('put', 'in', *other), 'a repeat with another delay')
     checks.that('nothing of it is changed' in ran.err, f'it is said: {ran}')
     refused(rq('put', 'in', 'other', '--key', 'k/ 1'), 'exists', 4, 'the key of another message', 'payload')
+    # faults.md C10, relative: whoever repeats its key believed that all was well.
+    ok(rq('queue', 'create', 'keyed'), 'keyed')
+    keyed = ok(rq('put', 'keyed', 'x', '--key', 'nightly'), 'the first').out.strip()
+    checks.that('its state is que' in rq('put', 'keyed', 'x', '--key', 'nightly').err, 'it waits')
+    leased = server.post('/v1/reserve', {'queues': ['keyed'], 'worker': 'w'}).json['messages'][0]
+    server.post('/v1/err', {'token': leased['lease']['token'], 'reason': 'exit 3'})
+    ran = ok(rq('put', 'keyed', 'x', '--key', 'nightly'), 'the key of what has failed')
+    checks.that('its state is err' in ran.err and f'rq retry {keyed}' in ran.err, f'it is said: {ran}')
+    ran = ok(rq('put', 'keyed', '--ndjson', '-', input=b'{"payload":"x","key":"nightly"}\n'), 'in a list')
+    checks.equal(ran.out, '0 put, 1 there already (1 in err), 0 refused\n', 'in a list')
+    # faults.md C, relative: only somebody else's commit could end the wait.
+    for wait in ('--wait', '--follow'):
+        refused(rq('put', 'in', 'x', '--prep', wait), 'bad_value', 2, f'--prep {wait}', wait, 'rq commit')
     c = put('later', '--at', '2099-01-01T00:00:00Z')
     checks.equal(message(c)['due'], '2099-01-01T00:00:00.000Z', '--at')
     refused(rq('put', 'in', 'x', '--at', '08:00', '--delay', '1s'), 'bad_value', 2, 'both',
@@ -1097,7 +1161,8 @@ def test_run(server):
         checks.that(f'rq run -- sh -c {line}' in ran.err, f'{words}: {ran}')
     # Relative: a remedy that fails alike.
     ran = rq('run', '--wait', '--', 'nosuchcmd-x', '-v')
-    checks.that(ran.code == 127 and 'sh -c' not in ran.err and 'folders of PATH (/' in ran.err, f'no program: {ran}')
+    checks.that(ran.code == 127 and 'sh -c' not in ran.err and 'in the folders of PATH; ' in ran.err, f'no program: {ran}')
+    checks.that(os.environ['PATH'] not in ran.err, f'and not what PATH is: {ran}')
     plain = pathlib.Path(home, 'plain.txt')
     plain.write_text('x')
     for program, said in ((home, 'it is a folder'), (str(plain), f'chmod +x {plain}')):

@@ -175,7 +175,9 @@ def test_look(s, rq):
     equal(len(all_of_it), 3, 'list --queue')
     equal(seqs('looked', '-n', '2'), all_of_it[:2], 'list --limit')
     equal(seqs('looked', '--oldest'), all_of_it[::-1], 'list --oldest')
-    equal(seqs('looked', '--all', '--limit', '1'), all_of_it, 'list --all')
+    equal(seqs('looked', '--all'), all_of_it, 'list --all')
+    equal(rq.code('list', 'looked', '--all', '--limit', '1'), 2, 'list --all is no page')
+    equal(rq.code('list', 'looked', '--payloads'), 2, 'list --payloads is for programs')
     page = s.get('/v1/messages?queue=looked&limit=1').json
     equal(seqs('looked', '--cursor', page['cursor']), all_of_it[1:], 'list --cursor')
     equal(sorted(m['payload'] for m in listed('looked', '--payloads')), ['p0', 'p1', 'p2'], '--payloads')

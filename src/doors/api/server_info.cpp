@@ -75,7 +75,8 @@ void render_health(Exchange& x, core::Reply& reply) {
   std::string body;
   JsonObject object(body);
   // Damaged rows are kept apart: everything else goes on, but somebody should look at them.
-  const std::int64_t set_aside = std::get<core::EngineStatsDone>(reply).set_aside;
+  const auto& stats = std::get<core::EngineStatsDone>(reply);
+  const std::int64_t set_aside = stats.set_aside;
   const base::Millis doubt = x.door().clock().doubt();
   object.text("status", x.door().lock_taken()      ? "lock_taken"
                         : set_aside > 0            ? "damaged"
@@ -89,6 +90,8 @@ void render_health(Exchange& x, core::Reply& reply) {
     append_json_string(silent, name);
   }
   object.raw("silent_workers", silent + "]");
+  // They are no fault of the server. Held ones were put aside by somebody.
+  object.number("failures", stats.totals->in(core::State::err)-stats.totals->held);
   object.boolean("define_over_tcp", x.door().defined_over_tcp());
   if (doubt != base::Millis{0}) object.seconds("clock_not_followed_s", doubt);
   object.close();

@@ -193,6 +193,53 @@ TEST_P(StopTest, ThatNobodyAnswersTakesEffectWhenTheLeaseEnds) {
   }
 }
 
+// faults.md C6, relative: told "cancelled when its script has ended", and then it ran again.
+TEST_P(StopTest, HoldsWhateverEndsTheAttempt) {
+  const struct {
+    Outcome outcome;
+    std::optional<State> to;
+  } table[] = {{Outcome::failed, std::nullopt}, {Outcome::timed_out, std::nullopt},
+               {Outcome::resend, std::nullopt}, {Outcome::release, std::nullopt},
+               {Outcome::err, State::err},      {Outcome::done, State::done}};
+  for (const Action action : {Action::cancel, Action::kill}) {
+    for (const auto& row : table) {
+      Zoo zoo{GetParam()};
+      Rig& rig = zoo.rig;
+      const std::string what =
+          fmt::format("{}, {}", core::name_of(action), core::name_of(row.outcome));
+      core::QueueSettings settings;
+      settings.retries = 5;
+      rig.define("q", settings);
+      ASSERT_TRUE(rig.act({.action = action, .messages = {zoo.run}, .reason = "not wanted"}));
+      const State ends = action == Action::kill ? State::err : State::cancelled;
+      EXPECT_EQ(*rig.finish(zoo.running, row.outcome, "exit 3"), row.to.value_or(ends)) << what;
+      EXPECT_EQ(rig.show(zoo.run).details->progress, row.to ? "exit 3" : "not wanted - exit 3")
+          << what;
+      EXPECT_EQ(rig.attempts(zoo.run).at(0).outcome, core::name_of(row.outcome)) << what;
+      rig.expect_sound();
+    }
+  }
+}
+
+// faults.md C6, relative: a requeue dropped the cancel without a word.
+TEST_P(RequeueTest, OfAMessageThatWasToldToStopIsRefused) {
+  for (const Action action : {Action::cancel, Action::kill}) {
+    Zoo zoo{GetParam()};
+    Rig& rig = zoo.rig;
+    ASSERT_TRUE(rig.act(action, zoo.run));
+    const auto did = rig.act(Action::requeue, zoo.run);
+    ASSERT_FALSE(did);
+    EXPECT_EQ(did.error().code, Code::wrong_state);
+    EXPECT_NE(did.error().message.find("told to stop"), std::string::npos) << did.error().message;
+    EXPECT_NE(did.error().remedy.find("rq retry"), std::string::npos) << did.error().remedy;
+    EXPECT_EQ(rig.heartbeat({.token = Rig::token_of(zoo.running)})->stop,
+              action == Action::kill ? StopRequest::kill : StopRequest::cancel);
+    EXPECT_EQ(*rig.finish(zoo.running, Outcome::stopped),
+              action == Action::kill ? State::err : State::cancelled);
+    EXPECT_EQ(rig.act(Action::requeue, zoo.run)->state, State::que) << "then it is free";
+  }
+}
+
 TEST_P(RequeueTest, TakesTheLeaseAway) {
   Zoo zoo{GetParam()};
   Rig& rig = zoo.rig;

@@ -235,6 +235,32 @@ TEST_P(NoticesTest, AFinishThatRemovesTellsOfItsEndFirst) {
   EXPECT_EQ(rig.counters("q").in(State::done), 0);
 }
 
+// A follower had to read the whole queue again, and compare.
+TEST_P(NoticesTest, AChangeOfAQueueSaysWhatHasChanged) {
+  Rig rig{GetParam()};
+  rig.notices.clear();
+  const auto told = [&rig] {
+    const std::string text = rig.notices.empty() ? "" : rig.notices.back().text;
+    rig.notices.clear();
+    return text;
+  };
+  rig.define("q");
+  EXPECT_EQ(told(), "it is new");
+  core::QueueSettings settings;
+  settings.retries = 3;
+  settings.limits.open_files = 256;
+  rig.define("q", settings);
+  EXPECT_EQ(told(), "settings: limits.open_files, retries");
+  rig.define("q", settings);
+  EXPECT_TRUE(rig.notices.empty()) << "nothing has changed";
+  rig.ask<core::QueueShown>(core::SetAdmin{.queue = "q", .admin = core::Admin::pause});
+  EXPECT_EQ(told(), "admin: pause");
+  rig.ask<core::Ok>(core::SetScriptError{.queue = "q", .error = "it is gone"});
+  EXPECT_EQ(told(), "it is gone");
+  rig.ask<core::Ok>(core::SetScriptError{.queue = "q", .error = ""});
+  EXPECT_EQ(told(), "the script can run again");
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, NoticesTest, testing::ValuesIn(all_stores()), factory_name);
 
 }  // namespace

@@ -160,7 +160,10 @@ void Model::decide(const Disconnect& /*disconnect*/) {
   for (const Token& token : tokens) {
     const auto found = need_leased(token);
     RQ_CHECK(found.has_value());
-    end_attempt(**found, "released", "the connection ended", {});
+    const core::Lease& lease = *(*found)->lease;
+    std::string text = "the connection ended";
+    if (lease.stop != StopRequest::none) text = after_stop(lease, std::move(text));
+    end_attempt(**found, "released", std::move(text), {});
     static_cast<void>(send_back(**found, Millis{0}));
   }
 }
@@ -256,7 +259,13 @@ Result<State> Model::finish_one(const Finish::Item& item) {
   }
   if (item.result) message.detail().result = *item.result;
   if (item.priority) message.priority = *item.priority;
-  end_attempt(message, name_of(item.outcome), item.reason, item.post_mortem);
+  std::optional<std::string> reason = item.reason;
+  const bool ends_well_or_in_err = item.outcome == Outcome::done ||
+                                   item.outcome == Outcome::relayed || item.outcome == Outcome::err;
+  if (reason && message.lease->stop != StopRequest::none && !ends_well_or_in_err) {
+    reason = after_stop(*message.lease, *std::move(reason));
+  }
+  end_attempt(message, name_of(item.outcome), std::move(reason), item.post_mortem);
   if (item.outcome != Outcome::release) message.losses = 0;
   return end_as(message, item);
 }
@@ -296,6 +305,7 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
     case Action::requeue:
       if (!finished && state != State::run) return wrong;
       RQ_TRY(finished ? takes(queue_of(message)) : works(queue_of(message)));
+      if (!finished && message.lease->stop != StopRequest::none) return wrong;
       if (finished) {
         restart(message);
         say_why();

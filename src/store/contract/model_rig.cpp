@@ -451,6 +451,7 @@ State Model::finish_as(Message& message, Event event, Mark mark) {
 }
 
 State Model::send_back(Message& message, Millis delay) {
+  if (message.lease->stop != StopRequest::none) return stop_attempt(message);
   ++queue_of(message).counters.retries;
   message.lease.reset();
   message.mark = Mark::none;
