@@ -175,7 +175,7 @@ TEST(Verdict, StoppedAndTimedOutCountUnlessTheWorkWasDone) {
 TEST(Verdict, WhoHasUsedUpItsCpuTimeIsToldSo) {
   Ended ended = ended_with(std::nullopt, SIGKILL);
   ended.cpu_seconds_max = 2;
-  ended.user = std::chrono::milliseconds{1'800};
+  ended.user = std::chrono::milliseconds{1'500};
   EXPECT_EQ(verdict_of(ended).reason, "killed by SIGKILL: text") << "somebody else killed it";
   ended.system = std::chrono::milliseconds{100};
   EXPECT_EQ(verdict_of(ended).reason,
