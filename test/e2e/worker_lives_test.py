@@ -226,7 +226,7 @@ def poison(server):
 
         # One that does not stop.
         queue(server, 'stubborn', 'while read -r _ _ _ up _ </proc/$$/stat; do kill -9 $up\n'
-                                  f'pkill -9 -f "worker --dir {server.dir}"; sleep .5; done\n',
+                                  f'pkill -9 -f "worker --dir {server.dir}"; sleep 2; done\n',
               retries=0)
         stubborn = put(server, 'stubborn')
         eventually(lambda: worker.process.poll() is not None, 'it kills both')
