@@ -31,10 +31,7 @@ void PutOptions::declare(CLI::App& app) {
   add_parsed(app, "--timeout", timeout, parse_duration,
              "Longest an attempt may take, instead of the queue's setting")
       ->type_name("TIME");
-  app.add_option("--tag", tags, "A tag; may be repeated")
-      ->type_name("TAG")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_repeated(app, "--tag", tags, "A tag; may be repeated")->type_name("TAG");
 }
 
 Result<json::object> PutOptions::fields() const {

@@ -142,6 +142,7 @@ CLI::Option* add(CLI::App& app, const std::string& name, const std::string& type
       ->type_name(type)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false)
       ->group("Settings");
 }
 

@@ -69,6 +69,14 @@ const json::value& at(const json::value& value, std::string_view name) {
   return found == nullptr ? null : *found;
 }
 
+CLI::Option* add_repeated(CLI::App& app, const std::string& name, std::vector<std::string>& into,
+                          std::string help) {
+  return app.add_option(name, into, std::move(help))
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false);
+}
+
 std::string text_at(const json::value& value, std::string_view name) {
   const json::value& found = at(value, name);
   if (found.is_string()) return {found.get_string().data(), found.get_string().size()};

@@ -91,6 +91,11 @@ CLI::Option* add_parsed(CLI::App& app, const std::string& name, std::optional<T>
       std::move(help));
 }
 
+// One that may be given again and again, with one value each time: what follows that is the next
+// argument.
+CLI::Option* add_repeated(CLI::App& app, const std::string& name, std::vector<std::string>& into,
+                          std::string help);
+
 // --- Fields of what the server answers
 // ------------------------------------------------------------ Absent, null or of another type:
 // empty.

@@ -400,10 +400,7 @@ Action declare_put(CLI::App& app, Context& context) {
                    fmt::format("RQ_PARAM{} of the script", i + 1))
         ->type_name("TEXT");
   }
-  app.add_option("--header", options->headers, "NAME=VALUE; may be repeated")
-      ->type_name("A=B")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_repeated(app, "--header", options->headers, "NAME=VALUE; may be repeated")->type_name("A=B");
   app.add_option("--dest", options->dest, "Destination, as the script sees it")->type_name("TEXT");
   app.add_option("--src", options->src, "Who sends it")->type_name("TEXT");
   app.add_option("--content-type", options->content_type, "Of the payload")->type_name("TYPE");

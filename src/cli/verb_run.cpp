@@ -419,13 +419,11 @@ Action declare_run(CLI::App& app, Context& context) {
   add_parsed(app, "-j,--num-workers", options->workers, parse_positive,
              "Commands at a time: changes the queue, for everybody who uses it")
       ->type_name("N");
-  app.add_option("--env", options->env,
-                 fmt::format("NAME (as it is here) or NAME=VALUE. These go along by themselves: "
-                             "{} LC_*",
-                             fmt::join(kEnvironment, " ")))
-      ->type_name("NAME")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_repeated(app, "--env", options->env,
+               fmt::format("NAME (as it is here) or NAME=VALUE. These go along by themselves: "
+                           "{} LC_*",
+                           fmt::join(kEnvironment, " ")))
+      ->type_name("NAME");
   options->shared.declare(app);
   app.add_flag("--stdin", options->input, "Let it read what is given to rq on standard input");
   app.add_flag("-w,--wait", options->wait,

@@ -37,6 +37,15 @@ Error wrong_state(const Message& message, Action action, std::string_view remedy
               std::string{remedy});
 }
 
+// The first word stands: it ends as that says.
+Error told_to_stop(const Message& message, Action action, std::string remedy) {
+  return fail(Code::wrong_state,
+              fmt::format("cannot {}: it was told to stop, and is {} when its script has ended",
+                          deed(action, message),
+                          message.lease->stop == StopRequest::kill ? "in err" : "cancelled"),
+              std::move(remedy));
+}
+
 // Why, said by whoever acts: the text of the message, until another comes.
 void keep_reason(Message& message, const std::string& reason) {
   if (!reason.empty()) message.detail().progress = reason;
@@ -71,12 +80,9 @@ Result<void> requeue(Desk& desk, const Act& act, Record& record) {
   const Message& message = record.message;
   if (message.state == State::run) {
     RQ_TRY(check_works(desk.ledger.of(message)));
-    if (const StopRequest stop = message.lease->stop; stop != StopRequest::none) {
-      return fail(Code::wrong_state,
-                  fmt::format("cannot {}: it was told to stop, and is {} when its script has ended",
-                              deed(act.action, message),
-                              stop == StopRequest::kill ? "in err" : "cancelled"),
-                  fmt::format("to run it again after that: rq retry {}", message.seq));
+    if (message.lease->stop != StopRequest::none) {
+      return told_to_stop(message, act.action,
+                          fmt::format("to run it again after that: rq retry {}", message.seq));
     }
     desk.ledger.note(Notice::What::stop, message, State::run, "requeue");
     end_attempt(desk, record, "requeued",
@@ -112,9 +118,12 @@ Result<State> stop(Desk& desk, const Act& act, Record& record) {
   const bool kill = act.action == Action::kill;
   if (message.state == State::run) {
     Lease& lease = *message.lease;
-    // A cancel that came first is not turned into a kill, nor the other way round.
+    const StopRequest wanted = kill ? StopRequest::kill : StopRequest::cancel;
+    if (lease.stop != StopRequest::none && lease.stop != wanted) {
+      return told_to_stop(message, act.action, "there is no more to do; its grace bounds the wait");
+    }
     if (lease.stop == StopRequest::none) {
-      lease.stop = kill ? StopRequest::kill : StopRequest::cancel;
+      lease.stop = wanted;
       if (!act.reason.empty()) lease.progress = act.reason;
       desk.store.changed(record, Change::place);
     }
@@ -162,6 +171,9 @@ Result<ActDone::Item> clone(Desk& desk, const Act& act, const Record& record) {
 
 Result<void> move(Desk& desk, const Act& act, Record& record) {
   if (record.message.state == State::run) {
+    if (record.message.lease->stop != StopRequest::none) {
+      return told_to_stop(record.message, act.action, "move it when it has ended, and retry it");
+    }
     return wrong_state(record.message, act.action, "take it from its worker first: rq requeue");
   }
   RQ_TRY_ASSIGN(to, desk.ledger.need(act.queue));

@@ -683,6 +683,11 @@ def test_put(server):
     refused(rq('put', 'in', 'x', '--header', 'h'), 'bad_value', 2, 'a header', "'h'")
     refused(rq('put', 'nope', 'x'), 'not_found', 3, 'no such queue', 'nope')
     refused(rq('put', 'in', 'x', '--tag', ''), 'bad_value', 2, 'an empty tag')
+    # faults.md C, relative: an option that may be repeated takes one value each time.
+    ran = ok(rq('put', 'in', '--tag', 'one', '--header', 'a=b', '--tag', 'two', 'behind'), 'tags')
+    tagged = message(ran.out.strip())
+    checks.equal((tagged['tags'], tagged['headers'], payload(ran.out.strip())),
+                 (['one', 'two'], {'a': 'b'}, b'behind'), 'the payload stands behind its tags')
     big = pathlib.Path(server.dir) / 'big'
     big.write_bytes(b'x' * (5 << 20))
     refused(rq('put', 'in', f'@{big}'), 'too_large', 2, 'too large', 'big')

@@ -327,8 +327,10 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
     case Action::kill: {
       const bool kill = act.action == Action::kill;
       if (state == State::run) {
+        const StopRequest wanted = kill ? StopRequest::kill : StopRequest::cancel;
+        if (message.lease->stop != StopRequest::none && message.lease->stop != wanted) return wrong;
         if (message.lease->stop == StopRequest::none) {
-          message.lease->stop = kill ? StopRequest::kill : StopRequest::cancel;
+          message.lease->stop = wanted;
           if (!act.reason.empty()) message.lease->progress = act.reason;
         }
         return item;
