@@ -76,6 +76,7 @@ State end_as(Desk& desk, Record& record, const Finish::Item& item) {
     case Outcome::timed_out:
       return fail_attempt(desk, record, Mark::timed_out, outcome);
     case Outcome::hold:
+      if (record.message.lease->stop != StopRequest::none) break;
       return finish_as(desk, record, Event::err, Mark::held, outcome);
     case Outcome::resend:
       return resend(desk, record, item.delay);

@@ -135,8 +135,9 @@ void Attempt::wait_for_slot() {
   record_slot_ = shop_.record.add(message_.token);
   // Now, while the slots are busy; should it fail, launch() says so. Not for a user of its own: the
   // queue may have another one by then.
-  Result<Workplace> place = open_workplace(shop_.dir, message_.folder, station_->credentials());
-  if (place && station_->credentials() == nullptr) place_ = *std::move(place);
+  if (station_->credentials() != nullptr) return;
+  Result<Workplace> place = open_workplace(shop_.dir, message_.folder, nullptr);
+  if (place) place_ = *std::move(place);
 }
 
 void Attempt::take_slot() {
@@ -148,8 +149,9 @@ void Attempt::take_slot() {
 void Attempt::launch() {
   const Result<const Script*> script = station_->script().look();
   if (!script) {
-    shop_.host.on_script_error(station_, script.error().message);
-    give_back(script.error().message, Millis{0});
+    const bool of_script = script.error().code == Code::bad_value;
+    if (of_script) shop_.host.on_script_error(station_, script.error().message);
+    give_back(script.error().message, of_script ? Millis{0} : kDiskDelay);
     return;
   }
   Result<Workplace> place =

@@ -128,7 +128,13 @@ Result<Workplace> open_workplace(std::string_view dir, std::string_view folder,
   return Workplace{.folder = std::move(made), .log = std::move(log)};
 }
 
-bool is_as_opened(const Workplace& place) { return is_own_file(place.log.get()); }
+bool is_as_opened(const Workplace& place) {
+  struct stat open {};
+  struct stat named {};
+  return ::fstat(place.log.get(), &open) == 0 &&
+         ::fstatat(place.folder.fd.get(), kLog, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         open.st_dev == named.st_dev && open.st_ino == named.st_ino && open.st_nlink == 1;
+}
 
 Result<void> let_in(const std::string& dir) {
   make(dir + "/queue", 0711);

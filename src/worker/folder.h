@@ -34,10 +34,10 @@ struct Workplace {
   MessageFolder folder;
   base::Fd log;
 };
-// Both.
+// prepare_folder(), and open_log() in it.
 [[nodiscard]] base::Result<Workplace> open_workplace(std::string_view dir, std::string_view folder,
                                                      const Credentials* owner);
-// False where somebody has put something else in the place of the log since it was opened.
+// The log is still the file that has its name there.
 [[nodiscard]] bool is_as_opened(const Workplace& place);
 
 // Lets scripts of other users get to where they work: `dir`, and the folders of messages and

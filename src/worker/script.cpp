@@ -207,6 +207,10 @@ Result<ScriptFile::Found> ScriptFile::find() const {
       found.real_path = name_of_file(file.get());
       return found;
     }
+    if (errno == EMFILE || errno == ENFILE) {
+      return fail(Code::internal,
+                  fmt::format("cannot look at script '{}': {}", place, base::text_of_errno(errno)));
+    }
     if (errno != ENOENT && errno != ENOTDIR) {
       return fail(Code::bad_value, fmt::format("script '{}': {}; make it reachable for the worker",
                                                place, base::text_of_errno(errno)));

@@ -36,7 +36,8 @@ class ScriptFile {
   // A relative path is looked for below `dir`, then below `dir`/scripts.
   ScriptFile(std::string dir, std::string script, std::string exec_prefix);
 
-  // bad_value with a text for the queue's script_error.
+  // bad_value with a text for the queue's script_error; internal where the worker itself cannot
+  // look.
   [[nodiscard]] base::Result<const Script*> look();
   // The exec failed although look() found no fault: that is look()'s answer now, until the file
   // changes or some time has passed.

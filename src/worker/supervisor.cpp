@@ -148,7 +148,7 @@ class Supervisor::Look {
   std::optional<ProcessTable> table_;
 };
 
-// A file that was closed before nobody else had open: its pipe had ended.
+// A closed descriptor needs no name: nobody else had that pipe open any more.
 TreeMarks Supervisor::Child::marks() {
   if (!files) files = names_of_files({from_script.get(), to_script.get(), log.get()});
   return {

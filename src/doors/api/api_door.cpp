@@ -120,7 +120,7 @@ std::optional<base::Error> ApiDoor::admit(const http::Head& head, const net::Cal
     return fail(Code::bad_request, "the request has no Host field", "send exactly one");
   }
   // The next request is mostly for the same one.
-  if (head.hosts > 0 && head.host != admitted_host_) {
+  if (head.hosts > 0 && (head.host.empty() || head.host != admitted_host_)) {
     if (!host_allowed(head.host)) {
       return fail(Code::forbidden,
                   fmt::format("Host '{}' is not served here", base::shown(head.host)),

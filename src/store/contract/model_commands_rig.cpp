@@ -210,6 +210,7 @@ State Model::end_as(Message& message, const Finish::Item& item) {
     case Outcome::err:
       return finish_as(message, Event::err, Mark::failed);
     case Outcome::hold:
+      if (message.lease->stop != StopRequest::none) return stop_attempt(message);
       return finish_as(message, Event::err, Mark::held);
     case Outcome::release:
       return send_back(message, item.delay);

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <sstream>
 
 #include "store/sqlite/sqlite_rig.h"
 
@@ -114,6 +115,39 @@ TEST_F(IdentityTest, ABackupThatIsPutBackGivesNoNumberOrBootAgain) {
     fs::rename(backup, file);
     copy_as_after_a_crash(file, backup);
   }
+}
+
+// faults.md D3, relative: among keys in a wrong order one was counted twice and another not found.
+TEST(IdentityOfNumbers, AWrongBitInAKeyOfTableMetaIsMendedByTheStart) {
+  SqliteRig rig;
+  rig.define("q");
+  const auto seq = rig.ask<core::PutDone>(Rig::put_of("q", "payload")).seq;
+  const fs::path file = rig.file();
+  rig.close();
+  std::stringstream all;
+  all << std::ifstream{file, std::ios::binary}.rdbuf();
+  const std::string bytes = all.str();
+  int flips = 0;
+  for (const std::string_view key : {"boot", "identity", "next_seq"}) {
+    for (std::size_t at = bytes.find(key); at != std::string::npos; at = bytes.find(key, at + 1)) {
+      for (std::size_t i = 0; i < key.size(); ++i) {
+        ++flips;
+        TempDir hurt;
+        std::string flipped = bytes;
+        flipped[at + i] = static_cast<char>(flipped[at + i] ^ 4);
+        std::ofstream{hurt.path() / "rq.db", std::ios::binary} << flipped;
+        fs::copy_file(file.string() + ".identity", hurt.path() / "rq.db.identity");
+        auto store = open_store(hurt.path() / "rq.db");
+        ASSERT_TRUE(store) << key << " " << i << ": " << store.error().message;
+        store->reset();
+        EXPECT_EQ(rows_of(hurt.path() / "rq.db",
+                          fmt::format("SELECT payload FROM message WHERE seq = {}", seq)),
+                  std::vector<std::string>{"payload"})
+            << key << " " << i;
+      }
+    }
+  }
+  EXPECT_GE(flips, 20);
 }
 
 // faults.md D14, relative: an orderly end left out the rest of a block of numbers.

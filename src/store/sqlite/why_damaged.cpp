@@ -99,11 +99,18 @@ Result<void> try_to_read(Db& db, const std::filesystem::path& file) {
     return {};
   }
   RQ_TRY(check_schema(db));
-  RQ_TRY_ASSIGN(meta, db.one("SELECT count(*) FROM meta WHERE key IN ('boot', 'next_seq', "
-                             "'identity', 'crc_from') AND value >= 0"));
+  // Each is looked for by itself, as whoever opens the store does: among keys in a wrong order one
+  // may be found twice, and another one not.
+  std::int64_t keys = 0;
+  for (const char* const key : {"boot", "next_seq", "identity", "crc_from"}) {
+    RQ_TRY_ASSIGN(
+        one,
+        db.one(fmt::format("SELECT 1 FROM meta WHERE key = '{}' AND value >= 0", key).c_str()));
+    keys += one.value_or(0);
+  }
   RQ_TRY_ASSIGN(numbered, db.one("SELECT coalesce(max(seq), 0) < (SELECT value FROM meta WHERE key "
                                  "= 'next_seq') FROM message"));
-  if (meta.value_or(0) != 4 || numbered.value_or(0) == 0) {
+  if (keys != 4 || numbered.value_or(0) == 0) {
     return fail(Code::internal, "table meta is damaged");
   }
   RQ_TRY_ASSIGN(lost,
