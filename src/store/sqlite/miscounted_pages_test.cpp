@@ -418,11 +418,19 @@ TEST_F(MiscountedPages, AWrongBitInWhereARowIsLosesNoRow) {
 // faults.md D3, relative: of its length, its number and the types of its values.
 TEST_F(MiscountedPages, AWrongBitInWhatARowBeginsWithLosesNoRow) {
   int tried = 0;
-  for (const char* table : {"message", "detail", "queue"}) {
+  constexpr std::string_view kMessage = "message";
+  for (const char* table : {kMessage.data(), "detail", "queue"}) {
     each_cell(table, [&](std::size_t, std::size_t cell) {
       for (std::size_t byte = 0; byte < 8; ++byte) {
         const auto low = static_cast<unsigned>(byte % 4);
-        for (const unsigned bit : {low, low + 4U}) expect_whole_with_bit(cell + byte, bit);
+        for (const unsigned bit : {low, low + 4U}) {
+          // A 0 that is a 1, and a number that is another one in order: of a message that may as
+          // well be a bit of its payload.
+          const bool is_constant = (byte_at(bytes_, cell + byte) & ~1U) == 8 && bit == 0;
+          const bool is_number = byte == 2 && bit == 6;
+          if (table == kMessage && (is_constant || is_number)) continue;
+          expect_whole_with_bit(cell + byte, bit);
+        }
       }
       ++tried;
     });
@@ -433,6 +441,44 @@ TEST_F(MiscountedPages, AWrongBitInWhatARowBeginsWithLosesNoRow) {
   });
   EXPECT_GT(tried, 10);
   EXPECT_LE(meaningless_, tried);
+}
+
+// faults.md D3, relative: a wrong bit of a payload was taken for one of the number of its message
+// at the same distance from the end of what the checksum is of, and the message got another number.
+TEST(MendedRows, AWrongBitOfAPayloadIsNoOtherNumber) {
+  constexpr std::size_t kWordBytes = 8;
+  constexpr std::size_t kWords = 14;  // that the checksum of a message is of, but for its payload
+  SqliteRig rig;
+  rig.define("q");
+  std::set<std::string> payloads;
+  for (int i = 0; i < 30; ++i) {
+    std::string payload = fmt::format("{:04}", i) + std::string(200, 'p');
+    rig.ask<core::PutDone>(Rig::put_of("q", payload));
+    payloads.insert(std::move(payload));
+  }
+  const fs::path file = rig.file();
+  rig.close();
+  std::stringstream all;
+  all << std::ifstream{file, std::ios::binary}.rdbuf();
+  const std::string bytes = all.str();
+  const std::string hurt = fmt::format("{:04}", 12) + std::string(200, 'p');
+  for (std::size_t word = 1; word <= kWords; ++word) {
+    for (unsigned bit = 0; bit < (word == kWords ? 8U : 1U); ++bit) {
+      TempDir dir;
+      std::string damaged = bytes;
+      for (std::size_t at = bytes.find(hurt); at < bytes.size(); at = bytes.find(hurt, at + 1)) {
+        char& byte = damaged[at + hurt.size() - word * kWordBytes];
+        byte = static_cast<char>(static_cast<unsigned char>(byte) ^ (1U << bit));
+      }
+      std::ofstream{dir.path() / "rq.db", std::ios::binary} << damaged;
+      std::ofstream{dir.path() / "rq.db.rebuild"};
+      fs::copy_file(file.string() + ".identity", dir.path() / "rq.db.identity");
+      ASSERT_TRUE(open_store(dir.path() / "rq.db"));
+      const auto left = rows_of(dir.path() / "rq.db", "SELECT payload FROM message");
+      EXPECT_EQ(left.size(), payloads.size() - 1) << word << " " << bit;
+      for (const std::string& payload : left) EXPECT_EQ(payloads.count(payload), 1U) << payload;
+    }
+  }
 }
 
 // faults.md D3, relative: its script ran a second time, and nobody was told of the first.

@@ -28,6 +28,41 @@ constexpr std::uint64_t kMendedRowBytesMax = 256UL * 1024;
 // Tables of which the rows have checksums.
 constexpr std::array<std::string_view, 3> kWithChecksums{"message", "detail", "queue"};
 
+// The checksum of a message is made of two parts, its payload and all else: it cannot tell a wrong
+// bit of the one from a wrong bit of the other at the same distance from their ends.
+constexpr std::size_t kNumberBytesFrom = 104;  // from the end of all else to the message's number
+
+// Whether the two are alike but for one bit (NULL stands for 0) that a wrong bit of the payload may
+// look like.
+bool may_be_the_payload(const RawRow& a, const RawRow& b) {
+  if (a.values.size() != b.values.size()) return false;
+  const auto bits = [](std::int64_t one, std::int64_t other) {
+    return std::popcount(static_cast<std::uint64_t>(one ^ other));
+  };
+  const auto as_number = [](const RawValue& value) -> std::optional<std::int64_t> {
+    if (std::holds_alternative<RawNull>(value)) return 0;
+    const auto* const number = std::get_if<std::int64_t>(&value);
+    return number != nullptr ? std::optional{*number} : std::nullopt;
+  };
+  const int of_number = bits(a.rowid, b.rowid);
+  int apart = of_number;
+  std::size_t text_bytes = 0;
+  for (std::size_t i = 0; i < a.values.size(); ++i) {
+    const auto one = as_number(a.values[i]);
+    const auto other = as_number(b.values[i]);
+    if (one && other) {
+      apart += bits(*one, *other);
+    } else if (a.values[i] != b.values[i]) {
+      return false;
+    } else if (const auto* const text = std::get_if<std::string>(&a.values[i])) {
+      text_bytes = std::max(text_bytes, text->size());
+    } else if (const auto* const blob = std::get_if<RawBlob>(&a.values[i])) {
+      text_bytes = std::max(text_bytes, blob->bytes.size());
+    }
+  }
+  return apart == 1 && (of_number == 0 || text_bytes > kNumberBytesFrom);
+}
+
 std::optional<RawValue> value_at(std::string_view record, std::size_t& at, std::uint64_t type) {
   const auto bytes_there = bytes_of_value(type);
   if (!bytes_there) return std::nullopt;
@@ -260,7 +295,7 @@ void RawFile::rows_of(const TreePage& page, const Visit& visit) {
     bool is_hurt =
         visit.fits && page.type == kTableLeaf && (!found || visit.fits(found->row) == RowFit::no);
     if (is_hurt) {
-      if (auto mended = mended_row(page.bytes, at, visit.fits)) {
+      if (auto mended = mended_row(page, i, found, visit.fits)) {
         found = std::move(mended);
         is_hurt = false;
         broken_ = true;
@@ -303,9 +338,18 @@ std::optional<RawFile::Found> RawFile::row_at(std::string_view bytes, std::size_
   return found;
 }
 
-std::optional<RawFile::Found> RawFile::mended_row(std::string_view page, std::size_t at,
+std::optional<RawFile::Found> RawFile::mended_row(const TreePage& page, std::size_t i,
+                                                  const std::optional<Found>& stands,
                                                   const RowFits& fits) {
-  std::string tried{page};
+  const std::size_t at = page.cell(i);
+  const auto number = [&page](std::size_t cell) {
+    return number_of(page.bytes, page.cell(cell), page.type);
+  };
+  const auto in_order = [&](std::int64_t rowid) {
+    return (i == 0 || number(i - 1) < rowid) && (i + 1 >= page.cells || rowid < number(i + 1));
+  };
+  const bool is_readable = stands && in_order(stands->row.rowid);
+  std::string tried{page.bytes};
   const std::size_t end = std::min(at + kCellHeadBytesMax, tried.size());
   for (std::size_t byte = at; byte < end; ++byte) {
     const char before = tried[byte];
@@ -314,7 +358,11 @@ std::optional<RawFile::Found> RawFile::mended_row(std::string_view page, std::si
       std::size_t length = at;
       if (varint(tried, length) > kMendedRowBytesMax || byte >= row_head_end(tried, at)) continue;
       auto found = row_at(tried, at, true);
-      if (found && fits(found->row) == RowFit::yes) return found;
+      if (!found || !in_order(found->row.rowid)) continue;
+      const RowFit fit = fits(found->row);
+      const bool is_ambiguous =
+          fit == RowFit::yes_in_parts && is_readable && may_be_the_payload(stands->row, found->row);
+      if (!is_ambiguous && (fit == RowFit::yes || fit == RowFit::yes_in_parts)) return found;
     }
     tried[byte] = before;
   }

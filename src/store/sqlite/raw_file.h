@@ -19,9 +19,12 @@
 
 namespace rq::store::sqlite {
 
-struct RawNull {};
+struct RawNull {
+  bool operator==(const RawNull&) const = default;
+};
 struct RawBlob {
   std::string bytes;
+  bool operator==(const RawBlob&) const = default;
 };
 using RawValue = std::variant<RawNull, std::int64_t, double, std::string, RawBlob>;
 struct RawRow {
@@ -34,7 +37,8 @@ struct RawRow {
 inline constexpr std::uintmax_t kLookedAtMax = 1024UL * 1024 * 1024;
 
 // What the checksum of a row says of it. Rows of older versions have none.
-enum class RowFit : std::uint8_t { yes, no, unknown };
+// In parts: of the payload, and of all else.
+enum class RowFit : std::uint8_t { yes, yes_in_parts, no, unknown };
 using RowFits = std::function<RowFit(const RawRow& row)>;
 
 class RawFile {
@@ -125,7 +129,9 @@ class RawFile {
     std::vector<Number> overflow;
   };
   [[nodiscard]] std::optional<Found> row_at(std::string_view page, std::size_t at, bool table);
-  [[nodiscard]] std::optional<Found> mended_row(std::string_view page, std::size_t at,
+  // `stands`: the row as it stands in this cell, if it can be read.
+  [[nodiscard]] std::optional<Found> mended_row(const TreePage& page, std::size_t i,
+                                                const std::optional<Found>& stands,
                                                 const RowFits& fits);
   [[nodiscard]] bool is_root(Number number) const;
   [[nodiscard]] bool is_free(Number number) const;

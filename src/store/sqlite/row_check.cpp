@@ -110,7 +110,8 @@ RowFit RowCheck::fit(const RawRow& row) {
   if (!fits) return RowFit::no;
   const bool has_checksum = (columns == kMessage || columns == kDetail || columns == kQueue) &&
                             std::holds_alternative<std::int64_t>(row.values.back());
-  return has_checksum ? RowFit::yes : RowFit::unknown;
+  if (!has_checksum) return RowFit::unknown;
+  return columns == kMessage ? RowFit::yes_in_parts : RowFit::yes;
 }
 
 }  // namespace rq::store::sqlite
