@@ -89,6 +89,13 @@ struct TreeUse {
   std::int64_t processes = 0;
 };
 
+// Of a child that a process before this one has started.
+struct Adopted {
+  Spawned process;
+  bool orphaned = false;  // see adopt()
+  base::Fd life;          // of an orphaned one: readable when it has ended
+};
+
 class Watcher {
  public:
   virtual ~Watcher() = default;
@@ -148,12 +155,6 @@ class Supervisor {
     leaving,   // the script has exited, others of its tree have a moment to follow
     stopping,  // TERM was sent
     killing,   // KILL was sent
-  };
-  // Of a child that a process before this one has started.
-  struct Adopted {
-    Spawned process;
-    bool orphaned = false;  // see adopt()
-    base::Fd life;          // of an orphaned one: readable when it has ended
   };
   // When something is to be done for a child.
   struct Due {

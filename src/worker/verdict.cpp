@@ -77,8 +77,8 @@ std::string last_words(const Ended& ended) {
                      ended.verdict.text.empty() ? "" : " ", word);
 }
 
-// The kernel ends a process by its ticks, and accounts for it by its clock: on a busy machine the two
-// are a part of the time apart.
+// The kernel ends a process by its ticks, and accounts for it by its clock: on a busy machine the
+// two are a part of the time apart.
 constexpr std::chrono::milliseconds kCpuSlack{200};
 constexpr int kCpuSlackPart = 10;
 

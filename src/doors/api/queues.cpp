@@ -15,7 +15,6 @@ namespace rq::doors::api {
 namespace {
 
 using base::Code;
-using base::fail;
 using core::Fields;
 namespace json = boost::json;
 

@@ -204,8 +204,8 @@ TEST_P(StopTest, HoldsWhateverEndsTheAttempt) {
     std::optional<State> to;
   } table[] = {{Outcome::failed, std::nullopt}, {Outcome::timed_out, std::nullopt},
                {Outcome::resend, std::nullopt}, {Outcome::release, std::nullopt},
-               {Outcome::hold, std::nullopt},
-               {Outcome::err, State::err},      {Outcome::done, State::done}};
+               {Outcome::hold, std::nullopt},   {Outcome::err, State::err},
+               {Outcome::done, State::done}};
   for (const Action action : {Action::cancel, Action::kill}) {
     for (const auto& row : table) {
       Zoo zoo{GetParam()};
