@@ -116,11 +116,6 @@ class TreePage {
     }
     return true;
   }
-  [[nodiscard]] std::set<std::size_t> all() const {
-    std::set<std::size_t> out;
-    for (std::size_t i = 0; i < cells_ && pointer(i) + 2 <= page_.size(); ++i) out.insert(i);
-    return out;
-  }
   // The cells that are not as they should be, or are beside one that is not.
   [[nodiscard]] std::set<std::size_t> suspects() const {
     std::set<std::size_t> out;
@@ -246,15 +241,13 @@ std::size_t row_head_end(std::string_view page, std::size_t at) {
 std::optional<std::string> mended_page(std::string_view page, std::size_t head, std::uint8_t type) {
   const TreePage said(page, head, type);
   if (said.is_whole()) return std::nullopt;
-  std::set<std::size_t> suspects = said.suspects();
-  if (suspects.size() > kSuspectsMax) return std::nullopt;
+  const std::set<std::size_t> suspects = said.suspects();
+  if (suspects.empty() || suspects.size() > kSuspectsMax) return std::nullopt;
   std::set<std::size_t> places;  // of the bytes of which each bit is tried
   for (const std::size_t cell : suspects) {
     const std::size_t end = std::min(said.place(cell) + kCellHeadBytesMax, page.size());
     for (std::size_t at = said.place(cell); at < end; ++at) places.insert(at);
   }
-  // What is read from a wrong place may look well.
-  if (suspects.empty()) suspects = said.all();
   for (const std::size_t cell : suspects)
     places.insert({said.pointer(cell), said.pointer(cell) + 1});
   std::string tried{page};

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "store/sqlite/places.h"
+
 namespace rq::store::sqlite {
 
 using base::Result;
@@ -25,16 +27,21 @@ std::string is_placed_sql(std::string_view seq) {
       seq);
 }
 
-// The lease l is of a message that may run.
-std::string is_sound_sql() {
+// The lease l is of a message that waits, which is not placed too.
+std::string runs_alone_sql() {
   return fmt::format(
       "EXISTS (SELECT 1 FROM message m WHERE m.seq = l.seq AND m.rest_state = 'que') AND NOT {}",
       is_placed_sql("l.seq"));
 }
 
-bool says_yes(Statement& asked, Seq seq) {
-  const auto found = asked.bind(1, seq).step();
-  const bool yes = found && *found && asked.integer(0) != 0;
+// The lease l is of the attempt that is next.
+constexpr std::string_view kIsNextSql =
+    "EXISTS (SELECT 1 FROM message m WHERE m.seq = l.seq AND m.rest_state = 'que' AND l.attempt = "
+    "m.attempts + 1)";
+
+Result<bool> says_yes(Statement& asked) {
+  RQ_TRY_ASSIGN(found, asked.step());
+  const bool yes = found && asked.integer(0) != 0;
   asked.reset();
   return yes;
 }
@@ -43,11 +50,16 @@ bool says_yes(Statement& asked, Seq seq) {
 
 Result<void> Placed::open(Db& db) {
   db_ = &db;
-  RQ_TRY(db.exec("CREATE TABLE placed (first INTEGER NOT NULL, last INTEGER NOT NULL)"));
-  return add_.prepare(db.handle(), "INSERT INTO placed VALUES (?1, ?2)");
+  RQ_TRY(
+      db.exec("CREATE TABLE placed (first INTEGER NOT NULL, last INTEGER NOT NULL, place TEXT NOT "
+              "NULL, rank INTEGER NOT NULL, time INTEGER NOT NULL)"));
+  return add_.prepare(db.handle(), "INSERT INTO placed VALUES (?1, ?2, ?3, ?4, ?5)");
 }
 
-Result<void> Placed::add(Seq first, Seq last) { return add_.bind(1, first).bind(2, last).run(); }
+Result<void> Placed::add(const Run& run) {
+  add_.bind(1, run.first).bind(2, run.last).bind(3, run.place);
+  return add_.bind(4, run.rank).bind(5, run.time).run();
+}
 
 Result<void> Placed::index() {
   RQ_TRY(db_->exec("CREATE INDEX placed_first ON placed (first)"));
@@ -55,14 +67,40 @@ Result<void> Placed::index() {
       db_->handle(),
       fmt::format("SELECT {} OR EXISTS (SELECT 1 FROM lease WHERE seq = ?1)", is_placed_sql("?1"))
           .c_str()));
-  return may_run_.prepare(
+  RQ_TRY(may_run_.prepare(
       db_->handle(),
-      fmt::format("SELECT 1 FROM (SELECT ?1 AS seq) l WHERE {}", is_sound_sql()).c_str());
+      fmt::format("SELECT 1 FROM (SELECT ?1 AS seq, ?2 AS attempt) l WHERE {} AND {}", kIsNextSql,
+                  runs_alone_sql())
+          .c_str()));
+  return agrees_.prepare(db_->handle(), fmt::format(R"sql(
+SELECT CASE {}
+  WHEN 'lease' THEN EXISTS (SELECT 1 FROM lease l WHERE l.seq = m.seq AND l.attempt = m.attempts + 1)
+  WHEN 'parked' THEN p.place = 'parked'
+  WHEN 'ready' THEN p.place = 'ready' AND p.rank = -m.priority
+                    AND p.time = coalesce(m.ord, m.due, m.created)
+  WHEN 'scheduled' THEN p.place = 'scheduled' AND p.time = coalesce(m.due, m.created)
+  ELSE p.place = {} AND p.time = coalesce(m.finished, 0) END
+  FROM message m LEFT JOIN placed p ON p.rowid = (
+    SELECT x.rowid FROM placed x WHERE x.first <= ?1 ORDER BY x.first DESC LIMIT 1) AND p.last >= ?1
+ WHERE m.seq = ?1)sql",
+                                                    place_sql(), place_sql())
+                                            .c_str());
 }
 
-bool Placed::names(Seq seq) { return says_yes(names_, seq); }
+Result<bool> Placed::names(Seq seq) {
+  names_.bind(1, seq);
+  return says_yes(names_);
+}
 
-bool Placed::may_run(Seq seq) { return says_yes(may_run_, seq); }
+Result<bool> Placed::may_run(Seq seq, std::int64_t attempt) {
+  may_run_.bind(1, seq).bind(2, attempt);
+  return says_yes(may_run_);
+}
+
+Result<bool> Placed::agrees(Seq seq) {
+  agrees_.bind(1, seq);
+  return says_yes(agrees_);
+}
 
 Result<void> Placed::missing(const Each& each) {
   Statement runs;
@@ -76,40 +114,57 @@ Result<void> Placed::missing(const Each& each) {
     const Seq first = runs.integer(0);
     const Seq last = first + std::min(runs.integer(1) - first, kLostNamedMax);
     for (Seq seq = first; seq <= last; ++seq) {
-      if (!says_yes(there, seq)) RQ_TRY(each(seq));
+      RQ_TRY_ASSIGN(is_there, says_yes(there.bind(1, seq)));
+      if (!is_there) RQ_TRY(each(seq));
     }
   }
 }
 
-Result<void> Placed::mend_leases(const std::map<core::QueueId, std::int64_t>& running) {
+Result<void> Placed::mend_leases(const std::map<core::QueueId, std::int64_t>& running, bool sound) {
   RQ_TRY(db_->exec("CREATE TEMP TABLE running (queue INTEGER PRIMARY KEY, n INTEGER)"));
   Statement insert;
   RQ_TRY(insert.prepare(db_->handle(), "INSERT INTO temp.running VALUES (?1, ?2)"));
   for (const auto& [queue, n] : running) RQ_TRY(insert.bind(1, queue).bind(2, n).run());
-  const std::string of_queue = fmt::format(
-      "SELECT m.queue, count(*) AS n FROM lease l JOIN message m ON m.seq = l.seq "
-      "WHERE {} GROUP BY m.queue",
-      is_sound_sql());
   RQ_TRY(db_->exec(fmt::format(R"sql(
 CREATE TEMP TABLE adrift AS
 SELECT m.seq, m.queue, m.attempts FROM message m
- WHERE m.queue IN (SELECT r.queue FROM temp.running r LEFT JOIN ({}) s ON s.queue = r.queue
-                    WHERE r.n > coalesce(s.n, 0))
+ WHERE m.queue IN (SELECT queue FROM temp.running WHERE n > 0)
    AND m.rest_state = 'que' AND m.seq NOT IN (SELECT seq FROM lease) AND NOT {};
 )sql",
-                               of_queue, is_placed_sql("m.seq"))
+                               is_placed_sql("m.seq"))
                        .c_str()));
+  // No more than there are leases missing.
+  const auto keep_the_missing = [this](std::string_view believed) {
+    return db_->exec(fmt::format(R"sql(
+DELETE FROM temp.adrift WHERE queue NOT IN (
+  SELECT a.queue FROM (SELECT queue, count(*) AS n FROM temp.adrift GROUP BY queue) a
+    JOIN temp.running r ON r.queue = a.queue
+    LEFT JOIN (SELECT m.queue, count(*) AS n FROM lease l JOIN message m ON m.seq = l.seq
+                WHERE {} GROUP BY m.queue) s ON s.queue = a.queue
+   WHERE a.n <= r.n - coalesce(s.n, 0));
+)sql",
+                                 believed)
+                         .c_str());
+  };
+  RQ_TRY(keep_the_missing(runs_alone_sql()));
   // Numbers differ in a bit when so does what only one of the two has.
   const std::string other = "((a.seq | l.seq) - (a.seq & l.seq))";
   const std::string theirs = fmt::format(
       "FROM temp.adrift a WHERE a.queue = l.queue AND a.attempts + 1 = l.attempt AND ({0} & ({0} - "
       "1)) = 0",
       other);
-  return db_->exec(fmt::format(R"sql(
+  RQ_TRY(db_->exec(fmt::format(R"sql(
 UPDATE OR IGNORE lease AS l SET seq = (SELECT a.seq {0})
  WHERE NOT ({1}) AND (SELECT count(*) {0}) = 1;
 DELETE FROM temp.adrift WHERE seq IN (SELECT seq FROM lease);
-DELETE FROM lease AS l WHERE l.queue IN (SELECT queue FROM temp.adrift) AND NOT ({1});
+)sql",
+                               theirs, runs_alone_sql())
+                       .c_str()));
+  const std::string believed =
+      sound ? fmt::format("({}) OR {}", runs_alone_sql(), kIsNextSql) : runs_alone_sql();
+  RQ_TRY(keep_the_missing(believed));
+  return db_->exec(fmt::format(R"sql(
+DELETE FROM lease AS l WHERE l.queue IN (SELECT queue FROM temp.adrift) AND NOT ({});
 INSERT INTO lease
 SELECT seq, queue, 0, attempts + 1, 0, unixepoch() * 1000, 0, NULL, NULL, NULL,
        'the store was damaged, and has lost the lease of this attempt'
@@ -120,7 +175,7 @@ SELECT unixepoch() * 1000, 'lease', seq, 'it cannot be found any more: its attem
 DROP TABLE temp.adrift;
 DROP TABLE temp.running;
 )sql",
-                               theirs, is_sound_sql())
+                               believed)
                        .c_str());
 }
 
@@ -128,6 +183,7 @@ Result<void> Placed::close() {
   add_ = Statement{};
   names_ = Statement{};
   may_run_ = Statement{};
+  agrees_ = Statement{};
   return db_->exec("DROP TABLE placed");
 }
 

@@ -25,6 +25,8 @@ constexpr std::size_t kHeaderFreePages = 36;
 constexpr int kDepthMax = 40;  // of a tree
 // A longer row is not read once for each bit.
 constexpr std::uint64_t kMendedRowBytesMax = 256UL * 1024;
+// So much is read of a file for bits that are tried: of rows that are all hurt no bit is wrong.
+constexpr std::uint64_t kTriedBytesMax = 512UL * 1024 * 1024;
 // Tables of which the rows have checksums.
 constexpr std::array<std::string_view, 3> kWithChecksums{"message", "detail", "queue"};
 
@@ -192,13 +194,13 @@ void RawFile::read_schema() {
   broken_ = false;
 }
 
-void RawFile::walk(std::string_view table, const Each& each, const RowFits& fits) {
+bool RawFile::walk(std::string_view table, const Each& each, const RowFits& fits) {
+  const bool before = std::exchange(broken_, false);
   const auto root = roots_.find(table);
-  if (root == roots_.end()) {
-    broken_ = true;
-    return;
-  }
-  walk_page(root->second, {}, {.each = each, .fits = fits});
+  if (root != roots_.end()) walk_page(root->second, {}, {.each = each, .fits = fits});
+  const bool is_well = root != roots_.end() && !broken_;
+  broken_ = before || !is_well;
+  return is_well;
 }
 
 RawFile::TreePage RawFile::tree_page(Number number) {
@@ -287,14 +289,25 @@ void RawFile::walk_children(const TreePage& page, const Way& way, const Visit& v
   walk_page(u32(page.bytes, page.head + kTreeLastChild), below, visit);
 }
 
+std::size_t RawFile::hurt_rows(const TreePage& page, const RowFits& fits) {
+  std::size_t hurt = 0;
+  for (std::size_t i = 0; i < page.cells; ++i) {
+    const auto found = row_at(page.bytes, page.cell(i), true);
+    if (!found || fits(found->row) == RowFit::no) ++hurt;
+  }
+  return hurt;
+}
+
 void RawFile::rows_of(const TreePage& page, const Visit& visit) {
   if (!visit.each && !visit.fits) return;
+  std::optional<std::size_t> hurt;  // how many, once one was met
   for (std::size_t i = 0; i < page.cells; ++i) {
     const std::size_t at = page.cell(i) + (page.type == kIndexInterior ? kChildBytes : 0);
     auto found = row_at(page.bytes, at, page.type == kTableLeaf);
     bool is_hurt =
         visit.fits && page.type == kTableLeaf && (!found || visit.fits(found->row) == RowFit::no);
-    if (is_hurt) {
+    if (is_hurt && !hurt) hurt = hurt_rows(page, visit.fits);
+    if (is_hurt && *hurt == 1) {
       if (auto mended = mended_row(page, i, found, visit.fits)) {
         found = std::move(mended);
         is_hurt = false;
@@ -356,7 +369,10 @@ std::optional<RawFile::Found> RawFile::mended_row(const TreePage& page, std::siz
     for (unsigned bit = 0; bit < 8; ++bit) {
       tried[byte] = static_cast<char>(static_cast<unsigned char>(before) ^ (1U << bit));
       std::size_t length = at;
-      if (varint(tried, length) > kMendedRowBytesMax || byte >= row_head_end(tried, at)) continue;
+      const std::uint64_t row_bytes = varint(tried, length);
+      if (row_bytes > kMendedRowBytesMax || byte >= row_head_end(tried, at)) continue;
+      tried_bytes_ += row_bytes;
+      if (tried_bytes_ > kTriedBytesMax) return std::nullopt;
       auto found = row_at(tried, at, true);
       if (!found || !in_order(found->row.rowid)) continue;
       const RowFit fit = fits(found->row);
@@ -400,30 +416,33 @@ void RawFile::walk_what_is_left(const RowFits& fits) {
 }
 
 bool RawFile::hides_rows(const RowFits& fits) {
+  if (is_doubtful_) return true;
   walk_what_is_left(fits);
   return broken_;
 }
 
 bool RawFile::has_wrong_free_list() {
-  if (!free_) return true;
-  const auto leads = [this](Number root) { return leads_to_free(root, 0); };
+  if (!free_ || is_doubtful_) return true;
+  Pages seen(std::size_t{pages_} + 1);
+  const auto leads = [this, &seen](Number root) { return leads_to_free(root, 0, seen); };
   return leads(1) || std::ranges::any_of(index_roots_, leads) ||
          std::ranges::any_of(roots_, [&](const auto& table) { return leads(table.second); });
 }
 
 // All leaves of a tree are equally deep: one of them tells that its neighbours are leaves.
-bool RawFile::leads_to_free(Number number, int depth) {
+bool RawFile::leads_to_free(Number number, int depth, Pages& seen) {
   if (is_free(number)) return true;
+  if (depth > kDepthMax || !mark(seen, number)) return false;
   const TreePage above = tree_page(number);
-  if (!is_interior(above.type) || depth > kDepthMax) return false;
+  if (!is_interior(above.type)) return false;
   std::vector<Number> children{u32(above.bytes, above.head + kTreeLastChild)};
   for (std::size_t i = 0; i < above.cells; ++i) {
     children.push_back(u32(above.bytes, above.cell(i)));
   }
   if (std::ranges::any_of(children, [this](Number child) { return is_free(child); })) return true;
   if (!is_interior(byte_at(page(children.front()), 0))) return false;
-  return std::ranges::any_of(
-      children, [this, depth](Number child) { return leads_to_free(child, depth + 1); });
+  return std::ranges::any_of(children,
+                             [&](Number child) { return leads_to_free(child, depth + 1, seen); });
 }
 
 void RawFile::walk_lost(const Each& each, const RowFits& fits) {
@@ -436,7 +455,8 @@ void RawFile::walk_lost(const Each& each, const RowFits& fits) {
     mark(walked_, number);
     rows_of(page, {.each = each, .fits = fits});
   };
-  // Of a row that stands on two pages the first one counts: rather what a tree leads to.
+  // Where two pages have the same row, the first one is taken: those that a tree leads to come
+  // first.
   for (const Number number : doubtful_) visit(number);
   for (Number number = 2; number <= pages_; ++number) visit(number);
 }

@@ -60,8 +60,8 @@ class RawFile {
   using Each = std::function<void(RawRow&&)>;
   // Calls each() for every row that can be reached from the table's root. Nothing, when that is not
   // known. `fits`: of rows that do not fit, or cannot be read, one bit of what they begin with is
-  // set right, if they fit then.
-  void walk(std::string_view table, const Each& each, const RowFits& fits = {});
+  // set right, if they fit then. Whether nothing of the table was broken.
+  bool walk(std::string_view table, const Each& each, const RowFits& fits = {});
   // Each row of pages that belong to no tree any more and are not free: a tree has lost them. Only
   // tables with row numbers. After all walks.
   void walk_lost(const Each& each, const RowFits& fits);
@@ -121,8 +121,10 @@ class RawFile {
   void walk_page(Number number, const Way& way, const Visit& visit);
   void walk_children(const TreePage& page, const Way& way, const Visit& visit);
   void walk_what_is_left(const RowFits& fits);
-  [[nodiscard]] bool leads_to_free(Number number, int depth);
+  [[nodiscard]] bool leads_to_free(Number number, int depth, Pages& seen);
   void rows_of(const TreePage& page, const Visit& visit);
+  // How many rows of a leaf of a table cannot be read, or do not fit.
+  [[nodiscard]] std::size_t hurt_rows(const TreePage& page, const RowFits& fits);
   // A row, and the pages that its end stands on.
   struct Found {
     RawRow row;
@@ -149,7 +151,8 @@ class RawFile {
   Pages walked_;
   bool broken_ = false;
   bool is_doubtful_ = false;
-  std::vector<Number> doubtful_;  // pages in use and free that were not walked
+  std::vector<Number> doubtful_;   // pages in use and free that were not walked
+  std::uint64_t tried_bytes_ = 0;  // of rows that were read to set a bit right
 };
 
 }  // namespace rq::store::sqlite

@@ -107,6 +107,8 @@ class Rebuild {
   };
 
   Result<void> take(Table& table, RawRow&& row);
+  Result<void> replace_if_truer(RawRow&& row);
+  Result<bool> was_deleted(std::string_view table, const RawRow& row);
   Table* table_of(const RawRow& row);
   Result<void> note(std::string_view what, std::optional<Seq> seq, std::string_view why,
                     const RawRow* row);
@@ -144,6 +146,8 @@ class Rebuild {
   std::optional<std::int64_t> next_seq_, boot_, identity_, crc_from_;
   std::int64_t last_queue_ = 0;
   bool any_ = false;
+  bool leases_are_sound_ = true;
+  bool takes_lost_ = false;  // all that trees lead to is there
 };
 
 Result<void> Rebuild::run(RawFile& raw) {
@@ -172,7 +176,7 @@ Result<void> Rebuild::run(RawFile& raw) {
   RQ_TRY(name_the_lost());
   RQ_TRY(check_messages());
   RQ_TRY(set_meta(raw.lacks_log()));
-  RQ_TRY(placed_.mend_leases(running_));
+  RQ_TRY(placed_.mend_leases(running_, leases_are_sound_));
   RQ_TRY(placed_.close());
   RQ_TRY(derive(db_));
   RQ_TRY(damage_.forget_note("store", kAwaitsRebuild));
@@ -217,7 +221,10 @@ Result<void> Rebuild::take(Table& table, RawRow&& row) {
     }
     const int code = sqlite3_extended_errcode(db_.handle());
     // A tree may lead to a page twice, or to what an older one has left.
-    if (code == SQLITE_CONSTRAINT_ROWID || code == SQLITE_CONSTRAINT_PRIMARYKEY) return {};
+    if (code == SQLITE_CONSTRAINT_ROWID || code == SQLITE_CONSTRAINT_PRIMARYKEY) {
+      return takes_lost_ && &table == &tables_[1] ? replace_if_truer(std::move(row))
+                                                  : Result<void>{};
+    }
     if ((code & 0xff) != SQLITE_CONSTRAINT) {
       return fail(Code::internal,
                   fmt::format("the store cannot be rebuilt: {}", sqlite3_errmsg(db_.handle())),
@@ -225,6 +232,19 @@ Result<void> Rebuild::take(Table& table, RawRow&& row) {
     }
   }
   return note(table.name, seq, "its row is damaged", &row);
+}
+
+// One of two rows of a message is older: its place tells which one.
+Result<void> Rebuild::replace_if_truer(RawRow&& row) {
+  const Seq seq = row.rowid;
+  RQ_TRY_ASSIGN(is_true, placed_.agrees(seq));
+  if (is_true) return {};
+  RQ_TRY(db_.exec("SAVEPOINT truer"));
+  RQ_TRY(db_.exec(fmt::format("DELETE FROM message WHERE seq = {}", seq).c_str()));
+  RQ_TRY(take(tables_[1], std::move(row)));
+  RQ_TRY_ASSIGN(is_truer, placed_.agrees(seq));
+  if (!is_truer) RQ_TRY(db_.exec("ROLLBACK TO truer"));
+  return db_.exec("RELEASE truer");
 }
 
 // A tree may lead to a page of another one, or have lost it: of which table a row is shows in its
@@ -279,7 +299,8 @@ Result<void> Rebuild::read_tables(RawFile& raw) {
       if (of == nullptr && ours) of = &table;
       if (ok && of != nullptr) ok = take(*of, std::move(row));
     };
-    raw.walk(table.name, each, table.has_checksums ? fits_ : RowFits{});
+    const bool is_sound = raw.walk(table.name, each, table.has_checksums ? fits_ : RowFits{});
+    if (std::string_view{table.name} == "lease") leases_are_sound_ = is_sound;
   }
   RQ_TRY(ok);
   RQ_TRY(read_counters(raw));
@@ -328,40 +349,74 @@ Result<void> Rebuild::read_counters(RawFile& raw) {
 // Messages of which a place is told; and what a tree has lost.
 Result<void> Rebuild::read_places(RawFile& raw) {
   Result<void> ok;
-  const auto walk = [&](const char* table, const char* first, const char* last) -> Result<void> {
-    Columns columns;
-    RQ_TRY(columns.read(db_, table));
-    const std::size_t from = columns.at(first);
-    const std::size_t to = columns.at(last);
-    raw.walk(table, [&](RawRow&& row) {
-      const Seq begin = number(row, from);
-      const Seq end = std::min(number(row, to), kNumberMax);
-      if (!ok || begin < 1 || begin > end) return;
-      ok = placed_.add(begin, end);
-    });
-    return ok;
+  struct Narrow {
+    const char* table;
+    const char* first;
+    const char* last;
+    const char* time;
   };
-  RQ_TRY(walk("ready", "first_seq", "last_seq"));
-  for (const char* table : {"scheduled", "finished", "parked"}) RQ_TRY(walk(table, "seq", "seq"));
+  for (const Narrow& narrow : {Narrow{"ready", "first_seq", "last_seq", "ord"},
+                               {"scheduled", "seq", "seq", "due"},
+                               {"finished", "seq", "seq", "at"},
+                               {"parked", "seq", "seq", "seq"}}) {
+    Columns columns;
+    RQ_TRY(columns.read(db_, narrow.table));
+    const std::string_view table = narrow.table;
+    const std::size_t first = columns.at(narrow.first);
+    const std::size_t last = columns.at(narrow.last);
+    const std::size_t time = columns.at(narrow.time);
+    // Its order within the line, or which end it is.
+    const std::size_t rank = table == "ready" ? columns.at("rank") : 0;
+    const std::size_t kind = table == "finished" ? columns.at("kind") : 0;
+    raw.walk(table, [&](RawRow&& row) {
+      Placed::Run run{.first = number(row, first),
+                      .last = std::min(number(row, last), kNumberMax),
+                      .place = table,
+                      .time = number(row, time)};
+      if (!ok || run.first < 1 || run.first > run.last) return;
+      if (rank != 0) run.rank = number(row, rank);
+      if (const auto* end = kind != 0 ? text(row, kind) : nullptr) run.place = *end;
+      ok = placed_.add(run);
+    });
+    RQ_TRY(ok);
+  }
   RQ_TRY(placed_.index());
   if (raw.broken()) RQ_TRY(take_the_lost(raw));
   return ok;
 }
 
-// Where they may have been deleted, a message has to be named by a place or a lease, or it would
-// run again; and a lease has to be of a message that nothing else names.
+// Of a page that may be free. A message has to be named by a place or a lease, or it would run
+// again; a lease has to be of a message that nothing else names; a queue needs its counters. A row
+// of `corrupt` an operator may have deleted, and nothing depends on it.
+Result<bool> Rebuild::was_deleted(std::string_view table, const RawRow& row) {
+  if (table == "message") {
+    RQ_TRY_ASSIGN(is_named, placed_.names(row.rowid));
+    return !is_named;
+  }
+  if (table == "lease") {
+    RQ_TRY_ASSIGN(may_run,
+                  placed_.may_run(row.rowid, number(row, tables_[3].columns.at("attempt"))));
+    return !may_run;
+  }
+  if (table == "queue") return !running_.contains(row.rowid);
+  return table == "corrupt";
+}
+
 Result<void> Rebuild::take_the_lost(RawFile& raw) {
-  const auto was_deleted = [&](std::string_view table, Seq seq) {
-    if (table == "message") return !placed_.names(seq);
-    return table == "lease" && !placed_.may_run(seq);
+  const auto take_one = [&](RawRow&& row) -> Result<void> {
+    Table* of = table_of(row);
+    if (of == nullptr) return {};
+    if (raw.is_doubtful()) {
+      RQ_TRY_ASSIGN(is_deleted, was_deleted(of->name, row));
+      if (is_deleted) return {};
+    }
+    return take(*of, std::move(row));
   };
   Result<void> ok;
   const auto each = [&](RawRow&& row) {
-    Table* of = table_of(row);
-    if (!ok || of == nullptr) return;
-    if (raw.is_doubtful() && was_deleted(of->name, row.rowid)) return;
-    ok = take(*of, std::move(row));
+    if (ok) ok = take_one(std::move(row));
   };
+  takes_lost_ = true;
   raw.walk_lost(each, fits_);
   return ok;
 }

@@ -74,29 +74,30 @@ Result<void> check_pages(Db& db, const std::filesystem::path& file) {
 
 // Of a message that is somewhere else; or of none, and one that differs in a bit of its number is
 // nowhere. Its script would run twice without a word.
-bool has_wrong_lease(Db& db) {
+Result<bool> has_wrong_lease(Db& db) {
   const std::string in_line = fmt::format(
       "coalesce((SELECT t.first_seq FROM ready t WHERE t.queue = m.queue AND {} AND t.last_seq >= "
       "m.seq ORDER BY t.last_seq LIMIT 1) <= m.seq, 0)",
       sql_of(core::Place::line).key);
-  const auto wrong = db.one(fmt::format(R"sql(
+  RQ_TRY_ASSIGN(wrong, db.one(fmt::format(R"sql(
 WITH RECURSIVE bit(b) AS (VALUES (1) UNION ALL SELECT b << 1 FROM bit WHERE b < 1 << 40)
 SELECT count(*) FROM lease l LEFT JOIN message m ON m.seq = l.seq
  WHERE CASE WHEN m.seq IS NULL THEN EXISTS (
               SELECT 1 FROM bit CROSS JOIN message m ON m.seq = (l.seq | b) - (l.seq & b)
                WHERE m.rest_state = 'que' AND m.seq NOT IN (SELECT seq FROM lease) AND NOT {0})
             ELSE m.rest_state <> 'que' OR m.queue <> l.queue OR {0} END)sql",
-                                        in_line)
-                                .c_str());
-  return wrong && wrong->value_or(0) != 0;
+                                          in_line)
+                                  .c_str()));
+  return wrong.value_or(0) != 0;
 }
 
-// What an opening of the store reads; a row that cannot be read is a fault.
-Result<void> try_to_read(Db& db, const std::filesystem::path& file) {
+// What an opening of the store reads; a row that cannot be read is a fault. False: it is of an
+// older version.
+Result<bool> try_to_read(Db& db, const std::filesystem::path& file) {
   RQ_TRY_ASSIGN(version, db.one("PRAGMA user_version"));
   if (version.value_or(0) != newest_version()) {
     RQ_TRY(db.one("SELECT count(*) FROM sqlite_schema"));
-    return {};
+    return false;
   }
   RQ_TRY(check_schema(db));
   // Each is looked for by itself, as whoever opens the store does: among keys in a wrong order one
@@ -140,7 +141,8 @@ Result<void> try_to_read(Db& db, const std::filesystem::path& file) {
         "SELECT seq FROM sqlite_sequence"}) {
     RQ_TRY(db.one(sql));
   }
-  return check_pages(db, file);
+  RQ_TRY(check_pages(db, file));
+  return true;
 }
 
 }  // namespace
@@ -152,7 +154,11 @@ Result<WhyDamaged> why_damaged(const std::filesystem::path& file) {
   const bool damaged = !read && (is_damage(db) || read.error().code == Code::internal ||
                                  sqlite3_errcode(db.handle()) == SQLITE_ERROR);
   if (damaged) return WhyDamaged{.why = read.error().message, .can_be_served = false};
-  return WhyDamaged{.why = read && has_wrong_lease(db) ? "a lease is of no message that runs" : ""};
+  if (!read || !*read) return WhyDamaged{};
+  const auto wrong = has_wrong_lease(db);
+  if (!wrong && is_damage(db)) return WhyDamaged{.why = wrong.error().message};
+  RQ_TRY(wrong);
+  return WhyDamaged{.why = *wrong ? "a lease is of no message that runs" : ""};
 }
 
 }  // namespace rq::store::sqlite
