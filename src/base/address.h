@@ -1,7 +1,6 @@
 #pragma once
 // Where a server is, as people and programs write it. One grammar for what the command line, the
 // worker and the server's own settings take.
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -9,9 +8,6 @@
 #include "base/result.h"
 
 namespace rq::base {
-
-// What a sockaddr_un holds.
-inline constexpr std::size_t kSocketPathBytesMax = 107;
 
 struct HostPort {
   std::string host;  // without brackets

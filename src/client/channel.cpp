@@ -5,7 +5,11 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
+#include <memory>
 #include <string>
+#include <utility>
+
+#include "base/socket_path.h"
 
 namespace rq::client {
 namespace {
@@ -17,15 +21,8 @@ using boost::system::error_code;
 }  // namespace
 
 void Channel::connect(const base::ServerAddress& address, Connected then) {
-  if (address.socket_path.size() > base::kSocketPathBytesMax) {
-    asio::post(io_, [then = std::move(then)] {
-      then(error_code(ENAMETOOLONG, boost::system::system_category()));
-    });
-    return;
-  }
   if (!address.socket_path.empty()) {
-    const asio::local::stream_protocol::endpoint endpoint(address.socket_path);
-    socket_.async_connect(stream_protocol::endpoint(endpoint), std::move(then));
+    connect_unix(address.socket_path, std::move(then));
     return;
   }
   resolver_.async_resolve(
@@ -37,6 +34,19 @@ void Channel::connect(const base::ServerAddress& address, Connected then) {
           try_next(results, results.begin(), std::move(then));
         }
       });
+}
+
+void Channel::connect_unix(const std::string& path, Connected then) {
+  auto name = base::SocketPath::of(path);
+  if (!name) {
+    asio::post(io_, [then = std::move(then),
+                     error = error_code(errno, boost::system::system_category())] { then(error); });
+    return;
+  }
+  const auto held = std::make_shared<base::SocketPath>(*std::move(name));
+  const asio::local::stream_protocol::endpoint endpoint(held->text());
+  socket_.async_connect(stream_protocol::endpoint(endpoint),
+                        [then = std::move(then), held](const error_code& error) { then(error); });
 }
 
 void Channel::try_next(Results results, Results::const_iterator at, Connected then) {

@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <functional>
+#include <string>
 #include <utility>
 
 #include "base/address.h"
@@ -46,6 +47,7 @@ class Channel {
 
  private:
   using Results = boost::asio::ip::tcp::resolver::results_type;
+  void connect_unix(const std::string& path, Connected then);
   void try_next(Results results, Results::const_iterator at, Connected then);
 
   boost::asio::io_context& io_;

@@ -394,14 +394,7 @@ class HttpClient::Connection : public std::enable_shared_from_this<Connection> {
           fmt::format("you may not connect to {}: {}", pool_->server.name(), error.message()),
           "become the user that the server runs as, or one of its group");
     }
-    Error out = no_server(error.message());
-    if (error == boost::system::errc::filename_too_long) {
-      out.remedy = fmt::format(
-          "a socket's path has at most {} bytes: use a shorter --dir, or "
-          "--server http://HOST:PORT",
-          base::kSocketPathBytesMax);
-    }
-    return out;
+    return no_server(error.message());
   }
   [[nodiscard]] Error no_server(std::string_view why) const {
     return fail(Code::unreachable,

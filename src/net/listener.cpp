@@ -15,6 +15,7 @@
 
 #include "base/address.h"
 #include "base/fd.h"
+#include "base/socket_path.h"
 
 namespace rq::net {
 namespace {
@@ -79,15 +80,15 @@ Result<Listener> listen_tcp(std::string_view setting, const std::string& text) {
 }
 
 Result<Listener> listen_unix(const std::filesystem::path& path) {
-  sockaddr_un address{};
-  if (path.native().size() >= sizeof address.sun_path) {
-    return fail(
-        Code::bad_value, fmt::format("the path of the socket is too long: {}", path.string()),
-        fmt::format("choose a directory with a shorter name; {} bytes are the system's limit",
-                    sizeof address.sun_path - 1));
+  const auto name = base::SocketPath::of(path.string());
+  if (!name) {
+    return fail(Code::internal,
+                fmt::format("cannot listen on {}: {}", path.string(), base::text_of_errno(errno)),
+                "check that its folder is there, and its rights");
   }
+  sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.c_str(), path.native().size() + 1);
+  std::memcpy(address.sun_path, name->text().c_str(), name->text().size() + 1);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
     return fail(Code::internal,
                 fmt::format("{} is in the way of the socket, and cannot be removed: {}",

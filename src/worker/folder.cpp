@@ -132,7 +132,7 @@ bool is_as_opened(const Workplace& place) {
   struct stat open {};
   struct stat named {};
   return ::fstat(place.log.get(), &open) == 0 &&
-         ::fstatat(place.folder.fd.get(), kLog, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         ::lstat(fmt::format("{}/{}", place.folder.job, kLog).c_str(), &named) == 0 &&
          open.st_dev == named.st_dev && open.st_ino == named.st_ino && open.st_nlink == 1;
 }
 

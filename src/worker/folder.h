@@ -37,7 +37,8 @@ struct Workplace {
 // prepare_folder(), and open_log() in it.
 [[nodiscard]] base::Result<Workplace> open_workplace(std::string_view dir, std::string_view folder,
                                                      const Credentials* owner);
-// The log is still the file that has its name there.
+// The log is still the file at its path: nothing stands in its place, and the folder is where it
+// was.
 [[nodiscard]] bool is_as_opened(const Workplace& place);
 
 // Lets scripts of other users get to where they work: `dir`, and the folders of messages and

@@ -178,6 +178,19 @@ TEST_F(Folder, NothingThatAScriptPutsThereIsFollowedOrBlocks) {
 }
 
 // faults.md D1, relative
+TEST_F(Folder, OfAMessageThatWaitsIsLookedAtAgainBeforeItsScriptStarts) {
+  const auto place = open_workplace(dir_, "queue/q/1", nullptr);
+  ASSERT_TRUE(place.has_value());
+  EXPECT_TRUE(is_as_opened(*place));
+  const std::string log = place->folder.job + "/stdio.log";
+  std::filesystem::rename(log, log + ".old");
+  EXPECT_FALSE(is_as_opened(*place)) << "its log has another name";
+  std::filesystem::rename(log + ".old", log);
+  EXPECT_TRUE(is_as_opened(*place));
+  std::filesystem::rename(dir_ + "/queue/q/1", dir_ + "/queue/q/2");
+  EXPECT_FALSE(is_as_opened(*place)) << "its folder has another name";
+}
+
 TEST_F(Folder, AJobFolderThatIsALinkIsNotGoneInto) {
   ASSERT_TRUE(prepare_folder(dir_, "queue/q/1", nullptr).has_value());
   fs::create_directory(dir_ + "/elsewhere");

@@ -3,6 +3,7 @@ concerns the death of a worker is in worker_lives_test.py."""
 # ctest-timeout: 600
 import datetime
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -387,7 +388,7 @@ def restarts(server):
         checks.equal(set(states), {'done'}, 'B11: nothing waits for the end of a long lease')
 
 
-def asks_its_server(server):
+def asks_its_server(server, dir=None):
     """A script finds its server: what comes next is put by the script itself."""
     assert server.put('/v1/queues/next', {}).status == 201
     rq = f'env -u RQ_BIN {rqtest.RQ_BIN}'
@@ -399,7 +400,7 @@ def asks_its_server(server):
     ran = subprocess.run([rqtest.RQ_BIN, '--dir', str(server.dir), 'run', '--wait', '--', 'sh', '-c',
                           f'cd /; {rq} put next "by a command"; echo "$RQ_DIR"'],
                          text=True, capture_output=True, timeout=60)
-    checks.equal((ran.returncode, ran.stdout.splitlines()[-1:]), (0, [str(server.dir)]),
+    checks.equal((ran.returncode, ran.stdout.splitlines()[-1:]), (0, [dir or str(server.dir)]),
                  f'and in a command of rq run: {ran}')
     if os.geteuid() == 0:
         queue(server, 'guest', 'echo "done $RQ_SERVER" >&3\n', user='nobody')
@@ -409,6 +410,30 @@ def asks_its_server(server):
         reply = server.put('/v1/queues/refused', field)
         checks.equal((reply.status, 'RQ_DIR' in reply.body.decode()), (422, True),
                      f'{field}: refused by name')
+
+
+def distant():
+    """A directory whose path is longer than the address of a socket: all of rq finds its server there."""
+    with tempfile.TemporaryDirectory(prefix='rqtest-') as base:
+        far = pathlib.Path(base, *['d' * 120] * 2)
+        far.mkdir(parents=True)
+        near = pathlib.Path(base, 'near')
+        near.symlink_to(far)
+        with rqtest.Server(manual_clock=False, worker=True, dir=near) as server:
+            asks_its_server(server, str(far))
+            for dir in (near, far):
+                listed = subprocess.run([rqtest.RQ_BIN, '--dir', str(dir), 'queue', 'list'],
+                                        text=True, capture_output=True, timeout=60)
+                checks.equal((listed.returncode, 'first' in listed.stdout), (0, True),
+                             f'{dir}: {listed.stderr}')
+        with rqtest.Server(manual_clock=False, dir=near, start=False) as server:
+            server.dir = far
+            with subprocess.Popen(server.command(), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                eventually(lambda: (near / 'run/rq.sock').is_socket() and subprocess.run(
+                    [rqtest.RQ_BIN, '--dir', str(far), 'queue', 'list'],
+                    capture_output=True, timeout=60).returncode == 0, 'named by its long path')
+                process.terminate()
 
 
 def ends_quietly():
@@ -648,6 +673,7 @@ def main():
     untold()
     unconfirmed()
     ends_quietly()
+    distant()
     copied()
     return checks.report()
 
