@@ -42,6 +42,26 @@ bool is_small(std::span<const Envelope> batch) {
   return true;
 }
 
+void tell_of_clock(const Clock::Reading& reading) {
+  if (reading.step) {
+    spdlog::warn(
+        "the wall clock was stepped by {} ms: leases and waits keep their length, "
+        "delays and due times are by the clock",
+        reading.step->count());
+  }
+  if (reading.doubt) {
+    spdlog::warn(
+        "the wall clock was stepped by {} ms, to another day: if it stands for {} minutes the "
+        "server follows it; until then its time goes on as it was",
+        reading.doubt->count(), kDoubt.count());
+  }
+  if (reading.stopped > base::Millis{0}) {
+    spdlog::log(reading.stopped < kStoppedMin ? spdlog::level::info : spdlog::level::warn,
+                "no server was at work for {} ms: leases end so much later",
+                reading.stopped.count());
+  }
+}
+
 }  // namespace
 
 struct Pipeline::Impl {
@@ -51,6 +71,7 @@ struct Pipeline::Impl {
   void run();
   void run_batch(std::span<Envelope> batch);
   [[nodiscard]] std::chrono::steady_clock::time_point sleep_until();
+  void tell_what_happened();
   void deliver(std::vector<Delivery>& deliveries);
   void finish_advances();
   void mend();
@@ -210,23 +231,7 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
   // Two with the turn at once would tear the engine apart.
   RQ_CHECK(!running.exchange(true, std::memory_order_acquire));
   const Clock::Reading reading = clock.read();
-  if (reading.step) {
-    spdlog::warn(
-        "the wall clock was stepped by {} ms: leases and waits keep their length, "
-        "delays and due times are by the clock",
-        reading.step->count());
-  }
-  if (reading.doubt) {
-    spdlog::warn(
-        "the wall clock was stepped by {} ms, to another day: if it stands for {} minutes the "
-        "server follows it; until then its time goes on as it was",
-        reading.doubt->count(), kDoubt.count());
-  }
-  if (reading.stopped > base::Millis{0}) {
-    spdlog::log(reading.stopped < kStoppedMin ? spdlog::level::info : spdlog::level::warn,
-                "no server was at work for {} ms: leases end so much later",
-                reading.stopped.count());
-  }
+  tell_of_clock(reading);
   const bool wanted =
       std::any_of(sinks.begin(), sinks.end(), [](const NoticeSink* s) { return s->wanted(); });
   const bool timed = !batch.empty() && is_small(batch);
@@ -247,6 +252,17 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
   }
   if (timed) small_batch += (std::chrono::steady_clock::now() - start - small_batch) / 8;
   deliver(outbox.deliveries);
+  tell_what_happened();
+  log_reports();
+  if (ran.what != core::Committed::What::yes) {
+    if (!broken) spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.why.message);
+    broken = true;
+    deposed = ran.what == core::Committed::What::deposed;
+  }
+  running.store(false, std::memory_order_release);
+}
+
+void Pipeline::Impl::tell_what_happened() {
   if (!outbox.notices.empty()) {
     const auto notices =
         std::make_shared<const std::vector<core::Notice>>(std::move(outbox.notices));
@@ -258,13 +274,6 @@ void Pipeline::Impl::run_batch(std::span<Envelope> batch) {
     spdlog::error("message {} was set aside, see table corrupt of the store: {}", gone.seq,
                   gone.why);
   }
-  log_reports();
-  if (ran.what != core::Committed::What::yes) {
-    if (!broken) spdlog::error("a batch of {} commands failed: {}", batch.size(), ran.why.message);
-    broken = true;
-    deposed = ran.what == core::Committed::What::deposed;
-  }
-  running.store(false, std::memory_order_release);
 }
 
 void Pipeline::Impl::deliver(std::vector<Delivery>& deliveries) {

@@ -299,76 +299,92 @@ bool RunningRecord::has_ended(int slot) {
   return script != nullptr && script->has_ended();
 }
 
+// What is being sorted out of the table of a worker before this one.
+struct RunningRecord::Sorting {
+  bool died = false;
+  bool keep = false;
+  Witnesses before{};
+  Leftovers out{};
+  std::unordered_set<int> stay{};
+  std::vector<Entry> ended{};
+};
+
 RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
-  Leftovers out;
   table_->mark[sizeof table_->mark - 1] = '\0';
-  const Witnesses before = table_->witnesses;
   const std::vector<int> slots = used_slots();
   // The death of a worker that ran nothing is no evidence, nor is an orderly end.
   died = died && std::any_of(slots.begin(), slots.end(), [this](int slot) {
            const bool begun = table_->entries.at(static_cast<std::size_t>(slot)).pid != kNotBegun;
            return begun && !has_ended(slot);
          });
+  Sorting sorting{.died = died, .keep = keep, .before = table_->witnesses};
   if (died) table_->witnesses.fill({});
-  std::unordered_set<int> stay;
-  std::vector<Entry> ended;
-  for (const int slot : slots) {
-    Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
-    entry.token[kTokenBytes - 1] = '\0';
-    if (has_ended(slot)) {
-      KeptScript& script = *kept(slot);
-      script.close_files();
-      out.untold.push_back({.slot = slot,
-                            .token = entry.token,
-                            .end = std::string(script.report.view()),
-                            .lease = base::Millis{script.lease_ms}});
-      stay.insert(slot);
-      continue;
-    }
-    KeptScript* const script = keep ? kept(slot) : nullptr;
-    const bool no_process = script != nullptr && script->pid == 0;
-    if (entry.pid == kNotBegun || no_process) {
-      out.not_begun.emplace_back(entry.token);
-      ended.push_back(entry);
-      if (script != nullptr) script->close_files();
-      continue;
-    }
-    const std::int64_t seq = seq_of(entry.token);
-    std::int64_t deaths = deaths_of(before, seq);
-    if (died && entry.used != kWitness) {
-      ++deaths;
-      entry.used = kWitness;
-    }
-    if (died) note(table_->witnesses, {.seq = seq, .deaths = deaths});
-    if (script != nullptr) {
-      out.staying.push_back({.slot = slot,
-                             .deaths = deaths,
-                             .witness = entry.used == kWitness,
-                             .process = {.pid = script->pid,
-                                         .start_ticks_min = entry.start_ticks_min,
-                                         .start_ticks_max = entry.start_ticks_max},
-                             .orphaned = is_orphaned(*script)});
-      stay.insert(slot);
-    } else {
-      out.begun.push_back({.token = entry.token, .deaths = deaths});
-      ended.push_back(entry);
-    }
-  }
+  for (const int slot : slots) sort_out(slot, sorting);
   // Who waits for its turn among the suspects stays one.
-  for (const Witness& witness : before) {
+  for (const Witness& witness : sorting.before) {
     const bool again = deaths_of(table_->witnesses, witness.seq) > 0;
     if (died && !again && witness.deaths >= kSuspectDeaths) note(table_->witnesses, witness);
   }
   const bool at_home = is_handed_ || table_->home == home_of(file_.get());
   if (at_home && table_->mark[0] != '\0') {
-    out.processes = kill_left(ended, out.staying);
+    sorting.out.processes = kill_left(sorting.ended, sorting.out.staying);
   }
-  if (stay.empty()) {
+  if (sorting.stay.empty()) {
     start_anew();
   } else {
-    go_on_with(stay);
+    go_on_with(sorting.stay);
   }
-  return out;
+  return std::move(sorting.out);
+}
+
+void RunningRecord::sort_out(int slot, Sorting& sorting) {
+  Entry& entry = table_->entries.at(static_cast<std::size_t>(slot));
+  entry.token[kTokenBytes - 1] = '\0';
+  if (has_ended(slot)) {
+    KeptScript& script = *kept(slot);
+    script.close_files();
+    sorting.out.untold.push_back({.slot = slot,
+                                  .token = entry.token,
+                                  .end = std::string(script.report.view()),
+                                  .lease = base::Millis{script.lease_ms}});
+    sorting.stay.insert(slot);
+    return;
+  }
+  KeptScript* const script = sorting.keep ? kept(slot) : nullptr;
+  const bool no_process = script != nullptr && script->pid == 0;
+  if (entry.pid == kNotBegun || no_process) {
+    sorting.out.not_begun.emplace_back(entry.token);
+    sorting.ended.push_back(entry);
+    if (script != nullptr) script->close_files();
+    return;
+  }
+  const std::int64_t deaths = note_death(entry, sorting);
+  if (script == nullptr) {
+    sorting.out.begun.push_back({.token = entry.token, .deaths = deaths});
+    sorting.ended.push_back(entry);
+    return;
+  }
+  sorting.out.staying.push_back({.slot = slot,
+                                 .deaths = deaths,
+                                 .witness = entry.used == kWitness,
+                                 .process = {.pid = script->pid,
+                                             .start_ticks_min = entry.start_ticks_min,
+                                             .start_ticks_max = entry.start_ticks_max},
+                                 .orphaned = is_orphaned(*script)});
+  sorting.stay.insert(slot);
+}
+
+// Gives in how many deaths in a row this one's message was there.
+std::int64_t RunningRecord::note_death(Entry& entry, const Sorting& sorting) {
+  const std::int64_t seq = seq_of(entry.token);
+  std::int64_t deaths = deaths_of(sorting.before, seq);
+  if (!sorting.died) return deaths;
+  if (entry.used != kWitness) {
+    ++deaths;
+    entry.used = kWitness;
+  }
+  note(table_->witnesses, {.seq = seq, .deaths = deaths});
+  return deaths;
 }
 
 // Kills what is left of scripts that do not go on. In a few rounds, because a tree can grow while

@@ -117,6 +117,7 @@ class RunningRecord {
  private:
   struct Entry;
   struct Table;
+  struct Sorting;
   RunningRecord() = default;
   [[nodiscard]] bool is_usable() const;
   [[nodiscard]] base::Result<void> open_file();
@@ -133,6 +134,8 @@ class RunningRecord {
   [[nodiscard]] std::vector<int> used_slots() const;
   [[nodiscard]] bool has_ended(int slot);
   [[nodiscard]] Leftovers sort_out(bool died, bool keep);
+  void sort_out(int slot, Sorting& sorting);
+  [[nodiscard]] std::int64_t note_death(Entry& entry, const Sorting& sorting);
   [[nodiscard]] std::size_t kill_left(const std::vector<Entry>& ended,
                                       const std::vector<Leftovers::Staying>& staying);
   [[nodiscard]] static bool is_of(const Entry& entry, const Process& process);

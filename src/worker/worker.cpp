@@ -172,6 +172,21 @@ LoopFacts facts_of(const WorkerOptions& options, const std::string& root, const 
   return facts;
 }
 
+Result<void> make_run_folder(const std::string& root) {
+  if (::mkdir("run", 0700) == 0 || errno == EEXIST) return {};
+  return fail(Code::internal,
+              fmt::format("cannot make '{}/run': {}", root, base::text_of_errno(errno)),
+              "see to the rights of the folder");
+}
+
+void tell_of(const RunningRecord::Leftovers& leftovers) {
+  if (leftovers.begun.empty() && leftovers.processes == 0) return;
+  spdlog::warn(
+      "a worker before this one died: {} scripts were under way and cannot go on, {} processes "
+      "of theirs were still there and are killed; their messages go back",
+      leftovers.begun.size(), leftovers.processes);
+}
+
 }  // namespace
 
 Result<int> run_worker(const WorkerOptions& given) {
@@ -182,11 +197,7 @@ Result<int> run_worker(const WorkerOptions& given) {
   const std::optional<Handed> handed = Handed::parse(given.goes_on);
   RQ_TRY_ASSIGN(options, from_anywhere(given));
   RQ_TRY_ASSIGN(root, go_home(options, name, handed));
-  if (::mkdir("run", 0700) != 0 && errno != EEXIST && !handed) {
-    return fail(Code::internal,
-                fmt::format("cannot make '{}/run': {}", root, base::text_of_errno(errno)),
-                "see to the rights of the folder");
-  }
+  if (const Result<void> made = make_run_folder(root); !made && !handed) return made.error();
   RQ_TRY_ASSIGN(
       server, client::parse_server(options.server.empty() ? root + kSocketBelow : options.server));
   RQ_TRY_ASSIGN(lock, lock_name(name, handed));
@@ -208,12 +219,7 @@ Result<int> run_worker(const WorkerOptions& given) {
                 lock, *memory, *record);
   if (const std::optional<int> code = holder.hold()) return *code;
 
-  if (!leftovers.begun.empty() || leftovers.processes > 0) {
-    spdlog::warn(
-        "a worker before this one died: {} scripts were under way and cannot go on, {} processes "
-        "of theirs were still there and are killed; their messages go back",
-        leftovers.begun.size(), leftovers.processes);
-  }
+  tell_of(leftovers);
   LoopFacts facts = facts_of(options, root, name, server.address);
   facts.holder = holder.pid();
   facts.stops = &memory->past().stops;
