@@ -59,6 +59,13 @@ struct RunningRecord::Entry {
   std::uint64_t start_ticks_min;
   std::uint64_t start_ticks_max;
   char token[kTokenBytes];
+  // It knows this process by its number, or as one of its session.
+  [[nodiscard]] bool has(const Process& p) const {
+    if (pid <= 0) return false;  // nothing is known of it but its mark
+    const bool leader = p.pid == pid && p.start_ticks <= start_ticks_max;
+    const bool member = p.session == pid && p.pid != pid;
+    return (leader || member) && p.start_ticks >= start_ticks_min;
+  }
 };
 
 namespace {
@@ -120,14 +127,6 @@ Home home_of(int fd) {
 }
 
 }  // namespace
-
-// A process that the entry knows by its number, or one of its session.
-bool RunningRecord::is_of(const Entry& entry, const Process& p) {
-  if (entry.pid <= 0) return false;  // nothing is known of it but its mark
-  const bool leader = p.pid == entry.pid && p.start_ticks <= entry.start_ticks_max;
-  const bool member = p.session == entry.pid && p.pid != entry.pid;
-  return (leader || member) && p.start_ticks >= entry.start_ticks_min;
-}
 
 struct RunningRecord::Table {
   char magic[4];  // "RQRR"
@@ -307,6 +306,19 @@ struct RunningRecord::Sorting {
   Leftovers out{};
   std::unordered_set<int> stay{};
   std::vector<Entry> ended{};
+
+  // Gives in how many deaths in a row the message of this one was there.
+  [[nodiscard]] std::int64_t note_death(Entry& entry, Witnesses& witnesses) const {
+    const std::int64_t seq = seq_of(entry.token);
+    std::int64_t deaths = deaths_of(before, seq);
+    if (!died) return deaths;
+    if (entry.used != kWitness) {
+      ++deaths;
+      entry.used = kWitness;
+    }
+    note(witnesses, {.seq = seq, .deaths = deaths});
+    return deaths;
+  }
 };
 
 RunningRecord::Leftovers RunningRecord::sort_out(bool died, bool keep) {
@@ -358,7 +370,7 @@ void RunningRecord::sort_out(int slot, Sorting& sorting) {
     if (script != nullptr) script->close_files();
     return;
   }
-  const std::int64_t deaths = note_death(entry, sorting);
+  const std::int64_t deaths = sorting.note_death(entry, table_->witnesses);
   if (script == nullptr) {
     sorting.out.begun.push_back({.token = entry.token, .deaths = deaths});
     sorting.ended.push_back(entry);
@@ -372,19 +384,6 @@ void RunningRecord::sort_out(int slot, Sorting& sorting) {
                                              .start_ticks_max = entry.start_ticks_max},
                                  .orphaned = is_orphaned(*script)});
   sorting.stay.insert(slot);
-}
-
-// Gives in how many deaths in a row this one's message was there.
-std::int64_t RunningRecord::note_death(Entry& entry, const Sorting& sorting) {
-  const std::int64_t seq = seq_of(entry.token);
-  std::int64_t deaths = deaths_of(sorting.before, seq);
-  if (!sorting.died) return deaths;
-  if (entry.used != kWitness) {
-    ++deaths;
-    entry.used = kWitness;
-  }
-  note(table_->witnesses, {.seq = seq, .deaths = deaths});
-  return deaths;
 }
 
 // Kills what is left of scripts that do not go on. In a few rounds, because a tree can grow while
@@ -409,7 +408,7 @@ std::size_t RunningRecord::kill_left(const std::vector<Entry>& ended,
     std::vector<Process> left = now.with_environment(table_->mark);
     for (const Process& p : now.all()) {
       if (std::any_of(ended.begin(), ended.end(),
-                      [&p](const Entry& entry) { return is_of(entry, p); })) {
+                      [&p](const Entry& entry) { return entry.has(p); })) {
         left.push_back(p);
       }
     }

@@ -135,10 +135,8 @@ class RunningRecord {
   [[nodiscard]] bool has_ended(int slot);
   [[nodiscard]] Leftovers sort_out(bool died, bool keep);
   void sort_out(int slot, Sorting& sorting);
-  [[nodiscard]] std::int64_t note_death(Entry& entry, const Sorting& sorting);
   [[nodiscard]] std::size_t kill_left(const std::vector<Entry>& ended,
                                       const std::vector<Leftovers::Staying>& staying);
-  [[nodiscard]] static bool is_of(const Entry& entry, const Process& process);
   [[nodiscard]] int take(std::string_view token, std::int32_t pid);
 
   std::string path_;
