@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <memory>
 
+#include "base/fd.h"
 #include "worker/process_tree.h"
 #include "worker/spawn.h"
 
@@ -27,6 +28,9 @@ constexpr std::size_t kFirstLineBytes = 256;  // the kernel reads no more of a "
 constexpr std::array<std::string_view, 1> kInside{"@exec-payload"};
 constexpr const char* kOwnProgram = "/proc/self/exe";
 
+constexpr std::string_view kDeleted = " (deleted)";  // the kernel adds it to a path that is gone
+constexpr int kLooksMax = 3;  // a file that is replaced at each of them counts as not there
+
 constexpr std::string_view kElf(
     "\x7f"
     "ELF");
@@ -36,6 +40,20 @@ bool same_file(const struct stat& a, const struct stat& b) {
          a.st_mode == b.st_mode && a.st_mtim.tv_sec == b.st_mtim.tv_sec &&
          a.st_mtim.tv_nsec == b.st_mtim.tv_nsec && a.st_ctim.tv_sec == b.st_ctim.tv_sec &&
          a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
+}
+
+// The file at that path, and its real path: once it is open the kernel tells that in one call,
+// however many folders it lies below. Not open: errno says why.
+base::Fd open_named(const std::string& path, std::string& real_path) {
+  for (int look = 0; look < kLooksMax; ++look) {
+    base::Fd file(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (!file.is_open()) return file;
+    real_path = name_of_file(file.get());
+    // One that was replaced at this moment has no path any more: look at the new one.
+    if (!real_path.ends_with(kDeleted) || base::is_file_of(real_path, file.get())) return file;
+  }
+  errno = ENOENT;
+  return {};
 }
 
 std::vector<std::string> split(std::string_view command) {
@@ -140,7 +158,7 @@ bool needs_shell(std::string_view command) {
 
 std::string of_arguments(std::string_view script) {
   if (script.find_first_of(" \t") == std::string_view::npos) return {};
-  return "; it is a path alone, without arguments: name a script that gives them";
+  return "; it is a path alone, without arguments: write these into a script";
 }
 
 ScriptFile::ScriptFile(std::string dir, std::string script, std::string exec_prefix)
@@ -200,13 +218,9 @@ Result<ScriptFile::Found> ScriptFile::find() const {
     places.push_back(dir_ + "/scripts/" + script_);
   }
   for (const std::string& place : places) {
-    // Opened, the kernel tells its real path in one call, however many folders it lies below.
-    const base::Fd file(::open(place.c_str(), O_PATH | O_CLOEXEC));
     Found found{.path = place, .real_path = {}, .info = {}};
-    if (file.is_open() && ::fstat(file.get(), &found.info) == 0) {
-      found.real_path = name_of_file(file.get());
-      return found;
-    }
+    const base::Fd file = open_named(place, found.real_path);
+    if (file.is_open() && ::fstat(file.get(), &found.info) == 0) return found;
     if (errno == EMFILE || errno == ENFILE) {
       return fail(Code::internal,
                   fmt::format("cannot look at script '{}': {}", place, base::text_of_errno(errno)));

@@ -1,5 +1,6 @@
 #include "worker/script.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -7,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/fd.h"
 #include "base/temp_dir_rig.h"
 
 namespace rq::worker {
@@ -83,6 +85,19 @@ TEST_F(ScriptFiles, ALinkThatIsChangedLeadsElsewhereAtOnce) {
   fs::rename(dir_ + "/next", dir_ + "/current");
   EXPECT_EQ((*file.look())->real_path, dir_ + "/v2/job.sh");
   EXPECT_EQ((*file.look())->argv, std::vector<std::string>{dir_ + "/v2/job.sh"});
+}
+
+// Whoever brings a new version puts a file in the place of the one that is looked at.
+TEST_F(ScriptFiles, OneThatIsReplacedInThisMomentHasNoName) {
+  write("old.sh", "#!/bin/sh\n");
+  write("x (deleted)", "#!/bin/sh\n");
+  const base::Fd old(::open((dir_ + "/old.sh").c_str(), O_RDONLY | O_CLOEXEC));
+  const std::string seen = "/proc/self/fd/" + std::to_string(old.get());
+  EXPECT_EQ(error_of(seen), "");
+  fs::create_hard_link(dir_ + "/old.sh", dir_ + "/kept.sh");
+  fs::remove(dir_ + "/old.sh");
+  EXPECT_NE(error_of(seen).find("does not exist"), std::string::npos) << "it has another name only";
+  EXPECT_EQ(error_of("x (deleted)"), "") << "that is its name";
 }
 
 TEST_F(ScriptFiles, APrefixIsSplitOrGoesThroughTheShell) {

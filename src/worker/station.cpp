@@ -76,7 +76,9 @@ std::string Station::examine(const Probe& probe) {
     if (const Result<void> open = let_in(dir_); !open) return open.error().message;
   }
   const auto found = script_.look();
-  if (!found) return found.error().message;
+  // Where the worker itself cannot look, what is known of the script stands: each start looks
+  // again.
+  if (!found) return found.error().code == Code::bad_value ? found.error().message : error;
   SpawnRequest request;
   request.program = (*found)->program;
   if (!(*found)->is_binary) request.reads = (*found)->real_path;

@@ -1,6 +1,7 @@
 #include "worker/station.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include "worker/attempt.h"
 
@@ -50,6 +51,24 @@ TEST_F(StationTest, AsksForNothingWhileItsScriptCannotBeRun) {
   station_->removed = true;
   EXPECT_EQ(station_->wanted(now_), 0);
   EXPECT_FALSE(station_->may_begin(now_));
+}
+
+TEST_F(StationTest, AWorkerOutOfDescriptorsDoesNotBlameTheScript) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  const auto examined = [&] {
+    ::setrlimit(RLIMIT_NOFILE, &none);
+    const auto found = station_->script().look();
+    std::string error = station_->examine(fine_);
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    EXPECT_FALSE(found);
+    return error;
+  };
+  EXPECT_EQ(examined(), "");
+  station_->error = "gone";
+  EXPECT_EQ(examined(), "gone") << "what was known";
+  EXPECT_EQ(station_->examine(fine_), "");
 }
 
 TEST_F(StationTest, AsksForNothingUntilTheServerKnowsThatTheScriptIsFine) {
