@@ -23,13 +23,13 @@ bool make(const std::string& path, mode_t mode) {
   return ::mkdir(path.c_str(), mode) == 0 || errno == EEXIST;
 }
 
-// The folder of one message is nobody else's business; those above it can be entered.
-bool make_all(const std::string& path, mode_t mode) {
+// The folder of one message is nobody else's business; those above it can be entered. `dir` itself
+// is not made: one that was moved away may come back to its place.
+bool make_all(std::string_view dir, const std::string& path, mode_t mode) {
   if (make(path, mode)) return true;
   if (errno != ENOENT) return false;
   const std::size_t slash = path.rfind('/');
-  return slash != std::string::npos && slash > 0 && make_all(path.substr(0, slash), 0711) &&
-         make(path, mode);
+  return slash > dir.size() && make_all(dir, path.substr(0, slash), 0711) && make(path, mode);
 }
 
 // True when that changed something; nothing when it could not be done.
@@ -77,7 +77,7 @@ Result<MessageFolder> prepare_folder(std::string_view dir, std::string_view fold
   }
   const std::string root = fmt::format("{}/{}", dir, folder);
   MessageFolder made{.job = root + "/job", .fd = {}};
-  if (!make_all(root, owner != nullptr ? 0711 : 0700)) return cannot_make(root);
+  if (!make_all(dir, root, owner != nullptr ? 0711 : 0700)) return cannot_make(root);
   if (!make(made.job, 0700)) return cannot_make(made.job);
   made.fd.reset(::open(made.job.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!made.fd.is_open()) {

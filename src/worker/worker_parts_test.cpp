@@ -191,6 +191,15 @@ TEST_F(Folder, OfAMessageThatWaitsIsLookedAtAgainBeforeItsScriptStarts) {
   EXPECT_FALSE(is_as_opened(*place)) << "its folder has another name";
 }
 
+// faults.md D14, relative: in the place of a directory that was moved away nothing is made.
+TEST_F(Folder, IsNotMadeWithoutTheDirectory) {
+  fs::remove_all(dir_);
+  const auto made = prepare_folder(dir_, "queue/q/1", nullptr);
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().code, base::Code::internal) << "the message goes back";
+  EXPECT_FALSE(fs::exists(dir_));
+}
+
 TEST_F(Folder, AJobFolderThatIsALinkIsNotGoneInto) {
   ASSERT_TRUE(prepare_folder(dir_, "queue/q/1", nullptr).has_value());
   fs::create_directory(dir_ + "/elsewhere");
