@@ -22,7 +22,8 @@ using base::Result;
 using client::Reply;
 
 constexpr Millis kDiskDelay{5'000};  // before a message whose folder cannot be made is tried again
-constexpr Millis kMachineDelay{1'000};  // the same, for a machine out of processes or memory
+// The same, for a machine out of processes or memory; and before any other of its queue is tried.
+constexpr Millis kMachineDelay{1'000};
 // Duplicates of one script that wait; more are read when these are done.
 constexpr std::size_t kDupsWaitingMax = 64;
 
@@ -133,8 +134,8 @@ void Attempt::unkeep() {
 
 void Attempt::wait_for_slot() {
   record_slot_ = shop_.record.add(message_.token);
-  // Now, while the slots are busy; should it fail, launch() says so. Not for a user of its own: the
-  // queue may have another one by then.
+  // Now, while the slots are busy; should it fail, launch() says so. Not where the script runs as
+  // another user: until it starts the queue may name a different one.
   if (station_->credentials() != nullptr) return;
   Result<Workplace> place = open_workplace(shop_.dir, message_.folder, nullptr);
   if (place) place_ = *std::move(place);
@@ -149,27 +150,27 @@ void Attempt::take_slot() {
 void Attempt::launch() {
   const Result<const Script*> script = station_->script().look();
   if (!script) {
-    const bool of_script = script.error().code == Code::bad_value;
-    if (of_script) shop_.host.on_script_error(station_, script.error().message);
-    give_back(script.error().message, of_script ? Millis{0} : kDiskDelay);
-    return;
+    if (script.error().code != Code::bad_value) {
+      return cannot_start(script.error().message, kDiskDelay);
+    }
+    shop_.host.on_script_error(station_, script.error().message);
+    return give_back(script.error().message, Millis{0});
   }
+  std::optional<Workplace> opened = std::exchange(place_, std::nullopt);
   Result<Workplace> place =
-      place_ && station_->credentials() == nullptr && is_as_opened(*place_)
-          ? Result<Workplace>(*std::exchange(place_, std::nullopt))
+      opened && station_->credentials() == nullptr && is_as_opened(*opened)
+          ? Result<Workplace>(*std::move(opened))
           : open_workplace(shop_.dir, message_.folder, station_->credentials());
   if (!place) {
-    spdlog::error("message {}: {}", message_.id, place.error().message);
-    if (place.error().code == Code::bad_value) {
-      // The message's own fault, and the same each time.
-      end_with({.token = message_.token,
-                .outcome = "failed",
-                .reason = place.error().message,
-                .post_mortem = {}});
-    } else {
-      give_back(place.error().message, kDiskDelay);
+    if (place.error().code != Code::bad_value) {
+      return cannot_start(place.error().message, kDiskDelay);
     }
-    return;
+    spdlog::error("message {}: {}", message_.id, place.error().message);
+    // The message's own fault, and the same each time.
+    return end_with({.token = message_.token,
+                     .outcome = "failed",
+                     .reason = place.error().message,
+                     .post_mortem = {}});
   }
   script_path_ = (*script)->real_path;
   script_sha256_ = (*script)->sha256;
@@ -229,19 +230,21 @@ void Attempt::not_started(const SpawnFailure& failure) {
     return;
   }
   if (std::string error = station_->fault_of(failure); !error.empty()) {
-    blame_script(std::move(error));
-    return;
+    station_->script().blame(error);
+    shop_.host.on_script_error(station_, error);
+    return give_back(std::move(error), Millis{0});
   }
-  const std::string why = base::text_of_errno(failure.error);
-  spdlog::error("message {} cannot be started now: {}", message_.id, why);
-  station_->hold_until(std::chrono::steady_clock::now() + kMachineDelay);
-  give_back(fmt::format("no process to be had: {}", why), kMachineDelay);
+  cannot_start(fmt::format("no process to be had: {}", base::text_of_errno(failure.error)),
+               kMachineDelay);
 }
 
-void Attempt::blame_script(std::string error) {
-  station_->script().blame(error);
-  shop_.host.on_script_error(station_, error);
-  give_back(std::move(error), Millis{0});
+// The machine's fault. The queue waits a moment, or all of its messages would be tried, one after
+// the other. This one may wait longer: should it be at fault after all, it does not stop the
+// others.
+void Attempt::cannot_start(std::string why, Millis delay) {
+  spdlog::error("message {} cannot be started now: {}", message_.id, why);
+  station_->hold_until(std::chrono::steady_clock::now() + kMachineDelay);
+  give_back(std::move(why), delay);
 }
 
 void Attempt::give_back(std::string reason, Millis delay) {

@@ -128,8 +128,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
  private:
   [[nodiscard]] Launch launch_of(const Script& script, Workplace place);
   void not_started(const SpawnFailure& failure);
-  // The message goes back, and the queue says why its script cannot be run.
-  void blame_script(std::string error);
+  void cannot_start(std::string why, base::Millis delay);
   void keep();
   void unkeep();
   void next_dup();

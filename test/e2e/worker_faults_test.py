@@ -280,6 +280,23 @@ def storms(server):
     checks.equal(finished(server, put(server, 'brake'))['state'], 'done', 'and the next starts')
 
 
+def folders_cannot_be_made(server):
+    """faults.md B18, relative: with a full disk all messages of a queue were tried, one after the other and again
+    and again: each with an attempt that is kept and a line in the log."""
+    queue(server, 'homeless', 'echo "done" >&3\n')
+    place = server.dir / 'queue' / 'homeless'
+    place.write_text('')  # no folder of a message can be made there
+    ids = [put(server, 'homeless') for _ in range(50)]
+
+    def tried():
+        return [m for m in ids if get(server, m)['attempts'] > 0]
+    eventually(lambda: len(tried()) > 1, 'one after another is tried')
+    checks.that(len(tried()) < 10, 'and most wait with their queue')
+    checks.that('cannot make' in get(server, tried()[0])['progress'], 'why')
+    place.unlink()
+    checks.equal({finished(server, m)['state'] for m in ids}, {'done'}, 'then all run')
+
+
 def resends(server):
     """faults.md B16, relative: a resend without a number of seconds was run again at once, 15 times."""
     for text in ('soon', '', '-5-x', '99999999999-x'):
@@ -662,7 +679,8 @@ def main():
     with rqtest.Server(manual_clock=False, worker=False) as server:
         with Worker(server):
             for part in (words, what_runs, other_users, limits, hostile, reasons_of_stops,
-                         run_times_out, names, storms, resends, chains, asks_its_server, restarts):
+                         run_times_out, names, storms, folders_cannot_be_made, resends, chains,
+                         asks_its_server, restarts):
                 part(server)
                 print(f'{part.__name__}: done', flush=True)
     with rqtest.Server(manual_clock=False, worker=False) as server:
