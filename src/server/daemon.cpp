@@ -183,17 +183,16 @@ doors::api::ApiSettings http_settings(const ServerConfig& config, const fs::path
           .store_log = store.log};
 }
 
-// Again and again: what fails is tried again. `is_locked`: at the time before. False: another
-// process holds the lock of this server.
-bool keep_lock(base::LockFile& lock, bool& is_locked) {
+// Again and again: what fails is tried again. `fault`: what it was at the time before. False:
+// another process holds the lock of this server.
+bool keep_lock(base::LockFile& lock, std::optional<Code>& fault) {
   const Result<void> kept = lock.keep();
-  const bool was_locked = std::exchange(is_locked, kept.has_value());
+  const std::optional<Code> now = kept ? std::nullopt : std::optional{kept.error().code};
+  const bool is_taken = now == Code::exists;
+  if (std::exchange(fault, now) == now) return !is_taken;  // it is told already
   if (kept) {
-    if (!was_locked) spdlog::info("this server has its lock again");
-    return true;
-  }
-  const bool is_taken = kept.error().code == Code::exists;
-  if (was_locked) {
+    spdlog::info("this server has its lock again");
+  } else {
     spdlog::log(is_taken ? spdlog::level::critical : spdlog::level::err,
                 "the lock of this server is gone and cannot be made again: {}; {}",
                 kept.error().message, kept.error().remedy);
@@ -201,9 +200,9 @@ bool keep_lock(base::LockFile& lock, bool& is_locked) {
   return !is_taken;
 }
 
-void keep_files(base::LockFile& lock, bool& is_locked, doors::api::ApiDoor& http,
+void keep_files(base::LockFile& lock, std::optional<Code>& fault, doors::api::ApiDoor& http,
                 std::optional<LastSeen>& last_seen, const pipeline::Clock& clock) {
-  http.set_lock_taken(!keep_lock(lock, is_locked));
+  http.set_lock_taken(!keep_lock(lock, fault));
   if (last_seen) last_seen->note(clock);
 }
 
@@ -241,8 +240,8 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   pipeline.on_waste([&janitor] { janitor.wake(); });
   doors::api::ApiDoor http(desk, readers, events, http_settings(config, file));
   http.set_boot(boot);
-  pipeline.on_alive(
-      [&, locked = true]() mutable { keep_files(lock, locked, http, last_seen, clock); });
+  std::optional<Code> fault;  // of the lock
+  pipeline.on_alive([&] { keep_files(lock, fault, http, last_seen, clock); });
   std::unique_ptr<doors::beanstalk::BeanstalkDoor> beanstalk;
   if (!config.beanstalk.empty()) {
     beanstalk = std::make_unique<doors::beanstalk::BeanstalkDoor>(

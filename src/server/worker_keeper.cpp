@@ -24,7 +24,7 @@ constexpr std::chrono::milliseconds kDelayMin{100};
 constexpr std::chrono::milliseconds kDelayMax{10'000};
 // One that lived so long starts the doubling anew.
 constexpr std::chrono::seconds kLivedWell{30};
-// The lock of a worker that lives is looked at so often: it makes a new one for one that is gone.
+// How often the lock of a live worker is looked at: the worker makes a new one when it is gone.
 constexpr std::chrono::seconds kKnowEvery{1};
 
 }  // namespace
@@ -40,6 +40,7 @@ void WorkerKeeper::start() {
 }
 
 void WorkerKeeper::keep_knowing() {
+  if (stopped_) return;
   know_lock();
   know_timer_.expires_after(kKnowEvery);
   know_timer_.async_wait([this](const boost::system::error_code& error) {

@@ -493,6 +493,14 @@ def lock_of_server_is_taken(server):
     def status():
         return server.get('/v1/health').json['status']
     checks.equal(status(), 'ok', 'all is well')
+    # Another fault before it is told as well, and neither hides the other.
+    lock = server.dir / 'run' / 'server.lock'
+    lock.unlink()
+    lock.mkdir()
+    eventually(lambda: re.search(r'error.* the lock of this server is gone .* is not a file', server.log()),
+               'something else is in its place')
+    checks.equal(status(), 'ok', 'nobody else has it')
+    lock.rmdir()
     taken(server, 'server.lock', lambda: eventually(lambda: status() == 'lock_taken', 'health tells it'))
     checks.that(re.search(r'critical.* the lock of this server is gone .*server.lock. is locked by', server.log()),
                 f'and the log: {server.log()[-500:]}')
