@@ -21,7 +21,7 @@ using base::Code;
 using base::fail;
 namespace json = boost::json;
 
-// With less no shell starts, so a unit was forgotten.
+// No shell starts with less: whoever gives less has forgotten the unit.
 constexpr std::int64_t kMemoryOfAScriptMin = 1 * base::kMiB;
 
 json::object to_json(const TextPairs& pairs) {
@@ -197,7 +197,7 @@ void add_changed(const json::object& before, const json::object& after, std::str
     const std::string_view name(key.data(), key.size());
     // Variables come and go; the fields of other objects stay.
     if (was != nullptr && was->is_object() && value.is_object() && name != "env_vars") {
-      add_changed(was->get_object(), value.get_object(), fmt::format("{}.", name), out);
+      add_changed(was->get_object(), value.get_object(), fmt::format("{}{}.", within, name), out);
     } else {
       out += fmt::format("{}{}{}", out.empty() ? "" : ", ", within, name);
     }
@@ -221,8 +221,8 @@ base::Result<void> check_given(const QueueSettings& given) {
                             kMemoryOfAScriptMin, 50 * base::kMiB));
   }
   const auto refuse = [](std::string_view field, std::string_view name) {
-    return base::fail(
-        base::Code::bad_value,
+    return fail(
+        Code::bad_value,
         fmt::format("{}: '{}': names that begin with RQ_ are set by rq itself", field, name),
         "choose another name; docs/SCRIPTS.md lists what a script finds");
   };

@@ -37,7 +37,7 @@ Error wrong_state(const Message& message, Action action, std::string_view remedy
               std::string{remedy});
 }
 
-// The first word stands: it ends as that says.
+// Of a cancel and a kill the first one stands.
 Error told_to_stop(const Message& message, Action action, std::string remedy) {
   return fail(Code::wrong_state,
               fmt::format("cannot {}: it was told to stop, and is {} when its script has ended",

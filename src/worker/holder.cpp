@@ -36,7 +36,8 @@ constexpr int kMadeWay = 75;  // exit code of a loop that has made way
 constexpr std::chrono::seconds kForkRetry{1};
 // At the directory, and the files in run/.
 constexpr timespec kLookEvery{.tv_sec = 1, .tv_nsec = 0};
-// Once is not enough: who only asks whether a lock is held has it for a moment.
+// So many in a row have to fail: a process that only asks whether a lock is held takes it for a
+// moment.
 constexpr int kOutOfPlaceLooks = 2;
 constexpr std::size_t kEnvironBytesMax = 8 * base::kMiB;
 
@@ -204,7 +205,8 @@ void Holder::hear(int signal, const siginfo_t& info) {
   ::kill(loop_, signal);
 }
 
-// A worker whose place is gone, or another's, makes way for that one: it ends with its scripts.
+// A worker that has lost its directory or its name takes nothing more, and ends when its scripts
+// have.
 void Holder::keep_place() {
   const auto now = std::chrono::steady_clock::now();
   if (now < look_at_) return;

@@ -156,7 +156,7 @@ TreeMarks Supervisor::Child::marks() {
 }
 
 SteadyTime Supervisor::Due::next() const {
-  return std::min({watch, timeout, sample, act, check, last_word});
+  return std::min({words, timeout, sample, act, check, word});
 }
 
 Supervisor::Supervisor(Watcher& watcher) : watcher_(watcher) {
@@ -245,7 +245,7 @@ std::optional<SpawnFailure> Supervisor::start(Launch&& launch, Started& out) {
       1 + static_cast<std::int64_t>(std::to_string(child->pid).size() + launch.header.size());
   if (child->kept != nullptr) child->kept->log_start = child->log_start;
   if (child->is_bounded()) child->due.sample = now + kFirstSample;
-  child->due.watch = now + kWordsFrom;
+  child->due.words = now + kWordsFrom;
   arm(child->due.next());
   out.child = child->id;
   by_pid_.emplace(child->pid, child->id);
@@ -417,7 +417,7 @@ void Supervisor::set_reading(ChildId id, bool reading) {
 
 // Its pipe is watched while what it says is wanted, and it hears what it is answered.
 void Supervisor::watch_pipe(Child& child) {
-  const bool wanted = child.from_script.is_open() && child.due.watch == SteadyTime::max() &&
+  const bool wanted = child.from_script.is_open() && child.due.words == SteadyTime::max() &&
                       child.reading && child.answers.size() <= kAnswersBytesMax;
   if (wanted == child.watched) return;
   child.watched = wanted;
@@ -453,7 +453,7 @@ void Supervisor::handle() {
 
 void Supervisor::read_ready(Child& child, Look& look) {
   read_pipe(child, kReadBytes);
-  const bool waits_for_word = child.due.last_word != SteadyTime::max();
+  const bool waits_for_word = child.due.word != SteadyTime::max();
   if (waits_for_word && (child.verdict.decisive || !child.from_script.is_open())) {
     conclude(child, look);
   }
@@ -526,7 +526,7 @@ void Supervisor::reap(Look& look) {
   // Perhaps the last one of a tree that is being waited for.
   const SteadyTime now = std::chrono::steady_clock::now();
   for (auto& [id, child] : children_) {
-    if (child->reaped && child->due.last_word == SteadyTime::max()) {
+    if (child->reaped && child->due.word == SteadyTime::max()) {
       child->due.check = std::min(child->due.check, now + kOrphanCheck);
       arm(child->due.check);
     }
@@ -560,12 +560,12 @@ void Supervisor::exited(Child& child, int status, const rusage& usage, Look& loo
   child.ended.rss_bytes = usage.ru_maxrss * 1024;
   // What is in the pipe counts.
   read_pipe(child, kDrainBytesMax);
-  child.due.watch = SteadyTime::max();
+  child.due.words = SteadyTime::max();
   // Its words may go through another process, which has the writing end now.
   if (child.from_script.is_open() && !child.verdict.decisive &&
       child.cause != StopCause::abandoned) {
-    child.due.last_word = now + kLastWordWait;
-    arm(child.due.last_word);
+    child.due.word = now + kLastWordWait;
+    arm(child.due.word);
     watch_pipe(child);
     return;
   }
@@ -575,7 +575,7 @@ void Supervisor::exited(Child& child, int status, const rusage& usage, Look& loo
 // It has ended: nobody waits any more for what others may write into its pipe.
 void Supervisor::conclude(Child& child, Look& look) {
   const SteadyTime now = std::chrono::steady_clock::now();
-  child.due.last_word = SteadyTime::max();
+  child.due.word = SteadyTime::max();
   const bool suspect = may_have_left_something(child, child.from_script.is_open());
   if (suspect) static_cast<void>(child.marks());  // while its files have names
   child.lines.finish([this, &child](std::string_view text) { take_line(child, text); });
@@ -631,12 +631,12 @@ void Supervisor::tick(Look& look) {
 }
 
 void Supervisor::tick(Child& child, SteadyTime now, Look& look) {
-  if (child.due.last_word <= now) {
+  if (child.due.word <= now) {
     conclude(child, look);
     return;
   }
-  if (child.due.watch <= now) {
-    child.due.watch = SteadyTime::max();
+  if (child.due.words <= now) {
+    child.due.words = SteadyTime::max();
     watch_pipe(child);
   }
   if (child.due.timeout <= now) {

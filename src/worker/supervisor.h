@@ -158,13 +158,13 @@ class Supervisor {
   };
   // When something is to be done for a child.
   struct Due {
-    SteadyTime watch = SteadyTime::max();  // fd 3 is watched from then on
+    SteadyTime words = SteadyTime::max();  // fd 3 is watched from then on
     SteadyTime timeout = SteadyTime::max();
     SteadyTime sample = SteadyTime::max();
     SteadyTime act = SteadyTime::max();    // the next step of its phase
     SteadyTime check = SteadyTime::max();  // is anything of it left?
     // It has exited without a deciding word, which may still be on its way.
-    SteadyTime last_word = SteadyTime::max();
+    SteadyTime word = SteadyTime::max();
     [[nodiscard]] SteadyTime next() const;
   };
   struct Child {
