@@ -40,9 +40,9 @@ Error wrong_state(const Message& message, Action action, std::string_view remedy
 // Of a cancel and a kill the first one stands.
 Error told_to_stop(const Message& message, Action action, std::string remedy) {
   return fail(Code::wrong_state,
-              fmt::format("cannot {}: it was told to stop, and is {} when its script has ended",
+              fmt::format("cannot {}: it was told to stop ({}), and its script has not ended yet",
                           deed(action, message),
-                          message.lease->stop == StopRequest::kill ? "in err" : "cancelled"),
+                          message.lease->stop == StopRequest::kill ? "kill" : "cancel"),
               std::move(remedy));
 }
 

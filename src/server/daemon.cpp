@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "base/lock_file.h"
+#include "base/machine.h"
 #include "base/stray_signals.h"
 #include "doors/api/api_door.h"
 #include "doors/beanstalk/door.h"
@@ -78,14 +78,6 @@ Result<base::LockFile> lock_directory(const fs::path& dir) {
                 "stop it, or give this one another --dir");
   }
   return lock;
-}
-
-// As many connections as the bound allows, where the hard limit lets us.
-void raise_open_files() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
 }
 
 Result<pipeline::Readers::Views> open_readers(const fs::path& file, int count) {
@@ -294,7 +286,7 @@ Result<int> run_server(const ServerOptions& options) {
   for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
   const sigset_t stray = base::stray_signals();
   ::pthread_sigmask(SIG_BLOCK, &stray, nullptr);
-  raise_open_files();
+  base::raise_open_files();  // as many connections as their bound allows
   RQ_TRY(make_folders(config.dir));
   RQ_TRY_ASSIGN(lock, lock_directory(config.dir));
   auto served = serve(options, config, log, lock);

@@ -21,6 +21,7 @@
 #include "base/check.h"
 #include "base/lock_file.h"
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/stray_signals.h"
 #include "core/name.h"
 #include "worker/holder.h"
@@ -193,6 +194,7 @@ Result<int> run_worker(const WorkerOptions& given) {
   // As the server writes: both may have one log.
   base::log_to_stderr("worker");
   block_stray_signals();
+  base::raise_open_files();  // a message that waits for a slot has two
   RQ_TRY_ASSIGN(name, name_of(given));
   const std::optional<Handed> handed = Handed::parse(given.goes_on);
   RQ_TRY_ASSIGN(options, from_anywhere(given));

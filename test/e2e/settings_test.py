@@ -5,6 +5,7 @@ too. A setting that this page does not know fails it."""
 import os
 import pathlib
 import pwd
+import resource
 import shutil
 import subprocess
 import sys
@@ -179,10 +180,10 @@ def effects_on_scripts(server):
 
     found, lines = s.run(done('echo it ran; ulimit -n; nice; id -un; echo "[$EXTRA]"'))
     checks.equal(found['state'], 'done', 'script: it runs')
-    own = subprocess.run(['sh', '-c', 'ulimit -n; nice; id -un'], capture_output=True, text=True,
+    own = subprocess.run(['sh', '-c', 'ulimit -Hn; nice; id -un'], capture_output=True, text=True,
                          check=True).stdout.splitlines()
     checks.equal(lines, ['it ran', *own, '[]'],
-                 'the defaults: the worker\'s user, nice and limits, nothing of its environment')
+                 'the defaults: the worker\'s user, nice and (hard) limits, nothing of its environment')
 
     server.put('/v1/queues/idle', {})
     waiting = s.put('idle')
@@ -429,6 +430,8 @@ def as_ordinary_user():
 
 
 def main():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1, hard))
     with rqtest.Server(manual_clock=True) as server:
         bounds(server)
         effects_on_messages(server)
