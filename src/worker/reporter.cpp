@@ -499,7 +499,9 @@ void Reporter::ask_duplicate(const std::string& token, std::string body, client:
       [this, token, body, done = std::move(done)](const Result<client::Reply>& reply) {
         const bool refused = reply && !reply->is_success();
         const Error error = !reply ? reply.error() : refused ? client::error_of(*reply) : Error{};
-        if ((reply && !refused) || !passes(error) || leases_.count(token) == 0) {
+        // A disk may be full for long, and the script wants to hear of it.
+        const bool passes_soon = passes(error) && error.code != Code::disk_full;
+        if ((reply && !refused) || !passes_soon || leases_.count(token) == 0) {
           done(reply);
           return;
         }

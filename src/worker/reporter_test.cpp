@@ -570,6 +570,22 @@ TEST_F(ReporterTest, ADuplicateIsAskedOfTheNextServerUnderTheSameKey) {
   EXPECT_FALSE(got[1]);
 }
 
+// faults.md B9, relative: while the disk was full the script waited for its answer, and its slot
+// and whoever cancelled it with it.
+TEST_F(ReporterTest, ADuplicateThatFindsTheDiskFullIsRefused) {
+  std::vector<int> got;
+  reporter_->track("1.1.1", base::Millis{60'000});
+  reporter_->duplicate("1.1.1", "other", 0, 1, [&got](const base::Result<client::Reply>& reply) {
+    got.push_back(reply ? reply->status : 0);
+  });
+  server_.say(asked().connection,
+              "HTTP/1.1 507 Insufficient Storage\r\nContent-Type: application/json\r\n"
+              "Content-Length: 47\r\n\r\n"
+              R"({"error":{"code":"disk_full","message":"full"}})");
+  until([&got] { return !got.empty(); });
+  EXPECT_EQ(got, (std::vector<int>{507}));
+}
+
 // faults.md B11
 TEST_F(ReporterTest, SaysWhichLeasesItHasUntilNoMoreGoBack) {
   reporter_->track("1.1.1", base::Millis{60'000});

@@ -10,7 +10,7 @@ SCRIPT = '#!/bin/sh\necho done >&3\n'
 OURS = re.compile(r'server\.log|scripts/hello\.sh')
 # What a sound server need not have.
 MAY_LACK = {'rq.toml', 'db/rq.db.damaged-N', 'db/rq.db.rebuild', 'db/rq.db.making',
-            'db/rq.db.fresh-N', 'run/undeleted', 'run/worker-NAME.lock',
+            'db/rq.db.fresh-N-ID', 'run/undeleted', 'run/worker-NAME.lock',
             'run/worker-NAME.pid', 'run/worker-NAME.untold'}
 
 

@@ -8,6 +8,7 @@
 
 #include "base/utf8.h"
 #include "store/sqlite/file_format.h"
+#include "store/sqlite/rebuild_files.h"
 #include "store/sqlite/sqlite_rig.h"
 #include "store/sqlite/store_files.h"
 
@@ -667,7 +668,9 @@ TEST_F(DamagedPages, ARebuildThatWasCutShortIsFinished) {
     expect_well(*store, file);
   }
   // The fresh one was whole, and the old one out of the way.
-  fs::rename(file, file.string() + ".fresh-2");
+  const fs::path whole = file.string() + ".whole";
+  fs::rename(file, whole);
+  fs::rename(whole, RebuildFiles(file).fresh(2));
   {
     const auto store = make_store(file);
     expect_well(*store, file);

@@ -55,7 +55,7 @@ TEST_F(IdentityTest, OneThatWasEmptiedIsRefused) {
 
 // A pipe would keep the start waiting for ever.
 TEST_F(IdentityTest, WhatIsNoFileIsRefused) {
-  for (const char* end : {"", "-wal", "-shm", ".identity"}) {
+  for (const char* end : {"", "-wal", "-shm", ".identity", ".rebuild", ".room"}) {
     const fs::path path = file.string() + end;
     const fs::path before = path.string() + ".before";
     if (fs::exists(path)) fs::rename(path, before);
@@ -167,7 +167,7 @@ TEST_F(IdentityTest, ItsFilesAreItsOwnersAlone) {
   fs::permissions(file, fs::perms::all);
   const auto store = open_store(file);
   ASSERT_TRUE(store);
-  for (const char* end : {"", "-wal", "-shm", ".identity"}) {
+  for (const char* end : {"", "-wal", "-shm", ".identity", ".rebuild", ".room"}) {
     EXPECT_EQ(fs::status(file.string() + end).permissions(),
               fs::perms::owner_read | fs::perms::owner_write)
         << end;

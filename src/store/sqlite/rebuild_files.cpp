@@ -84,7 +84,10 @@ RebuildFiles::RebuildFiles(fs::path file, FileCalls& calls)
 
 fs::path RebuildFiles::making() const { return with(file_, ".making"); }
 
-fs::path RebuildFiles::fresh(int n) const { return with(file_, fmt::format(".fresh-{}", n)); }
+fs::path RebuildFiles::fresh(int n) const {
+  const fs::path& of = is_there(file_) ? file_ : damaged(n);
+  return with(file_, fmt::format(".fresh-{}-{}", n, look_at_file(of.c_str()).inode));
+}
 
 fs::path RebuildFiles::damaged(int n) const { return with(file_, fmt::format(".damaged-{}", n)); }
 

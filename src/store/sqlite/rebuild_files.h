@@ -4,7 +4,8 @@
 //
 //   rq.db.rebuild      it is to be rebuilt when it is opened next
 //   rq.db.making       the new one while it is made; nobody ever takes it for the store
-//   rq.db.fresh-N      whole: it takes the place of the store, which is not open until then
+//   rq.db.fresh-N-ID   whole: it takes the place of the store whose inode is ID, which is not open
+//                      until then. By that number no other file is ever taken for one
 //   rq.db.damaged-N    what the store was; its log has the same name and `-wal`
 #include <filesystem>
 #include <optional>
@@ -62,6 +63,8 @@ class RebuildFiles {
   // There is nothing of that name any more, nor of its journals.
   [[nodiscard]] base::Result<void> clear_making();
   [[nodiscard]] std::filesystem::path making() const;
+  // What takes the place of the store there is, or of what it was.
+  [[nodiscard]] std::filesystem::path fresh(int n) const;
 
   // Why it is to be rebuilt is written into the mark, unless there is one. False: there is none,
   // for it cannot be written.
@@ -82,7 +85,6 @@ class RebuildFiles {
 
  private:
   [[nodiscard]] std::optional<int> fresh() const;
-  [[nodiscard]] std::filesystem::path fresh(int n) const;
   [[nodiscard]] std::filesystem::path damaged(int n) const;
   [[nodiscard]] base::Result<int> make_room();
   [[nodiscard]] base::Result<void> rename(const std::filesystem::path& from,

@@ -78,11 +78,11 @@ TEST(RebuildFiles, GoOnFromEveryState) {
         for (const bool mark : {false, true}) {
           SCOPED_TRACE(fmt::format("fresh {} store {} log {} mark {}", fresh, store, log, mark));
           Files f;
-          if (fresh) write(f.with(".fresh-2"), "new");
           if (store) write(f.file, "old");
           if (log) write(f.with("-wal"), "old log");
           if (mark) write(f.with(".rebuild"), "why");
           RebuildFiles files(f.file);
+          if (fresh) write(files.fresh(2), "new");
           EXPECT_EQ(files.next(), !fresh  ? Next::nothing
                                   : store ? Next::keep_store
                                   : log   ? Next::keep_log
@@ -105,6 +105,24 @@ TEST(RebuildFiles, GoOnFromEveryState) {
       }
     }
   }
+}
+
+// A copy of another time that somebody left there once took the place of the store.
+TEST(RebuildFiles, TakeNoOtherFileForAFreshOne) {
+  Files f;
+  write(f.file, "good");
+  write(f.with("-wal"), "log");
+  const fs::path of_another = f.with(".fresh-1-1");
+  for (const fs::path& stray : {f.with(".fresh-1"), of_another, f.with(".fresh-2-0")}) {
+    write(stray, "stray");
+  }
+  RebuildFiles files(f.file);
+  EXPECT_EQ(files.next(), RebuildFiles::Next::nothing);
+  ASSERT_TRUE(files.finish());
+  EXPECT_EQ(content(f.file), "good");
+  EXPECT_EQ(content(f.with("-wal")), "log");
+  EXPECT_EQ(content(of_another), "stray");
+  EXPECT_FALSE(fs::exists(f.with(".damaged-1")));
 }
 
 // The damaged store and its log stay together, whatever is there of older ones.

@@ -25,6 +25,7 @@ class Room {
   // A write has found the disk full.
   void used_up();
   [[nodiscard]] bool none() const { return none_; }
+  [[nodiscard]] const std::filesystem::path& file() const { return file_; }
 
  private:
   static constexpr std::chrono::seconds kPause{1};

@@ -58,12 +58,20 @@ Result<void> SqliteStore::open_or_go_on() {
 
 // Reading from a pipe that somebody has put there would wait for ever.
 Result<void> SqliteStore::check_are_files() const {
-  for (const std::filesystem::path& path : store_files(file_).all()) {
+  const auto check = [](const std::filesystem::path& path, std::string_view instead) {
     std::error_code error;
     const auto status = std::filesystem::status(path, error);
-    if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) continue;
-    return base::fail(Code::internal, fmt::format("{} is not a file", path.string()),
-                      "move it away, and put back what was there: a copy of the store, or nothing");
+    if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) {
+      return Result<void>{};
+    }
+    return Result<void>{base::fail(Code::internal, fmt::format("{} is not a file", path.string()),
+                                   fmt::format("move it away{}", instead))};
+  };
+  for (const std::filesystem::path& path : store_files(file_).all()) {
+    RQ_TRY(check(path, ", and put back what was there: a copy of the store, or nothing"));
+  }
+  for (const std::filesystem::path& path : {rebuild_mark(file_), room_.file()}) {
+    RQ_TRY(check(path, ""));
   }
   return {};
 }
