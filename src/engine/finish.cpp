@@ -57,7 +57,10 @@ State stop_attempt(Desk& desk, Record& record, std::string_view outcome) {
 State resend(Desk& desk, Record& record, Millis delay) {
   Message& message = record.message;
   if (++message.count < message.max_count) return send_back(desk, record, delay, "resend");
-  message.detail().progress = fmt::format("resent {} times, the most allowed", message.count);
+  std::string& text = message.detail().progress;
+  text = fmt::format("resent {} time{}, the most allowed{}{}", message.count,
+                     message.count == 1 ? "" : "s", text.empty() ? "" : "; the last: ", text);
+  cut_text(text);
   return finish_as(desk, record, Event::err, Mark::exhausted, "resend");
 }
 

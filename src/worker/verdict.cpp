@@ -130,6 +130,11 @@ std::string err_text(const Ended& ended) {
   return line.empty() ? "the script said err, without a reason" : "err: " + line;
 }
 
+// What it has said, or else what it has printed last: why it is to run again.
+std::string resend_text(const Ended& ended) {
+  return ended.verdict.text.empty() ? last_line(ended.last_output) : ended.verdict.text;
+}
+
 std::string bad_resend(std::string_view text) {
   return fmt::format(
       "resend: '{}' does not begin with a whole number of seconds, from 0 to {}; write "
@@ -158,7 +163,7 @@ Verdict by_words(const Ended& ended, core::Success success) {
   if (said.decisive == PipeWord::resend && said.delay_s == wire::kNoDelay) {
     return {"failed", bad_resend(said.text), 0};
   }
-  if (said.decisive == PipeWord::resend) return {"resend", said.text, said.delay_s};
+  if (said.decisive == PipeWord::resend) return {"resend", resend_text(ended), said.delay_s};
   return without_word(ended, success);
 }
 

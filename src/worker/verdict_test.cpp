@@ -69,6 +69,13 @@ TEST(Verdict, AResendWithoutANumberOfSecondsIsAFailureThatSaysWhatToWrite) {
   EXPECT_EQ(verdict_of(ended).reason, "exit 3 after 'resend': soon");
 }
 
+TEST(Verdict, AResendWithoutAReasonHasTheLastLineOfTheOutput) {
+  Ended ended = ended_with(PipeWord::resend, kGood, "");
+  EXPECT_EQ(verdict_of(ended).reason, "");
+  ended.last_output = "trying\ngzip: no space left\n";
+  EXPECT_EQ(verdict_of(ended).reason, "gzip: no space left");
+}
+
 // faults.md B16, relative: what stood before the text was to be seen nowhere.
 TEST(Verdict, AWordThatIsNoneIsNamed) {
   Ended ended = ended_with(std::nullopt, kGood, "");

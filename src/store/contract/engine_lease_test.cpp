@@ -560,6 +560,17 @@ TEST_P(FinishTest, ResendComesBackAfterItsDelayUntilMaxCount) {
   EXPECT_EQ(m.details->progress, "resent 3 times, the most allowed");
 }
 
+TEST_P(FinishTest, WhatIsResentTooOftenKeepsItsReason) {
+  Rig rig{GetParam()};
+  rig.define("q", settings([](auto& s) { s.max_count = 1; }));
+  const auto seq = rig.put("q");
+  EXPECT_EQ(*rig.finish({.token = Rig::token_of(rig.take_one("q")),
+                         .outcome = Outcome::resend,
+                         .reason = "no room"}),
+            State::err);
+  EXPECT_EQ(rig.show(seq).details->progress, "resent 1 time, the most allowed; the last: no room");
+}
+
 TEST_P(FinishTest, ReleaseGivesItBackUntouchedWithAnotherPriority) {
   Rig rig{GetParam()};
   rig.define("q");

@@ -214,11 +214,14 @@ State Model::end_as(Message& message, const Finish::Item& item) {
       return finish_as(message, Event::err, Mark::held);
     case Outcome::release:
       return send_back(message, item.delay);
-    case Outcome::resend:
+    case Outcome::resend: {
       if (++message.count < message.max_count) return send_back(message, item.delay);
-      message.detail().progress =
-          "resent " + std::to_string(message.count) + " times, the most allowed";
+      std::string& text = message.detail().progress;
+      if (!text.empty()) text = "; the last: " + text;
+      text = "resent " + std::to_string(message.count) + (message.count == 1 ? " time" : " times") +
+             ", the most allowed" + text;
       return finish_as(message, Event::err, Mark::exhausted);
+    }
     case Outcome::failed:
     case Outcome::timed_out:
       break;
