@@ -258,6 +258,9 @@ struct EngineStatsDone {
   std::int64_t batches = 0;
   std::int64_t syncs = 0;
   std::int64_t waiting_reserves = 0;
+  // Ready messages that only a worker that runs scripts will take: their queues have one, give what
+  // is ready, and nobody waits for it there.
+  std::int64_t ready_for_scripts = 0;
   Seq last_seq = 0;
   bool no_room = false;           // the disk is full: puts are refused
   std::vector<QueueName> in_use;  // all but those made on demand that hold nothing

@@ -263,6 +263,21 @@ void remove_queue(Desk& desk, Entry& entry) {
 
 // --- Shown ---
 
+namespace {
+
+std::int64_t ready_for_scripts(Desk& desk) {
+  std::int64_t ready = 0;
+  for (const auto& [id, entry] : desk.ledger.all()) {
+    const Queue& queue = entry->queue;
+    const std::int64_t here = queue.counters.in(State::que);
+    if (here == 0 || queue.settings.script.empty() || queue.settings.num_workers == 0) continue;
+    if (!why_closed(queue) && desk.waiters.waiting_in(id) == 0) ready += here;
+  }
+  return ready;
+}
+
+}  // namespace
+
 Result<Step> decide(Desk& desk, ShowQueue& show) {
   RQ_TRY_ASSIGN(entry, desk.ledger.need(show.queue));
   desk.answer(shown(desk, *entry));
@@ -288,6 +303,7 @@ Result<Step> decide(Desk& desk, EngineStats& stats) {
   done.batches = desk.batches;
   done.syncs = desk.syncs;
   done.waiting_reserves = desk.waiters.size();
+  done.ready_for_scripts = ready_for_scripts(desk);
   done.last_seq = desk.last_seq;
   done.set_aside = desk.store.set_aside_count();
   done.no_room = desk.batch.no_room;

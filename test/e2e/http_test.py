@@ -515,7 +515,7 @@ def test_why(s):
 def test_server(s):
     there = s.get('/v1/stats').json['messages']
     equal(s.get('/v1/health').json, {'status': 'ok', 'silent_workers': [], 'failures': there['err'] - there['held'],
-                                     'define_over_tcp': False}, 'health')
+                                     'define_over_tcp': False, 'hindrance': None}, 'health')
     v = s.get('/v1/version').json
     equal((v['api'], v['pid'], v['dir']), ('v1', s.process.pid, str(s.dir)), 'version')
     stats = s.get('/v1/stats').json

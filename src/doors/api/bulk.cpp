@@ -33,6 +33,7 @@ void append_job(std::string& out, const BulkJob& job) {
   object.number("matched", job.matched);
   object.number("changed", job.changed);
   object.number("refused", job.refused);
+  object.number("told_to_stop", job.told_to_stop);
   object.number("retention_removes", job.retention_removes);
   std::string& sample = object.key("sample");
   sample += '[';

@@ -180,10 +180,16 @@ bool BulkJobs::stays(const Work& work, const core::Found& found) {
   return queue != work.queues.end() && queue->second.name == work.order.act.queue;
 }
 
+bool BulkJobs::ends_later(const Work& work, core::State state) {
+  const Action action = work.order.act.action;
+  return state == core::State::run && (action == Action::cancel || action == Action::kill);
+}
+
 void BulkJobs::count(Work& work, const core::FoundPage& page) {
   for (const core::Found& found : page.found) {
     if (stays(work, found)) continue;
     ++work.matched;
+    if (ends_later(work, found.state)) ++work.told_to_stop;
     tally(work, found);
     if (work.sample.size() < base::kBulkSampleMax) {
       work.sample.push_back(core::format_id(found.seq, found.created));
@@ -193,6 +199,7 @@ void BulkJobs::count(Work& work, const core::FoundPage& page) {
   counted(work);
   if (work.order.dry_run) return end(work, Phase::done);
   work.phase = Phase::acting;
+  work.told_to_stop = 0;
   work.search.after = 0;
   work.last_step = work.matched == 0;
   if (work.last_step) return end(work, Phase::done);
@@ -218,6 +225,7 @@ void BulkJobs::acted(Work& work, core::ActDone& done) {
   for (std::size_t i = 0; i < done.items.size(); ++i) {
     if (done.items[i]) {
       ++work.changed;
+      if (ends_later(work, done.items[i]->state)) ++work.told_to_stop;
       continue;
     }
     ++work.refused;

@@ -50,6 +50,9 @@ struct BulkJob {
   std::int64_t matched = 0;  // so far, while it counts
   std::int64_t changed = 0;
   std::int64_t refused = 0;
+  // Of the changed ones (while it counts, of the matched): they run, were told to stop, and end
+  // when their scripts have.
+  std::int64_t told_to_stop = 0;
   std::int64_t retention_removes = 0;  // what retention will remove, because of the action
   std::vector<std::string> sample;     // ids of the first ones
   std::vector<std::pair<std::string, base::Error>> errors;  // id and why, of the first refused
@@ -105,6 +108,8 @@ class BulkJobs final : public pipeline::LoopDoor {
   void on_found(std::uint64_t number, base::Result<core::FoundPage>& page);
   // It is in the queue that it would be moved to: neither counted nor touched.
   [[nodiscard]] static bool stays(const Work& work, const core::Found& found);
+  // It is only told to stop when it is in that state.
+  [[nodiscard]] static bool ends_later(const Work& work, core::State state);
   void count(Work& work, const core::FoundPage& page);
   void counted(Work& work);
   void act(Work& work, const core::FoundPage& page);

@@ -36,6 +36,9 @@ void show_why(Exchange& x, const Request& request);
 // failures.cpp
 void list_failures(Exchange& x, const Request& request);
 
+// tries.cpp
+void list_tries(Exchange& x, const Request& request);
+
 // actions.cpp
 void delete_message(Exchange& x, const Request& request);
 void commit_message(Exchange& x, const Request& request);

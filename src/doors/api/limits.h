@@ -17,6 +17,11 @@ inline constexpr std::size_t kJsonValuesMax = 500'000;
 inline constexpr std::size_t kPutRestBytesMax = 4 * base::kMiB;
 inline constexpr std::size_t kPutRestValuesMax = 10'000;
 
+// One count of what waits for another try: scheduled messages that it looks at, and pages of them,
+// of which each queue takes one at least.
+inline constexpr std::int64_t kTriesScanMax = 100'000;
+inline constexpr std::size_t kTriesPagesMax = 1'000;
+
 inline constexpr std::size_t kLogTailLinesMax = 100'000;
 inline constexpr std::size_t kEventsPieceBytes = 64 * base::kKiB;  // written at once to a stream
 // News of the message that a stream of its log keeps while the log goes first; newer ones replace

@@ -52,27 +52,10 @@ std::optional<Reason> why_no_script_starts(const core::QueueShown& shown,
     return Reason{"no_workers", fmt::format("queue '{}' has num_workers 0", queue.name),
                   fmt::format("let it start some: rq queue set {} -j 1", queue.name)};
   }
-  switch (around.workers.kind) {
-    case Kind::draining:
-      return Reason{"worker_draining",
-                    fmt::format("worker '{}' was told to end: it takes nothing more, and goes when "
-                                "its scripts have ended; the next worker takes what waits",
-                                around.workers.name),
-                    ""};
-    case Kind::silent:
-      return Reason{"worker_silent",
-                    fmt::format("worker '{}' has said nothing since {}, and there is no other",
-                                around.workers.name, base::to_iso8601(around.workers.seen)),
-                    "is it stopped (kill -CONT), or its machine cut off?"};
-    case Kind::none:
-      // Somebody else may take them, a client of beanstalkd for one.
-      if (shown.waiting_reserves > 0 || queue.counters.in(State::run) > 0) break;
-      return Reason{"no_worker", "there is no worker that runs scripts",
-                    fmt::format("start one: rq worker --dir {}", around.dir)};
-    case Kind::at_work:
-      break;
-  }
-  return std::nullopt;
+  // Somebody else may take them, a client of beanstalkd for one. That one runs says nothing: its
+  // lease may be of a worker that is gone.
+  if (around.workers.kind == Kind::none && shown.waiting_reserves > 0) return std::nullopt;
+  return why_no_worker_takes(around);
 }
 
 // Of a queue without one: whoever reserves takes what waits.
@@ -120,12 +103,25 @@ Reason why_ready(const core::QueueShown& shown, std::int64_t ahead, const Surrou
   return {"next", "it is next; no worker has asked for it yet", ""};
 }
 
-Reason why_running(const core::Message& m) {
+// What is wrong with the worker of a message that runs; empty: nothing is known.
+std::string lost_worker(const core::Lease& lease, const core::QueueShown& shown,
+                        const Surroundings& around) {
+  const bool gone = around.workers.kind == Kind::none && !shown.queue->settings.script.empty();
+  const bool silent = around.workers.kind == Kind::silent && around.workers.name == lease.worker;
+  if ((!gone && !silent) || lease.until == base::Instant::max()) return {};
+  return fmt::format("; {}: unless it comes back, the message waits again from {} on",
+                     gone ? "there is no worker that runs scripts" : "that worker is silent",
+                     base::to_iso8601(lease.until));
+}
+
+Reason why_running(const core::Message& m, const core::QueueShown& shown,
+                   const Surroundings& around) {
   if (!m.lease) return {"running", "it is running", ""};
   std::string text = fmt::format(
       "it is running, attempt {}{} since {}", m.lease->attempt,
       m.lease->worker.empty() ? std::string{} : fmt::format(" at worker '{}'", m.lease->worker),
       base::to_iso8601(m.lease->since));
+  text += lost_worker(*m.lease, shown, around);
   if (m.lease->stop != core::StopRequest::none) {
     text += with_text(fmt::format("; it was told to stop ({}), and ends when its script has",
                                   name_of(m.lease->stop)),
@@ -149,6 +145,28 @@ Reason why_scheduled(const core::Message& m, const Surroundings& around) {
 }
 
 }  // namespace
+
+std::optional<Reason> why_no_worker_takes(const Surroundings& around) {
+  switch (around.workers.kind) {
+    case Kind::draining:
+      return Reason{"worker_draining",
+                    fmt::format("worker '{}' was told to end: it takes nothing more, and goes when "
+                                "its scripts have ended; the next worker takes what waits",
+                                around.workers.name),
+                    ""};
+    case Kind::silent:
+      return Reason{"worker_silent",
+                    fmt::format("worker '{}' has said nothing since {}, and there is no other",
+                                around.workers.name, base::to_iso8601(around.workers.seen)),
+                    "is it stopped (kill -CONT), or its machine cut off?"};
+    case Kind::none:
+      return Reason{"no_worker", "there is no worker that runs scripts",
+                    fmt::format("start one: rq worker --dir {}", around.dir)};
+    case Kind::at_work:
+      break;
+  }
+  return std::nullopt;
+}
 
 std::optional<Reason> hindrance_of(const core::QueueShown& shown, const Surroundings& around) {
   const core::Queue& queue = *shown.queue;
@@ -180,7 +198,7 @@ Reason why_not(const core::Message& m, const core::QueueShown& shown, std::int64
     case State::que:
       return why_ready(shown, ahead, around);
     case State::run:
-      return why_running(m);
+      return why_running(m, shown, around);
     case State::done:
       return {"done", "it is done", ""};
     case State::relayed:

@@ -27,6 +27,9 @@ struct Surroundings {
   base::Millis clock_not_followed{};  // see pipeline::Clock::doubt()
 };
 
+// Why no worker takes messages of queues that have a script. Nothing: one does.
+[[nodiscard]] std::optional<Reason> why_no_worker_takes(const Surroundings& around);
+
 // What keeps all messages of the queue that wait from being started. Nothing: they take their turn,
 // or none waits.
 [[nodiscard]] std::optional<Reason> hindrance_of(const core::QueueShown& shown,

@@ -51,6 +51,11 @@ const std::vector<Case>& cases() {
          s.around.workers = {};
          s.queue.admin = core::Admin::drain;
        }},
+      {"no_worker", "rq worker --dir /rq",
+       [](Situation& s) {  // also while a lease lasts, which may be of one that is gone
+         s.around.workers = {};
+         s.queue.counters.in(State::run) = 1;
+       }},
       {"", "",
        [](Situation& s) {  // somebody else takes them
          s.around.workers = {};
@@ -134,6 +139,30 @@ TEST(Reasons, WhatIsNotKnownIsLeftOut) {
   message.lease->attempt = 1;
   EXPECT_EQ(why_not(message, situation.shown(), 0, situation.around).text,
             "it is running, attempt 1 since 1970-01-01T00:00:00.000Z");
+}
+
+TEST(Reasons, OfAMessageThatRunsItIsToldWhenItsWorkerIsGone) {
+  Situation situation;
+  core::Message message;
+  message.state = State::run;
+  message.lease = std::make_unique<core::Lease>();
+  message.lease->worker = "local";
+  message.lease->until = base::Instant{std::chrono::seconds{2}};
+  const auto tells = [&](std::string_view words) {
+    const Reason why = why_not(message, situation.shown(), 0, situation.around);
+    return why.text.find(words) != std::string::npos;
+  };
+  constexpr std::string_view kWaitsAgain = "waits again from 1970-01-01T00:00:02.000Z on";
+  EXPECT_FALSE(tells(kWaitsAgain));
+  situation.around.workers.kind = Kind::silent;
+  EXPECT_TRUE(tells("that worker is silent")) << "it is its own";
+  message.lease->worker = "elsewhere";
+  EXPECT_FALSE(tells(kWaitsAgain)) << "it is another one";
+  situation.around.workers = {};
+  EXPECT_TRUE(tells("there is no worker that runs scripts"));
+  EXPECT_TRUE(tells(kWaitsAgain));
+  situation.queue.settings.script.clear();
+  EXPECT_FALSE(tells(kWaitsAgain)) << "of those who reserve themselves nothing is known";
 }
 
 // faults.md A1, relative

@@ -64,6 +64,7 @@ constexpr std::array kRoutes{
     Route{{get,   "/v1/messages/{id}/log/stream",          kRead,    kNone, kAlone}, stream_log},
     Route{{get,   "/v1/messages/{id}/why",                 kRead,    kNone, kAlone}, show_why},
     Route{{get,   "/v1/failures",                          kRead,    kNone, kAlone}, list_failures},
+    Route{{get,   "/v1/tries",                             kRead,    kNone, kAlone}, list_tries},
 
     Route{{post,  "/v1/reserve",                           kWork,    kJson, kAlone}, reserve, open_json},
     Route{{post,  "/v1/heartbeat",                         kWork,    kJson, kPiped}, heartbeat, open_json},

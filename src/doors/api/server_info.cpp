@@ -66,6 +66,22 @@ void render_stats(Exchange& x, core::Reply& reply) {
   x.reply_json(200, body);
 }
 
+// What keeps ready messages of all queues with a script from being started, as each of these
+// queues tells it; null: nothing, or none waits.
+void append_hindrance(std::string& out, const Surroundings& around, std::int64_t waiting) {
+  const auto hindrance = waiting > 0 ? why_no_worker_takes(around) : std::nullopt;
+  if (!hindrance) {
+    out += "null";
+    return;
+  }
+  JsonObject object(out);
+  object.text("reason", hindrance->reason);
+  object.text("text", hindrance->text);
+  object.text("remedy", hindrance->remedy);
+  object.number("waiting", waiting);
+  object.close();
+}
+
 void render_health(Exchange& x, core::Reply& reply) {
   if (std::get<core::EngineStatsDone>(reply).no_room) {
     return x.refuse(fail(Code::busy, "the disk is full: puts are refused, all else is served",
@@ -93,6 +109,7 @@ void render_health(Exchange& x, core::Reply& reply) {
   // They are no fault of the server. Held ones were put aside by somebody.
   object.number("failures", stats.totals->in(core::State::err)-stats.totals->held);
   object.boolean("define_over_tcp", x.door().defined_over_tcp());
+  append_hindrance(object.key("hindrance"), x.door().surroundings(), stats.ready_for_scripts);
   if (doubt != base::Millis{0}) object.seconds("clock_not_followed_s", doubt);
   object.close();
   x.reply_json(200, body);
