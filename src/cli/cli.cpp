@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -20,10 +21,15 @@ using namespace std::string_view_literals;
 
 namespace {
 
+constexpr std::size_t kHelpColumns = 80;  // so that it is the same on a terminal and in a pipe
+constexpr std::size_t kNameColumns = 17;  // of a verb in a list of them
+
 constexpr std::string_view kCommon =
-    "Where: --dir DIR (RQ_DIR) or --server unix:PATH|http://HOST:PORT (RQ_SERVER); default ./var.\n"
-    "Exit codes: 0 ok, 2 wrong use, 3 not found, 4 not in this state, 5 refused for now,\n"
-    "6 forbidden, 7 timed out, 8 the store failed, 9 no server there, 10 a fault.";
+    "Where: --dir DIR (RQ_DIR) or --server unix:PATH|http://HOST:PORT (RQ_SERVER);\n"
+    "default ./var.\n"
+    "Exit codes: 0 ok, 2 wrong use, 3 not found, 4 not in this state, 5 refused for\n"
+    "now, 6 forbidden, 7 timed out, 8 the store failed, 9 no server there,\n"
+    "10 a fault.";
 
 struct GroupTitle {
   Group group;
@@ -35,16 +41,20 @@ constexpr GroupTitle kGroups[] = {{Group::start, "Run it"},
                                   {Group::act, "Act on messages"},
                                   {Group::server, "Queues and the rest"}};
 
+std::string line_of(const Verb& verb) {
+  return fmt::format("  {:<14} {}\n", verb.name,
+                     indented(verb.purpose, kNameColumns, kHelpColumns));
+}
+
 std::string overview() {
   std::string out =
-      "rq: a durable queue for every machine. Messages wait in queues; scripts in any language, "
-      "run\n"
-      "and watched by rq, do the work.\n\nusage: rq VERB [options]     rq VERB --help     "
-      "rq help\n";
+      "rq: a durable queue for every machine. Messages wait in queues; scripts in any\n"
+      "language, run and watched by rq, do the work.\n\n"
+      "usage: rq VERB [options]     rq VERB --help     rq help\n";
   for (const GroupTitle& group : kGroups) {
     out += fmt::format("\n{}\n", group.title);
     for (const Verb& verb : verbs()) {
-      if (verb.group == group.group) out += fmt::format("  {:<14} {}\n", verb.name, verb.purpose);
+      if (verb.group == group.group) out += line_of(verb);
     }
   }
   return out + fmt::format("\n{}\n", kCommon);
@@ -53,9 +63,7 @@ std::string overview() {
 std::string family_help(std::string_view family) {
   std::string out = fmt::format("usage: rq {} VERB [options]\n\n", family);
   for (const Verb& verb : verbs()) {
-    if (verb.name.starts_with(fmt::format("{} ", family))) {
-      out += fmt::format("  {:<14} {}\n", verb.name, verb.purpose);
-    }
+    if (verb.name.starts_with(fmt::format("{} ", family))) out += line_of(verb);
   }
   return out + fmt::format("\nrq {} VERB --help tells more.\n", family);
 }
@@ -337,8 +345,25 @@ int run_verb(const Verb& verb, std::vector<std::string> args, Context& context) 
 
 }  // namespace
 
+namespace {
+
+// Help of a verb, in lines that fit.
+class Help : public CLI::Formatter {
+ public:
+  std::string make_option_desc(const CLI::Option* option) const override {
+    const std::size_t room = kHelpColumns - get_column_width();
+    return fmt::format("{}", fmt::join(wrapped(option->get_description(), room), "\n"));
+  }
+  std::string make_description(const CLI::App* app) const override {
+    return fmt::format("{}\n", fmt::join(wrapped(app->get_description(), kHelpColumns), "\n"));
+  }
+};
+
+}  // namespace
+
 VerbApp make_app(const Verb& verb, Context& context) {
   auto app = std::make_unique<CLI::App>(std::string(verb.purpose), fmt::format("rq {}", verb.name));
+  app->formatter(std::make_shared<Help>());
   app->set_help_flag("-h,--help", "Show this and exit");
   Action action = verb.declare(*app, context);
   if (verb.group != Group::hidden) {

@@ -41,9 +41,13 @@ struct OtherName {
 
 // What other programs call an option.
 constexpr OtherName kOtherOptions[] = {
-    {"-w", "--wait"},         {"--concurrency", "--num-workers"},
-    {"--retry", "--retries"}, {"--since", "--after"},
-    {"--until", "--before"},  {"--workers", "--num-workers"},
+    {"-w", "--wait"},
+    {"--concurrency", "--num-workers"},
+    {"--retry", "--retries"},
+    {"--since", "--after"},
+    {"--until", "--before"},
+    {"--workers", "--num-workers"},
+    {"--timeout", "--wait-timeout"},
 };
 
 constexpr OtherName kOtherStates[] = {
@@ -106,7 +110,9 @@ std::string nearest_queue(client::Client& client, std::string_view name) {
 }
 
 base::Error with_nearest_queue(client::Client& client, std::string_view queue, base::Error error) {
-  if (error.code != base::Code::not_found) return error;
+  if (error.code != base::Code::not_found || queue.empty()) return error;
+  // It may be a message that is not there.
+  if (error.message.find(fmt::format("queue '{}'", queue)) == std::string::npos) return error;
   const std::string meant = nearest_queue(client, queue);
   if (!meant.empty()) error.remedy = fmt::format("did you mean '{}'? {}", meant, error.remedy);
   return error;

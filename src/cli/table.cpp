@@ -10,8 +10,37 @@ namespace {
 constexpr std::string_view kGap = "  ";
 constexpr std::size_t kLastMin = 10;  // a last column narrower than this says nothing
 constexpr std::size_t kCellMax = 2000;
-constexpr std::size_t kWrapMin = 30;    // a narrower column is left, for the lines below it
-constexpr std::size_t kWrapIndent = 4;  // there
+constexpr std::size_t kListLines = 2;   // that the terminal could hold of a cell in a list
+constexpr std::size_t kColumnMin = 10;  // a column that is cut keeps this
+// The first column says which one it is: others are cut before it.
+constexpr std::size_t kFirstKeeps = 12;
+
+// Widths of all columns but the last, so that they come to no more than `width` with their gaps, if
+// that can be: the widest are cut.
+void shrink(std::vector<std::size_t>& widths, std::size_t width) {
+  const auto sum = [&widths] {
+    std::size_t columns = 0;
+    for (std::size_t i = 0; i + 1 < widths.size(); ++i) columns += widths[i] + kGap.size();
+    return columns;
+  };
+  while (sum() > width) {
+    std::size_t* widest = nullptr;
+    std::size_t most = kColumnMin;
+    for (std::size_t i = 0; i + 1 < widths.size(); ++i) {
+      const std::size_t kept = i == 0 ? kFirstKeeps : 0;
+      if (widths[i] <= most + kept) continue;
+      widest = &widths[i];
+      most = widths[i] - kept;
+    }
+    if (widest == nullptr) return;
+    --*widest;
+  }
+}
+
+void end_line(std::string& out) {
+  while (out.ends_with(' ')) out.pop_back();
+  out += '\n';
+}
 }  // namespace
 
 void Table::add(std::vector<Cell> row) {
@@ -20,63 +49,64 @@ void Table::add(std::vector<Cell> row) {
   rows_.push_back(std::move(row));
 }
 
-std::string Table::text(bool colours, std::optional<std::size_t> width) const {
+std::vector<std::size_t> Table::widths(std::optional<std::size_t> width) const {
   std::vector<std::size_t> widths;
-  std::size_t before_last = 0;
   for (std::size_t i = 0; i < columns_.size(); ++i) {
     std::size_t widest = columns_of(columns_[i].title);
     for (const auto& row : rows_) widest = std::max(widest, columns_of(row[i].text));
     widths.push_back(widest);
-    if (i + 1 < columns_.size()) before_last += widest + kGap.size();
   }
-  const std::size_t last_max =
-      width ? std::max(kLastMin, *width > before_last ? *width - before_last : 0) : kCellMax;
+  // Elsewhere the last cells may stand below; not so their title.
+  const std::size_t of_last = long_ == Long::cut ? kLastMin : columns_of(columns_.back().title);
+  if (width) shrink(widths, *width - std::min(*width, of_last));
+  return widths;
+}
+
+void Table::put(std::string& out, std::size_t column, std::size_t width, const Cell& cell,
+                bool colours) const {
+  const std::string shown =
+      columns_of(cell.text) > width ? middle_cut(cell.text, width) : cell.text;
+  const std::string gap(width - std::min(width, columns_of(shown)), ' ');
+  const bool right = columns_[column].align == Align::right;
+  if (right) out += gap;
+  out += paint(cell.ink, shown, colours);
+  if (!right) out += gap;
+  out += kGap;
+}
+
+void Table::put_last(std::string& out, std::size_t before, std::optional<std::size_t> width,
+                     const Cell& cell, bool colours) const {
+  std::string shown = cell.text;
+  if (width && long_ == Long::cut) {
+    shown = middle_cut(shown, std::max(kLastMin, *width > before ? *width - before : 0));
+  } else if (width && long_ == Long::list) {
+    shown = indented(middle_cut(shown, kListLines * *width), before, width, LongWords::broken);
+  } else {
+    shown = indented(shown, before, width);
+  }
+  if (shown.starts_with('\n')) end_line(out);
+  out += paint(cell.ink, shown.substr(shown.starts_with('\n') ? 1 : 0), colours);
+}
+
+std::string Table::text(bool colours, std::optional<std::size_t> width) const {
+  const std::vector<std::size_t> wide = widths(width);
+  const std::size_t last = columns_.size() - 1;
+  std::size_t before = 0;
+  for (std::size_t i = 0; i < last; ++i) before += wide[i] + kGap.size();
 
   std::string out;
-  const auto put = [&](std::size_t column, const std::string& text, Ink ink) {
-    const bool last = column + 1 == columns_.size();
-    const std::string shown = last && long_ == Long::cut ? middle_cut(text, last_max) : text;
-    const std::size_t taken = columns_of(shown);
-    const std::size_t gap = taken < widths[column] ? widths[column] - taken : 0;
-    const bool right = columns_[column].align == Align::right;
-    if (column > 0) out += kGap;
-    if (right) out.append(gap, ' ');
-    out += paint(ink, shown, colours);
-    if (!right && !last) out.append(gap, ' ');
-  };
-  const auto end_line = [&out] {
-    while (out.ends_with(' ')) out.pop_back();
-    out += '\n';
-  };
-  for (std::size_t i = 0; i < columns_.size(); ++i) put(i, columns_[i].title, Ink::dim);
-  end_line();
-  // The last cell of a row, on as many lines as it takes; a narrow column has only blanks.
-  const bool narrow = last_max < kWrapMin;
-  const std::size_t indent = narrow ? kWrapIndent : before_last;
-  const auto put_wrapped = [&](const Cell& cell) {
-    const std::size_t all = width.value_or(kCellMax);
-    const std::size_t room = narrow ? all - std::min(all, indent) : last_max;
-    const std::vector<std::string> lines = wrapped(cell.text, room);
-    for (std::size_t i = 0; i < lines.size(); ++i) {
-      if (i > 0 || narrow) {
-        end_line();
-        out.append(indent, ' ');
-      } else if (columns_.size() > 1) {
-        out += kGap;
-      }
-      out += paint(cell.ink, lines[i], colours);
-    }
-  };
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    put(out, i, wide[i], {columns_[i].title, Ink::dim}, colours);
+  }
+  end_line(out);
   for (const auto& row : rows_) {
-    const bool fits = long_ == Long::cut || columns_of(row.back().text) <= last_max;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      if (i + 1 == row.size() && !fits) {
-        put_wrapped(row[i]);
-      } else {
-        put(i, row[i].text, row[i].ink);
-      }
+    for (std::size_t i = 0; i < last; ++i) put(out, i, wide[i], row[i], colours);
+    if (columns_[last].align == Align::right) {
+      put(out, last, wide[last], row[last], colours);
+    } else {
+      put_last(out, before, width, row[last], colours);
     }
-    end_line();
+    end_line(out);
   }
   return out;
 }
@@ -89,14 +119,15 @@ void Facts::add_if(std::string_view name, std::string value) {
   if (!value.empty()) add(name, Cell(std::move(value)));
 }
 
-std::string Facts::text(bool colours) const {
+std::string Facts::text(bool colours, std::optional<std::size_t> width) const {
   std::size_t widest = 0;
   for (const auto& [name, value] : facts_) widest = std::max(widest, columns_of(name));
   std::string out;
   for (const auto& [name, value] : facts_) {
     out += paint(Ink::dim, name, colours);
     out.append(widest - columns_of(name) + kGap.size(), ' ');
-    out += paint(value.ink, one_line(value.text, kCellMax), colours) + "\n";
+    const std::string text = one_line(value.text, kCellMax);
+    out += paint(value.ink, indented(text, widest + kGap.size(), width), colours) + "\n";
   }
   return out;
 }

@@ -24,9 +24,10 @@ class Table {
     std::string title;
     Align align = Align::left;
   };
-  // What does not fit of the last column: cut in its middle, for lists that are looked through; or
-  // shown on more lines, where all of it is wanted.
-  enum class Long { cut, wrapped };
+  // What does not fit of the last column: cut in its middle, where each row has one line; shown on
+  // more lines, where all of it is wanted; or on a few, for lists that are looked through. Of the
+  // other columns the widest are cut when all of them leave it no room.
+  enum class Long { cut, wrapped, list };
   explicit Table(std::vector<Column> columns, Long fit = Long::cut)
       : columns_(std::move(columns)), long_(fit) {}
 
@@ -37,6 +38,14 @@ class Table {
   [[nodiscard]] std::string text(bool colours, std::optional<std::size_t> width) const;
 
  private:
+  // Of each column.
+  [[nodiscard]] std::vector<std::size_t> widths(std::optional<std::size_t> width) const;
+  void put(std::string& out, std::size_t column, std::size_t width, const Cell& cell,
+           bool colours) const;
+  // `before`: columns that stand before it.
+  void put_last(std::string& out, std::size_t before, std::optional<std::size_t> width,
+                const Cell& cell, bool colours) const;
+
   std::vector<Column> columns_;
   Long long_;
   std::vector<std::vector<Cell>> rows_;
@@ -47,7 +56,8 @@ class Facts {
  public:
   void add(std::string_view name, Cell value);
   void add_if(std::string_view name, std::string value);  // nothing when empty
-  [[nodiscard]] std::string text(bool colours) const;
+  // `width`: as in Table; a value that is longer takes more lines.
+  [[nodiscard]] std::string text(bool colours, std::optional<std::size_t> width) const;
 
  private:
   std::vector<std::pair<std::string, Cell>> facts_;

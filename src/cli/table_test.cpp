@@ -74,6 +74,41 @@ TEST(Table, WrapsALongTextWhereAllOfItIsWanted) {
       << "no terminal";
 }
 
+TEST(Table, CutsTheWidestColumnsWhenTheyLeaveNoRoom) {
+  Table table({{"ID"}, {"QUEUE"}, {"TEXT"}}, Table::Long::list);
+  table.add({"20261127.0800.00.000.1", "a-queue-of-a-very-long-name", "exit 3: no disk"});
+  table.add({"2", "b", "short"});
+  EXPECT_EQ(table.text(false, 44),
+            "ID                      QUEUE           TEXT\n"
+            "20261127.0800.00.000.1  a-queue-of-a-…\n"
+            "    exit 3: no disk\n"
+            "2                       b\n"
+            "    short\n");
+}
+
+TEST(Table, OfALongCellOfAListTheMiddleIsCut) {
+  Table table({{"N"}, {"TEXT"}}, Table::Long::list);
+  table.add({"1", std::string(200, 'x') + "end"});
+  EXPECT_EQ(table.text(false, 40),
+            "N  TEXT\n"
+            "1  " +
+                std::string(37, 'x') + "\n" + "   xx…" + std::string(34, 'x') + "\n" +
+                "   xxxend\n");
+}
+
+TEST(Facts, AValueThatDoesNotFitTakesMoreLines) {
+  Facts facts;
+  facts.add("why", Cell("there is no worker that runs scripts; start one"));
+  facts.add("queue", "mail");
+  EXPECT_EQ(facts.text(false, 40),
+            "why    there is no worker that runs\n"
+            "       scripts; start one\n"
+            "queue  mail\n");
+  EXPECT_EQ(facts.text(false, std::nullopt),
+            "why    there is no worker that runs scripts; start one\n"
+            "queue  mail\n");
+}
+
 TEST(Table, PaintsWithoutMovingColumns) {
   Table table({{"A"}, {"B"}});
   table.add({{"err", Ink::red}, "x"});

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -20,6 +21,8 @@ using base::Result;
 namespace {
 
 constexpr std::size_t kCutInTheMiddleMin = 20;  // columns; of fewer the start alone says more
+constexpr std::size_t kRoomMin = 30;            // columns; fewer hold too few words
+constexpr std::size_t kIndentBelow = 4;         // of lines below what leaves no room
 constexpr double kMillisMax = 1e15;             // beyond any length of time that the API takes
 
 std::optional<double> take_number(std::string_view& text) {
@@ -370,14 +373,43 @@ std::string middle_cut(std::string_view given, std::size_t width) {
   return out;
 }
 
-std::vector<std::string> wrapped(std::string_view text, std::size_t width) {
+namespace {
+
+std::size_t longest_word(std::string_view text) {
+  std::size_t longest = 0;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    longest = std::max(longest, columns_of(text.substr(0, end)));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return longest;
+}
+
+// Bytes of the first `columns` columns of a text.
+std::size_t bytes_of(std::string_view text, std::size_t columns) {
+  std::size_t at = 0;
+  while (at < text.size() && columns > 0) {
+    at += first_character(text.substr(at)).bytes;
+    --columns;
+  }
+  return at;
+}
+
+}  // namespace
+
+std::vector<std::string> wrapped(std::string_view text, std::size_t width, LongWords words) {
   std::vector<std::string> lines;
   std::string line;
   while (true) {
     const std::size_t end = std::min(text.find(' '), text.size());
-    const std::string_view word = text.substr(0, end);
+    std::string_view word = text.substr(0, end);
     if (!line.empty() && columns_of(line) + 1 + columns_of(word) > width) {
       lines.push_back(std::exchange(line, {}));
+    }
+    while (words == LongWords::broken && width > 0 && columns_of(word) > width) {
+      const std::size_t piece = bytes_of(word, width);
+      lines.emplace_back(word.substr(0, piece));
+      word.remove_prefix(piece);
     }
     if (!line.empty()) line += ' ';
     line += word;
@@ -386,6 +418,20 @@ std::vector<std::string> wrapped(std::string_view text, std::size_t width) {
   }
   lines.push_back(std::move(line));
   return lines;
+}
+
+std::string indented(std::string_view text, std::size_t column, std::optional<std::size_t> width,
+                     LongWords words) {
+  if (!width || column + columns_of(text) <= *width) return std::string(text);
+  const bool too_long = words == LongWords::whole && column + longest_word(text) > *width;
+  const bool below = too_long || column + kRoomMin > *width;
+  const std::size_t indent = below ? kIndentBelow : column;
+  std::string out;
+  for (const std::string& line : wrapped(text, *width - std::min(*width, indent), words)) {
+    if (below || !out.empty()) out += "\n" + std::string(indent, ' ');
+    out += line;
+  }
+  return out;
 }
 
 std::string shell_quote(std::string_view text) {

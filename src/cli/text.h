@@ -1,6 +1,7 @@
 #pragma once
 // What people write and read on a command line: lengths of time, times, sizes. No clock: `now` is
 // an argument.
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,9 +57,17 @@ void append_shown(std::string& out, std::string_view text, const Character& char
 [[nodiscard]] std::string one_line(std::string_view text, std::size_t width);
 // The same, cut in its middle, so that its end is seen as well.
 [[nodiscard]] std::string middle_cut(std::string_view text, std::size_t width);
-// The words of a text on lines of at most `width` columns. A word that is longer stays whole: a
-// path or a command can then be copied.
-[[nodiscard]] std::vector<std::string> wrapped(std::string_view text, std::size_t width);
+// The words of a text on lines of at most `width` columns. A word that is longer stays whole, so
+// that a path or a command can be copied, unless it is to be broken.
+enum class LongWords { whole, broken };
+[[nodiscard]] std::vector<std::string> wrapped(std::string_view text, std::size_t width,
+                                               LongWords words = LongWords::whole);
+// The same behind a head of `column` columns: the lines after the first begin below the first one.
+// What has hardly any room there, or a word that is too long for it, begins on a line of its own.
+// `width`: absent: it stays one line.
+[[nodiscard]] std::string indented(std::string_view text, std::size_t column,
+                                   std::optional<std::size_t> width,
+                                   LongWords words = LongWords::whole);
 // Columns of a terminal that UTF-8 text takes; wide characters count as one.
 [[nodiscard]] std::size_t columns_of(std::string_view text);
 

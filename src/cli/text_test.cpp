@@ -178,6 +178,8 @@ TEST(Text, IsWrappedBetweenWords) {
   EXPECT_EQ(wrapped("one two three", 8), (Lines{"one two", "three"}));
   EXPECT_EQ(wrapped("a /long/path/that/stays b", 6), (Lines{"a", "/long/path/that/stays", "b"}));
   EXPECT_EQ(wrapped("gr\u00fcn ja", 7), Lines{"gr\u00fcn ja"}) << "columns, not bytes";
+  EXPECT_EQ(wrapped("a gr\u00fcngelb b", 4, LongWords::broken),
+            (Lines{"a", "gr\u00fcn", "gelb", "b"}));
 }
 
 }  // namespace

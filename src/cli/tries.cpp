@@ -2,46 +2,44 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "base/limits.h"
 #include "cli/text.h"
 #include "cli/verb.h"
 
 namespace rq::cli {
-using base::Result;
 
-Result<Tries> tries_of(client::Client& client, MessageFilter filter) {
-  filter.state = "scheduled";
+std::int64_t Tries::of(const std::string& queue) const {
+  const auto found = by_queue.find(queue);
+  return found == by_queue.end() ? 0 : found->second;
+}
+
+Tries tries_of(client::Client& client, MessageFilter filter) {
+  filter.state.clear();
   filter.mark.clear();
   filter.fingerprint.clear();
-  RQ_TRY_ASSIGN(query, filter.query());
-  query.add("limit", std::to_string(base::kListPageMax));
-  RQ_TRY_ASSIGN(page, client.get(query.on("/v1/messages"), {"messages"}));
-  const auto count = std::ranges::count_if(
-      items_at(page, "messages"),
-      [](const json::value& message) { return count_at(message, "failures") > 0; });
-  return Tries{.count = count, .cut = !text_at(page, "cursor").empty()};
-}
-
-std::map<std::string, Tries> tries_by_queue(client::Client& client, const json::value& queues) {
-  std::map<std::string, Tries> out;
-  std::size_t asked = 0;
-  for (const json::value& queue : items_at(queues, "queues")) {
-    if (count_at(at(queue, "counts"), "scheduled") == 0) continue;
-    if (at(queue, "on_demand") == json::value(true)) continue;
-    if (++asked > kTriesQueuesMax) break;
-    MessageFilter filter;
-    filter.queue = text_at(queue, "name");
-    const auto tries = tries_of(client, filter);
-    if (tries && tries->count > 0) out.emplace(filter.queue, *tries);
+  const auto query = filter.query();
+  if (!query) return {};
+  const auto answer = client.get(query->on("/v1/tries"), {"queues"});
+  if (!answer) return {};
+  Tries tries{.looked_at = count_at(*answer, "looked_at"),
+              .cut = at(*answer, "cut") == json::value(true)};
+  for (const json::value& queue : items_at(*answer, "queues")) {
+    const std::int64_t count = count_at(queue, "count");
+    tries.by_queue.emplace(text_at(queue, "name"), count);
+    tries.all += count;
   }
-  return out;
+  return tries;
 }
 
-std::string tries_text(const Tries& tries) {
-  return fmt::format("{}{} {} for another try", tries.cut ? "at least " : "",
-                     show_messages(tries.count), tries.count == 1 ? "waits" : "wait");
+std::string tries_text(std::int64_t count, bool cut) {
+  return fmt::format("{}{} {} for another try", cut ? "at least " : "", show_messages(count),
+                     count == 1 ? "waits" : "wait");
+}
+
+std::string cut_text(const Tries& tries) {
+  return fmt::format(
+      "of the scheduled messages only {} were looked at: more may wait for another "
+      "try",
+      show_count(tries.looked_at));
 }
 
 }  // namespace rq::cli

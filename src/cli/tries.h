@@ -1,29 +1,29 @@
 #pragma once
-// Messages that have failed and wait for another try: `scheduled`, as those are that were put with
-// a delay.
-#include <boost/json/value.hpp>
+// Messages that have failed or were resent and wait for another try: `scheduled`, as those are that
+// were put with a delay.
 #include <cstdint>
 #include <map>
 #include <string>
 
-#include "base/result.h"
 #include "cli/filter.h"
 #include "client/client.h"
 
 namespace rq::cli {
 
 struct Tries {
-  std::int64_t count = 0;
-  bool cut = false;  // only the newest scheduled ones were looked at: there may be more
+  std::map<std::string, std::int64_t> by_queue;  // those that have some
+  std::int64_t all = 0;
+  std::int64_t looked_at = 0;
+  bool cut = false;  // not all scheduled messages were looked at: there may be more
+
+  [[nodiscard]] std::int64_t of(const std::string& queue) const;
 };
-// Of the messages that the filter finds, whatever its state, mark and fingerprint.
-[[nodiscard]] base::Result<Tries> tries_of(client::Client& client, MessageFilter filter);
-// By queue, of an answer to GET /v1/queues; those that have none are left out. Queues that were
-// made on demand are not looked at, nor more than so many: it is a request for each.
-inline constexpr std::size_t kTriesQueuesMax = 50;
-[[nodiscard]] std::map<std::string, Tries> tries_by_queue(client::Client& client,
-                                                          const boost::json::value& queues);
-// "2 messages wait for another try", "at least 1000 messages wait …"
-[[nodiscard]] std::string tries_text(const Tries& tries);
+// Of the messages that the filter finds, whatever its state, mark and fingerprint. It is a hint:
+// none when the server does not tell.
+[[nodiscard]] Tries tries_of(client::Client& client, MessageFilter filter = {});
+// "2 messages wait for another try", "at least 1 000 messages wait …"
+[[nodiscard]] std::string tries_text(std::int64_t count, bool cut);
+// What is to be known of them when they are not all counted.
+[[nodiscard]] std::string cut_text(const Tries& tries);
 
 }  // namespace rq::cli

@@ -7,6 +7,7 @@
 
 #include "cli/bulk.h"
 #include "cli/filter.h"
+#include "cli/nearest.h"
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
@@ -87,8 +88,9 @@ Result<int> act_on_ids(Context& context, const Deed& deed, const Options& option
     if (!answer) {
       // One that is refused does not hold up the others; a server that is gone does.
       if (answer.error().code == Code::unreachable) return std::move(answer).error();
-      print_error(fmt::format("rq {}", deed.verb), answer.error(), context.json);
-      exit_code = base::row_of(answer.error().code).exit_code;
+      const base::Error error = with_nearest_queue(*client, options.to, std::move(answer).error());
+      print_error(fmt::format("rq {}", deed.verb), error, context.json);
+      exit_code = base::row_of(error.code).exit_code;
       continue;
     }
     if (context.json) {
@@ -119,7 +121,11 @@ Result<json::value> bulk(const Context& context, client::Client& client, const D
   if (!options.reason.empty()) body["reason"] = options.reason;
   if (!options.to.empty()) body["queue"] = options.to;
   if (options.priority) body["priority"] = *options.priority;
-  return run_bulk(context, client, std::move(body), deed.past);
+  auto job = run_bulk(context, client, std::move(body), deed.past);
+  if (job) return job;
+  base::Error error = std::move(job).error();
+  error = with_nearest_queue(client, options.filter.queue, std::move(error));
+  return with_nearest_queue(client, options.to, std::move(error));
 }
 
 // What retention will take because of it; empty: nothing.
@@ -132,6 +138,16 @@ std::string retention_text(const json::value& trial) {
       show_messages(removes));
 }
 
+bool is_kill(const Deed& deed) { return std::string_view(deed.action) == "kill"; }
+
+// ", 1 of them when its script has ended"; of kill nobody thinks otherwise.
+std::string running_text(const Deed& deed, const json::value& trial) {
+  const std::int64_t told = count_at(trial, "told_to_stop");
+  if (told == 0 || is_kill(deed)) return {};
+  return told == 1 ? std::string(", 1 of them when its script has ended")
+                   : fmt::format(", {} of them when their scripts have ended", show_count(told));
+}
+
 // It is easily taken for a filter.
 std::string reason_text(const Options& options) {
   if (options.reason.empty()) return {};
@@ -141,8 +157,9 @@ std::string reason_text(const Options& options) {
 }
 
 Result<bool> confirmed(const Deed& deed, const Options& options, const json::value& trial) {
-  const std::string what = fmt::format("{} will be {}{}", show_messages(count_at(trial, "matched")),
-                                       deed.past, reason_text(options));
+  const std::string what =
+      fmt::format("{} will be {}{}{}", show_messages(count_at(trial, "matched")), deed.past,
+                  running_text(deed, trial), reason_text(options));
   if (!is_terminal(STDIN_FILENO)) {
     return fail(Code::bad_value, fmt::format("{}, and there is no terminal to confirm on", what),
                 "say -y, or look first with --dry-run");
@@ -156,10 +173,18 @@ Result<bool> confirmed(const Deed& deed, const Options& options, const json::val
                              retention.empty() ? "" : retention + "."));
 }
 
+// "2 cancelled", "1 cancelled, 1 running: told to stop"
+std::string changed_text(const Deed& deed, const json::value& job) {
+  const std::int64_t changed = count_at(job, "changed");
+  const std::int64_t told = count_at(job, "told_to_stop");
+  if (told == 0 || is_kill(deed)) return fmt::format("{} {}", show_count(changed), deed.past);
+  return fmt::format("{} {}, {} running: told to stop", show_count(changed - told), deed.past,
+                     show_count(told));
+}
+
 void print_result(const Deed& deed, const json::value& job) {
-  Context::print(fmt::format(
-      "{} matched, {} {}, {} refused\n", show_count(count_at(job, "matched")),
-      show_count(count_at(job, "changed")), deed.past, show_count(count_at(job, "refused"))));
+  Context::print(fmt::format("{} matched, {}, {} refused\n", show_count(count_at(job, "matched")),
+                             changed_text(deed, job), show_count(count_at(job, "refused"))));
   for (const json::value& item : items_at(job, "errors")) {
     if (const auto error = error_in(item)) {
       print_error(fmt::format("rq {}", deed.verb), *error, false);
@@ -172,8 +197,8 @@ void print_result(const Deed& deed, const json::value& job) {
 
 void print_trial(const Deed& deed, const Options& options, const json::value& job) {
   const json::array& sample = items_at(job, "sample");
-  Context::print(fmt::format("{} would be {}{}{}\n", show_messages(count_at(job, "matched")),
-                             deed.past, reason_text(options),
+  Context::print(fmt::format("{} would be {}{}{}{}\n", show_messages(count_at(job, "matched")),
+                             deed.past, running_text(deed, job), reason_text(options),
                              sample.empty() ? "" : "; for example:"));
   for (const json::value& id : sample) {
     if (id.is_string()) Context::print(fmt::format("  {}\n", std::string(id.get_string())));

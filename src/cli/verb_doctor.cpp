@@ -175,6 +175,21 @@ class Doctor {
     for (Check& check : checks_of_disk(dir_, disk)) checks_.push_back(std::move(check));
   }
 
+  void look_at_status(const json::value& health) {
+    const std::string status = text_at(health, "status");
+    if (const json::value& hindrance = at(health, "hindrance");
+        status == "ok" && hindrance.is_object()) {
+      add("health", Finding::hint, fmt::format("{}, but {}", status, text_at(hindrance, "text")),
+          text_at(hindrance, "remedy"));
+      return;
+    }
+    add("health", status == "ok" ? Finding::ok : Finding::warning, status,
+        status == "lock_taken"    ? "end the process that holds DIR/run/server.lock (fuser)"
+        : status != "damaged"     ? ""
+        : context_.server.empty() ? "see what was set aside, above"
+                                  : "run rq doctor on the machine of the server");
+  }
+
   // False: nobody there.
   bool look_at_server() {
     auto client = context_.client();
@@ -195,12 +210,7 @@ class Doctor {
     if (auto health = (*client)->get("/v1/health", {"status"}); !health) {
       add("health", Finding::bad, health.error().message, health.error().remedy);
     } else {
-      const std::string status = text_at(*health, "status");
-      add("health", status == "ok" ? Finding::ok : Finding::warning, status,
-          status == "lock_taken"    ? "end the process that holds DIR/run/server.lock (fuser)"
-          : status != "damaged"     ? ""
-          : context_.server.empty() ? "see what was set aside, above"
-                                    : "run rq doctor on the machine of the server");
+      look_at_status(*health);
       if (const auto off = number_at(*health, "clock_not_followed_s")) {
         add("clock", Finding::warning,
             fmt::format(
@@ -351,7 +361,7 @@ class Doctor {
 
   // What has failed is no fault of the system, and somebody has to see to it.
   void look_at_failures(client::Client& client, const json::value& answer) {
-    const auto tries = tries_by_queue(client, answer);
+    const Tries tries = tries_of(client);
     std::size_t left_out = 0;
     std::size_t shown = 0;
     for (const json::value& queue : items_at(answer, "queues")) {
@@ -359,8 +369,8 @@ class Doctor {
       const json::value& counts = at(queue, "counts");
       // Held ones were put aside by somebody, who knows.
       const std::int64_t errs = count_at(counts, "err") - count_at(counts, "held");
-      const auto waiting = tries.find(name);
-      if (errs <= 0 && waiting == tries.end()) continue;
+      const std::int64_t waiting = tries.of(name);
+      if (errs <= 0 && waiting == 0) continue;
       if (shown == kQueuesShown) {
         ++left_out;
         continue;
@@ -368,8 +378,8 @@ class Doctor {
       ++shown;
       std::string text;
       if (errs > 0) text = fmt::format("{} in err", show_messages(errs));
-      if (waiting != tries.end()) {
-        text += fmt::format("{}{}", text.empty() ? "" : ", ", tries_text(waiting->second));
+      if (waiting > 0) {
+        text += fmt::format("{}{}", text.empty() ? "" : ", ", tries_text(waiting, tries.cut));
       }
       add("failures of " + name, Finding::hint, text,
           errs > 0 ? fmt::format("rq list {} --by reason", name)
@@ -379,6 +389,7 @@ class Doctor {
       add("failures", Finding::hint, fmt::format("… and of {} more queues", left_out),
           "rq queue list shows them all");
     }
+    if (tries.cut) add("tries", Finding::hint, cut_text(tries));
   }
 
   void look_at_rights(const json::value& answer) {
@@ -449,9 +460,10 @@ class Doctor {
     }
     context_.print(table);
     for (const Check& check : checks_) {
-      if (!check.remedy.empty()) {
-        Context::print(fmt::format("  {}: {}\n", check.what, check.remedy));
-      }
+      if (check.remedy.empty()) continue;
+      const std::size_t column = columns_of(check.what) + 4;  // its indent and ": "
+      Context::print(
+          fmt::format("  {}: {}\n", check.what, indented(check.remedy, column, context_.width())));
     }
   }
 

@@ -30,7 +30,13 @@ struct Options {
   std::string by;
 };
 
-Table make_table(const json::array& messages) {
+// On a terminal the start of a payload is enough.
+std::string payload_of(const json::value& message, std::optional<std::size_t> width) {
+  const std::string payload = text_at(message, "payload");
+  return width ? one_line(payload, *width / 2) : payload;
+}
+
+Table make_table(const json::array& messages, std::optional<std::size_t> width) {
   using Align = Table::Align;
   const bool priorities = std::ranges::any_of(
       messages, [](const json::value& message) { return count_at(message, "priority") != 0; });
@@ -38,14 +44,14 @@ Table make_table(const json::array& messages) {
       {"ID"}, {"QUEUE"}, {"STATE"}, {"AGE", Align::right}, {"ATTEMPTS", Align::right}};
   if (priorities) columns.push_back({"PRIORITY", Align::right});
   columns.push_back({"TEXT"});
-  Table table(std::move(columns));
+  Table table(std::move(columns), Table::Long::list);
   for (const json::value& message : messages) {
     const std::string state = text_at(message, "state");
     const std::string mark = text_at(message, "mark");
     std::string text = text_at(message, "progress");
     if (text.empty()) text = text_at(at(message, "lease"), "progress");
     if (text.empty()) text = text_at(message, "param1");
-    if (text.empty()) text = text_at(message, "payload");
+    if (text.empty()) text = payload_of(message, width);
     // "scheduled, in 59 min"
     std::string due = state == "scheduled" ? age_of(message, "due") : "";
     if (due.starts_with('-')) due = ", in " + due.substr(1);
@@ -94,10 +100,10 @@ Result<json::value> ask(client::Client& client, const MessageFilter& filter,
 // Failures that are in err no more, or not yet: they wait for another try.
 void say_tries(client::Client& client, MessageFilter filter) {
   filter.mark.clear();
-  const auto tries = tries_of(client, filter);
-  if (!tries || tries->count == 0) return;  // it is a hint
-  std::fprintf(stderr, "%s: rq list%s --state scheduled\n", tries_text(*tries).c_str(),
-               filter.words().c_str());
+  const Tries tries = tries_of(client, filter);
+  if (tries.all == 0) return;
+  std::fprintf(stderr, "%s: rq list%s --state scheduled\n",
+               tries_text(tries.all, tries.cut).c_str(), filter.words().c_str());
 }
 
 // Whether it asks for failures.
@@ -170,6 +176,91 @@ Result<int> list_by(Context& context, const Options& options) {
   return list_by_reason(context, options);
 }
 
+// The pages that are wanted, one after the other.
+class Pages {
+ public:
+  Pages(Context& context, client::Client& client, const Options& options)
+      : context_(context),
+        client_(client),
+        options_(options),
+        left_(options.limit.value_or(kShown)),
+        cursor_(options.cursor) {}
+
+  Result<void> show() {
+    do {
+      RQ_TRY_ASSIGN(page, next());
+      show(items_at(page, "messages"));
+    } while (!cursor_.empty() && (options_.all || left_ > 0));
+    if (!context_.json && !options_.all) {
+      context_.print(make_table(kept_, context_.width()), "no such messages");
+      if (kept_.empty()) say_hint(options_.filter);
+    }
+    say_what_is_missing();
+    return {};
+  }
+
+ private:
+  Result<json::value> next() {
+    constexpr auto kPageMax = static_cast<std::int64_t>(base::kListPageMax);
+    RQ_TRY_ASSIGN(query, options_.filter.query());
+    query.add("limit", std::to_string(options_.all ? kPageMax : std::min(left_, kPageMax)));
+    if (options_.oldest) query.add("order", "oldest");
+    // The table shows a payload where there is no other text.
+    if (options_.payloads || !context_.json) query.add("payloads", "1");
+    query.add_if("cursor", cursor_);
+    RQ_TRY_ASSIGN(page, ask(client_, options_.filter, query.on("/v1/messages"), "messages"));
+    cursor_ = text_at(page, "cursor");
+    cut_ = cut_ || at(page, "cut") == json::value(true);
+    return page;
+  }
+
+  // All as they come; of a few one table with columns for all of them.
+  void show(const json::array& messages) {
+    left_ -= static_cast<std::int64_t>(messages.size());
+    if (context_.json) {
+      for (const json::value& message : messages) Context::print_json(message);
+    } else if (options_.all) {
+      context_.print(make_table(messages, context_.width()));
+    } else {
+      kept_.insert(kept_.end(), messages.begin(), messages.end());
+    }
+  }
+
+  void say_what_is_missing() {
+    if (!cursor_.empty()) {
+      std::fprintf(stderr, "there are more: --cursor %s (or --all, or -n)\n", cursor_.c_str());
+    }
+    if (!context_.json && is_for_failures(options_.filter)) say_tries(client_, options_.filter);
+    if (cut_) {
+      std::fprintf(stderr, "the search looked at %zu messages a page and stopped there\n",
+                   base::kListScanMax);
+    }
+  }
+
+  Context& context_;
+  client::Client& client_;
+  const Options& options_;
+  std::int64_t left_;
+  std::string cursor_;
+  bool cut_ = false;
+  json::array kept_;
+};
+
+Result<int> list(Context& context, Options& options) {
+  if (!options.queue.empty() && !options.filter.queue.empty()) {
+    return fail(
+        Code::bad_value,
+        fmt::format("two queues: '{}' and --queue '{}'", options.queue, options.filter.queue),
+        "name one");
+  }
+  if (!options.queue.empty()) options.filter.queue = options.queue;
+  if (!options.by.empty()) return list_by(context, options);
+  RQ_TRY(check_page(context, options));
+  RQ_TRY_ASSIGN(client, context.client());
+  RQ_TRY(Pages(context, *client, options).show());
+  return 0;
+}
+
 }  // namespace
 
 Action declare_list(CLI::App& app, Context& context) {
@@ -187,57 +278,7 @@ Action declare_list(CLI::App& app, Context& context) {
                  "reason: the messages in err, counted by what their reasons have in common; those "
                  "that wait for another try are only counted")
       ->type_name("reason");
-  return [&context, options]() -> Result<int> {
-    if (!options->queue.empty() && !options->filter.queue.empty()) {
-      return fail(
-          Code::bad_value,
-          fmt::format("two queues: '{}' and --queue '{}'", options->queue, options->filter.queue),
-          "name one");
-    }
-    if (!options->queue.empty()) options->filter.queue = options->queue;
-    if (!options->by.empty()) return list_by(context, *options);
-    RQ_TRY(check_page(context, *options));
-    RQ_TRY_ASSIGN(client, context.client());
-    std::int64_t left = options->limit.value_or(kShown);
-    std::string cursor = options->cursor;
-    bool cut = false;
-    json::array shown;
-    const auto page_max = static_cast<std::int64_t>(base::kListPageMax);
-    while (true) {
-      RQ_TRY_ASSIGN(query, options->filter.query());
-      query.add("limit", std::to_string(options->all ? page_max : std::min(left, page_max)));
-      if (options->oldest) query.add("order", "oldest");
-      // The table shows a payload where there is no other text.
-      if (options->payloads || !context.json) query.add("payloads", "1");
-      query.add_if("cursor", cursor);
-      RQ_TRY_ASSIGN(page, ask(*client, options->filter, query.on("/v1/messages"), "messages"));
-      const json::array& messages = items_at(page, "messages");
-      left -= static_cast<std::int64_t>(messages.size());
-      if (context.json) {
-        for (const json::value& message : messages) Context::print_json(message);
-      } else if (options->all) {
-        context.print(make_table(messages));
-      } else {
-        shown.insert(shown.end(), messages.begin(), messages.end());
-      }
-      cursor = text_at(page, "cursor");
-      cut = cut || at(page, "cut") == json::value(true);
-      if (cursor.empty() || (!options->all && left <= 0)) break;
-    }
-    if (!context.json && !options->all) {
-      context.print(make_table(shown), "no such messages");
-      if (shown.empty()) say_hint(options->filter);
-    }
-    if (!cursor.empty()) {
-      std::fprintf(stderr, "there are more: --cursor %s (or --all, or -n)\n", cursor.c_str());
-    }
-    if (!context.json && is_for_failures(options->filter)) say_tries(*client, options->filter);
-    if (cut) {
-      std::fprintf(stderr, "the search looked at %zu messages a page and stopped there\n",
-                   base::kListScanMax);
-    }
-    return 0;
-  };
+  return [&context, options] { return list(context, *options); };
 }
 
 }  // namespace rq::cli

@@ -42,6 +42,7 @@ struct Options {
   bool prep = false;
   bool wait = false;
   bool follow = false;
+  std::optional<base::Millis> longest;  // of the wait
 };
 
 Result<std::string> read_file(const std::string& path,
@@ -353,7 +354,11 @@ Result<int> put_one(Context& context, client::Client& client, const Options& opt
     }
     return 0;
   }
-  const FollowOptions follow{.log = options.follow, .why = "put"};
+  const FollowOptions follow{
+      .log = options.follow,
+      .changes = options.follow ? FollowOptions::Changes::progress : FollowOptions::Changes::none,
+      .why = "put",
+      .longest = options.longest};
   RQ_TRY_ASSIGN(end, put_and_follow(context, options.queue, follow, [&]() -> Result<std::string> {
                   RQ_TRY_ASSIGN(answer, send());
                   if (!context.json) std::fprintf(stderr, "%s\n", text_at(answer, "id").c_str());
@@ -367,67 +372,92 @@ Result<int> put_one(Context& context, client::Client& client, const Options& opt
   return exit_code_of(context, end, false);
 }
 
+// The payload's argument.
+CLI::Option* add_payload(CLI::App& app, Options& options) {
+  CLI::Option* payload =
+      app.add_option("payload", options.payload,
+                     "The payload; @FILE: what is in the file (@@: an @); -: standard input, which "
+                     "is read for nothing else")
+          ->type_name("PAYLOAD");
+  app.add_option_function<std::string>(
+         "--text", [&text = options.text](const std::string& given) { text = given; },
+         "Payload that is taken as it stands: for texts of others, in which @, - and --help "
+         "mean nothing")
+      ->type_name("TEXT");
+  app.add_option("--file", options.file, "Payload from a file")->type_name("FILE");
+  app.add_option(
+         "--ndjson", options.ndjson,
+         "Many: a file with one message a line as a JSON object; - for standard input. A line "
+         "that is no JSON ends it (its batch of 1000 lines is not put), one with a wrong field "
+         "is left out and told of. With a key in each, the same file again puts the rest")
+      ->type_name("FILE");
+  return payload;
+}
+
+void add_fields(CLI::App& app, Options& options) {
+  options.shared.declare(app);
+  app.add_option("--key", options.key,
+                 "Your own key: the same key again finds the first message, as long as that is "
+                 "kept (keep_done of its queue)")
+      ->type_name("KEY");
+  for (std::size_t i = 0; i < options.params.size(); ++i) {
+    app.add_option(fmt::format("--param{}", i + 1), options.params[i],
+                   fmt::format("RQ_PARAM{} of the script", i + 1))
+        ->type_name("TEXT");
+  }
+  add_repeated(app, "--header", options.headers, "NAME=VALUE; may be repeated")->type_name("A=B");
+  app.add_option("--dest", options.dest, "Destination, as the script sees it")->type_name("TEXT");
+  app.add_option("--src", options.src, "Who sends it")->type_name("TEXT");
+  app.add_option("--content-type", options.content_type, "Of the payload")->type_name("TYPE");
+  app.add_flag("--prep", options.prep, "Hold it back until rq commit ID lets it go");
+}
+
+void add_waits(CLI::App& app, Options& options) {
+  app.add_flag("--wait", options.wait,
+               "Wait for the end. Standard output: the result, or else the text of its word done; "
+               "standard error: id, state, reason. Exit 0 when done, 1 when not");
+  app.add_flag(
+      "-f,--follow", options.follow,
+      "The same; standard output is the log as it comes, standard error also the progress");
+  add_wait_timeout(app, options.longest);
+}
+
+// Whether the options go together.
+Result<void> check(const Options& options, bool given) {
+  const bool waits = options.wait || options.follow;
+  if (options.prep && waits) {
+    return fail(Code::bad_value,
+                fmt::format("--prep with {}: it would wait for what only a commit can start",
+                            options.wait ? "--wait" : "--follow"),
+                "put it with --prep alone; then rq commit ID, and rq tail -f ID");
+  }
+  if (options.longest && !waits) {
+    return fail(Code::bad_value, "--wait-timeout without --wait or --follow: nothing is waited for",
+                "add --wait; what bounds an attempt itself is --timeout");
+  }
+  if (!options.ndjson.empty() && (given || options.text || !options.file.empty() || waits)) {
+    return fail(Code::bad_value,
+                "--ndjson goes with no payload, --text, --file, --wait or --follow",
+                "the payloads are in the file; follow one of them with rq tail -f ID");
+  }
+  return {};
+}
+
 }  // namespace
 
 Action declare_put(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   app.add_option("queue", options->queue, "Name of the queue")->required()->type_name("QUEUE");
-  CLI::Option* payload =
-      app.add_option("payload", options->payload,
-                     "The payload; @FILE: what is in the file (@@: an @); -: standard input, which "
-                     "is read for nothing else")
-          ->type_name("PAYLOAD");
-  app.add_option_function<std::string>(
-         "--text", [&text = options->text](const std::string& given) { text = given; },
-         "Payload that is taken as it stands: for texts of others, in which @, - and --help "
-         "mean nothing")
-      ->type_name("TEXT");
-  app.add_option("--file", options->file, "Payload from a file")->type_name("FILE");
-  app.add_option(
-         "--ndjson", options->ndjson,
-         "Many: a file with one message a line as a JSON object; - for standard input. A line "
-         "that is no JSON ends it (its batch of 1000 lines is not put), one with a wrong field "
-         "is left out and told of. With a key in each, the same file again puts the rest")
-      ->type_name("FILE");
-  options->shared.declare(app);
-  app.add_option("--key", options->key,
-                 "Your own key: the same key again finds the first message, as long as that is "
-                 "kept (keep_done "
-                 "of its queue)")
-      ->type_name("KEY");
-  for (std::size_t i = 0; i < options->params.size(); ++i) {
-    app.add_option(fmt::format("--param{}", i + 1), options->params[i],
-                   fmt::format("RQ_PARAM{} of the script", i + 1))
-        ->type_name("TEXT");
-  }
-  add_repeated(app, "--header", options->headers, "NAME=VALUE; may be repeated")->type_name("A=B");
-  app.add_option("--dest", options->dest, "Destination, as the script sees it")->type_name("TEXT");
-  app.add_option("--src", options->src, "Who sends it")->type_name("TEXT");
-  app.add_option("--content-type", options->content_type, "Of the payload")->type_name("TYPE");
-  app.add_flag("--prep", options->prep, "Hold it back until rq commit ID lets it go");
-  app.add_flag("--wait", options->wait,
-               "Wait for the end. Standard output: the result, or else the text of its word done; "
-               "standard error: id, state, reason. Exit 0 when done, 1 when not");
-  app.add_flag("-f,--follow", options->follow, "The same; standard output is the log as it comes");
+  CLI::Option* payload = add_payload(app, *options);
+  add_fields(app, *options);
+  add_waits(app, *options);
   return [&context, options, payload]() -> Result<int> {
-    if (options->prep && (options->wait || options->follow)) {
-      return fail(Code::bad_value,
-                  fmt::format("--prep with {}: it would wait for what only a commit can start",
-                              options->wait ? "--wait" : "--follow"),
-                  "put it with --prep alone; then rq commit ID, and rq tail -f ID");
-    }
+    const bool given = payload->count() > 0;
+    RQ_TRY(check(*options, given));
     RQ_TRY_ASSIGN(common, common_fields(*options));
     RQ_TRY_ASSIGN(client, context.client());
-    if (options->ndjson.empty()) {
-      return put_one(context, *client, *options, std::move(common), payload->count() > 0);
-    }
-    if (payload->count() > 0 || options->text || !options->file.empty() || options->wait ||
-        options->follow) {
-      return fail(Code::bad_value,
-                  "--ndjson goes with no payload, --text, --file, --wait or --follow",
-                  "the payloads are in the file; follow one of them with rq tail -f ID");
-    }
-    return put_many(context, *client, *options, std::move(common));
+    if (!options->ndjson.empty()) return put_many(context, *client, *options, std::move(common));
+    return put_one(context, *client, *options, std::move(common), given);
   };
 }
 

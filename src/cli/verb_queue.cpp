@@ -9,6 +9,7 @@
 #include <fstream>
 #include <vector>
 
+#include "cli/nearest.h"
 #include "cli/settings_options.h"
 #include "cli/text.h"
 #include "cli/tries.h"
@@ -35,6 +36,16 @@ std::shared_ptr<Options> with_queue(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("queue", options->queue, "Name of the queue")->required()->type_name("QUEUE");
   return options;
+}
+
+// What the server says of the queue, or that there is none, with the one that may have been meant.
+Result<json::value> ask_of(client::Client& client, const std::string& queue,
+                           Result<json::value> answer) {
+  if (answer) return answer;
+  return with_nearest_queue(client, queue, std::move(answer).error());
+}
+Result<json::value> get_queue(client::Client& client, const std::string& queue) {
+  return ask_of(client, queue, client.get(queue_path(queue), {"settings"}));
 }
 
 // "3,000, 12 of them in err"; empty: none.
@@ -75,7 +86,7 @@ void print_queue(const Context& context, const json::value& queue) {
       facts.add(key, text_at(settings, key));
     }
   }
-  Context::print(facts.text(context.colours()));
+  Context::print(facts.text(context.colours(), context.width()));
 }
 
 // The script as the worker will look for it, seen from here: its path, or "" when there is none.
@@ -183,8 +194,9 @@ Action set_admin(CLI::App& app, Context& context, const char* below, const char*
     json::object body;
     if (options->lasts) body["for_s"] = static_cast<double>(options->lasts->count()) / 1000;
     RQ_TRY_ASSIGN(client, context.client());
-    RQ_TRY(client->send("POST", queue_path(options->queue, below), {"settings"}, body));
-    RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue), {"settings"}));
+    RQ_TRY(ask_of(*client, options->queue,
+                  client->send("POST", queue_path(options->queue, below), {"settings"}, body)));
+    RQ_TRY_ASSIGN(queue, get_queue(*client, options->queue));
     if (context.json) {
       Context::print_json(queue);
     } else {
@@ -230,8 +242,10 @@ Action declare_queue_list(CLI::App& app, Context& context) {
       }
       return 0;
     }
-    context.print(table_of_queues(answer, Table::Long::wrapped, tries_by_queue(*client, answer)),
+    const Tries tries = tries_of(*client);
+    context.print(table_of_queues(answer, Table::Long::wrapped, tries),
                   "no queues; make one: rq queue create NAME --script PATH");
+    if (tries.cut) std::fprintf(stderr, "%s\n", cut_text(tries).c_str());
     return 0;
   };
 }
@@ -240,7 +254,7 @@ Action declare_queue_show(CLI::App& app, Context& context) {
   auto options = with_queue(app);
   return [&context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
-    RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue), {"settings"}));
+    RQ_TRY_ASSIGN(queue, get_queue(*client, options->queue));
     print_queue(context, queue);
     return 0;
   };
@@ -255,7 +269,7 @@ Action declare_queue_set(CLI::App& app, Context& context) {
                   "for example --retries 3; rq queue set --help lists them");
     }
     RQ_TRY_ASSIGN(client, context.client());
-    RQ_TRY_ASSIGN(before, client->get(queue_path(options->queue), {"settings"}));
+    RQ_TRY_ASSIGN(before, get_queue(*client, options->queue));
     if (json::value* added = given->values.if_contains("env_vars");
         added != nullptr && added->is_object() && !added->get_object().empty()) {
       // --env adds to the variables that are there; --set env_vars={} clears them.
@@ -310,7 +324,7 @@ Action declare_queue_delete(CLI::App& app, Context& context) {
   return [&context, options]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
     if (options->force && !options->yes) {
-      RQ_TRY_ASSIGN(queue, client->get(queue_path(options->queue), {"settings"}));
+      RQ_TRY_ASSIGN(queue, get_queue(*client, options->queue));
       const std::string counts = counts_text(at(queue, "counts"));
       if (counts != "none") {
         RQ_TRY_ASSIGN(go, confirmed(fmt::format("queue {} will be deleted with its messages: {}",
@@ -318,9 +332,8 @@ Action declare_queue_delete(CLI::App& app, Context& context) {
         if (!go) return 0;
       }
     }
-    RQ_TRY_ASSIGN(
-        answer,
-        client->remove(queue_path(options->queue, options->force ? "?force=1" : ""), {"ok"}));
+    const std::string path = queue_path(options->queue, options->force ? "?force=1" : "");
+    RQ_TRY_ASSIGN(answer, ask_of(*client, options->queue, client->remove(path, {"ok"})));
     if (context.json) {
       Context::print_json(answer);
     } else {
@@ -330,13 +343,12 @@ Action declare_queue_delete(CLI::App& app, Context& context) {
   };
 }
 
-Table table_of_queues(const json::value& answer, Table::Long fit,
-                      const std::map<std::string, Tries>& tries) {
+Table table_of_queues(const json::value& answer, Table::Long fit, const Tries& tries) {
   using Align = Table::Align;
   std::vector<Table::Column> columns{
       {"QUEUE"}, {"STATUS"}, {"QUE", Align::right}, {"RUN", Align::right}, {"LATER", Align::right}};
-  // Of those that have failed and wait for another try.
-  if (!tries.empty()) columns.push_back({"RETRY", Align::right});
+  const bool any_tries = tries.all > 0;
+  if (any_tries) columns.push_back({"RETRY", Align::right});
   columns.insert(columns.end(), {{"DONE", Align::right}, {"ERR", Align::right}, {"SCRIPT"}});
   Table table(std::move(columns), fit);
   for (const json::value& queue : items_at(answer, "queues")) {
@@ -347,21 +359,20 @@ Table table_of_queues(const json::value& answer, Table::Long fit,
     const auto cell = [&](std::string_view name, Ink ink = Ink::plain) {
       return number(count_at(counts, name), ink);
     };
-    const auto found = tries.find(text_at(queue, "name"));
-    const Tries waiting = found == tries.end() ? Tries{} : found->second;
+    const std::int64_t scheduled = count_at(counts, "scheduled");
+    const std::int64_t waiting = std::min(tries.of(text_at(queue, "name")), scheduled);
     const std::string status = text_at(queue, "status");
     const std::string error = text_at(queue, "script_error");
     const std::string hindrance = text_at(at(queue, "hindrance"), "text");
     const std::string script = text_at(at(queue, "settings"), "script");
-    std::vector<Cell> row{
-        text_at(queue, "name"),
-        {status, ink_of_state(status)},
-        cell("que"),
-        cell("run", Ink::cyan),
-        number(std::max<std::int64_t>(0, count_at(counts, "scheduled") - waiting.count))};
-    if (!tries.empty()) {
-      row.push_back(number(waiting.count, Ink::yellow));
-      if (waiting.cut) row.back().text += '+';
+    std::vector<Cell> row{text_at(queue, "name"),
+                          {status, ink_of_state(status)},
+                          cell("que"),
+                          cell("run", Ink::cyan),
+                          number(scheduled - waiting)};
+    if (any_tries) {
+      row.push_back(number(waiting, Ink::yellow));
+      if (tries.cut && waiting < scheduled) row.back().text += '+';
     }
     row.insert(row.end(), {cell("done", Ink::green), cell("err", Ink::red)});
     row.push_back(!error.empty() ? Cell(error, Ink::red)

@@ -53,6 +53,7 @@ struct Options {
   PutOptions shared;
   bool input = false;  // carry standard input
   bool wait = false;
+  std::optional<base::Millis> longest;  // of the wait
 };
 
 // Bytes that a word, a folder or a variable may have: JSON carries what is not UTF-8 as base64.
@@ -146,10 +147,14 @@ std::string shown(const std::vector<std::string>& words) {
 }
 
 // Its output, and its exit code. Null: no output of its own comes.
-Result<int> wait_for(Context& context, const std::string& queue,
+Result<int> wait_for(Context& context, const Options& options,
                      const std::function<Result<std::string>()>& place, OutputsReader* outputs) {
-  const FollowOptions follow{.log = !context.json, .bare = true, .apart = outputs, .why = "run"};
-  RQ_TRY_ASSIGN(end, put_and_follow(context, queue, follow, place));
+  const FollowOptions follow{.log = !context.json,
+                             .bare = true,
+                             .apart = outputs,
+                             .why = "run",
+                             .longest = options.longest};
+  RQ_TRY_ASSIGN(end, put_and_follow(context, options.queue, follow, place));
   if (outputs != nullptr && !outputs->finish()) {
     std::fprintf(stderr, "rq run: some of the output is missing here; all of it: rq tail %s\n",
                  text_at(end, "id").c_str());
@@ -158,11 +163,9 @@ Result<int> wait_for(Context& context, const std::string& queue,
   return exit_code_of(context, end, true);
 }
 
-Result<int> queue_command(Context& context, const Options& options,
-                          const std::vector<std::string>& words) {
-  if (words.empty()) {
-    return fail(Code::bad_value, "no command is given", "for example: rq run -- make -C project");
-  }
+// The payload: the command, and where and with what it is to run.
+Result<json::object> command_from_here(const Options& options,
+                                       const std::vector<std::string>& words) {
   RQ_TRY_ASSIGN(environment, environment_of(options.env));
   std::error_code error;
   const std::string cwd = std::filesystem::current_path(error).string();
@@ -182,6 +185,15 @@ Result<int> queue_command(Context& context, const Options& options,
     std::fputs("rq run: the command will read an empty standard input: --stdin carries this one\n",
                stderr);
   }
+  return command;
+}
+
+Result<int> queue_command(Context& context, const Options& options,
+                          const std::vector<std::string>& words) {
+  if (words.empty()) {
+    return fail(Code::bad_value, "no command is given", "for example: rq run -- make -C project");
+  }
+  RQ_TRY_ASSIGN(command, command_from_here(options, words));
   std::unique_ptr<OutputsReader> outputs;
   if (options.wait && !context.json) {
     RQ_TRY_ASSIGN(sender, user_of_server(context));
@@ -212,7 +224,7 @@ Result<int> queue_command(Context& context, const Options& options,
     RQ_TRY_ASSIGN(answer, send());
     return text_at(answer, "id");
   };
-  return wait_for(context, options.queue, place, outputs.get());
+  return wait_for(context, options, place, outputs.get());
 }
 
 // --- The other side: in the worker's hands
@@ -428,7 +440,12 @@ Action declare_run(CLI::App& app, Context& context) {
   app.add_flag("--stdin", options->input, "Let it read what is given to rq on standard input");
   app.add_flag("-w,--wait", options->wait,
                "Show its output and its errors as if it ran here, and exit as it does");
+  add_wait_timeout(app, options->longest);
   return [&app, &context, options]() -> Result<int> {
+    if (options->longest && !options->wait) {
+      return fail(Code::bad_value, "--wait-timeout without --wait: nothing is waited for",
+                  "add --wait; what bounds the command itself is --timeout");
+    }
     RQ_TRY_ASSIGN(words, command_of(app, app.remaining()));
     return queue_command(context, *options, words);
   };

@@ -50,7 +50,8 @@ void print_attempts(const Context& context, const json::value& answer) {
                {"WALL", Align::right},
                {"CPU", Align::right},
                {"MEMORY", Align::right},
-               {"REASON"}});
+               {"REASON"}},
+              Table::Long::wrapped);
   std::string last_output;
   for (const json::value& attempt : items_at(answer, "attempts")) {
     const json::value& pm = at(attempt, "post_mortem");
@@ -155,7 +156,7 @@ void print_message(const Context& context, const json::value& message, const jso
   if (const std::string result = text_at(message, "result"); !result.empty()) {
     facts.add("result", one_line(result, kShownBytes));
   }
-  Context::print(facts.text(context.colours()));
+  Context::print(facts.text(context.colours(), context.width()));
 }
 
 }  // namespace
@@ -212,9 +213,11 @@ Action declare_why(CLI::App& app, Context& context) {
         continue;
       }
       const std::string state = text_at(why, "state");
-      Context::print(fmt::format("{}  {}  {}\n", text_at(why, "id"),
+      const std::string shown_id = text_at(why, "id");
+      const std::size_t column = columns_of(shown_id) + columns_of(state) + 4;  // two gaps
+      Context::print(fmt::format("{}  {}  {}\n", shown_id,
                                  paint(ink_of_state(state), state, context.colours()),
-                                 shown_text(why_text(why))));
+                                 indented(shown_text(why_text(why)), column, context.width())));
     }
     return 0;
   };

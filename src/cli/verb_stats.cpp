@@ -142,7 +142,7 @@ Action declare_stats(CLI::App&, Context& context) {
     facts.add("memory", size_text(stats, "memory_bytes"));
     facts.add("store", fmt::format("{} (and {} of log)", size_text(stats, "store_bytes"),
                                    size_text(stats, "wal_bytes")));
-    Context::print(facts.text(context.colours()));
+    Context::print(facts.text(context.colours(), context.width()));
     return 0;
   };
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <memory>
@@ -30,6 +31,7 @@ struct Options {
   std::optional<std::int64_t> from;
   bool all = false;
   bool follow = false;
+  std::optional<base::Millis> longest;
 };
 
 // Why a message does not run is looked up so often; not at once, as most run at once.
@@ -83,12 +85,14 @@ class Follower {
         id_(std::move(id)),
         options_(options),
         printer_(context),
-        offset_(options.from.value_or(-1)) {}
+        offset_(options.from.value_or(-1)),
+        until_(options.longest ? Steady::now() + *options.longest : Steady::time_point::max()) {}
 
   Result<json::value> run() {
     RQ_TRY_ASSIGN(client, context_.client());
     int failures = 0;
     while (true) {
+      if (Steady::now() >= until_) return timed_out();
       client::Query query;
       if (offset_ >= 0) {
         query.add("from", std::to_string(offset_));
@@ -101,9 +105,10 @@ class Follower {
             failures = 0;
             return take(event, data);
           },
-          meanwhile());
+          meanwhile(), left());
       if (ended_) break;
       if (followed) return fail(Code::internal, "the server sent an event that is no JSON");
+      if (Steady::now() >= until_) return timed_out();
       // Nobody there from the start is an error; gone in the middle, it may be restarting.
       if (followed.error().code != Code::unreachable || !seen_ || ++failures > kComeBackTimes) {
         return std::move(followed).error();
@@ -117,6 +122,22 @@ class Follower {
   }
 
  private:
+  using Steady = std::chrono::steady_clock;
+
+  // Until the wait is over; 0: it has no end.
+  [[nodiscard]] base::Millis left() const {
+    if (until_ == Steady::time_point::max()) return base::Millis{0};
+    return std::max(base::Millis{1}, std::chrono::ceil<base::Millis>(until_ - Steady::now()));
+  }
+
+  [[nodiscard]] base::Error timed_out() const {
+    return fail(
+        Code::timed_out,
+        fmt::format("message {} has not ended within {}", id_,
+                    show_duration(std::chrono::duration<double>(*options_.longest).count())),
+        fmt::format("it is not touched: rq tail -f {} follows it, rq cancel {} ends it", id_, id_));
+  }
+
   bool take(std::string_view event, std::string_view data) {
     seen_ = true;
     boost::system::error_code error;
@@ -180,14 +201,22 @@ class Follower {
   }
 
   void show(const json::value& message) {
-    if (!options_.progress) return;
+    const std::string state = text_at(message, "state");
+    const std::string progress = text_at(message, "progress");
+    switch (options_.changes) {
+      case FollowOptions::Changes::none:
+        return;
+      case FollowOptions::Changes::progress:
+        if (state != "run" || progress.empty()) return;
+        break;
+      case FollowOptions::Changes::all:
+        break;
+    }
     if (context_.json) {
       Context::print_json({{"event", "message"}, {"data", message}});
       std::fflush(stdout);
       return;
     }
-    const std::string state = text_at(message, "state");
-    const std::string progress = text_at(message, "progress");
     std::string said = progress.empty() ? state : fmt::format("{}: {}", state, progress);
     if (said == said_) return;
     const bool colours = colours_on(stderr);
@@ -205,7 +234,8 @@ class Follower {
   LogPrinter printer_;
   std::string said_;
   std::int64_t offset_;  // of what comes next; -1: not known yet
-  int attempts_ = 0;     // that have begun
+  const Steady::time_point until_;
+  int attempts_ = 0;  // that have begun
   bool runs_ = false;
   int waits_ = 0;  // looks in a row at which it did not run
   std::string reason_;
@@ -247,6 +277,12 @@ class OnInterrupt {
 };
 
 }  // namespace
+
+void add_wait_timeout(CLI::App& app, std::optional<base::Millis>& into) {
+  add_parsed(app, "--wait-timeout", into, parse_duration,
+             "Wait no longer than this, and exit with 7; the message goes on")
+      ->type_name("TIME");
+}
 
 Result<json::value> follow_message(Context& context, const std::string& id,
                                    const FollowOptions& options) {
@@ -393,12 +429,19 @@ Result<int> tail(Context& context, const Options& options) {
   std::optional<std::int64_t> lines = options.lines;
   const std::optional<std::int64_t> from = options.all ? 0 : options.from;
   if (!options.follow) {
+    if (options.longest) {
+      return fail(Code::bad_value, "--wait-timeout without -f: nothing is waited for",
+                  "add -f, or leave it out");
+    }
     return from ? print_from(context, options.id, *from) : print_end(context, options.id, lines);
   }
   if (!lines && !from) lines = kLinesShown;
-  RQ_TRY_ASSIGN(end,
-                follow_message(context, options.id,
-                               {.log = true, .tail_lines = lines, .from = from, .progress = true}));
+  RQ_TRY_ASSIGN(end, follow_message(context, options.id,
+                                    {.log = true,
+                                     .tail_lines = lines,
+                                     .from = from,
+                                     .changes = FollowOptions::Changes::all,
+                                     .longest = options.longest}));
   if (context.json) Context::print_json({{"event", "end"}, {"data", end}});
   return 0;
 }
@@ -411,6 +454,7 @@ Action declare_tail(CLI::App& app, Context& context) {
       ->required()
       ->type_name("ID");
   app.add_flag("-f,--follow", options->follow, "Go on until the message is finished");
+  add_wait_timeout(app, options->longest);
   add_parsed(app, "-n,--lines", options->lines, parse_natural,
              "Only the last N lines of what is there (of a large log: 1000)")
       ->type_name("N");

@@ -20,8 +20,8 @@ constexpr auto kVerbs = std::to_array<Verb>({
      "tar c project | rq put backup - --key project-2026-11-21\n"
      "rq put mail --ndjson messages.ndjson\n"
      "rq put resize @photo.json --wait\n"
-     "while IFS= LC_ALL=C read -r line || [ -n \"$line\" ]; do rq put lines --text \"$line\"; done "
-     "< list",
+     "while IFS= LC_ALL=C read -r line || [ -n \"$line\" ]; do\n"
+     "  rq put lines --text \"$line\"; done < list",
      declare_put},
     {"run", put,
      "Queue a command line: runs in this folder, with PATH, HOME and the like as they are here",
@@ -82,8 +82,8 @@ constexpr auto kVerbs = std::to_array<Verb>({
      "rq remove 123\nrq remove --queue mail --state done --before 30d -y", declare_remove},
 
     {"queue create", server, "Make a queue",
-     "rq queue create mail --script ./mail.py --num-workers 2 --retries 3 --timeout 60s\n"
-     "rq queue create metrics --sync relaxed --keep-done 1h --set limits.open_files=64",
+     "rq queue create mail --script ./mail.py -j 2 --retries 3 --timeout 60s\n"
+     "rq queue create metrics --sync relaxed --keep-done 1h --set nice=5",
      declare_queue_create},
     {"queue list", server, "List the queues", "rq queue list\nrq queue list --json",
      declare_queue_list},

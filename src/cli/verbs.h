@@ -1,7 +1,6 @@
 #pragma once
 // All verbs, each declared by its own file, and what more than one of them shows.
 #include <functional>
-#include <map>
 #include <string>
 
 #include "cli/tries.h"
@@ -52,7 +51,7 @@ Action declare_completion(CLI::App& app, Context& context);
 // --- Shared ---
 // Of GET /v1/queues. `tries`: of each queue, the messages that wait for another try.
 [[nodiscard]] Table table_of_queues(const json::value& answer, Table::Long fit,
-                                    const std::map<std::string, Tries>& tries = {});
+                                    const Tries& tries = {});
 
 // Follows a message to its end. `log`: its output, as it comes, to standard output.
 class OutputsReader;
@@ -61,11 +60,15 @@ struct FollowOptions {
   bool log = false;
   std::optional<std::int64_t> tail_lines{};  // only so many of what is there already
   std::optional<std::int64_t> from{};        // or from this byte on
-  bool progress = false;                     // changes of state and progress, to standard error
-  bool bare = false;                         // without the line that opens each attempt's log
-  OutputsReader* apart = nullptr;            // prints what it gets; the log what it does not
+  enum class Changes : std::uint8_t { none, progress, all };  // all: those of the state, too
+  Changes changes = Changes::none;                            // that standard error shows
+  bool bare = false;               // without the line that opens each attempt's log
+  OutputsReader* apart = nullptr;  // prints what it gets; the log what it does not
   std::string_view why{};  // the verb that says, on standard error, why the message does not run
+  std::optional<base::Millis> longest{};  // then it is timed_out; the message goes on
 };
+// --wait-timeout, of a verb that follows.
+void add_wait_timeout(CLI::App& app, std::optional<base::Millis>& into);
 // The message as it ended. A server that restarts meanwhile is waited for.
 [[nodiscard]] base::Result<json::value> follow_message(Context& context, const std::string& id,
                                                        const FollowOptions& options);

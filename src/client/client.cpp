@@ -184,7 +184,7 @@ Result<std::string> Client::get_bytes(const std::string& target) {
 }
 
 Result<void> Client::follow(const std::string& target, const EventSink& sink,
-                            const Meanwhile& meanwhile) {
+                            const Meanwhile& meanwhile, base::Millis longest) {
   const auto keep = impl_;  // perform() may replace it, and the timer must go before its loop
   const auto ticks = std::make_shared<Ticks>(keep->io, meanwhile);
   if (meanwhile.call) Ticks::go_on(ticks);
@@ -193,7 +193,7 @@ Result<void> Client::follow(const std::string& target, const EventSink& sink,
   Request request;
   request.target = target;
   request.accept = kEvents;
-  request.timeout = base::Millis{0};
+  request.timeout = longest;
   request.silence = kEventSilence;
   request.sink = [&](std::string_view piece) {
     const bool fits = reader.feed(piece, [&](std::string_view event, std::string_view data) {

@@ -61,13 +61,15 @@ class Client {
 
   // Follows an event stream until the sink says false (then: value) or the server ends it
   // (unreachable, so that the caller may come back).
-  // `meanwhile`: called again and again, on this thread, also when nothing comes.
+  // `meanwhile`: called again and again, on this thread, also when nothing comes. `longest`: then
+  // it ends likewise as unreachable; 0: never.
   struct Meanwhile {
     std::chrono::milliseconds every;
     std::function<void()> call;
   };
   [[nodiscard]] base::Result<void> follow(const std::string& target, const EventSink& sink,
-                                          const Meanwhile& meanwhile = {});
+                                          const Meanwhile& meanwhile = {},
+                                          base::Millis longest = base::Millis{0});
 
  private:
   struct Impl;

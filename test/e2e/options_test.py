@@ -79,7 +79,7 @@ def options_of(rq, verb):
     """The names of each option, as its help lists them."""
     out = rq('help', *verb.split())
     return [set(re.findall(r'(--?[a-z][a-z-]*\d?)', line))
-            for line in re.findall(r'^ +(-[-a-z0-9, ]+?)(?:  | [A-Z=]|$)', out, re.M)]
+            for line in re.findall(r'^  (-[-a-z0-9, ]+?)(?:  | [A-Z=]|$)', out, re.M)]
 
 
 def test_put(s, rq):
@@ -120,6 +120,11 @@ def test_put(s, rq):
     rq('queue', 'create', 'slow', '--script', slow, '--grace', '100ms')
     equal(rq.code('put', 'slow', 'x', '--timeout', '300ms', '--wait', '--key', 's'), 1, 'put --timeout')
     equal(rq.message('key:s')['mark'], 'timed_out', 'put --timeout')
+    rq('queue', 'create', 'never')
+    late = ('--wait-timeout', '50ms')
+    equal(rq.code('put', 'never', 'x', '--wait', *late, '--key', 'n'), 7, 'put --wait-timeout')
+    equal(rq.code('tail', '-f', 'key:n', *late), 7, 'tail --wait-timeout')
+    equal(rq.code('run', '--queue', 'late', '--wait', *late, '--', 'sleep', '1'), 7, 'run --wait-timeout')
     low, high = (rq('put', 'in', word, '--priority', n).strip() for word, n in (('l', -1), ('h', 9)))
     taken = s.post('/v1/reserve', {'queues': ['in']}).json['messages'][0]
     equal(taken['id'], high, 'put --priority')
