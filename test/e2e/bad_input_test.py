@@ -148,6 +148,8 @@ CASES = {
     ('GET', '/v1/messages'): ('/v1/messages?', [(q, None, status) for q, status in QUERY]),
     ('GET', '/v1/failures'): ('/v1/failures?', [
         (q, None, 422) for q in ('limit=1', 'cursor=1', 'state=err', 'state=x', 'mark=x', 'tag=', 'after=x', 'x=1')]),
+    ('GET', '/v1/tries'): ('/v1/tries?', [('queue=nope', None, 404), *(
+        (q, None, 422) for q in ('limit=1', 'state=err', 'fingerprint=f', 'mark=x', 'tag=', 'after=x', 'x=1'))]),
     ('GET', '/v1/messages/{id}'): ('/v1/messages/', [*ids(), ('1?x=1', None, 422)]),
     ('GET', '/v1/messages/{id}/payload'): ('/v1/messages/', [*ids('/payload'),
                                                              ('1/payload?x=1', None, 422)]),
