@@ -5,6 +5,8 @@
 
 namespace rq::base {
 
+// The byte order mark that some programs write before UTF-8.
+inline constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
 
 // The length of the sequence at `at`; 0 when there is none, or it is not whole.

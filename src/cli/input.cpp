@@ -12,6 +12,9 @@ namespace rq::cli {
 
 namespace {
 
+// What the server takes of one message, with all its fields.
+constexpr std::size_t kLineBytesMax = 32 * base::kMiB;
+
 // A loop of a shell around us reads it: that is the same there.
 bool is_of_parent(const struct stat& mine) {
   struct stat theirs {};
@@ -42,6 +45,23 @@ base::Result<std::string> read_all(std::istream& from, const std::string& name) 
     }
   }
   return bytes;
+}
+
+base::Result<bool> read_line(std::istream& from, std::string& line, const std::string& name) {
+  constexpr int kEnd = std::char_traits<char>::eof();
+  line.clear();
+  std::streambuf& bytes = *from.rdbuf();
+  for (int c = bytes.sbumpc(); c != kEnd; c = bytes.sbumpc()) {
+    if (c == '\n') return true;
+    if (line.size() == kLineBytesMax) {
+      return base::fail(
+          base::Code::too_large,
+          fmt::format("{}: a line has more than {} MiB", name, kLineBytesMax / base::kMiB),
+          "one message a line; what is larger goes beside it, as a file that it names");
+    }
+    line.push_back(std::char_traits<char>::to_char_type(c));
+  }
+  return !line.empty();
 }
 
 }  // namespace rq::cli

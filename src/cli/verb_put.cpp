@@ -179,8 +179,14 @@ class ManyPut {
     const Progress progress(bytes);
     std::string line;
     double read = 0;
-    while (std::getline(from, line)) {
+    for (;;) {
+      RQ_TRY_ASSIGN(more, read_line(from, line, fmt::format("{}, line {}", name_, line_ + 1)));
+      if (!more) break;
       ++line_;
+      // As over HTTP: some programs begin a file with it.
+      if (line_ == 1 && line.starts_with(base::kByteOrderMark)) {
+        line.erase(0, base::kByteOrderMark.size());
+      }
       read += static_cast<double>(line.size()) + 1;
       if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
       RQ_TRY(add(line));

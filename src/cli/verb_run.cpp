@@ -89,6 +89,10 @@ Result<json::object> environment_of(const std::vector<std::string>& more) {
       continue;
     }
     const char* value = std::getenv(text.c_str());
+    if (equals == 0 || text.empty()) {
+      return fail(Code::bad_value, fmt::format("--env {}: it has no name", text),
+                  "write --env NAME=VALUE, or name a variable that is set");
+    }
     if (value == nullptr) {
       return fail(Code::bad_value, fmt::format("--env {}: it is not set here", text),
                   "write --env NAME=VALUE, or name a variable that is set");

@@ -660,6 +660,13 @@ def test_put(server):
     checks.equal([('error' in item) for item in ran.lines], [False, True, False], 'as JSON')
     refused(rq('put', 'in', '--ndjson', '-', input=b'{"payload":"a"}\n[1]\n'), 'bad_value', 2,
             'no object', 'line 2', '[1]')
+    ok(rq('queue', 'create', 'marked'), 'a queue')
+    marked = '\ufeff{"payload":"a"}\n{"payload":"b"}\n'.encode()
+    checks.equal(rq('put', 'marked', '--ndjson', '-', input=marked).out,
+                 '2 put, 0 there already, 0 refused\n', 'a byte order mark before the first line')
+    refused(rq('put', 'marked', '--ndjson', '-', input=b'{"payload":"a"}\n' + b'x' * (33 << 20)),
+            'too_large', 2, 'a line without end', 'standard input, line 2: a line has more than 32 MiB')
+    refused(rq('run', '--env', '=x', '--', 'true'), 'bad_value', 2, 'no name', '--env =x: it has no name')
     refused(rq('put', 'in', 'x', '--ndjson', many), 'bad_value', 2, 'two payloads', '--ndjson')
     # faults.md C10, relative: what became of the others is said, and where it was read.
     ran = rq('put', 'in', '--ndjson', '-', input=b'{"payload":"a"}\nnot json\n')

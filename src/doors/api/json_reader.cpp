@@ -36,7 +36,7 @@ base::Error json_error(const boost::system::error_code& error, std::size_t at) {
 JsonReader::JsonReader() : parser_({.data = temp_memory_.data(), .bytes = temp_memory_.size()}) {}
 
 base::Result<const json::value*> JsonReader::parse(std::string_view text) {
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  if (text.starts_with(base::kByteOrderMark)) text.remove_prefix(base::kByteOrderMark.size());
   value_.reset();
   resource_.emplace(value_memory_.data(), value_memory_.size());
   parser_.reset(&*resource_);

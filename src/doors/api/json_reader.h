@@ -12,6 +12,7 @@
 #include <boost/json/value.hpp>
 
 #include "base/result.h"
+#include "base/utf8.h"
 #include "doors/api/strict_parser.h"
 
 namespace rq::doors::api {
@@ -20,19 +21,17 @@ namespace rq::doors::api {
 [[nodiscard]] boost::json::parse_options json_options();
 // What is wrong with a text that is no JSON. `at`: the byte where it was seen.
 [[nodiscard]] base::Error json_error(const boost::system::error_code& error, std::size_t at);
-// The byte order mark that some programs write before UTF-8.
-inline constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 // Lets it pass at the start of a text that comes in pieces.
 class ByteOrderMark {
  public:
   // Gives the rest of the text to `take`.
   template <typename Take>
   void feed(std::string_view piece, const Take& take) {
-    while (seen_ < kByteOrderMark.size() && !piece.empty()) {
-      if (piece.front() != kByteOrderMark[seen_]) {
+    while (seen_ < base::kByteOrderMark.size() && !piece.empty()) {
+      if (piece.front() != base::kByteOrderMark[seen_]) {
         // It is none: what looked like one is a part of the text.
-        if (seen_ > 0) take(kByteOrderMark.substr(0, seen_));
-        seen_ = kByteOrderMark.size();
+        if (seen_ > 0) take(base::kByteOrderMark.substr(0, seen_));
+        seen_ = base::kByteOrderMark.size();
         break;
       }
       piece.remove_prefix(1);

@@ -210,7 +210,7 @@ void put_messages(Exchange& x, const Request& request) {
     return put_gathered(x, static_cast<PutSink&>(*request.sink), queue);
   }
   std::string_view body = request.body;
-  if (body.starts_with(kByteOrderMark)) body.remove_prefix(kByteOrderMark.size());
+  if (body.starts_with(base::kByteOrderMark)) body.remove_prefix(base::kByteOrderMark.size());
   const std::size_t start = body.find_first_not_of(" \t\r\n");
   if (start != std::string_view::npos && body[start] == '[') {
     PutSink sink(x, ItemSplitter::Form::list);

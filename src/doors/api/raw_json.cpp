@@ -58,7 +58,7 @@ bool is_name(std::string_view raw, std::string_view name) {
 // Calls each(value) for what stands between the first and the last byte of an object or a list.
 template <typename Each>
 void for_each_part(std::string_view text, const Each& each) {
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  if (text.starts_with(base::kByteOrderMark)) text.remove_prefix(base::kByteOrderMark.size());
   skip_space(text);
   while (!text.empty()) {
     text.remove_prefix(1);  // the bracket, or what stands between two parts
