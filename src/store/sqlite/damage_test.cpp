@@ -620,7 +620,7 @@ TEST_F(DamagedPages, ARebuildLosesNothingOfASoundStore) {
                                         "SELECT * FROM attempt",
                                         "SELECT * FROM tag",
                                         "SELECT * FROM sqlite_sequence",
-                                        "SELECT * FROM meta WHERE key <> 'boot'"};
+                                        "SELECT * FROM meta WHERE key NOT IN ('boot', 'crc')"};
   std::vector<std::vector<std::string>> before;
   for (const char* table : tables) before.push_back(rows(table));
   std::ofstream{rebuild_mark(file)};
@@ -702,11 +702,14 @@ TEST_F(DamagedPages, WhatSomebodyHasAddedToTheSchemaIsNoDamage) {
   TempDir dir;
   const fs::path file = dir.path() / "rq.db";
   write(file, bytes_);
-  EXPECT_EQ(rows_of(file, "CREATE VIEW mine AS SELECT seq FROM message"),
-            std::vector<std::string>{});
-  const auto store = make_store(file);
-  ASSERT_TRUE(store->open());
-  EXPECT_EQ(store->take_reports(), std::vector<std::string>{});
+  for (const char* sql : {"CREATE VIEW mine AS SELECT seq FROM message", "CREATE TABLE own (x)",
+                          "CREATE VIRTUAL TABLE words USING fts5(x)", "DROP TABLE own", "VACUUM"}) {
+    SCOPED_TRACE(sql);
+    rows_of(file, sql);
+    const auto store = make_store(file);
+    ASSERT_TRUE(store->open());
+    EXPECT_EQ(store->take_reports(), std::vector<std::string>{});
+  }
 }
 
 // Under the running server: the batch that meets it fails, and the next ones go on. A leaf of the

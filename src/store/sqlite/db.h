@@ -67,9 +67,8 @@ class Statement {
   [[nodiscard]] std::int64_t integer(int column) const {
     return sqlite3_column_int64(handle_, column);
   }
-  [[nodiscard]] bool is_null(int column) const {
-    return sqlite3_column_type(handle_, column) == SQLITE_NULL;
-  }
+  [[nodiscard]] int type(int column) const { return sqlite3_column_type(handle_, column); }
+  [[nodiscard]] bool is_null(int column) const { return type(column) == SQLITE_NULL; }
   // Valid until the next step or reset. Empty for NULL.
   [[nodiscard]] std::string_view text(int column) const {
     const void* bytes = sqlite3_column_blob(handle_, column);

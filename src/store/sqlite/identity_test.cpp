@@ -5,10 +5,18 @@
 #include <fstream>
 #include <sstream>
 
+#include "store/sqlite/file_format.h"
+#include "store/sqlite/page_cells.h"
 #include "store/sqlite/sqlite_rig.h"
 
 namespace rq::store::sqlite::test {
 namespace {
+
+std::string content(const fs::path& file) {
+  std::stringstream all;
+  all << std::ifstream{file, std::ios::binary}.rdbuf();
+  return all.str();
+}
 
 class IdentityTest : public testing::Test {
  protected:
@@ -124,9 +132,7 @@ TEST(IdentityOfNumbers, AWrongBitInAKeyOfTableMetaIsMendedByTheStart) {
   const auto seq = rig.ask<core::PutDone>(Rig::put_of("q", "payload")).seq;
   const fs::path file = rig.file();
   rig.close();
-  std::stringstream all;
-  all << std::ifstream{file, std::ios::binary}.rdbuf();
-  const std::string bytes = all.str();
+  const std::string bytes = content(file);
   int flips = 0;
   for (const std::string_view key : {"boot", "identity", "next_seq"}) {
     for (std::size_t at = bytes.find(key); at != std::string::npos; at = bytes.find(key, at + 1)) {
@@ -148,6 +154,70 @@ TEST(IdentityOfNumbers, AWrongBitInAKeyOfTableMetaIsMendedByTheStart) {
     }
   }
   EXPECT_GE(flips, 20);
+}
+
+// Of one that knows better the start was refused: "another one", or "older than it was".
+TEST(IdentityOfNumbers, AWrongBitInAValueOfTableMetaIsMendedByTheStart) {
+  SqliteRig rig;
+  rig.define("q");
+  rig.put("q", "payload");
+  for (int i = 0; i < 5; ++i) rig.reopen();
+  const fs::path file = rig.file();
+  rig.close();
+  const std::size_t root =
+      (std::stoul(rows_of(file, "SELECT rootpage FROM sqlite_schema WHERE name = 'meta'").at(0)) -
+       1) *
+      kPageBytesUsual;
+  const std::string bytes = content(file);
+  const std::int64_t identity = meta_of(file, "identity");
+  const std::int64_t boot = meta_of(file, "boot");
+  const std::int64_t next = meta_of(file, "next_seq");
+  int mended = 0;
+  for (const std::string_view key : {"identity", "boot", "next_seq", "crc_from", "crc"}) {
+    const std::size_t row = bytes.find(key, root);
+    ASSERT_LT(row, root + kPageBytesUsual);
+    const std::size_t value = row + key.size();
+    const std::size_t bits = 8 * bytes_of_value(byte_at(bytes, row - 1)).value();
+    ASSERT_TRUE(bits > 0 || key == "crc_from");
+    for (std::size_t bit = 0; bit < bits; ++bit) {
+      SCOPED_TRACE(fmt::format("{} bit {}", key, bit));
+      TempDir hurt;
+      const fs::path copy = hurt.path() / "rq.db";
+      std::string flipped = bytes;
+      flipped[value + bit / 8] = static_cast<char>(byte_at(bytes, value + bit / 8) ^ 1U << bit % 8);
+      std::ofstream{copy, std::ios::binary} << flipped;
+      fs::copy_file(file.string() + ".identity", copy.string() + ".identity");
+      auto store = open_store(copy);
+      ASSERT_TRUE(store) << store.error().message;
+      EXPECT_GT((*store)->boot(), boot);
+      EXPECT_GE((*store)->next_number(), next);
+      const auto reports = (*store)->take_reports();
+      mended += reports.empty() ? 0 : 1;
+      store->reset();
+      EXPECT_EQ(meta_of(copy, "identity"), identity);
+      EXPECT_EQ(rows_of(copy, "SELECT payload FROM message"), std::vector<std::string>{"payload"});
+      EXPECT_EQ(check_store(copy)->size(), 0U);
+      EXPECT_TRUE(check_identity(copy));
+      ASSERT_TRUE(open_store(copy)) << "and again";
+    }
+  }
+  EXPECT_GT(mended, 60) << "all of the identity";
+}
+
+// One of before may say a boot that differs in one bit as well.
+TEST_F(IdentityTest, OneThatWasSetBackIsRefusedHoweverItsBootDiffers) {
+  const fs::path older = dir.path() / "older.db";
+  for (int boots = 0; boots < 8; ++boots) {
+    fs::copy_file(file, older, fs::copy_options::overwrite_existing);
+    ASSERT_TRUE(open_store(file));
+    ASSERT_TRUE(open_store(file));
+    const fs::path newer = dir.path() / "newer.db";
+    fs::rename(file, newer);
+    fs::copy_file(older, file);
+    expect_refused("older than it was");
+    fs::remove(file);
+    fs::rename(newer, file);
+  }
 }
 
 // faults.md D14, relative: an orderly end left out the rest of a block of numbers.

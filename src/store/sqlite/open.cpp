@@ -9,6 +9,7 @@
 #include "store/sqlite/check.h"
 #include "store/sqlite/identity.h"
 #include "store/sqlite/log_frames.h"
+#include "store/sqlite/meta.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/rebuild.h"
 #include "store/sqlite/schema.h"
@@ -53,10 +54,14 @@ Result<void> check_identity(const std::filesystem::path& file) {
   RQ_TRY(identity.check_file());
   Db db;
   if (!db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX)) return {};
-  const auto who = db.one("SELECT value FROM meta WHERE key = 'identity'");
-  const auto boot = db.one("SELECT value FROM meta WHERE key = 'boot'");
-  if (!who || !*who || !boot || !*boot) return {};
-  return identity.check(**who, **boot);
+  auto meta = read_meta(db);
+  if (!meta || !meta->identity || !meta->boot) return {};
+  RQ_TRY_ASSIGN(remembered, identity.read());
+  const std::string mended = meta->mend(remembered);
+  RQ_TRY(identity.check(*meta->identity, *meta->boot));
+  if (mended.empty()) return {};
+  return base::fail(base::Code::internal, fmt::format("table meta has a wrong bit in {}", mended),
+                    "start the server, or restart it: it sets that right");
 }
 
 namespace {

@@ -238,9 +238,12 @@ std::size_t row_head_end(std::string_view page, std::size_t at) {
   return at + std::min<std::uint64_t>(varint(page, types), page.size());
 }
 
+bool is_whole(std::string_view page, std::size_t head, std::uint8_t type) {
+  return TreePage(page, head, type).is_whole();
+}
+
 std::optional<std::string> mended_page(std::string_view page, std::size_t head, std::uint8_t type) {
   const TreePage said(page, head, type);
-  if (said.is_whole()) return std::nullopt;
   const std::set<std::size_t> suspects = said.suspects();
   if (suspects.empty() || suspects.size() > kSuspectsMax) return std::nullopt;
   std::set<std::size_t> places;  // of the bytes of which each bit is tried
@@ -256,7 +259,7 @@ std::optional<std::string> mended_page(std::string_view page, std::size_t head, 
     const char before = tried[at];
     for (unsigned bit = 0; bit < 8; ++bit) {
       tried[at] = static_cast<char>(static_cast<unsigned char>(before) ^ (1U << bit));
-      if (!TreePage(tried, head, type).is_whole()) continue;
+      if (!is_whole(tried, head, type)) continue;
       if (found) return std::nullopt;
       found = tried;
     }

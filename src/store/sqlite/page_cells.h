@@ -61,14 +61,16 @@ static_assert((kTableLeaf ^ kTableInterior) == (kIndexLeaf ^ kIndexInterior));
 [[nodiscard]] std::optional<std::size_t> true_cells(std::string_view page, std::size_t head,
                                                     std::uint8_t type);
 
+// It has as many cells as its head says, they fill it, each row is as long as the types of its
+// values tell, and the numbers of a table ascend.
+[[nodiscard]] bool is_whole(std::string_view page, std::size_t head, std::uint8_t type);
+
 // Of a cell: its length, its number and the types of its values; where a bit is tried.
 inline constexpr std::size_t kCellHeadBytesMax = 48;
 // The end of that, of the row of a table with row numbers.
 [[nodiscard]] std::size_t row_head_end(std::string_view page, std::size_t at);
 // The page with the one bit set right that keeps it from being whole: of where a cell is, or of
-// what a cell begins with. Whole: it has as many cells as its head says, they fill it, each row is
-// as long as the types of its values tell, and the numbers of a table ascend. Nothing: it is whole,
-// or no such bit is wrong, or more than one may be.
+// what a cell begins with. Nothing: it is whole, or no such bit is wrong, or more than one may be.
 [[nodiscard]] std::optional<std::string> mended_page(std::string_view page, std::size_t head,
                                                      std::uint8_t type);
 

@@ -129,6 +129,7 @@ TEST_F(TreePages, TellTheOneBitThatIsWrongOfWhereACellIsAndOfItsLength) {
   int of_lengths = 0;
   int other = 0;
   for (const TreePage& page : tree_pages_of(file_)) {
+    EXPECT_TRUE(is_whole(page.bytes, page.head, page.type()));
     EXPECT_EQ(mended_page(page.bytes, page.head, page.type()), std::nullopt);
     if (page.head != 0 || ++nth % 3 != 0) continue;
     const auto try_bits = [&](std::size_t at, bool must) {

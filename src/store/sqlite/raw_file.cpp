@@ -98,6 +98,29 @@ std::size_t cells_of(std::string_view page, std::size_t head, std::uint8_t type)
   return true_cells(page, head, type).value_or(said);
 }
 
+// What a row begins with.
+struct RowHead {
+  std::int64_t rowid = 0;      // of a table with row numbers
+  std::uint64_t bytes = 0;     // of all of it, behind this
+  std::size_t at = 0;          // where they begin,
+  std::size_t here = 0;        // how many of them stand on this page
+  std::uint32_t overflow = 0;  // and the page where they go on; 0: none
+};
+// The first bytes of a page where a row goes on lead to the next one.
+constexpr std::size_t kNextBytes = 4;
+
+std::optional<RowHead> row_head(std::string_view page, std::size_t at, bool table) {
+  RowHead head;
+  head.bytes = varint(page, at);
+  if (table) head.rowid = static_cast<std::int64_t>(varint(page, at));
+  if (head.bytes > kRowBytesMax || at >= page.size()) return std::nullopt;
+  head.at = at;
+  head.here = bytes_on_page(head.bytes, page.size(), table);
+  if (at + head.here > page.size()) return std::nullopt;
+  if (head.here < head.bytes) head.overflow = u32(page, at + head.here);
+  return head;
+}
+
 std::optional<std::vector<RawValue>> values_of(std::string_view record) {
   std::size_t header = 0;
   const std::uint64_t header_bytes = varint(record, header);
@@ -135,12 +158,24 @@ Result<void> RawFile::open(FileBytes& database, const std::filesystem::path& fil
   walked_.resize(std::size_t{pages_} + 1);
   free_ = free_pages();
   read_schema();
-  for (const auto& [table, root] : remembered) {
-    // A page number in the schema may be damaged as well.
-    const auto [found, missing] = roots_.emplace(table, root);
-    if (!missing && (!is_tree(found->second) || is_free(found->second))) found->second = root;
-  }
+  choose_roots(remembered);
   return {};
+}
+
+// A page number in the schema may be damaged as well; and what is remembered may be older than a
+// VACUUM, but then that page is another one's.
+void RawFile::choose_roots(const Roots& remembered) {
+  const auto may_be_root = [this](Number page) { return is_tree(page) && !is_free(page); };
+  std::optional<Survey> as_said;
+  for (const auto& [table, root] : remembered) {
+    const auto [found, missing] = roots_.emplace(table, root);
+    if (missing || found->second == root) continue;
+    if (!as_said) as_said = survey(Look::above_leaves);
+    const bool is_nobodys = may_be_root(root) && !as_said->led_to[root];
+    if (!is_nobodys && may_be_root(found->second)) continue;
+    found->second = root;
+    has_whole_schema_ = false;
+  }
 }
 
 // Which pages have newer content there.
@@ -186,12 +221,13 @@ void RawFile::read_schema() {
     const auto* name = std::get_if<std::string>(&row.values[1]);
     const auto* root = std::get_if<std::int64_t>(&row.values[3]);
     if (type == nullptr || name == nullptr || root == nullptr) return;
-    if (*type == "index") index_roots_.push_back(static_cast<Number>(*root));
+    if (*root == 0) return;  // of a view, or of a virtual table
+    said_roots_.push_back(static_cast<Number>(*root));
     if (*type == "table") roots_[*name] = static_cast<Number>(*root);
   };
   walk_page(1, {}, {.each = each, .fits = {}});
   // What it has met so far is only the schema, of which nothing is lost with it.
-  broken_ = false;
+  has_whole_schema_ = !std::exchange(broken_, false);
 }
 
 bool RawFile::walk(std::string_view table, const Each& each, const RowFits& fits) {
@@ -207,9 +243,9 @@ RawFile::TreePage RawFile::tree_page(Number number) {
   TreePage out{.bytes = page(number), .head = number == 1 ? kHeaderBytes : 0};
   out.type = true_type(out.bytes, out.head);
   if (!sqlite::is_tree(out.type)) return out;
-  if (auto mended = mended_page(out.bytes, out.head, out.type)) {
-    out.bytes = std::move(*mended);
-    out.is_mended = true;
+  out.is_whole = sqlite::is_whole(out.bytes, out.head, out.type);
+  if (!out.is_whole) {
+    if (auto mended = mended_page(out.bytes, out.head, out.type)) out.bytes = std::move(*mended);
   }
   out.cells = cells_of(out.bytes, out.head, out.type);
   return out;
@@ -264,9 +300,8 @@ void RawFile::walk_page(Number number, const Way& way, const Visit& visit) {
   }
   // Where it says another number of cells it is not sure which one is right: pages that are missed
   // are looked for.
-  broken_ = broken_ || !as_it_should_be || page.is_mended ||
-            page.type != byte_at(page.bytes, page.head) ||
-            page.cells != u16(page.bytes, page.head + kTreeCells);
+  broken_ =
+      broken_ || !as_it_should_be || !page.is_whole || page.type != byte_at(page.bytes, page.head);
   if (!is_known) {
     // Most pages are leaves of tables. Whoever takes a row looks at its checksum; but behind a
     // wrong number of rows there may be one that was deleted.
@@ -302,8 +337,7 @@ void RawFile::rows_of(const TreePage& page, const Visit& visit) {
   if (!visit.each && !visit.fits) return;
   std::optional<std::size_t> hurt;  // how many, once one was met
   for (std::size_t i = 0; i < page.cells; ++i) {
-    const std::size_t at = page.cell(i) + (page.type == kIndexInterior ? kChildBytes : 0);
-    auto found = row_at(page.bytes, at, page.type == kTableLeaf);
+    auto found = row_at(page.bytes, page.row(i), page.type == kTableLeaf);
     bool is_hurt =
         visit.fits && page.type == kTableLeaf && (!found || visit.fits(found->row) == RowFit::no);
     if (is_hurt && !hurt) hurt = hurt_rows(page, visit.fits);
@@ -329,20 +363,16 @@ void RawFile::rows_of(const TreePage& page, const Visit& visit) {
 }
 
 std::optional<RawFile::Found> RawFile::row_at(std::string_view bytes, std::size_t at, bool table) {
-  // The first four bytes of an overflow page lead to the next one.
-  const std::uint64_t size = varint(bytes, at);
+  const auto head = row_head(bytes, at, table);
+  if (!head) return std::nullopt;
   Found found;
-  if (table) found.row.rowid = static_cast<std::int64_t>(varint(bytes, at));
-  if (size > kRowBytesMax || at >= bytes.size()) return std::nullopt;
-  const std::size_t here = bytes_on_page(size, page_bytes_, table);
-  if (at + here > bytes.size()) return std::nullopt;
-  std::string record{bytes.substr(at, here)};
-  Number next = here < size ? u32(bytes, at + here) : 0;
-  while (record.size() < size) {
+  found.row.rowid = head->rowid;
+  std::string record{bytes.substr(head->at, head->here)};
+  for (Number next = head->overflow; record.size() < head->bytes;) {
     const std::string more = page(next);
     if (more.empty()) return std::nullopt;
     found.overflow.push_back(next);
-    record += std::string_view{more}.substr(4, size - record.size());
+    record += std::string_view{more}.substr(kNextBytes, head->bytes - record.size());
     next = u32(more, 0);
   }
   auto values = values_of(record);
@@ -421,28 +451,50 @@ bool RawFile::hides_rows(const RowFits& fits) {
   return broken_;
 }
 
-bool RawFile::has_wrong_free_list() {
-  if (!free_ || is_doubtful_) return true;
-  Pages seen(std::size_t{pages_} + 1);
-  const auto leads = [this, &seen](Number root) { return leads_to_free(root, 0, seen); };
-  return leads(1) || std::ranges::any_of(index_roots_, leads) ||
-         std::ranges::any_of(roots_, [&](const auto& table) { return leads(table.second); });
+bool RawFile::has_wrong_pages(Look look) { return !free_ || is_doubtful_ || survey(look).is_wrong; }
+
+RawFile::Survey RawFile::survey(Look look) {
+  Survey out{.led_to = Pages(std::size_t{pages_} + 1)};
+  survey_tree(1, 0, look, out);
+  for (const Number root : said_roots_) survey_tree(root, 0, look, out);
+  return out;
 }
 
 // All leaves of a tree are equally deep: one of them tells that its neighbours are leaves.
-bool RawFile::leads_to_free(Number number, int depth, Pages& seen) {
-  if (is_free(number)) return true;
-  if (depth > kDepthMax || !mark(seen, number)) return false;
+void RawFile::survey_tree(Number number, int depth, Look look, Survey& out) {
+  const bool is_first = mark(out.led_to, number) && depth <= kDepthMax;
+  if (is_free(number) || !is_first) out.is_wrong = true;
+  if (!is_first) return;
   const TreePage above = tree_page(number);
-  if (!is_interior(above.type)) return false;
+  if (look == Look::rows && runs_over_to_free(above)) out.is_wrong = true;
+  if (!is_interior(above.type)) return;
   std::vector<Number> children{u32(above.bytes, above.head + kTreeLastChild)};
   for (std::size_t i = 0; i < above.cells; ++i) {
     children.push_back(u32(above.bytes, above.cell(i)));
   }
-  if (std::ranges::any_of(children, [this](Number child) { return is_free(child); })) return true;
-  if (!is_interior(byte_at(page(children.front()), 0))) return false;
-  return std::ranges::any_of(children,
-                             [&](Number child) { return leads_to_free(child, depth + 1, seen); });
+  const bool has_leaves = !is_interior(byte_at(page(children.front()), 0));
+  for (const Number child : children) {
+    if (look == Look::rows || !has_leaves) {
+      survey_tree(child, depth + 1, look, out);
+    } else if (is_free(child) || !mark(out.led_to, child)) {
+      out.is_wrong = true;
+    }
+  }
+}
+
+// Whether a page is free on which a row of this one goes on.
+bool RawFile::runs_over_to_free(const TreePage& page) {
+  if (!sqlite::is_tree(page.type) || page.type == kTableInterior) return false;
+  for (std::size_t i = 0; i < page.cells; ++i) {
+    const auto head = row_head(page.bytes, page.row(i), page.type == kTableLeaf);
+    if (!head) continue;
+    Number next = head->overflow;
+    for (std::uint64_t read = head->here; read < head->bytes; read += page_bytes_ - kNextBytes) {
+      if (is_free(next)) return true;
+      next = u32(this->page(next), 0);
+    }
+  }
+  return false;
 }
 
 void RawFile::walk_lost(const Each& each, const RowFits& fits) {

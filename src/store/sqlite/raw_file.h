@@ -62,20 +62,24 @@ class RawFile {
   // known. `fits`: of rows that do not fit, or cannot be read, one bit of what they begin with is
   // set right, if they fit then. Whether nothing of the table was broken.
   bool walk(std::string_view table, const Each& each, const RowFits& fits = {});
-  // Each row of pages that belong to no tree any more and are not free: a tree has lost them. Only
-  // tables with row numbers. After all walks.
+  // Its pages are as they should be, and the tables begin where they say.
+  [[nodiscard]] bool has_whole_schema() const { return has_whole_schema_; }
+  // Whether it is known where the table begins.
+  [[nodiscard]] bool knows(std::string_view table) const { return roots_.contains(table); }
+  // Each row of pages that belong to no tree any more and are not free, or that are in use and free
+  // as well: a tree has lost them, or the list of free ones, and then what they have was deleted.
+  // Only tables with row numbers. After all walks.
   void walk_lost(const Each& each, const RowFits& fits);
-  // A page was both in use and free: either may be wrong. What walk_lost() gives may have been
-  // deleted.
-  [[nodiscard]] bool is_doubtful() const { return is_doubtful_; }
   // Whether SQLite may pass over rows that are whole, or does not read them as they were written:
-  // of a table with row numbers a page is not as the page above it says, or one bit of it is to be
-  // set right. Reads all such pages; `fits`, if it is there, is asked of rows with checksums.
-  // REQUIRES: no walk.
+  // of a table with row numbers a page is not as the page above it says, or is not whole. Reads all
+  // such pages; `fits`, if it is there, is asked of rows with checksums. REQUIRES: no walk.
   [[nodiscard]] bool hides_rows(const RowFits& fits);
-  // Whether the list of free pages names one that a tree leads to, or one twice: SQLite would write
-  // over it. Reads no leaves. REQUIRES: no walk.
-  [[nodiscard]] bool has_wrong_free_list();
+  // How far a look goes.
+  enum class Look : std::uint8_t { above_leaves, rows };
+  // Whether the list of free pages names one that a tree, or with Look::rows a row, leads to, or
+  // one twice, or two pages of trees lead to the same one: SQLite would write over it. REQUIRES: no
+  // walk.
+  [[nodiscard]] bool has_wrong_pages(Look look);
   // The end of the log is lost: what it says of which numbers were given.
   [[nodiscard]] bool lacks_log() const { return log_.is_short(); }
   // Something of what was walked could not be read, or is not as it should be.
@@ -110,9 +114,12 @@ class RawFile {
     std::size_t head = 0;
     std::uint8_t type = 0;
     std::size_t cells = 0;
-    bool is_mended = false;  // one bit of it was set right
+    bool is_whole = false;  // as it stands in the file
     [[nodiscard]] std::size_t cell(std::size_t i) const {
       return u16(bytes, pointers_at(head, type) + 2 * i);
+    }
+    [[nodiscard]] std::size_t row(std::size_t i) const {
+      return cell(i) + (type == kIndexInterior ? kChildBytes : 0);
     }
   };
   [[nodiscard]] TreePage tree_page(Number number);
@@ -121,7 +128,14 @@ class RawFile {
   void walk_page(Number number, const Way& way, const Visit& visit);
   void walk_children(const TreePage& page, const Way& way, const Visit& visit);
   void walk_what_is_left(const RowFits& fits);
-  [[nodiscard]] bool leads_to_free(Number number, int depth, Pages& seen);
+  struct Survey {
+    Pages led_to;  // by trees
+    bool is_wrong = false;
+  };
+  [[nodiscard]] Survey survey(Look look);
+  void survey_tree(Number number, int depth, Look look, Survey& out);
+  void choose_roots(const Roots& remembered);
+  [[nodiscard]] bool runs_over_to_free(const TreePage& page);
   void rows_of(const TreePage& page, const Visit& visit);
   // How many rows of a leaf of a table cannot be read, or do not fit.
   [[nodiscard]] std::size_t hurt_rows(const TreePage& page, const RowFits& fits);
@@ -146,9 +160,10 @@ class RawFile {
   std::size_t page_bytes_ = kPageBytesUsual;
   Number pages_ = 0;
   Roots roots_;
-  std::vector<Number> index_roots_;
+  std::vector<Number> said_roots_;  // by the schema, also of indexes
   std::optional<Pages> free_;
   Pages walked_;
+  bool has_whole_schema_ = true;
   bool broken_ = false;
   bool is_doubtful_ = false;
   std::vector<Number> doubtful_;   // pages in use and free that were not walked

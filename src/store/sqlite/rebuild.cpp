@@ -20,6 +20,7 @@
 #include "store/sqlite/copy_pages.h"
 #include "store/sqlite/damage.h"
 #include "store/sqlite/derive.h"
+#include "store/sqlite/meta.h"
 #include "store/sqlite/open.h"
 #include "store/sqlite/placed.h"
 #include "store/sqlite/raw_file.h"
@@ -27,6 +28,7 @@
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema.h"
 #include "store/sqlite/store_files.h"
+#include "store/sqlite/truer.h"
 #include "store/sqlite/why_damaged.h"
 
 namespace rq::store::sqlite {
@@ -107,12 +109,12 @@ class Rebuild {
   };
 
   Result<void> take(Table& table, RawRow&& row);
-  Result<void> replace_if_truer(RawRow&& row);
+  Result<void> replace_if_truer(Table& table, RawRow&& row);
   Result<bool> was_deleted(std::string_view table, const RawRow& row);
   Table* table_of(const RawRow& row);
   Result<void> note(std::string_view what, std::optional<Seq> seq, std::string_view why,
                     const RawRow* row);
-  void read_meta(RawFile& raw);
+  void read_numbers(RawFile& raw);
   Result<void> read_tables(RawFile& raw);
   Result<void> prepare_counters();
   Result<void> read_counters(RawFile& raw);
@@ -140,14 +142,17 @@ class Rebuild {
   Statement counter_, waste_, note_;
   Placed placed_;
   RowCheck row_check_;
+  Truer truer_{placed_, row_check_};
   RowFits fits_ = [this](const RawRow& row) { return row_check_.fit(row); };
   std::map<core::QueueId, std::int64_t> running_;  // as counters say
   core::Boot boot_max_ = 0;
-  std::optional<std::int64_t> next_seq_, boot_, identity_, crc_from_;
+  Meta meta_;  // as it stood there
   std::int64_t last_queue_ = 0;
   bool any_ = false;
   bool leases_are_sound_ = true;
-  bool takes_lost_ = false;  // all that trees lead to is there
+  bool corrupt_is_sound_ = true;
+  bool knows_places_ = true;  // nothing else tells what was deleted
+  bool takes_lost_ = false;   // all that trees lead to is there
 };
 
 Result<void> Rebuild::run(RawFile& raw) {
@@ -222,8 +227,8 @@ Result<void> Rebuild::take(Table& table, RawRow&& row) {
     const int code = sqlite3_extended_errcode(db_.handle());
     // A tree may lead to a page twice, or to what an older one has left.
     if (code == SQLITE_CONSTRAINT_ROWID || code == SQLITE_CONSTRAINT_PRIMARYKEY) {
-      return takes_lost_ && &table == &tables_[1] ? replace_if_truer(std::move(row))
-                                                  : Result<void>{};
+      const bool has_truer = &table == &tables_[1] || &table == &tables_[2];
+      return takes_lost_ && has_truer ? replace_if_truer(table, std::move(row)) : Result<void>{};
     }
     if ((code & 0xff) != SQLITE_CONSTRAINT) {
       return fail(Code::internal,
@@ -234,16 +239,18 @@ Result<void> Rebuild::take(Table& table, RawRow&& row) {
   return note(table.name, seq, "its row is damaged", &row);
 }
 
-// One of two rows of a message is older: its place tells which one.
-Result<void> Rebuild::replace_if_truer(RawRow&& row) {
+// One of two rows of a message, or of its details, is older.
+Result<void> Rebuild::replace_if_truer(Table& table, RawRow&& row) {
   const Seq seq = row.rowid;
-  RQ_TRY_ASSIGN(is_true, placed_.agrees(seq));
-  if (is_true) return {};
+  const auto rank = [&] {
+    return &table == &tables_[1] ? truer_.rank_message(seq) : truer_.rank_detail(seq);
+  };
+  RQ_TRY_ASSIGN(before, rank());
   RQ_TRY(db_.exec("SAVEPOINT truer"));
-  RQ_TRY(db_.exec(fmt::format("DELETE FROM message WHERE seq = {}", seq).c_str()));
-  RQ_TRY(take(tables_[1], std::move(row)));
-  RQ_TRY_ASSIGN(is_truer, placed_.agrees(seq));
-  if (!is_truer) RQ_TRY(db_.exec("ROLLBACK TO truer"));
+  RQ_TRY(db_.exec(fmt::format("DELETE FROM {} WHERE seq = {}", table.name, seq).c_str()));
+  RQ_TRY(take(table, std::move(row)));
+  RQ_TRY_ASSIGN(after, rank());
+  if (after <= before) RQ_TRY(db_.exec("ROLLBACK TO truer"));
   return db_.exec("RELEASE truer");
 }
 
@@ -275,21 +282,19 @@ Rebuild::Table* Rebuild::table_of(const RawRow& row) {
   return nullptr;
 }
 
-void Rebuild::read_meta(RawFile& raw) {
+void Rebuild::read_numbers(RawFile& raw) {
   raw.walk("meta", [&](RawRow&& row) {
     const auto* key = text(row, 0);
     if (key == nullptr || row.values.size() != 2) return;
     any_ = true;
-    if (*key == "next_seq") next_seq_ = number(row, 1);
-    if (*key == "boot") boot_ = number(row, 1);
-    if (*key == "identity") identity_ = number(row, 1);
-    if (*key == "crc_from") crc_from_ = number(row, 1);
+    meta_.take(*key, number(row, 1));
   });
-  row_check_.set_crc_from(crc_from_.value_or(INT64_MAX));
+  static_cast<void>(meta_.mend(known_));
+  row_check_.set_crc_from(meta_.crc_from.value_or(INT64_MAX));
 }
 
 Result<void> Rebuild::read_tables(RawFile& raw) {
-  read_meta(raw);
+  read_numbers(raw);
   Result<void> ok;
   for (Table& table : tables_) {
     const auto each = [&](RawRow&& row) {
@@ -301,6 +306,7 @@ Result<void> Rebuild::read_tables(RawFile& raw) {
     };
     const bool is_sound = raw.walk(table.name, each, table.has_checksums ? fits_ : RowFits{});
     if (std::string_view{table.name} == "lease") leases_are_sound_ = is_sound;
+    if (std::string_view{table.name} == "corrupt") corrupt_is_sound_ = is_sound;
   }
   RQ_TRY(ok);
   RQ_TRY(read_counters(raw));
@@ -334,6 +340,7 @@ Result<void> Rebuild::count_from_zero(core::QueueId id) {
 
 Result<void> Rebuild::read_counters(RawFile& raw) {
   Result<void> ok;
+  knows_places_ = raw.knows("counter");
   raw.walk("counter", [&](RawRow&& row) {
     counter_.bind(1, row.rowid);
     int at = 2;
@@ -368,6 +375,7 @@ Result<void> Rebuild::read_places(RawFile& raw) {
     // Its order within the line, or which end it is.
     const std::size_t rank = table == "ready" ? columns.at("rank") : 0;
     const std::size_t kind = table == "finished" ? columns.at("kind") : 0;
+    knows_places_ = knows_places_ && raw.knows(table);
     raw.walk(table, [&](RawRow&& row) {
       Placed::Run run{.first = number(row, first),
                       .last = std::min(number(row, last), kNumberMax),
@@ -385,11 +393,12 @@ Result<void> Rebuild::read_places(RawFile& raw) {
   return ok;
 }
 
-// Of a page that may be free. A message has to be named by a place or a lease, or it would run
-// again; a lease has to be of a message that nothing else names; a queue needs its counters. A row
-// of `corrupt` an operator may have deleted, and nothing depends on it.
+// Of a page that no tree leads to: a tree has lost it, or the list of free ones has. A message has
+// to be named by a place or a lease, or it would run again; a lease has to be of a message that
+// nothing else names; a queue needs its counters. A row of `corrupt` an operator may have deleted,
+// unless its table has lost something.
 Result<bool> Rebuild::was_deleted(std::string_view table, const RawRow& row) {
-  if (table == "message") {
+  if (table == "message" || table == "detail") {
     RQ_TRY_ASSIGN(is_named, placed_.names(row.rowid));
     return !is_named;
   }
@@ -399,14 +408,14 @@ Result<bool> Rebuild::was_deleted(std::string_view table, const RawRow& row) {
     return !may_run;
   }
   if (table == "queue") return !running_.contains(row.rowid);
-  return table == "corrupt";
+  return table == "corrupt" && corrupt_is_sound_;
 }
 
 Result<void> Rebuild::take_the_lost(RawFile& raw) {
   const auto take_one = [&](RawRow&& row) -> Result<void> {
     Table* of = table_of(row);
     if (of == nullptr) return {};
-    if (raw.is_doubtful()) {
+    if (knows_places_) {
       RQ_TRY_ASSIGN(is_deleted, was_deleted(of->name, row));
       if (is_deleted) return {};
     }
@@ -416,6 +425,7 @@ Result<void> Rebuild::take_the_lost(RawFile& raw) {
   const auto each = [&](RawRow&& row) {
     if (ok) ok = take_one(std::move(row));
   };
+  RQ_TRY(truer_.prepare(db_));
   takes_lost_ = true;
   raw.walk_lost(each, fits_);
   return ok;
@@ -425,19 +435,26 @@ Result<void> Rebuild::take_the_lost(RawFile& raw) {
 Result<void> Rebuild::set_meta(bool log_lost) {
   RQ_TRY_ASSIGN(newest, db_.one("SELECT max(seq) FROM message"));
   const Seq seq_max = newest.value_or(0);
-  const bool known = next_seq_ && *next_seq_ > seq_max && *next_seq_ <= seq_max + kNumbersMax;
-  const Seq next =
-      (known ? *next_seq_ : seq_max + 1 + kNumbersLeftOut) + (log_lost ? kNumbersSkipped : 0);
-  const core::Boot boot = std::max({boot_.value_or(0), known_.boot, boot_max_}) +
-                          (boot_ && !log_lost ? 0 : kBootsLeftOut);
-  const std::int64_t identity = known_.identity != 0 ? known_.identity : identity_.value_or(0);
-  const auto set = [this](std::string_view key, std::int64_t value) {
-    return db_.exec(fmt::format("UPDATE meta SET value = {} WHERE key = '{}'", value, key).c_str());
-  };
-  RQ_TRY(set("next_seq", next));
-  RQ_TRY(set("boot", boot));
-  RQ_TRY(set("crc_from", std::min(crc_from_.value_or(next), next)));
-  return identity == 0 ? Result<void>{} : set("identity", identity);
+  const Seq next_said = meta_.next_seq.value_or(0);
+  const bool next_is_known = next_said > seq_max && next_said <= seq_max + kNumbersMax;
+  const Seq next = (next_is_known ? next_said : seq_max + 1 + kNumbersLeftOut) +
+                   (log_lost ? kNumbersSkipped : 0);
+  // One that is behind what is known of the store does not tell which ones were taken since.
+  const core::Boot boot_known = std::max(known_.boot, boot_max_);
+  const core::Boot boot_said = meta_.boot.value_or(0);
+  const bool boot_is_known = meta_.boot && boot_said >= boot_known && !log_lost;
+  RQ_TRY_ASSIGN(meta, read_meta(db_));  // with an identity of its own
+  if (known_.identity != 0) {
+    meta.identity = known_.identity;
+  } else if (meta_.identity) {
+    meta.identity = meta_.identity;
+  }
+  meta.next_seq = next;
+  meta.boot = std::max(boot_said, boot_known) + (boot_is_known ? 0 : kBootsLeftOut);
+  meta.crc_from = std::min(meta_.crc_from.value_or(next), next);
+  MetaRows rows;
+  RQ_TRY(rows.prepare(db_));
+  return rows.write(meta);
 }
 
 Result<void> Rebuild::check_queues() {
@@ -547,7 +564,7 @@ Result<void> Rebuild::set_aside_bad(Seq& after, bool& more) {
     more = found;
     if (!found) break;
     after = seq_of(all);
-    const auto message = read_message(all, crc_from_.value_or(INT64_MAX));
+    const auto message = read_message(all, meta_.crc_from.value_or(INT64_MAX));
     if (!message) {
       bad.emplace_back(after, message.error().message);
     } else if (all.is_null(kMessageColumnCount)) {
@@ -670,7 +687,7 @@ Result<std::string> rebuild_if_damaged(RebuildFiles& files, const Remembered& re
   std::string why = std::move(log.damage);
   bool can_be_served = why.empty();
   if (why.empty()) {
-    RQ_TRY_ASSIGN(found, why_damaged(file));
+    RQ_TRY_ASSIGN(found, why_damaged(file, remembered.roots));
     why = std::move(found.why);
     can_be_served = found.can_be_served;
   }

@@ -421,6 +421,24 @@ TEST_F(Rebuilds, ALargeStoreIsMarkedAndServesOn) {
   EXPECT_EQ(rows_of(file_, noted), std::vector<std::string>{"0"}) << "it is done";
 }
 
+TEST_F(Rebuilds, OfUpTo16MiBAreDoneAtOnce) {
+  for (const std::size_t mib : {15, 17}) {
+    SCOPED_TRACE(mib);
+    TempDir dir;
+    file_ = dir.path() / "rq.db";
+    ASSERT_TRUE(open());
+    make_larger(file_, mib);
+    auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().message;
+    const auto asked =
+        run(*opened, core::Examine{.suspects = {}, .rebuild = core::RebuildWhen::now}).what;
+    EXPECT_EQ(asked == Committed::What::yes, mib > 16);
+    ASSERT_TRUE(opened->engine->open());
+    EXPECT_EQ(fs::exists(file_.string() + ".damaged-1"), mib < 16);
+    EXPECT_EQ(fs::exists(rebuild_mark(file_)), mib > 16);
+  }
+}
+
 // The mark was there then, and nothing else was ever said.
 TEST_F(Rebuilds, ThatWaitAreNotedAlsoWhenTheBatchWasLost) {
   TestVfs vfs;

@@ -28,6 +28,16 @@ void bind_from(Statement& statement, int at, const RawRow& row) {
   for (std::size_t i = 1; i < row.values.size(); ++i) bind_value(statement, at++, row.values[i]);
 }
 
+// Tables of rq have no other types.
+RawValue value_under(const Statement& statement, int column) {
+  const int type = statement.type(column);
+  if (type == SQLITE_INTEGER) return statement.integer(column);
+  std::string bytes{statement.text(column)};
+  if (type == SQLITE_TEXT) return bytes;
+  if (type == SQLITE_BLOB) return RawBlob{std::move(bytes)};
+  return RawNull{};
+}
+
 void clear(Statement& statement, int columns) {
   for (int i = 1; i <= columns; ++i) statement.bind_null(i);
 }
@@ -44,6 +54,12 @@ void bind_value(Statement& statement, int at, const RawValue& value) {
   } else {
     statement.bind_null(at);
   }
+}
+
+RawRow row_under(const Statement& statement) {
+  RawRow row{.rowid = statement.integer(0), .values = {RawNull{}}};
+  for (int i = 1; i < statement.columns(); ++i) row.values.push_back(value_under(statement, i));
+  return row;
 }
 
 Result<void> RowCheck::prepare(Db& db) {

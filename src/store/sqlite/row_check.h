@@ -9,6 +9,8 @@
 namespace rq::store::sqlite {
 
 void bind_value(Statement& statement, int at, const RawValue& value);
+// The row under the statement, of which the first column is its number.
+[[nodiscard]] RawRow row_under(const Statement& statement);
 
 class RowCheck {
  public:

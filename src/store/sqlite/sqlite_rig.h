@@ -71,6 +71,16 @@ inline std::string dump_of(const fs::path& file) {
   return out;
 }
 
+// Makes the file so much larger; what does is free again.
+inline void make_larger(const fs::path& file, std::size_t mib) {
+  Db db;
+  ASSERT_TRUE(db.open(file, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX));
+  ASSERT_TRUE(db.exec(fmt::format("CREATE TABLE large (x); INSERT INTO large VALUES "
+                                  "(zeroblob({})); DROP TABLE large",
+                                  mib << 20U)
+                          .c_str()));
+}
+
 // A store that is open.
 inline base::Result<std::unique_ptr<Store>> open_store(const fs::path& file,
                                                        const Options& options = {}) {

@@ -99,22 +99,31 @@ Result<void> SqliteStore::open_file() {
   RQ_TRY_ASSIGN(version, db_.one("PRAGMA user_version"));
   RQ_TRY(migrate(db_));
   RQ_TRY(prepare());
-  RQ_TRY_ASSIGN(crc_from, read_crc_from(db_));
-  crc_from_ = crc_from;
-  RQ_TRY_ASSIGN(next, db_.one("SELECT value FROM meta WHERE key = 'next_seq'"));
-  RQ_TRY_ASSIGN(boot, db_.one("SELECT value FROM meta WHERE key = 'boot'"));
+  RQ_TRY(read_numbers(remembered));
   RQ_TRY_ASSIGN(queue, db_.one("SELECT seq FROM sqlite_sequence WHERE name = 'queue'"));
-  RQ_TRY_ASSIGN(identity, db_.one("SELECT value FROM meta WHERE key = 'identity'"));
-  RQ_CHECK(boot.has_value() && next.has_value() && identity.has_value());
-  RQ_TRY(identity_.check(*identity, *boot));
   RQ_TRY(files_.remember(file_));
-  next_ = *next;
-  boot_ = *boot;
   if (!remembered.any && version.value_or(0) >= kIdentityVersion) skip_what_was_given();
   block_end_ = next_;
   boots_end_ = boot_;
   last_queue_ = queue.value_or(0);
   return options_.threads ? log_.open_beside(file_) : Result<void>{};
+}
+
+// A wrong bit in one of them is set right, before the store is compared with what is remembered.
+Result<void> SqliteStore::read_numbers(const Remembered& remembered) {
+  RQ_TRY_ASSIGN(meta, read_meta(db_));
+  const std::string mended = meta.mend(remembered);
+  RQ_CHECK(meta.boot && meta.next_seq && meta.identity && meta.crc_from);
+  RQ_TRY(identity_.check(*meta.identity, *meta.boot));
+  if (!mended.empty()) {
+    reports_.push_back(
+        fmt::format("table meta had a wrong bit in {}: it has been set right", mended));
+  }
+  if (!mended.empty() || meta.crc != meta.sum()) RQ_TRY(meta_rows_.write(meta));
+  next_ = *meta.next_seq;
+  boot_ = *meta.boot;
+  crc_from_ = *meta.crc_from;
+  return {};
 }
 
 // A store that nobody remembers is most often a backup that was put back: numbers and boots were
@@ -145,10 +154,9 @@ Result<void> SqliteStore::prepare() {
       {sql_.all_queues, "SELECT id FROM queue"},
       {sql_.all_leases, "SELECT until, seq, ends IS NOT NULL AND boot < ?1 FROM lease"},
       {sql_.shift_leases, "UPDATE lease SET until = until + ?1"},
-      {sql_.set_boot, "UPDATE meta SET value = ?1 WHERE key = 'boot'"},
-      {sql_.set_next_seq, "UPDATE meta SET value = ?1 WHERE key = 'next_seq'"},
   };
   for (const Item& item : items) RQ_TRY(item.statement.prepare(db_.handle(), item.sql));
+  RQ_TRY(meta_rows_.prepare(db_));
   RQ_TRY(writer_.prepare(db_));
   RQ_TRY(firsts_.prepare(db_));
   RQ_TRY(timers_.prepare(db_));
@@ -159,7 +167,7 @@ Result<void> SqliteStore::prepare() {
 // A new boot, from a block that is on disk: a full disk does not stop a recovery.
 Result<void> SqliteStore::take_boot() {
   if (boot_ >= boots_end_) {
-    RQ_TRY(sql_.set_boot.bind(1, boot_ + kBootBlock).run());
+    RQ_TRY(meta_rows_.set(kMetaBoot, boot_ + kBootBlock));
     RQ_TRY(log_.sync());
     boots_end_ = boot_ + kBootBlock;
   }
@@ -204,8 +212,8 @@ void SqliteStore::save_at_end() {
   abort();
   if (!check_files()) return;
   // A clean end leaves no gap in numbers and boots. If it fails there is one: no harm.
-  static_cast<void>(sql_.set_next_seq.bind(1, next_).run());
-  if (boots_end_ != boot_) static_cast<void>(sql_.set_boot.bind(1, boot_).run());
+  static_cast<void>(meta_rows_.set(kMetaNextSeq, next_));
+  if (boots_end_ != boot_) static_cast<void>(meta_rows_.set(kMetaBoot, boot_));
   static_cast<void>(log_.sync());
 }
 

@@ -23,6 +23,7 @@
 #include "store/sqlite/identity.h"
 #include "store/sqlite/lines.h"
 #include "store/sqlite/log.h"
+#include "store/sqlite/meta.h"
 #include "store/sqlite/open.h"
 #include "store/sqlite/rebuild_files.h"
 #include "store/sqlite/records.h"
@@ -111,6 +112,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] Result<void> check_files();
   [[nodiscard]] std::string save_log();
   [[nodiscard]] Result<void> prepare();
+  [[nodiscard]] Result<void> read_numbers(const Remembered& remembered);
   [[nodiscard]] Result<void> take_boot();
   [[nodiscard]] Result<void> read_queue_ids();
   [[nodiscard]] Result<void> read_leases();
@@ -160,9 +162,9 @@ class SqliteStore final : public Store {
   // All statements, prepared when the file is opened and kept for life.
   struct Statements {
     Statement begin, commit, rollback, read;
-    Statement find, find_key, due, min_due, all_queues, all_leases, shift_leases, set_boot,
-        set_next_seq;
+    Statement find, find_key, due, min_due, all_queues, all_leases, shift_leases;
   } sql_;
+  MetaRows meta_rows_;
 
   // Of the batch:
   bool in_batch_ = false;

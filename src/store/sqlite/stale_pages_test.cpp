@@ -16,7 +16,9 @@ namespace rq::store::sqlite::test {
 namespace {
 
 constexpr std::size_t kPage = kPageBytesUsual;
-constexpr std::size_t kFreeTrunk = 32;  // of the first page: where the free ones are listed
+// Of the first page: where the free ones are listed, and how many there are.
+constexpr std::size_t kFreeTrunk = 32;
+constexpr std::size_t kFreeCount = 36;
 
 std::string bytes_of(const fs::path& file) {
   std::ifstream in{file, std::ios::binary};
@@ -81,7 +83,11 @@ class FreePages : public testing::Test {
   void SetUp() override {
     rig.define("q");
     rig.define("gone");
-    for (int i = 0; i < kMessages; ++i) rig.put("q", std::string(500, 'p'));
+    for (int i = 0; i < kMessages; ++i) {
+      core::Put put = Rig::put_of("q", std::string(i == 0 ? 3 * kPage : 500, 'p'));
+      put.message.detail().param1 = std::string(300, 'd');
+      rig.ask<core::PutDone>(std::move(put));
+    }
     core::Act remove{.action = core::Action::remove};
     for (int i = 0; i < kMessages; ++i) {
       remove.messages.push_back(rig.put("q", std::string(500, 'g')));
@@ -93,15 +99,21 @@ class FreePages : public testing::Test {
     rig.open();
     rig.ask<core::ActDone>(std::move(remove));
     rig.ask<core::Ok>(core::DeleteQueue{.queue = "gone"});
-    for (const auto& m : rig.take("q", 20)) ASSERT_TRUE(rig.finish(m, core::Outcome::done));
+    for (const auto& m : rig.take("q", 20)) {
+      core::Finish::Item done{.token = Rig::token_of(m), .reason = "ended", .result = "result"};
+      ASSERT_TRUE(rig.finish(std::move(done)));
+    }
     rig.take("q", 3);
     rig.close();
     after_ = bytes_of(rig.file());
     messages_ = rows_of(rig.file(), "SELECT * FROM message");
+    details_ = rows_of(rig.file(), "SELECT * FROM detail");
     leases_ = rows_of(rig.file(), "SELECT * FROM lease");
     ASSERT_EQ(messages_.size(), std::size_t{kMessages});
     message_root_ = root_of("message");
+    detail_root_ = root_of("detail");
     ASSERT_EQ(byte_at(after_, message_root_), kTableInterior);
+    ASSERT_EQ(byte_at(after_, detail_root_), kTableInterior);
     trunk_ = (u32(after_, kFreeTrunk) - 1) * kPage;
     ASSERT_GE(u32(after_, trunk_ + 4), 1U);
   }
@@ -112,9 +124,10 @@ class FreePages : public testing::Test {
             1) *
            kPage;
   }
-  // The nth cell of the page above the messages.
-  [[nodiscard]] std::size_t pointer(std::size_t nth) const {
-    return message_root_ + u16(after_, message_root_ + pointers_at(0, kTableInterior) + 2 * nth);
+  // The nth cell of the page above the messages, or of another one.
+  [[nodiscard]] std::size_t pointer(std::size_t nth) const { return pointer(message_root_, nth); }
+  [[nodiscard]] std::size_t pointer(std::size_t root, std::size_t nth) const {
+    return root + u16(after_, root + pointers_at(0, kTableInterior) + 2 * nth);
   }
   // A free page is what the page at `old` was; a pointer of `message` leads there.
   [[nodiscard]] std::string leading_to_what_was(std::size_t old) const {
@@ -128,28 +141,60 @@ class FreePages : public testing::Test {
     std::ofstream{file, std::ios::binary} << bytes;
     fs::copy_file(rig.file().string() + ".identity", file.string() + ".identity");
   }
-  void expect_whole_after_a_start(const std::string& damaged) {
+  // Without the nth free page, which stands on no list then. Another page is not whole.
+  [[nodiscard]] std::string leaking(std::size_t nth) {
+    std::string damaged = after_;
+    const std::size_t leaves = u32(after_, trunk_ + 4);
+    put_u32(damaged, trunk_ + 8 + 4 * nth, u32(after_, trunk_ + 8 + 4 * (leaves - 1)));
+    put_u32(damaged, trunk_ + 4, leaves - 1);
+    put_u32(damaged, kFreeCount, u32(after_, kFreeCount) - 1);
+    char& fragments = damaged[root_of("counter") + kTreeFragments];
+    fragments = static_cast<char>(fragments + 1);
+    return damaged;
+  }
+  enum class Asked : bool { no, yes };
+  void expect_whole_after_a_start(const std::string& damaged, Asked asked = Asked::no) {
+    TempDir dir;
+    const fs::path file = dir.path() / "rq.db";
+    write(file, damaged);
+    if (asked == Asked::yes) std::ofstream{rebuild_mark(file)};
+    const auto opened = open_store(file);
+    ASSERT_TRUE(opened) << opened.error().message;
+    EXPECT_TRUE(fs::exists(file.string() + ".damaged-1"));
+    expect_whole(file);
+  }
+  void expect_whole(const fs::path& file) {
+    EXPECT_EQ(rows_of(file, "SELECT * FROM message"), messages_);
+    EXPECT_EQ(rows_of(file, "SELECT * FROM detail"), details_);
+    EXPECT_EQ(rows_of(file, "SELECT * FROM lease"), leases_);
+    EXPECT_EQ(rows_of(file, "SELECT name FROM queue"), std::vector<std::string>{"q"});
+    for (const std::string& note :
+         rows_of(file, "SELECT what || substr(why, 1, 15) FROM corrupt")) {
+      EXPECT_EQ(note, "storeit was rebuilt:");
+    }
+    const auto findings = check_store(file);
+    ASSERT_TRUE(findings) << findings.error().message;
+    EXPECT_EQ(*findings, std::vector<std::string>{});
+  }
+  // Whatever a start makes of a store with this bit: all is there, and nothing else.
+  void expect_whole_with_bit(std::size_t at, unsigned bit) {
+    SCOPED_TRACE(fmt::format("page {} byte {} bit {}", at / kPage + 1, at % kPage, bit));
+    std::string damaged = after_;
+    damaged[at] = static_cast<char>(byte_at(after_, at) ^ (1U << bit));
     TempDir dir;
     const fs::path file = dir.path() / "rq.db";
     write(file, damaged);
     const auto opened = open_store(file);
     ASSERT_TRUE(opened) << opened.error().message;
-    EXPECT_TRUE(fs::exists(file.string() + ".damaged-1"));
-    EXPECT_EQ(rows_of(file, "SELECT * FROM message"), messages_);
-    EXPECT_EQ(rows_of(file, "SELECT * FROM lease"), leases_);
-    EXPECT_EQ(rows_of(file, "SELECT name FROM queue"), std::vector<std::string>{"q"});
-    EXPECT_EQ(rows_of(file, "SELECT what, substr(why, 1, 14) FROM corrupt"),
-              std::vector<std::string>{"store|it was rebuilt"});
-    const auto findings = check_store(file);
-    ASSERT_TRUE(findings) << findings.error().message;
-    EXPECT_EQ(*findings, std::vector<std::string>{});
+    expect_whole(file);
   }
 
   static constexpr int kMessages = 60;
   SqliteRig rig;
   std::string before_, after_;
-  std::vector<std::string> messages_, leases_;
+  std::vector<std::string> messages_, details_, leases_;
   std::size_t message_root_ = 0;
+  std::size_t detail_root_ = 0;
   std::size_t trunk_ = 0;
 };
 
@@ -162,16 +207,34 @@ TEST_F(FreePages, BringNoRowOfCorruptBack) {
   expect_whole_after_a_start(leading_to_what_was(root_of("corrupt")));
 }
 
-// Finished messages came back as if they had never run: the older copies were read first.
+// Finished messages came back as if they had never run, and without their results: the older copies
+// were read first.
 TEST_F(FreePages, DoNotMakeAMessageWhatItWas) {
-  for (std::size_t nth = 0; nth < 2; ++nth) {
-    SCOPED_TRACE(nth);
-    std::string damaged = after_;
-    const std::size_t leaf = u32(after_, pointer(nth));
-    const std::size_t free = u32(damaged, trunk_ + 8);
-    damaged.replace((free - 1) * kPage, kPage, before_, (leaf - 1) * kPage, kPage);
-    put_u32(damaged, pointer(nth), free);
-    expect_whole_after_a_start(damaged);
+  for (const std::size_t root : {message_root_, detail_root_}) {
+    for (std::size_t nth = 0; nth < 2; ++nth) {
+      SCOPED_TRACE(fmt::format("page {}, the child {}", root / kPage + 1, nth));
+      std::string damaged = after_;
+      const std::size_t leaf = u32(after_, pointer(root, nth));
+      const std::size_t free = u32(damaged, trunk_ + 8);
+      damaged.replace((free - 1) * kPage, kPage, before_, (leaf - 1) * kPage, kPage);
+      put_u32(damaged, pointer(root, nth), free);
+      expect_whole_after_a_start(damaged);
+    }
+  }
+}
+
+// The row that the tree leads to was read first, and set aside.
+TEST_F(FreePages, OfTwoRowsTheOneWhoseChecksumFitsCounts) {
+  for (const std::size_t root : {message_root_, detail_root_}) {
+    SCOPED_TRACE(root / kPage + 1);
+    std::string damaged = leaking(0);
+    const std::size_t leaked = (u32(after_, trunk_ + 8) - 1) * kPage;
+    // The last one, for a message that has not run since.
+    const std::size_t leaf = (u32(after_, root + kTreeLastChild) - 1) * kPage;
+    const std::size_t cell = leaf + u16(after_, leaf + kLeafHeadBytes);
+    damaged.replace(leaked, kPage, after_, leaf, kPage);
+    damaged[cell + 100] = static_cast<char>(byte_at(damaged, cell + 100) ^ 1U);
+    expect_whole_after_a_start(damaged, Asked::yes);
   }
 }
 
@@ -189,6 +252,71 @@ TEST_F(FreePages, ThatAreOfTheSchemaAreSeenByTheStart) {
   EXPECT_GT(tried, 1);
 }
 
+// A bit in the list of free pages, and one that it has lost has messages that were deleted: they
+// were put into the line again.
+TEST_F(FreePages, ThatStandOnNoListBringNothingBack) {
+  const std::size_t leaves = u32(after_, trunk_ + 4);
+  ASSERT_GT(leaves, 5U);
+  for (std::size_t nth = 0; nth < leaves; ++nth) {
+    SCOPED_TRACE(nth);
+    expect_whole_after_a_start(leaking(nth), Asked::yes);
+  }
+}
+
+// The list named a page on which a payload goes on: SQLite wrote over it.
+TEST_F(FreePages, OnWhichARowGoesOnAreSeenByTheStart) {
+  int tried = 0;
+  for (const std::string& page :
+       rows_of(rig.file(), "SELECT pageno FROM dbstat WHERE pagetype = 'overflow'")) {
+    SCOPED_TRACE(page);
+    std::string damaged = after_;
+    put_u32(damaged, trunk_ + 8, std::stoul(page));
+    expect_whole_after_a_start(damaged);
+    ++tried;
+  }
+  EXPECT_GT(tried, 2);
+}
+
+// In what its pages and rows begin with: some bits of all that there are.
+TEST_F(FreePages, AWrongBitOfTheSchemaLosesNothingAndBringsNothingBack) {
+  constexpr unsigned kStep = 41;
+  unsigned nth = 0;
+  const auto flip = [&](std::size_t at) {
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      if (nth++ % kStep == 0) expect_whole_with_bit(at, bit);
+    }
+  };
+  for (const std::string& one :
+       rows_of(rig.file(),
+               "SELECT pageno FROM dbstat WHERE name = 'sqlite_schema' AND pagetype IN "
+               "('leaf', 'internal')")) {
+    const std::size_t page = (std::stoul(one) - 1) * kPage;
+    const std::size_t head = page == 0 ? 100 : 0;
+    const std::string_view bytes = std::string_view{after_}.substr(page, kPage);
+    const std::uint8_t type = byte_at(bytes, head);
+    const std::size_t cells = u16(bytes, head + kTreeCells);
+    for (std::size_t i = head; i < pointers_at(head, type) + 2 * cells; ++i) flip(page + i);
+    for (std::size_t i = 0; i < cells; ++i) {
+      const std::size_t cell = u16(bytes, pointers_at(head, type) + 2 * i);
+      for (std::size_t k = 0; k < 10; ++k) flip(page + cell + k);
+    }
+  }
+}
+
+// It led to another table, or to a page of one: all messages were lost, or others came back.
+TEST_F(FreePages, AWrongBitInWhereATableBeginsLosesNothingAndBringsNothingBack) {
+  for (const std::string table : {"message", "detail", "lease", "ready", "parked"}) {
+    const auto root = static_cast<char>(root_of(table) / kPage + 1);
+    const std::string place = table + root + "CREATE";
+    std::size_t tried = 0;
+    for (std::size_t at = after_.find(place); at < after_.size(); at = after_.find(place, at + 1)) {
+      for (unsigned bit = 0; bit < 5; ++bit) expect_whole_with_bit(at + table.size(), bit);
+      ++tried;
+    }
+    EXPECT_GT(tried, 0U) << table;
+  }
+}
+
 // A page that leads to itself twice was read twice as often at each step.
 TEST_F(FreePages, AreLookedForOnceOnEachPage) {
   std::string damaged = after_;
@@ -202,7 +330,7 @@ TEST_F(FreePages, AreLookedForOnceOnEachPage) {
   RawFile raw;
   ASSERT_TRUE(bytes.open(file));
   ASSERT_TRUE(raw.open(bytes, file, {}, LogPart::as_sqlite_reads, std::nullopt));
-  EXPECT_FALSE(raw.has_wrong_free_list());
+  EXPECT_TRUE(raw.has_wrong_pages(RawFile::Look::rows));
 }
 
 // Bits are tried for a row that is hurt alone; where all are, that is no wrong bit.

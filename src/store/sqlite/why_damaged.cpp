@@ -19,6 +19,10 @@ using base::Result;
 
 namespace {
 
+// In a file up to this size a start reads all pages to see what rows go on on: no longer than a
+// blink.
+constexpr std::size_t kRowsLookedAtMax = 64UL * 1024 * 1024;
+
 // Its tables, views and indexes with their columns, as SQLite understands their text.
 Result<std::set<std::string>> schema_of(Db& db) {
   Statement all;
@@ -54,17 +58,22 @@ Result<void> check_schema(Db& db) {
 // What a lease tells has no checksum, and one that is not found, or that nobody gave, has scripts
 // run twice. A queue may be an older one, which stands in the page still. And SQLite would write
 // over a page in use that the list of free ones names.
-Result<void> check_pages(Db& db, const std::filesystem::path& file) {
+Result<void> check_pages(Db& db, const std::filesystem::path& file, const RawFile::Roots& roots) {
   FileBytes bytes;
   RawFile raw;
   const bool can_be_read =
-      bytes.open(db, file) && raw.open(bytes, file, {}, LogPart::as_sqlite_reads, std::nullopt);
+      bytes.open(db, file) && raw.open(bytes, file, roots, LogPart::as_sqlite_reads, std::nullopt);
   if (!can_be_read) return {};  // which is no damage
-  if (bytes.size() <= kLookedAtMax && raw.has_wrong_free_list()) {
-    return fail(Code::internal, "the list of free pages names one that is in use");
+  if (!raw.has_whole_schema()) return fail(Code::internal, "its schema is damaged");
+  const auto look =
+      bytes.size() <= kRowsLookedAtMax ? RawFile::Look::rows : RawFile::Look::above_leaves;
+  if (bytes.size() <= kLookedAtMax && raw.has_wrong_pages(look)) {
+    return fail(Code::internal, "a page is in use twice, or in the list of free pages as well");
   }
-  raw.walk("queue", {});
-  if (raw.broken()) return fail(Code::internal, "table queue is damaged");
+  for (const char* table : {"meta", "queue"}) {
+    raw.walk(table, {});
+    if (raw.broken()) return fail(Code::internal, fmt::format("table {} is damaged", table));
+  }
   bool whole = true;
   raw.walk("lease", [&whole](const RawRow& row) {
     whole = whole && std::ssize(row.values) == kLeaseTableColumns;
@@ -91,9 +100,26 @@ SELECT count(*) FROM lease l LEFT JOIN message m ON m.seq = l.seq
   return wrong.value_or(0) != 0;
 }
 
+// Each batch writes both.
+Result<bool> lacks_leases(Db& db) {
+  RQ_TRY_ASSIGN(lacking, db.one(R"sql(
+SELECT count(*) FROM counter c
+  LEFT JOIN (SELECT queue, count(*) AS n FROM lease GROUP BY queue) l ON l.queue = c.queue
+ WHERE c.run > coalesce(l.n, 0))sql"));
+  return lacking.value_or(0) != 0;
+}
+
+// What is wrong with the leases, though all of it can be read. Empty: nothing.
+Result<std::string> wrong_leases(Db& db) {
+  RQ_TRY_ASSIGN(wrong, has_wrong_lease(db));
+  if (wrong) return std::string{"a lease is of no message that runs"};
+  RQ_TRY_ASSIGN(lacking, lacks_leases(db));
+  return std::string{lacking ? "a queue has fewer leases than running messages" : ""};
+}
+
 // What an opening of the store reads; a row that cannot be read is a fault. False: it is of an
 // older version.
-Result<bool> try_to_read(Db& db, const std::filesystem::path& file) {
+Result<bool> try_to_read(Db& db, const std::filesystem::path& file, const RawFile::Roots& roots) {
   RQ_TRY_ASSIGN(version, db.one("PRAGMA user_version"));
   if (version.value_or(0) != newest_version()) {
     RQ_TRY(db.one("SELECT count(*) FROM sqlite_schema"));
@@ -141,24 +167,24 @@ Result<bool> try_to_read(Db& db, const std::filesystem::path& file) {
         "SELECT seq FROM sqlite_sequence"}) {
     RQ_TRY(db.one(sql));
   }
-  RQ_TRY(check_pages(db, file));
+  RQ_TRY(check_pages(db, file, roots));
   return true;
 }
 
 }  // namespace
 
-Result<WhyDamaged> why_damaged(const std::filesystem::path& file) {
+Result<WhyDamaged> why_damaged(const std::filesystem::path& file, const RawFile::Roots& roots) {
   Db db;
   RQ_TRY(db.open(file, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX));
-  const auto read = try_to_read(db, file);
+  const auto read = try_to_read(db, file, roots);
   const bool damaged = !read && (is_damage(db) || read.error().code == Code::internal ||
                                  sqlite3_errcode(db.handle()) == SQLITE_ERROR);
   if (damaged) return WhyDamaged{.why = read.error().message, .can_be_served = false};
   if (!read || !*read) return WhyDamaged{};
-  const auto wrong = has_wrong_lease(db);
+  auto wrong = wrong_leases(db);
   if (!wrong && is_damage(db)) return WhyDamaged{.why = wrong.error().message};
   RQ_TRY(wrong);
-  return WhyDamaged{.why = *wrong ? "a lease is of no message that runs" : ""};
+  return WhyDamaged{.why = std::move(*wrong)};
 }
 
 }  // namespace rq::store::sqlite

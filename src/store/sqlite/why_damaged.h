@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "store/sqlite/raw_file.h"
 
 namespace rq::store::sqlite {
 
@@ -11,7 +12,9 @@ struct WhyDamaged {
   std::string why;  // it has to be rebuilt; empty: it reads well
   bool can_be_served = true;
 };
-// Other faults are the opening's own business. The store is not open.
-[[nodiscard]] base::Result<WhyDamaged> why_damaged(const std::filesystem::path& file);
+// `roots`: where its tables began when it was last opened. Other faults are the opening's own
+// business. The store is not open.
+[[nodiscard]] base::Result<WhyDamaged> why_damaged(const std::filesystem::path& file,
+                                                   const RawFile::Roots& roots);
 
 }  // namespace rq::store::sqlite

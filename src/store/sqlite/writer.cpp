@@ -101,8 +101,8 @@ Result<void> Writer::prepare(Db& db) {
        "INSERT OR REPLACE INTO counter VALUES "
        "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)"},
       {delete_counter_, "DELETE FROM counter WHERE queue = ?1"},
-      {set_block_end_, "UPDATE meta SET value = ?1 WHERE key = 'next_seq'"},
   };
+  RQ_TRY(meta_.prepare(db));
   RQ_TRY(batch_message_.attach(db, "batch_message", kMessageTableColumns, message_column));
   RQ_TRY(
       batch_plain_message_.attach(db, "batch_plain_message", kMessageTableColumns, message_column));
@@ -113,7 +113,7 @@ Result<void> Writer::prepare(Db& db) {
 }
 
 Result<void> Writer::write(Changes& changes) {
-  if (changes.block_end) RQ_TRY(set_block_end_.bind(1, *changes.block_end).run());
+  if (changes.block_end) RQ_TRY(meta_.set(kMetaNextSeq, *changes.block_end));
   RQ_TRY(write_messages(changes.dirty));
   RQ_TRY(write_lines(changes.dirty));
   RQ_TRY(write_places(changes.dirty));

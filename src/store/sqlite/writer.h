@@ -12,6 +12,7 @@
 #include "store/sqlite/batch_rows.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/line_windows.h"
+#include "store/sqlite/meta.h"
 #include "store/sqlite/records.h"
 
 namespace rq::store::sqlite {
@@ -95,7 +96,7 @@ class Writer {
   Statement replace_attempt_, trim_attempts_, delete_attempts_;
   Statement insert_waste_, delete_waste_;
   Statement insert_queue_, update_queue_, delete_queue_, replace_counter_, delete_counter_;
-  Statement set_block_end_;
+  MetaRows meta_;
 
   // Kept for their capacity.
   std::vector<LinePlace> line_removals_;
