@@ -568,6 +568,7 @@ TEST_P(StoreContract, QueuesComeBackWithSettingsAndCounters) {
   q.revision = 5;
   q.settings.nice = 3;
   for (int s = 0; s < core::kStateCount; ++s) q.counters.in(static_cast<State>(s)) = s + 1;
+  q.counters.in(State::run) = 0;  // a store with fewer leases than that is damaged
   q.counters.held = 20;
   q.counters.puts = 21;
   q.counters.dones = 22;

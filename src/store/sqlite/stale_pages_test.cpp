@@ -279,7 +279,7 @@ TEST_F(FreePages, OnWhichARowGoesOnAreSeenByTheStart) {
 
 // In what its pages and rows begin with: some bits of all that there are.
 TEST_F(FreePages, AWrongBitOfTheSchemaLosesNothingAndBringsNothingBack) {
-  constexpr unsigned kStep = 41;
+  constexpr unsigned kStep = 83;
   unsigned nth = 0;
   const auto flip = [&](std::size_t at) {
     for (unsigned bit = 0; bit < 8; ++bit) {
