@@ -260,7 +260,8 @@ Result<Listed> SqliteReader::list(const Page& page) {
   RQ_TRY_ASSIGN(rows, walk(page.filter, range, static_cast<std::int64_t>(base::kListScanMax)));
   Listed out;
   const std::string sql = fmt::format(
-      "SELECT {}, q.name, length(m.payload) FROM {} CROSS JOIN queue q ON q.id = m.queue {} WHERE "
+      "SELECT {}, q.name, length(m.payload), m.crc IS NULL FROM {} CROSS JOIN queue q ON q.id = "
+      "m.queue {} WHERE "
       "{} ORDER BY {} {} LIMIT {}",
       columns_of(page), rows.from, kMessageJoins, rows.where.where(), rows.number,
       page.newest_first ? "DESC" : "ASC", page.limit + 1);
@@ -277,7 +278,8 @@ Result<Listed> SqliteReader::list(const Page& page) {
     }
     last = seq_of(query);
     auto message = read_message(query, INT64_MAX);
-    if (!message) {  // it is set aside or mended soon, and not shown
+    const bool has_lost_crc = last >= crc_from_ && query.integer(kMessageColumnCount + 2) != 0;
+    if (!message || has_lost_crc) {  // it is set aside or mended soon, and not shown
       is_damaged(last);
       continue;
     }

@@ -53,5 +53,21 @@ TEST(SqliteReaderWalk, WhatRunsIsFoundAmongTheLeases) {
   EXPECT_LE(asked, 2);
 }
 
+// A bit in what a row begins with, and its payload is another value of it, and its checksum none.
+TEST(Reader, ListsNoMessageThatHasLostItsChecksum) {
+  SqliteRig rig;
+  rig.define("q");
+  for (int i = 0; i < 3; ++i) rig.put("q");
+  rig.close();
+  rows_of(rig.file(), "UPDATE message SET crc = NULL, payload = x'00' WHERE seq = 2");
+  rig.open();
+  const auto reader = rig.home().reader();
+  for (const bool payloads : {false, true}) {
+    const auto listed = reader->list({.filter = {.queue = "q"}, .payloads = payloads});
+    ASSERT_TRUE(listed) << listed.error().message;
+    EXPECT_EQ(listed->rows.size(), 2U);
+  }
+}
+
 }  // namespace
 }  // namespace rq::store::sqlite::test
