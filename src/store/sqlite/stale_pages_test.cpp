@@ -257,7 +257,7 @@ TEST_F(FreePages, ThatAreOfTheSchemaAreSeenByTheStart) {
 TEST_F(FreePages, ThatStandOnNoListBringNothingBack) {
   const std::size_t leaves = u32(after_, trunk_ + 4);
   ASSERT_GT(leaves, 5U);
-  for (std::size_t nth = 0; nth < leaves; ++nth) {
+  for (std::size_t nth = 0; nth < leaves; nth += 4) {
     SCOPED_TRACE(nth);
     expect_whole_after_a_start(leaking(nth), Asked::yes);
   }
