@@ -182,9 +182,8 @@ Result<WhyDamaged> why_damaged(const std::filesystem::path& file, const RawFile:
   if (damaged) return WhyDamaged{.why = read.error().message, .can_be_served = false};
   if (!read || !*read) return WhyDamaged{};
   auto wrong = wrong_leases(db);
-  if (!wrong && is_damage(db)) return WhyDamaged{.why = wrong.error().message};
-  RQ_TRY(wrong);
-  return WhyDamaged{.why = std::move(*wrong)};
+  if (wrong) return WhyDamaged{.why = *std::move(wrong)};
+  return is_damage(db) ? WhyDamaged{.why = wrong.error().message} : WhyDamaged{};
 }
 
 }  // namespace rq::store::sqlite
