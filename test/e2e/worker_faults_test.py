@@ -434,6 +434,7 @@ def distant():
     with tempfile.TemporaryDirectory(prefix='rqtest-') as base:
         far = pathlib.Path(base, *['d' * 120] * 2)
         far.mkdir(parents=True)
+        os.chmod(base, 0o755)  # scripts of another user go through it
         near = pathlib.Path(base, 'near')
         near.symlink_to(far)
         with rqtest.Server(manual_clock=False, worker=True, dir=near) as server:

@@ -149,7 +149,7 @@ TEST_P(KillTest, EndsInErrWithItsMark) {
   const auto cancelled = rig.act(Action::cancel, zoo.run);
   ASSERT_FALSE(cancelled);
   EXPECT_EQ(cancelled.error().code, base::Code::wrong_state);
-  EXPECT_NE(cancelled.error().message.find("in err when its script"), std::string::npos);
+  EXPECT_NE(cancelled.error().message.find("told to stop (kill)"), std::string::npos);
   EXPECT_EQ(rig.heartbeat({.token = Rig::token_of(zoo.running)})->stop, StopRequest::kill)
       << "the first word stands";
   EXPECT_EQ(*rig.finish(zoo.running, Outcome::stopped), State::err);

@@ -237,7 +237,7 @@ TEST_F(IdentityTest, ItsFilesAreItsOwnersAlone) {
   fs::permissions(file, fs::perms::all);
   const auto store = open_store(file);
   ASSERT_TRUE(store);
-  for (const char* end : {"", "-wal", "-shm", ".identity", ".rebuild", ".room"}) {
+  for (const char* end : {"", "-wal", "-shm", ".identity"}) {
     EXPECT_EQ(fs::status(file.string() + end).permissions(),
               fs::perms::owner_read | fs::perms::owner_write)
         << end;
