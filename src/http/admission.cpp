@@ -12,6 +12,9 @@ namespace {
 using base::Code;
 using base::fail;
 
+// A longer path is looked for each time: what a connection remembers stays small.
+constexpr std::size_t kSamePathBytesMax = 256;
+
 Refusal refusal(base::Error error, std::string fields = {}) {
   const int status = base::row_of(error.code).http_status;
   return {.status = status, .error = std::move(error), .fields = std::move(fields)};
@@ -55,6 +58,31 @@ std::optional<base::Error> check_body(const Head& head, std::uint64_t length, co
   return body_refusal(body, body.bytes_max);
 }
 
+std::optional<Refusal> find_route(const Head& head, std::string_view path, const Router& router,
+                                  Admitted& out) {
+  out.path.clear();
+  const Router::Match match = router.match(head.method, path);
+  if (match.allow.empty()) {
+    return refusal(fail(Code::not_found, fmt::format("there is no {}", base::shown(path)),
+                        "look at the address"));
+  }
+  if (!match.route) {
+    return refusal(fail(Code::method_not_allowed,
+                        fmt::format("{} does not take that method", base::shown(path)),
+                        fmt::format("use {}", match.allow)),
+                   fmt::format("Allow: {}\r\n", match.allow));
+  }
+  out.route = *match.route;
+  for (std::size_t i = 0; i < kPathParametersMax; ++i) {
+    auto decoded = percent_decode(match.parameters[i], Plus::is_plus);
+    if (!decoded) return refusal(std::move(decoded).error());
+    out.parameters[i] = *std::move(decoded);
+  }
+  out.method = head.method;
+  if (path.size() <= kSamePathBytesMax) out.path = path;
+  return std::nullopt;
+}
+
 }  // namespace
 
 base::Error body_refusal(const Body& body, std::uint64_t bytes_max) {
@@ -70,26 +98,12 @@ std::optional<Refusal> judge(const Head& head, std::uint64_t length, Site& site,
   if (auto error = check_form(head)) return refusal(*std::move(error));
   if (auto error = site.admit(head, caller)) return refusal(*std::move(error));
   const std::string_view path = head.path();
-  const Router::Match match = router.match(head.method, path);
-  if (match.allow.empty()) {
-    return refusal(fail(Code::not_found, fmt::format("there is no {}", base::shown(path)),
-                        "look at the address"));
+  if (out.method != head.method || out.path != path) {
+    if (auto refused = find_route(head, path, router, out)) return refused;
   }
-  if (!match.route) {
-    return refusal(fail(Code::method_not_allowed,
-                        fmt::format("{} does not take that method", base::shown(path)),
-                        fmt::format("use {}", match.allow)),
-                   fmt::format("Allow: {}\r\n", match.allow));
-  }
-  out.route = *match.route;
   if (auto error = site.permit(router.route(out.route), caller)) return refusal(*std::move(error));
   if (auto error = check_body(head, length, router.route(out.route).body)) {
     return refusal(*std::move(error));
-  }
-  for (std::size_t i = 0; i < kPathParametersMax; ++i) {
-    auto decoded = percent_decode(match.parameters[i], Plus::is_plus);
-    if (!decoded) return refusal(std::move(decoded).error());
-    out.parameters[i] = *std::move(decoded);
   }
   return std::nullopt;
 }

@@ -18,8 +18,10 @@ struct Refusal {
   std::string fields;  // of the reply's head
 };
 
-// Where an admitted request goes.
+// Where an admitted request goes. Of a connection: the next one is mostly for the same path.
 struct Admitted {
+  Method method = Method::other;
+  std::string path;  // empty: nothing of the last one is to be used
   std::size_t route = 0;
   std::array<std::string, kPathParametersMax> parameters;  // decoded
 };
@@ -27,8 +29,8 @@ struct Admitted {
 // What is wrong with a body that the route does not take, or that has more bytes than are taken.
 [[nodiscard]] base::Error body_refusal(const Body& body, std::uint64_t bytes_max);
 
-// Absent: it is taken, and `out` says where it goes. `length` is that of the body, as the head says
-// it.
+// Absent: it is taken, and `out`, which still says it of the last one, says where it goes. `length`
+// is that of the body, as the head says it.
 [[nodiscard]] std::optional<Refusal> judge(const Head& head, std::uint64_t length, Site& site,
                                            const Router& router, const net::Caller& caller,
                                            Admitted& out);

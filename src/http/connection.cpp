@@ -177,7 +177,7 @@ std::size_t Connection::parse(std::string_view data) {
         on_request();
         break;
       default: {
-        const Refusal refusal = refusal_of(step, server_.router().route(route_).body);
+        const Refusal refusal = refusal_of(step, server_.router().route(admitted_.route).body);
         refuse_rest(refusal.status, refusal.error);
         break;
       }
@@ -195,9 +195,9 @@ std::size_t Connection::parse(std::string_view data) {
 
 Request Connection::request() const {
   return {.head = head_,
-          .route = route_,
+          .route = admitted_.route,
           .query = head_.query(),
-          .parameters = parameters_,
+          .parameters = admitted_.parameters,
           .length = parser_->chunks() ? std::optional<std::uint64_t>{}
                                       : std::optional<std::uint64_t>{parser_->length()},
           .body = parser_->body(),
@@ -213,20 +213,17 @@ void Connection::on_head() {
   span_sweeps_ = 0;
   span_from_ = 0;
   parser_->body_at_most(0);
-  Admitted admitted;
   if (auto refusal =
-          judge(head_, parser_->length(), server_.site(), server_.router(), who_, admitted)) {
+          judge(head_, parser_->length(), server_.site(), server_.router(), who_, admitted_)) {
     Exchange(server_, *this, slot).refuse_with(refusal->status, refusal->error, refusal->fields);
     return;
   }
-  route_ = admitted.route;
-  parameters_ = std::move(admitted.parameters);
   begin_body(slot);
 }
 
 void Connection::begin_body(Slot& slot) {
   Exchange exchange(server_, *this, slot);
-  const Body& body = server_.router().route(route_).body;
+  const Body& body = server_.router().route(admitted_.route).body;
   if (body.kind == Body::Kind::none) return;
   auto intake = server_.site().open(exchange, request());
   if (!intake) return exchange.refuse(intake.error());
@@ -265,7 +262,7 @@ void Connection::on_request() {
     slot->held_bytes = static_cast<std::size_t>(parser_->body_bytes());
     held_bytes_ += slot->held_bytes;
     if (slot->close_after) last_request_ = true;
-    slot->alone = !server_.router().route(route_).pipelined;
+    slot->alone = !server_.router().route(admitted_.route).pipelined;
     Exchange exchange(server_, *this, *slot);
     receiving_ = 0;
     server_.site().serve(exchange, request());
@@ -434,7 +431,7 @@ void Connection::sweep_reading() {
   if (receiving_ != 0) {
     if (span_sweeps_ < sweeps_of(kBodySpan)) return;
     const std::uint64_t least =
-        server_.router().route(route_).body.rate_min * std::uint64_t{kBodySpan.count()};
+        server_.router().route(admitted_.route).body.rate_min * std::uint64_t{kBodySpan.count()};
     slow = parser_->body_bytes() - span_from_ < least;
     span_from_ = parser_->body_bytes();
     span_sweeps_ = 0;

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "http/admission.h"
 #include "http/exchange.h"
 #include "http/parser.h"
 #include "http/reply_line.h"
@@ -100,8 +101,7 @@ class Connection final : public net::Link {
   std::string body_;
   std::optional<RequestParser> parser_;
   std::uint64_t receiving_ = 0;  // its number, from its head on; 0: none
-  std::size_t route_ = 0;
-  std::array<std::string, kPathParametersMax> parameters_;
+  Admitted admitted_;            // where the request goes that comes in
   std::unique_ptr<BodySink> sink_;
   std::size_t budget_wanted_ = 0;  // waits for so much
 

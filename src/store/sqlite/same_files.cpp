@@ -1,5 +1,6 @@
 #include "store/sqlite/same_files.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -27,11 +28,14 @@ bool is_whole(Db& db, std::int64_t bytes) {
 
 Result<void> SameFiles::remember(const std::filesystem::path& database) {
   const auto paths = files_of(database);
+  const std::filesystem::path folder = database.has_parent_path() ? database.parent_path() : ".";
+  folder_.reset(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   for (std::size_t i = 0; i < files_.size(); ++i) {
     File& file = files_.at(i);
     file.path = paths.at(i);
+    file.name = file.path.filename().string();
     file.seen = look_at_file(file.path.c_str());
-    if (file.seen.inode == 0) {
+    if (file.seen.inode == 0 || !folder_.is_open()) {
       return fail(
           Code::internal,
           fmt::format("cannot look at {}: {}", file.path.string(), base::text_of_errno(errno)),
@@ -42,21 +46,28 @@ Result<void> SameFiles::remember(const std::filesystem::path& database) {
 }
 
 SameFiles::Seen SameFiles::look(Db& db, std::int64_t log_bytes) {
-  Seen seen = look_quickly(db, log_bytes);
-  return seen.state == State::same ? look_at(kIndex, db, log_bytes) : seen;
+  for (std::size_t which = 0; which < files_.size(); ++which) {
+    Seen seen = judge(which, look_at_file(files_.at(which).path.c_str()), db, log_bytes);
+    if (seen.state != State::same) return seen;
+  }
+  return {};
 }
 
 SameFiles::Seen SameFiles::look_quickly(Db& db, std::int64_t log_bytes) {
-  Seen seen = look_at(kDatabase, db, log_bytes);
-  return seen.state == State::same ? look_at(kLog, db, log_bytes) : seen;
+  for (const std::size_t which : {kDatabase, kLog}) {
+    const FileLook now = look_at_file(folder_.get(), files_.at(which).name.c_str());
+    Seen seen = judge(which, now, db, log_bytes);
+    if (seen.state != State::same) return seen;
+  }
+  return {};
 }
 
-SameFiles::Seen SameFiles::look_at(std::size_t which, Db& db, std::int64_t log_bytes) {
+SameFiles::Seen SameFiles::judge(std::size_t which, const FileLook& now, Db& db,
+                                 std::int64_t log_bytes) {
   File& file = files_.at(which);
   const char* const what = which == kDatabase ? "the store"
                            : which == kLog    ? "the log of the store,"
                                               : "the index of the store's log,";
-  const FileLook now = look_at_file(file.path.c_str());
   if (now.device != file.seen.device || now.inode != file.seen.inode) {
     const bool log = which == kLog;
     return {log ? State::log_gone : State::gone,

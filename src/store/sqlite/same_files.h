@@ -6,7 +6,9 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/store_files.h"
@@ -31,19 +33,22 @@ class SameFiles {
   // `log_bytes`: the log was written up to here. `db` is asked, when the database has become
   // shorter, whether the store has.
   [[nodiscard]] Seen look(Db& db, std::int64_t log_bytes = 0);
-  // Without the index of the log, on which no commit depends.
+  // In the folder, wherever that is by now; without the index of the log, on which no commit
+  // depends.
   [[nodiscard]] Seen look_quickly(Db& db, std::int64_t log_bytes);
 
  private:
   struct File {
     std::filesystem::path path;
-    FileLook seen;  // when it was looked at last
+    std::string name;  // in the folder
+    FileLook seen;     // when it was looked at last
   };
-  [[nodiscard]] Seen look_at(std::size_t which, Db& db, std::int64_t log_bytes);
+  [[nodiscard]] Seen judge(std::size_t which, const FileLook& now, Db& db, std::int64_t log_bytes);
 
   static constexpr std::size_t kDatabase = 0;
   static constexpr std::size_t kLog = 1;
   static constexpr std::size_t kIndex = 2;
+  base::Fd folder_;  // fewer names to look up than on the whole path
   std::array<File, 3> files_;
 };
 

@@ -28,9 +28,11 @@ std::uintmax_t size_with_log(const fs::path& database) {
   return bytes;
 }
 
-FileLook look_at_file(const char* path) {
+FileLook look_at_file(const char* path) { return look_at_file(AT_FDCWD, path); }
+
+FileLook look_at_file(int folder, const char* name) {
   struct statx now {};
-  if (::statx(AT_FDCWD, path, 0, STATX_INO | STATX_SIZE, &now) != 0) return {};
+  if (::statx(folder, name, 0, STATX_INO | STATX_SIZE, &now) != 0) return {};
   return {.device = makedev(now.stx_dev_major, now.stx_dev_minor),
           .inode = now.stx_ino,
           .bytes = static_cast<std::int64_t>(now.stx_size)};

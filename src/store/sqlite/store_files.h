@@ -25,5 +25,7 @@ struct FileLook {
 // Without its times: who asks for them makes the next write give it finer ones, which the next sync
 // then has to write as well.
 [[nodiscard]] FileLook look_at_file(const char* path);
+// Of that name in a folder that is open.
+[[nodiscard]] FileLook look_at_file(int folder, const char* name);
 
 }  // namespace rq::store::sqlite
