@@ -408,7 +408,10 @@ void add_fields(CLI::App& app, Options& options) {
       ->type_name("KEY");
   for (std::size_t i = 0; i < options.params.size(); ++i) {
     app.add_option(fmt::format("--param{}", i + 1), options.params[i],
-                   fmt::format("RQ_PARAM{} of the script", i + 1))
+                   fmt::format("RQ_PARAM{} of the script{}", i + 1,
+                               i == 0 ? "; a file by its whole path: the script runs in the "
+                                        "message's own folder"
+                                      : ""))
         ->type_name("TEXT");
   }
   add_repeated(app, "--header", options.headers, "NAME=VALUE; may be repeated")->type_name("A=B");
