@@ -218,7 +218,6 @@ void Connection::on_head() {
     Exchange(server_, *this, slot).refuse_with(refusal->status, refusal->error, refusal->fields);
     return;
   }
-  slot.who = admitted_.who;
   begin_body(slot);
 }
 

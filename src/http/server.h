@@ -36,13 +36,12 @@ struct Intake {
 class Site {
  public:
   virtual ~Site() = default;
-  // The head of a request is there, before its route is looked for: who sends it, or why it is
-  // refused.
-  [[nodiscard]] virtual base::Result<Who> admit(const Head& head, const net::Caller& caller) = 0;
-  // Its route is known: an error says that they may not use it. Before any body is taken.
+  // The head of a request is there, before its route is looked for: an error refuses it.
+  [[nodiscard]] virtual std::optional<base::Error> admit(const Head& head,
+                                                         const net::Caller& caller) = 0;
+  // Its route is known: an error says that the caller may not use it. Before any body is taken.
   [[nodiscard]] virtual std::optional<base::Error> permit(const Route& route,
-                                                          const PathParameters& parameters,
-                                                          const Who& who) = 0;
+                                                          const net::Caller& caller) = 0;
   // Only for a route that takes a body, before any of it is taken. An error refuses the request.
   [[nodiscard]] virtual base::Result<Intake> open(Exchange& exchange, const Request& request) = 0;
   // All of the request is there. Replies now or later.

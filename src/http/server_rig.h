@@ -70,13 +70,12 @@ class RigSite : public Site {
       Route{Method::post, "/safe", 1, {Body::Kind::some, 100 * kMiB}, true},
   };
 
-  base::Result<Who> admit(const Head& head, const net::Caller& who) override {
+  std::optional<base::Error> admit(const Head& head, const net::Caller& who) override {
     caller = who;
-    if (head.host != "forbidden") return Who{};
+    if (head.host != "forbidden") return std::nullopt;
     return base::fail(base::Code::forbidden, "not here", "");
   }
-  std::optional<base::Error> permit(const Route& route, const PathParameters&,
-                                    const Who&) override {
+  std::optional<base::Error> permit(const Route& route, const net::Caller&) override {
     if (route.right <= right) return std::nullopt;
     return base::fail(base::Code::forbidden, "not you", "");
   }

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -24,14 +23,6 @@ using base::fail;
 
 constexpr std::chrono::seconds kSocketLookEvery{1};
 
-// A proxy has sent it on.
-bool is_forwarded(const http::Head& head) {
-  constexpr std::array<std::string_view, 4> kFields{"Forwarded", "X-Forwarded-For", "X-Real-IP",
-                                                    "Via"};
-  return std::any_of(kFields.begin(), kFields.end(),
-                     [&head](std::string_view name) { return head.fields.count(name) > 0; });
-}
-
 }  // namespace
 
 ApiDoor::ApiDoor(pipeline::Desk& to, pipeline::Readers& readers, pipeline::EventHub& events,
@@ -45,7 +36,6 @@ ApiDoor::ApiDoor(pipeline::Desk& to, pipeline::Readers& readers, pipeline::Event
       socket_(settings_.dir / "run" / "rq.sock"),
       socket_timer_(to.loop().io()),
       started_(to.pipeline().clock().now()),
-      callers_(settings_.policy),
       server_(to.loop(), *this, http_routes()) {}
 
 ApiDoor::~ApiDoor() = default;
@@ -123,24 +113,8 @@ void ApiDoor::close_down(std::function<void()> done) {
 
 // --- The site ---
 
-base::Result<http::Who> ApiDoor::admit(const http::Head& head, const net::Caller& caller) {
-  if (!caller.unix_socket) {
-    if (auto refused = check_origin(head)) return *std::move(refused);
-  }
-  access::Knock knock{.unix_socket = caller.unix_socket,
-                      .uid = caller.uid,
-                      .groups = caller.groups,
-                      .loopback = caller.loopback,
-                      .forwarded = is_forwarded(head),
-                      .authorization = {}};
-  if (head.fields.count("Authorization") > 0) {
-    knock.authorization = head.fields.find("Authorization");
-  }
-  RQ_TRY_ASSIGN(found, callers_.find(knock, clock().now()));
-  return http::Who(std::move(found));
-}
-
-std::optional<base::Error> ApiDoor::check_origin(const http::Head& head) {
+std::optional<base::Error> ApiDoor::admit(const http::Head& head, const net::Caller& caller) {
+  if (caller.unix_socket) return std::nullopt;
   // HTTP/1.0 has no Host; no browser speaks it.
   if (head.hosts == 0 && head.version >= 11) {
     return fail(Code::bad_request, "the request has no Host field", "send exactly one");
@@ -167,22 +141,18 @@ std::optional<base::Error> ApiDoor::check_origin(const http::Head& head) {
               "send it from a page of this server, or from a program");
 }
 
-std::optional<base::Error> ApiDoor::permit(const http::Route& route,
-                                           const http::PathParameters& parameters,
-                                           const http::Who& who) {
-  const auto& caller = *static_cast<const core::Caller*>(who.get());
-  const auto right = static_cast<core::Right>(route.right);
-  const bool of_queue = route.pattern.starts_with("/v1/queues/{queue}");
-  const bool may =
-      of_queue ? caller.rights.has(right, parameters[0]) : caller.rights.has_somewhere(right);
-  if (may) return std::nullopt;
+// Over TCP everybody is nobody: any user of this machine, and whoever has a tunnel to it. A program
+// of a queue runs as the user of the worker.
+std::optional<base::Error> ApiDoor::permit(const http::Route& route, const net::Caller& caller) {
+  if (static_cast<Right>(route.right) != Right::define) return std::nullopt;
+  if (caller.unix_socket || settings_.define_over_tcp) return std::nullopt;
   return fail(
       Code::forbidden,
-      fmt::format("{} has not the right '{}'{}", caller.name, core::name_of(right),
-                  of_queue ? fmt::format(" for queue '{}'", parameters[0]) : ""),
-      fmt::format("use the unix socket {} (rq does, where neither --server nor RQ_SERVER is "
-                  "given), or a token that has it",
-                  socket_.string()));
+      "queues cannot be made, changed or deleted over TCP: their settings say which programs run",
+      fmt::format(
+          "use the unix socket {} (rq does, where neither --server nor RQ_SERVER is given), "
+          "or set define_over_tcp = true in {} and restart the server",
+          socket_.string(), (settings_.dir / "rq.toml").string()));
 }
 
 // A name of this machine, with any port: `ssh -L 9999:...` comes with its own. A page of another

@@ -14,7 +14,6 @@
 
 #include <boost/asio/steady_timer.hpp>
 
-#include "access/callers.h"
 #include "base/result.h"
 #include "doors/api/bulk_jobs.h"
 #include "doors/api/exchange.h"
@@ -33,7 +32,6 @@ struct ApiSettings {
   std::filesystem::path dir;
   std::string address;            // "127.0.0.1:3333"; port 0: any free one; empty: unix socket only
   bool define_over_tcp = false;   // whoever reaches the address may decide what programs run
-  access::Policy policy{};        // who may what
   std::filesystem::path store{};  // its file, and that of its log: how large they are is told
   std::filesystem::path store_log{};
 };
@@ -103,13 +101,10 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   }
 
  private:
-  [[nodiscard]] base::Result<http::Who> admit(const http::Head& head,
-                                              const net::Caller& caller) override;
-  // Of what a browser sends along: null when it is no page of another site.
-  [[nodiscard]] std::optional<base::Error> check_origin(const http::Head& head);
+  [[nodiscard]] std::optional<base::Error> admit(const http::Head& head,
+                                                 const net::Caller& caller) override;
   [[nodiscard]] std::optional<base::Error> permit(const http::Route& route,
-                                                  const http::PathParameters& parameters,
-                                                  const http::Who& who) override;
+                                                  const net::Caller& caller) override;
   [[nodiscard]] base::Result<http::Intake> open(http::Exchange& exchange,
                                                 const Request& request) override;
   void serve(http::Exchange& exchange, const Request& request) override;
@@ -138,7 +133,6 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   std::string bound_address_;
   std::vector<std::string> hosts_;
   std::string admitted_host_;  // the last one that was
-  access::Callers callers_;
   std::string scratch_;
   WorkerNotes workers_;
   http::Server server_;  // last: what its exchanges keep uses all of the above

@@ -13,12 +13,12 @@ using enum http::Method;
 using Kind = http::Body::Kind;
 
 // A right, as http knows it: a number.
-constexpr auto kEnqueue = static_cast<std::uint8_t>(core::Right::enqueue);
-constexpr auto kWork = static_cast<std::uint8_t>(core::Right::work);
-constexpr auto kRead = static_cast<std::uint8_t>(core::Right::read);
-constexpr auto kManage = static_cast<std::uint8_t>(core::Right::manage);
-constexpr auto kDefine = static_cast<std::uint8_t>(core::Right::define);
-constexpr auto kAdmin = static_cast<std::uint8_t>(core::Right::admin);
+constexpr auto kEnqueue = static_cast<std::uint8_t>(Right::enqueue);
+constexpr auto kWork = static_cast<std::uint8_t>(Right::work);
+constexpr auto kRead = static_cast<std::uint8_t>(Right::read);
+constexpr auto kManage = static_cast<std::uint8_t>(Right::manage);
+constexpr auto kDefine = static_cast<std::uint8_t>(Right::define);
+constexpr auto kAdmin = static_cast<std::uint8_t>(Right::admin);
 
 constexpr http::Body kNone{};
 constexpr http::Body kJson{.kind = Kind::some, .bytes_max = kJsonBodyBytesMax};

@@ -3,8 +3,8 @@
 // holds the OpenAPI document against it.
 #include <span>
 
-#include "core/rights.h"
 #include "doors/api/exchange.h"
+#include "doors/rights.h"
 #include "http/router.h"
 #include "http/server.h"
 
