@@ -3,6 +3,7 @@
 // longer path is named from its folder, which is held open meanwhile.
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/fd.h"
 

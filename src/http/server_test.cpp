@@ -54,6 +54,26 @@ TEST_F(ServerTest, ATextThatComesByteByByteGivesTheSameReplies) {
   expect_three(replies, "byte by byte");
 }
 
+// A connection keeps the route of the last path that was good, and nothing else of it.
+TEST_F(ServerTest, EachRequestOfAConnectionGoesWhereItsOwnPathLeads) {
+  RigClient client = connect();
+  const auto get = [&](const std::string& method, const std::string& path) {
+    return ask(client, method + " " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
+  };
+  for (const char* const body : {"a,b", "c,d", "c,d", "a,b"}) {
+    const std::string path = std::string("/item/") + body[0] + "/" + body[2];
+    EXPECT_THAT(get("GET", path), EndsWith(std::string("\r\n\r\n") + body)) << path;
+  }
+  EXPECT_EQ(status_of(get("DELETE", "/item/a/b")), 405) << "the same path, another method";
+  EXPECT_THAT(get("GET", "/item/a/b"), EndsWith("\r\n\r\na,b"));
+  EXPECT_EQ(status_of(get("GET", "/nowhere")), 404);
+  const std::string longer(300, 'x');
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(get("GET", "/item/" + longer + "/b"), EndsWith("\r\n\r\n" + longer + ",b"));
+  }
+  EXPECT_THAT(get("GET", "/item/a/b"), EndsWith("\r\n\r\na,b"));
+}
+
 TEST_F(ServerTest, EmptyLinesBetweenRequestsAreTaken) {  // faults.md D19
   RigClient client = connect();
   EXPECT_EQ(status_of(ask(client, kGet)), 200);
