@@ -418,7 +418,7 @@ void Connection::sweep() {
   if (events_ > 0) {
     if (quiet_sweeps_ >= sweeps_of(kPingEvery) && line_.front().events) {
       line_.out() += ":\n\n";
-      flush();
+      server_.links().mark_dirty(*this);
     }
     return;
   }
@@ -444,7 +444,7 @@ void Connection::sweep_reading() {
   if (!slow) return;
   refuse_rest(408, too_slow());
   end_request();
-  flush();
+  server_.links().mark_dirty(*this);
 }
 
 void Connection::close_when_idle() {

@@ -55,7 +55,8 @@ class Link {
   [[nodiscard]] virtual bool wants_to_read() const = 0;
   // There is something: reads a piece of it.
   virtual void read() = 0;
-  // Sends what is there; then whatever else waits for the end of a turn.
+  // Sends what is there; then whatever else waits for the end of a turn. Links alone calls it, which
+  // then knows whether to wait for room.
   virtual void flush() = 0;
 
   // Nothing is under way, and the other side can come again: it may be closed to make room.
@@ -68,6 +69,7 @@ class Link {
   std::uint64_t spoke_ = 0;           // when it last did, as Links counts
   bool readable_ = false;             // there may be more to read
   bool writable_ = true;
+  bool watched_for_room_ = false;
   bool hung_up_ = false;
   bool ended_ = false;
   bool broken_ = false;

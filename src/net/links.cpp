@@ -18,6 +18,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "base/check.h"
 #include "base/fd.h"
 
 namespace rq::net {
@@ -29,6 +30,7 @@ constexpr unsigned kPlaceBits = 20;
 constexpr std::uint64_t kPlaceMask = (std::uint64_t{1} << kPlaceBits) - 1;
 static_assert(kConnectionsMax <= kPlaceMask);
 constexpr std::size_t kEventsPerTurn = 512;
+constexpr std::uint32_t kAlwaysWatched = EPOLLIN | EPOLLRDHUP | EPOLLET;  // of a connection
 // While some are read, others send: so a turn looks again, and takes more into its batch.
 constexpr int kLooksPerTurn = 4;
 constexpr std::chrono::milliseconds kAcceptPause{100};  // with no room or no descriptors left
@@ -204,8 +206,21 @@ void Links::flush_dirty() {
     if (link == nullptr) continue;
     link->dirty_ = false;
     link->flush();
+    watch_for_room(dirty_[i]);
   }
   dirty_.clear();
+}
+
+// Only while one is full: a unix socket tells of room whenever the other side has read.
+void Links::watch_for_room(std::uint64_t id) {
+  Link* link = find(id);
+  if (link == nullptr || !link->channel_ || link->watched_for_room_ != link->writable_) return;
+  link->watched_for_room_ = !link->writable_;
+  epoll_event event{};
+  event.events = kAlwaysWatched | (link->watched_for_room_ ? EPOLLOUT : 0U);
+  event.data.u64 = id;
+  RQ_CHECK(::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, link->channel_->descriptor(),
+                       &event) == 0);
 }
 
 void Links::schedule_flush() {
@@ -294,7 +309,7 @@ Link* Links::adopt(std::unique_ptr<Channel> channel) {
   links_[place] = maker_.make_link({.id = id, .channel = std::move(channel)});
   links_[place]->spoke_ = ++spoken_;
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.events = kAlwaysWatched;
   event.data.u64 = id;
   if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, descriptor, &event) != 0) {
     remove(*links_[place]);

@@ -96,6 +96,7 @@ class Links {
   void accept_later(std::size_t listener);
   void listen_for(std::size_t listener, std::uint32_t events);
   void event(std::uint64_t id, std::uint32_t events);
+  void watch_for_room(std::uint64_t id);
 
   Loop& loop_;
   LinkMaker& maker_;

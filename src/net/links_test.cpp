@@ -132,6 +132,34 @@ TEST_F(LinksTest, AFullSocketIsFlushedWhenThereIsRoomAgain) {
   turn();
 }
 
+TEST_F(LinksTest, WhatTheOtherSideReadsWakesTheLoopOnlyWhileThereWasNoRoom) {
+  const int client = connect();
+  turn();
+  last->say = "a short answer";
+  links.mark_dirty(*last);
+  links.flush_dirty();
+  EXPECT_EQ(receive(client), "a short answer");
+  EXPECT_EQ(loop.io().poll(), 0U);
+  for (int i = 0; i < 2; ++i) {  // and so each time
+    last->say = std::string(1'000'000, 's');
+    links.mark_dirty(*last);
+    links.flush_dirty();
+    ASSERT_FALSE(last->writable());
+    while (!receive(client).empty()) {
+    }
+    EXPECT_GT(loop.io().poll(), 0U);
+    while (!last->say.empty()) {
+      static_cast<void>(receive(client));
+      turn();
+    }
+    while (!receive(client).empty()) {
+    }
+    EXPECT_EQ(loop.io().poll(), 0U);
+  }
+  ::close(client);
+  turn();
+}
+
 TEST_F(LinksTest, AnIdIsNeverGivenTwice) {
   const int client = connect();
   const std::uint64_t id = last->id;

@@ -32,7 +32,7 @@ using std::chrono::nanoseconds;
 // the script meanwhile.
 constexpr base::Millis kLeftoverGrace{1'000};
 // A script that ends sooner is heard at its end, which costs one wake-up instead of three.
-constexpr base::Millis kWordsFrom{5};
+constexpr base::Millis kWordsFrom{20};
 // What is bounded of the tree is looked at so often; a tree that grows quickly is young.
 constexpr base::Millis kFirstSample{50};
 constexpr base::Millis kSampleEvery{250};
