@@ -4,13 +4,16 @@
 
 namespace rq::engine {
 
+// A list is walked when more than this, and more than half of it, has ended.
+constexpr std::size_t kGapsMin = 16;
+
 void Connections::hold(const Connection& connection, const Held& held) {
   const Seq seq = held.token.seq;
   if (const auto found = by_seq_.find(seq); found != by_seq_.end()) {
-    undo_.push_back({seq, found->second});
+    remember(found->second);
     erase(found);
   } else {
-    undo_.push_back({seq, std::nullopt});
+    undo_.push_back({seq, {}, std::nullopt});
   }
   add(connection, held);
 }
@@ -18,31 +21,43 @@ void Connections::hold(const Connection& connection, const Held& held) {
 void Connections::extended(Seq seq, Instant until) {
   const auto found = by_seq_.find(seq);
   if (found == by_seq_.end()) return;
-  undo_.push_back({seq, found->second});
+  remember(found->second);
   found->second.held.until = until;
 }
 
 void Connections::ended(Seq seq) {
   const auto found = by_seq_.find(seq);
   if (found == by_seq_.end()) return;
-  undo_.push_back({seq, found->second});
+  remember(found->second);
   erase(found);
+}
+
+template <typename Act>
+void Connections::for_each(const Connection& connection, Act act) const {
+  const auto found = by_connection_.find(connection);
+  if (found == by_connection_.end()) return;
+  for (std::size_t at = 0; at < found->second.list.size(); ++at) {
+    if (const Place* place = place_in(*found, at)) act(place->held);
+  }
+}
+
+// Null: the lease at this place of the list has ended, or stands in another.
+const Connections::Place* Connections::place_in(const ByConnection::value_type& of,
+                                                std::size_t at) const {
+  const auto found = by_seq_.find(of.second.list[at]);
+  const bool is_here = found != by_seq_.end() && found->second.of == &of && found->second.at == at;
+  return is_here ? &found->second : nullptr;
 }
 
 Instant Connections::first_end(const Connection& connection) const {
   Instant first = Instant::max();
-  const auto found = by_connection_.find(connection);
-  if (found == by_connection_.end()) return first;
-  for (const Seq seq : found->second) first = std::min(first, by_seq_.at(seq).held.until);
+  for_each(connection, [&first](const Held& held) { first = std::min(first, held.until); });
   return first;
 }
 
 std::vector<Token> Connections::some(const Connection& connection, std::int64_t n) const {
   std::vector<Token> out;
-  const auto found = by_connection_.find(connection);
-  if (found == by_connection_.end()) return out;
-  out.reserve(found->second.size());
-  for (const Seq seq : found->second) out.push_back(by_seq_.at(seq).held.token);
+  for_each(connection, [&out](const Held& held) { out.push_back(held.token); });
   std::sort(out.begin(), out.end(), [](const Token& a, const Token& b) { return a.seq < b.seq; });
   if (std::ssize(out) > n) out.resize(static_cast<std::size_t>(n));
   return out;
@@ -56,29 +71,39 @@ void Connections::roll_back() {
   while (!undo_.empty()) {
     const Undo& undo = undo_.back();
     if (const auto found = by_seq_.find(undo.seq); found != by_seq_.end()) erase(found);
-    if (undo.before) add(undo.before->connection, undo.before->held);
+    if (undo.held) add(undo.connection, *undo.held);
     undo_.pop_back();
   }
 }
 
+void Connections::remember(const Place& before) {
+  undo_.push_back({before.held.token.seq, before.of->first, before.held});
+}
+
 void Connections::add(const Connection& connection, const Held& held) {
-  std::vector<Seq>& list = by_connection_[connection];
-  by_seq_.emplace(held.token.seq, Place{connection, held, list.size()});
-  list.push_back(held.token.seq);
+  ByConnection::value_type& of = *by_connection_.try_emplace(connection).first;
+  Leases& leases = of.second;
+  if (leases.list.size() >= 2 * leases.count + kGapsMin) close_gaps(of);
+  by_seq_.emplace(held.token.seq, Place{&of, held, leases.list.size()});
+  leases.list.push_back(held.token.seq);
+  ++leases.count;
 }
 
 void Connections::erase(BySeq::iterator found) {
-  const auto entry = by_connection_.find(found->second.connection);
-  std::vector<Seq>& list = entry->second;
-  // The last one takes its place: a connection may hold any number.
-  const std::size_t at = found->second.at;
-  if (at + 1 < list.size()) {
-    list[at] = list.back();
-    by_seq_.at(list[at]).at = at;
-  }
-  list.pop_back();
-  if (list.empty()) by_connection_.erase(entry);
+  ByConnection::value_type& of = *found->second.of;
   by_seq_.erase(found);
+  if (--of.second.count == 0) by_connection_.erase(of.first);
+}
+
+void Connections::close_gaps(ByConnection::value_type& of) {
+  std::vector<Seq>& list = of.second.list;
+  std::size_t kept = 0;
+  for (std::size_t at = 0; at < list.size(); ++at) {
+    if (place_in(of, at) == nullptr) continue;
+    by_seq_.at(list[at]).at = kept;
+    list[kept++] = list[at];
+  }
+  list.resize(kept);
 }
 
 }  // namespace rq::engine

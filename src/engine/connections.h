@@ -39,22 +39,36 @@ class Connections {
   void roll_back();
 
  private:
-  struct Place {
-    Connection connection;
-    Held held;
-    std::size_t at = 0;  // in the list of its connection
+  // What one connection holds, in the order it came. A lease that ends is only counted off: taking
+  // it out would touch others.
+  struct Leases {
+    std::vector<Seq> list;
+    std::size_t count = 0;  // of those in the list that it still holds
   };
-  struct Undo {
-    Seq seq = 0;
-    std::optional<Place> before;
+  using ByConnection = std::unordered_map<Connection, Leases, ConnectionHash>;
+  struct Place {
+    ByConnection::value_type* of = nullptr;
+    Held held;
+    std::size_t at = 0;  // in its list
   };
   using BySeq = boost::unordered_flat_map<Seq, Place>;  // without a node for each: they are many
+  struct Undo {
+    Seq seq = 0;
+    Connection connection;  // that held it before
+    std::optional<Held> held;
+  };
 
+  void remember(const Place& before);
   void add(const Connection& connection, const Held& held);
   void erase(BySeq::iterator found);
+  void close_gaps(ByConnection::value_type& of);
+  [[nodiscard]] const Place* place_in(const ByConnection::value_type& of, std::size_t at) const;
+  // Calls act(held) for each lease of the connection.
+  template <typename Act>
+  void for_each(const Connection& connection, Act act) const;
 
   BySeq by_seq_;
-  std::unordered_map<Connection, std::vector<Seq>, ConnectionHash> by_connection_;
+  ByConnection by_connection_;
   std::vector<Undo> undo_;
 };
 

@@ -55,8 +55,8 @@ class Link {
   [[nodiscard]] virtual bool wants_to_read() const = 0;
   // There is something: reads a piece of it.
   virtual void read() = 0;
-  // Sends what is there; then whatever else waits for the end of a turn. Links alone calls it, which
-  // then knows whether to wait for room.
+  // Sends what is there; then whatever else waits for the end of a turn. Called by Links alone,
+  // which then knows whether to wait for room.
   virtual void flush() = 0;
 
   // Nothing is under way, and the other side can come again: it may be closed to make room.
