@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/json_writer.h"
 #include "base/limits.h"
 #include "engine/checks.h"
 
@@ -54,14 +55,60 @@ State stop_attempt(Desk& desk, Record& record, std::string_view outcome) {
   return finish_as(desk, record, Event::cancel, Mark::none, outcome);
 }
 
+// What ends the message stands before the reason of its last attempt.
+void tell_the_end(Message& message, std::string why) {
+  std::string& last = message.detail().progress;
+  if (!last.empty()) why += "; the last: " + last;
+  last = std::move(why);
+  cut_text(last);
+}
+
 State resend(Desk& desk, Record& record, Millis delay) {
   Message& message = record.message;
   if (++message.count < message.max_count) return send_back(desk, record, delay, "resend");
-  std::string& text = message.detail().progress;
-  text = fmt::format("resent {} time{}, the most allowed{}{}", message.count,
-                     message.count == 1 ? "" : "s", text.empty() ? "" : "; the last: ", text);
-  cut_text(text);
+  tell_the_end(message, fmt::format("resent {} time{}, the most allowed", message.count,
+                                    message.count == 1 ? "" : "s"));
   return finish_as(desk, record, Event::err, Mark::exhausted, "resend");
+}
+
+// Why a lease has ended by itself, with the last text of its attempt.
+std::string why_ended(const Lease& lease, Instant now) {
+  constexpr core::Boot kNobody = 0;  // a store that was damaged has made it, and says why
+  if (lease.boot == kNobody) return lease.progress;
+  std::string text;
+  if (lease.until > now) {
+    text = "the connection of its lease has gone with an earlier start of the server";
+  } else {
+    text = lease.worker.empty() ? "its worker" : fmt::format("the worker '{}'", lease.worker);
+    text += " did not renew its lease within ";
+    base::append_seconds(text, lease.length);
+    text += " s";
+  }
+  // Once it is to stop, its text is the reason for that.
+  if (lease.stop == StopRequest::none && !lease.progress.empty()) {
+    text += "; its last text: " + lease.progress;
+  }
+  cut_text(text);
+  return text;
+}
+
+State lose_lease(Desk& desk, Record& record, std::optional<std::string>&& reason) {
+  Message& message = record.message;
+  Entry& entry = desk.ledger.of(message);
+  if (const StopRequest stop = message.lease->stop; stop != StopRequest::none) {
+    end_attempt(desk, record, outcome_of(stop),
+                after_stop(*message.lease, std::move(reason).value_or("")), {});
+    return stop_attempt(desk, record, outcome_of(stop));
+  }
+  ++entry.queue.counters.losses;
+  ++message.losses;
+  end_attempt(desk, record, "lost", std::move(reason), {});
+  if (entry.queue.settings.losses > 0 && message.losses >= entry.queue.settings.losses) {
+    desk.ledger.sync(entry);
+    tell_the_end(message, fmt::format("lease lost {} times in a row", message.losses));
+    return finish_as(desk, record, Event::err, Mark::lost, "lost");
+  }
+  return send_back(desk, record, Millis{0}, "lost");
 }
 
 // The attempt has ended with this outcome: where the message goes.
@@ -138,6 +185,8 @@ bool may_come_back(const Finish::Item& item) {
   return false;
 }
 
+bool ends_well(Outcome outcome) { return outcome == Outcome::done || outcome == Outcome::relayed; }
+
 Result<State> finish_one(Desk& desk, Finish::Item& item) {
   RQ_TRY(check_item(item));
   RQ_TRY_ASSIGN(record, need_leased(desk, item.token));
@@ -170,6 +219,8 @@ Result<State> finish_one(Desk& desk, Finish::Item& item) {
   if (item.reason && message.lease->stop != StopRequest::none && may_come_back(item)) {
     item.reason = after_stop(*message.lease, *std::move(item.reason));  // see send_back()
   }
+  // What ends well tells nothing of the attempts before it.
+  if (ends_well(item.outcome) && !item.reason && message.lease->progress.empty()) item.reason = "";
   if (item.result) message.detail().result = std::move(*item.result);
   if (item.priority) desk.ledger.set_priority(*record, *item.priority);
   end_attempt(desk, *record, name_of(item.outcome), std::move(item.reason),
@@ -257,24 +308,8 @@ void release_lease(Desk& desk, Record& record, std::string&& reason) {
   static_cast<void>(send_back(desk, record, Millis{0}, "released"));
 }
 
-State lose_lease(Desk& desk, Record& record, std::optional<std::string>&& reason) {
-  Message& message = record.message;
-  Entry& entry = desk.ledger.of(message);
-  if (const StopRequest stop = message.lease->stop; stop != StopRequest::none) {
-    end_attempt(desk, record, outcome_of(stop),
-                after_stop(*message.lease, std::move(reason).value_or("its worker did not answer")),
-                {});
-    return stop_attempt(desk, record, outcome_of(stop));
-  }
-  ++entry.queue.counters.losses;
-  ++message.losses;
-  end_attempt(desk, record, "lost", std::move(reason), {});
-  if (entry.queue.settings.losses > 0 && message.losses >= entry.queue.settings.losses) {
-    desk.ledger.sync(entry);
-    message.detail().progress = fmt::format("lease lost {} times in a row", message.losses);
-    return finish_as(desk, record, Event::err, Mark::lost, "lost");
-  }
-  return send_back(desk, record, Millis{0}, "lost");
+void end_lease(Desk& desk, Record& record) {
+  static_cast<void>(lose_lease(desk, record, why_ended(*record.message.lease, desk.batch.now)));
 }
 
 State send_back(Desk& desk, Record& record, Millis delay, std::string_view outcome) {

@@ -19,15 +19,14 @@ void needs(Desk& desk, const Finish& finish, Needs& out);
 // The record under its live lease, or lease_lost.
 [[nodiscard]] base::Result<Record*> need_leased(Desk& desk, const Token& token);
 // The lease ends: it becomes a row of the attempts, `reason` (absent: its last text) the text of
-// the message. The state is
-// still run: the caller moves it on.
+// the message. The state is still run: the caller moves it on.
 void end_attempt(Desk& desk, Record& record, std::string_view outcome,
                  std::optional<std::string>&& reason, std::string&& post_mortem);
 // A running message goes back to its line, untouched.
 void release_lease(Desk& desk, Record& record, std::string&& reason);
-// The time of its lease is over, or its connection is gone with an earlier start of the server.
-// `reason`: absent: its last text.
-State lose_lease(Desk& desk, Record& record, std::optional<std::string>&& reason = {});
+// The time of its lease is over, or its connection is gone with an earlier start of the server: it
+// is lost.
+void end_lease(Desk& desk, Record& record);
 // A running message goes back: at once, keeping its place, or after a delay.
 State send_back(Desk& desk, Record& record, Millis delay, std::string_view outcome);
 // An unfinished message ends.

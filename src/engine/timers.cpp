@@ -61,7 +61,7 @@ Result<void> run_due(Desk& desk) {
     RQ_TRY_ASSIGN(record, desk.store.next_ended());
     if (record == nullptr) break;
     desk.has(record->message);
-    static_cast<void>(lose_lease(desk, *record));
+    end_lease(desk, *record);
   }
   while (!desk.full()) {
     RQ_TRY_ASSIGN(record, desk.store.next_due());

@@ -314,6 +314,14 @@ def test_work(s):
           ['que', 'not_found', 'bad_value'], 'many duplicates')
     s.advance(31)
     equal(s.post('/v1/done', {'token': token(m)}).code, 'lease_lost', 'a lease that ended')
+    ran_out = "the worker 'local' did not renew its lease within 60 s"
+    m, = reserve(s, 'w', worker='local', lease_s=60)
+    s.post('/v1/progress', {'token': token(m), 'progress': 'half way'})
+    s.advance(60)
+    path = f"/v1/messages/{m['id']}"
+    equal((s.get(path + '/attempts').json['attempts'][-1]['reason'], s.get(path).json['progress']),
+          (ran_out + '; its last text: half way',) * 2, 'why it was lost')
+    that(ran_out in s.get(path + '/why').json['text'], 'why it waits again')
 
 
 def test_long_poll(s):

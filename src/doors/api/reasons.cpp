@@ -130,12 +130,21 @@ Reason why_running(const core::Message& m, const core::QueueShown& shown,
   return {"running", std::move(text), ""};
 }
 
+std::string last_attempt(const core::Message& m) {
+  return with_text(fmt::format("; attempt {} has ended", m.attempts),
+                   m.detail_or_default().progress);
+}
+
+Reason why_ready_again(const core::Message& m, const core::QueueShown& shown, std::int64_t ahead,
+                       const Surroundings& around) {
+  Reason why = why_ready(shown, ahead, around);
+  if (m.losses > 0) why.text += last_attempt(m);
+  return why;
+}
+
 Reason why_scheduled(const core::Message& m, const Surroundings& around) {
   std::string text = fmt::format("it waits for {}", base::to_iso8601(m.due));
-  if (m.attempts > 0) {
-    text += with_text(fmt::format("; attempt {} has ended", m.attempts),
-                      m.detail_or_default().progress);
-  }
+  if (m.attempts > 0) text += last_attempt(m);
   if (around.clock_not_followed != base::Millis{0}) {
     text += fmt::format(
         "; the wall clock was set by {} s, and the time of the server does not follow it yet",
@@ -196,7 +205,7 @@ Reason why_not(const core::Message& m, const core::QueueShown& shown, std::int64
     case State::depends:
       return {"depends", "it waits for other messages", ""};
     case State::que:
-      return why_ready(shown, ahead, around);
+      return why_ready_again(m, shown, ahead, around);
     case State::run:
       return why_running(m, shown, around);
     case State::done:

@@ -165,6 +165,17 @@ TEST(Reasons, OfAMessageThatRunsItIsToldWhenItsWorkerIsGone) {
   EXPECT_FALSE(tells(kWaitsAgain)) << "of those who reserve themselves nothing is known";
 }
 
+TEST(Reasons, AMessageThatWaitsAgainTellsHowItsLeaseWasLost) {
+  const Situation situation;
+  core::Message message;
+  message.attempts = 3;
+  message.detail().progress = "the worker 'a' did not renew its lease within 60 s";
+  const auto text = [&] { return why_not(message, situation.shown(), 2, situation.around).text; };
+  const std::string behind = text();
+  message.losses = 1;
+  EXPECT_EQ(text(), behind + "; attempt 3 has ended: " + message.details->progress);
+}
+
 // faults.md A1, relative
 TEST(Reasons, AClockThatIsNotFollowedIsWhyAMessageGoesOnWaiting) {
   Situation situation;

@@ -175,7 +175,8 @@ TEST_P(KillTest, ItsReasonStaysWhenItsWorkerDoesNotAnswer) {
   Rig& rig = zoo.rig;
   ASSERT_TRUE(rig.act({.action = Action::kill, .messages = {zoo.run}, .reason = "by mistake"}));
   rig.pass(std::chrono::hours{1});
-  EXPECT_EQ(rig.show(zoo.run).details->progress, "by mistake - its worker did not answer");
+  EXPECT_EQ(rig.show(zoo.run).details->progress,
+            "by mistake - the worker 'w' did not renew its lease within 60 s");
 }
 
 TEST_P(KillTest, AWorkerThatWasQuickerIsBelieved) {

@@ -30,6 +30,43 @@ TEST_P(EndTest, WhatItsWorkersDeathEndsIsALoss) {
   EXPECT_EQ(rig.counters("q").losses, 2);
 }
 
+TEST_P(EndTest, WhatRanOutSaysWhy) {
+  Rig rig{GetParam()};
+  rig.define("q", settings([](auto& s) {
+               s.lease = Millis{1'500};
+               s.losses = 3;
+             }));
+  const auto seq = rig.put("q");
+  const std::string ran_out = "the worker 'w' did not renew its lease within 1.5 s";
+  ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::release, "not now"));
+  rig.take_one("q");
+  rig.notices.clear();
+  rig.pass(Millis{1'500});
+  EXPECT_EQ(rig.attempts(seq).back().reason, ran_out) << "and not what was said before it";
+  EXPECT_EQ(rig.show(seq).detail_or_default().progress, ran_out);
+  ASSERT_FALSE(rig.notices.empty());
+  EXPECT_EQ(rig.notices.back().text, ran_out);
+  const Message m = rig.take_one("q");
+  ASSERT_TRUE(rig.heartbeat({.token = Rig::token_of(m), .progress = "half way", .extend = false}));
+  rig.pass(Millis{1'500});
+  EXPECT_EQ(rig.attempts(seq).back().reason, ran_out + "; its last text: half way");
+  rig.take_one("q");
+  rig.pass(Millis{1'500});
+  EXPECT_EQ(rig.show(seq).detail_or_default().progress,
+            "lease lost 3 times in a row; the last: " + ran_out);
+}
+
+TEST_P(EndTest, WhatEndsWellTellsNothingOfALeaseThatWasLostBeforeIt) {
+  Rig rig{GetParam()};
+  rig.define("q", settings([](auto& s) { s.lease = seconds{1}; }));
+  const auto seq = rig.put("q");
+  rig.take_one("q");
+  rig.pass(seconds{1});
+  ASSERT_NE(rig.show(seq).detail_or_default().progress, "");
+  ASSERT_TRUE(rig.finish(rig.take_one("q"), Outcome::done));
+  EXPECT_EQ(rig.show(seq).detail_or_default().progress, "");
+}
+
 // faults.md B6
 TEST_P(EndTest, AReasonReplacesTheLastTextAlsoWithNothing) {
   Rig rig{GetParam()};

@@ -447,7 +447,8 @@ TEST_P(HeartbeatTest, WithProgressOnlyDoesNotExtend) {
   EXPECT_EQ(rig.notices[0].text, "half way");
   EXPECT_EQ(rig.show(seq).lease->progress, "half way");
   rig.pass(seconds{50});
-  EXPECT_EQ(rig.show(seq).detail_or_default().progress, "half way")
+  EXPECT_EQ(rig.show(seq).detail_or_default().progress,
+            "the worker 'w' did not renew its lease within 100 s; its last text: half way")
       << "the last word of a lost attempt stays with the message";
 }
 
@@ -686,6 +687,8 @@ TEST_P(ConnectionLeaseTest, IsGivenBackWhenTheServerStartsAgain) {
   rig.take_one("q");
   rig.crash();
   EXPECT_EQ(rig.state(seq), State::que);
+  EXPECT_EQ(rig.attempts(seq).at(0).reason,
+            "the connection of its lease has gone with an earlier start of the server");
   EXPECT_EQ(rig.state(kept), State::run) << "a worker outlives the server";
   rig.expect_sound();
 }

@@ -269,6 +269,8 @@ Result<State> Model::finish_one(const Finish::Item& item) {
   if (reason && message.lease->stop != StopRequest::none && !ends_well_or_in_err) {
     reason = after_stop(*message.lease, *std::move(reason));
   }
+  const bool ends_well = item.outcome == Outcome::done || item.outcome == Outcome::relayed;
+  if (ends_well && !reason && message.lease->progress.empty()) reason = "";
   end_attempt(message, name_of(item.outcome), std::move(reason), item.post_mortem);
   if (item.outcome != Outcome::release) message.losses = 0;
   return end_as(message, item);

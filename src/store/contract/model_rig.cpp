@@ -92,10 +92,24 @@ void Model::run_due() {
       ended.emplace_back(message.lease->until, seq);
     }
   }
-  for (const auto& [until, seq] : ended) static_cast<void>(lose(stored_.messages.at(seq)));
+  for (const auto& [until, seq] : ended) {
+    Message& message = stored_.messages.at(seq);
+    static_cast<void>(lose(message, why_ended(*message.lease)));
+  }
   for (auto& [seq, message] : stored_.messages) {
     if (message.state == State::scheduled && message.due <= now_) message.state = State::que;
   }
+}
+
+std::string Model::why_ended(const core::Lease& lease) const {
+  std::string text = "the connection of its lease has gone with an earlier start of the server";
+  if (lease.until <= now_) {
+    text = fmt::format("{} did not renew its lease within {} s",
+                       lease.worker.empty() ? "its worker" : "the worker '" + lease.worker + "'",
+                       static_cast<double>(lease.length.count()) / 1000.0);
+  }
+  const bool has_own_text = lease.stop == StopRequest::none && !lease.progress.empty();
+  return has_own_text ? text + "; its last text: " + lease.progress : text;
 }
 
 State Model::lose(Message& message, std::optional<std::string> reason) {
@@ -103,14 +117,16 @@ State Model::lose(Message& message, std::optional<std::string> reason) {
   if (message.lease->stop != StopRequest::none) {
     const bool kill = message.lease->stop == StopRequest::kill;
     end_attempt(message, kill ? "killed" : "cancelled",
-                after_stop(*message.lease, reason.value_or("its worker did not answer")), {});
+                after_stop(*message.lease, reason.value_or("")), {});
     return stop_attempt(message);
   }
   ++queue.counters.losses;
   ++message.losses;
   end_attempt(message, "lost", std::move(reason), {});
   if (queue.settings.losses > 0 && message.losses >= queue.settings.losses) {
-    message.detail().progress = fmt::format("lease lost {} times in a row", message.losses);
+    std::string& text = message.detail().progress;
+    if (!text.empty()) text = "; the last: " + text;
+    text = fmt::format("lease lost {} times in a row", message.losses) + text;
     return finish_as(message, Event::err, Mark::lost);
   }
   return send_back(message, Millis{0});

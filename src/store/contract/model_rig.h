@@ -97,7 +97,8 @@ class Model {
   void try_released();
   void fire_timers();
   void keep(Queue& queue, State kind);
-  State lose(Message& message, std::optional<std::string> reason = {});
+  [[nodiscard]] std::string why_ended(const core::Lease& lease) const;
+  State lose(Message& message, std::optional<std::string> reason);
 
   // --- Commands ---
   void take_up(const Envelope& envelope);
