@@ -120,6 +120,10 @@ bool Connection::may_parse() const {
 }
 
 void Connection::read() {
+  if (has_rest()) {
+    reading_ = false;
+    return on_data({});
+  }
   const std::size_t got = receive(server_.read_buffer(), kReadBytes);
   if (broken()) return close();
   if (ended()) return on_end_of_input();
@@ -152,6 +156,8 @@ void Connection::on_data(std::string_view data) {
 
 std::size_t Connection::parse(std::string_view data) {
   const std::size_t all = data.size();
+  std::size_t requests = 0;
+  keep_rest(false);
   while (!data.empty() && may_parse()) {
     if (!parser_) {
       // Empty lines between requests are let pass, as RFC 9112 asks.
@@ -160,6 +166,10 @@ std::size_t Connection::parse(std::string_view data) {
         continue;
       }
       if (data == "\r") break;
+      if (++requests > kTurnRequests) {
+        keep_rest(true);
+        break;
+      }
       parser_.emplace(head_, body_);
       span_sweeps_ = 0;
     }

@@ -18,8 +18,11 @@ inline constexpr std::size_t kQueryParametersMax = 64;
 inline constexpr std::size_t kPathParametersMax = 2;
 
 inline constexpr std::size_t kReadBytes =
-    64 * kKiB;                                     // read at once; the server has one such buffer
-inline constexpr std::size_t kPipelineMax = 1024;  // requests in flight on a connection
+    64 * kKiB;  // read at once; the server has one such buffer
+// Requests in flight on a connection: whoever comes next waits for those of all the others.
+inline constexpr std::size_t kPipelineMax = 64;
+// Requests of a connection that are served before the others have their turn.
+inline constexpr std::size_t kTurnRequests = 16;
 inline constexpr std::size_t kOutBytesMax = 1 * kMiB;   // unsent replies, then reading stops
 inline constexpr std::size_t kHeldBytesMax = 8 * kMiB;  // bodies of unanswered requests, likewise
 inline constexpr std::size_t kDroppedBodyBytesMax = 1 * kMiB;  // of a refused request; then close
@@ -45,5 +48,6 @@ inline constexpr std::chrono::seconds kPingEvery{15};      // keeps proxies from
 
 static_assert(kHeadBytesMax > kTargetBytesMax);
 static_assert(kReadBytes > kHeadBytesMax);
+static_assert(kPipelineMax >= kTurnRequests);
 
 }  // namespace rq::http

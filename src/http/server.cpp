@@ -81,6 +81,20 @@ void Server::schedule_sweep() {
   });
 }
 
+void Server::take_turns(std::function<void()> work) {
+  works_.push_back(std::move(work));
+  if (works_.size() == 1) do_next();
+}
+
+void Server::do_next() {
+  boost::asio::post(loop_.io(), [this] {
+    works_.front()();
+    works_.pop_front();
+    flush();
+    if (!works_.empty()) do_next();
+  });
+}
+
 // Posted: a share may be given back anywhere.
 void Server::on_budget_free() {
   if (waiting_.empty() || budget_told_) return;

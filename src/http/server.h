@@ -87,6 +87,8 @@ class Server final : private net::LinkMaker {
       flush();
     });
   }
+  // What takes long: of such works one is done, then the others have their turn.
+  void take_turns(std::function<void()> work);
   // Sends what was replied since the turn began.
   void flush() { links_.flush_dirty(); }
 
@@ -112,6 +114,7 @@ class Server final : private net::LinkMaker {
   [[nodiscard]] std::unique_ptr<net::Link> make_link(net::Arrival&& arrival) override;
   [[nodiscard]] Connection* connection(std::uint64_t id);
   void schedule_sweep();
+  void do_next();
   void on_budget_free();
 
   net::Loop& loop_;
@@ -123,6 +126,7 @@ class Server final : private net::LinkMaker {
   std::unique_ptr<char[]> read_buffer_;
   std::deque<std::uint64_t> waiting_;  // connections, for the budget
   bool budget_told_ = false;
+  std::deque<std::function<void()>> works_;
   std::size_t streams_ = 0;
   std::string date_line_;
   std::int64_t date_second_ = -1;

@@ -271,6 +271,33 @@ TEST_F(ServerTest, RepliesKeepTheOrderOfTheRequests) {
   EXPECT_LT(replies.find("second"), replies.find("none"));
 }
 
+// faults.md D18, relative: who sent a thousand requests at once had them served before all others.
+TEST_F(ServerTest, ManyRequestsOfOneClientGiveTheOthersTheirTurn) {
+  constexpr std::size_t kMany = 20 * kTurnRequests;
+  RigClient greedy = connect();
+  RigClient other = connect();
+  std::string many;
+  for (std::size_t i = 0; i < kMany; ++i) many += "GET /none HTTP/1.1\r\nHost: x\r\n\r\n";
+  ASSERT_EQ(greedy.send(many), many.size());
+  other.send("GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
+  std::string reply;
+  while (reply.empty() && loop.io().poll_one() > 0) reply = other.receive();
+  EXPECT_EQ(status_of(reply), 200);
+  EXPECT_LT(site.served, kMany / 2);
+  turn();
+  EXPECT_EQ(count_of(greedy.receive(), "HTTP/1.1 200"), kMany) << "and none is forgotten";
+}
+
+TEST_F(ServerTest, OfWhatTakesLongOthersHaveTheirTurnBetweenTwo) {  // faults.md D18, relative
+  int done = 0;
+  int done_meanwhile = 0;
+  for (int i = 0; i < 3; ++i) server.take_turns([&done] { ++done; });
+  boost::asio::post(loop.io(), [&] { done_meanwhile = done; });
+  turn();
+  EXPECT_EQ(done_meanwhile, 1);
+  EXPECT_EQ(done, 3);
+}
+
 TEST_F(ServerTest, AGeneratorIsAskedAsTheClientReads) {  // faults.md D9
   RigClient client = connect();
   site.big_bytes = 64 * kMiB;

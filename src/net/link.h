@@ -48,12 +48,16 @@ class Link {
   [[nodiscard]] bool hung_up() const { return hung_up_; }
   [[nodiscard]] bool ended() const { return ended_; }
   [[nodiscard]] bool broken() const { return broken_; }
+  // It has read more than it has dealt with: read() is called in a later turn, also when nothing
+  // comes.
+  void keep_rest(bool kept) { has_rest_ = kept; }
+  [[nodiscard]] bool has_rest() const { return has_rest_; }
 
  private:
   friend class Links;
   // Whether read() is wanted when there is something to read.
   [[nodiscard]] virtual bool wants_to_read() const = 0;
-  // There is something: reads a piece of it.
+  // There is something, or has_rest(): deals with a piece of it.
   virtual void read() = 0;
   // Sends what is there; then whatever else waits for the end of a turn. Called by Links alone,
   // which then knows whether to wait for room.
@@ -64,10 +68,12 @@ class Link {
   virtual void close() {}
 
   void sent(Channel::State state);
+  [[nodiscard]] bool may_read() const { return (readable_ || has_rest_) && wants_to_read(); }
 
   std::unique_ptr<Channel> channel_;  // null: closed
   std::uint64_t spoke_ = 0;           // when it last did, as Links counts
   bool readable_ = false;             // there may be more to read
+  bool has_rest_ = false;
   bool writable_ = true;
   bool watched_for_room_ = false;
   bool hung_up_ = false;

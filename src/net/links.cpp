@@ -159,7 +159,7 @@ bool Links::read_ready() {
     Link* link = find(id);
     if (link == nullptr) continue;
     link->queued_ = false;
-    if (!link->readable_ || !link->wants_to_read()) continue;
+    if (!link->may_read()) continue;
     link->spoke_ = ++spoken_;
     link->read();
     mark_dirty(*link);
@@ -187,7 +187,7 @@ void Links::event(std::uint64_t id, std::uint32_t events) {
 }
 
 void Links::make_ready(Link& link) {
-  if (link.queued_ || !link.readable_ || !link.wants_to_read()) return;
+  if (link.queued_ || !link.may_read()) return;
   link.queued_ = true;
   ready_.push_back(link.id);
   turn_again();

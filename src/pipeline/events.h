@@ -1,7 +1,11 @@
 #pragma once
 // The hub of what happens: notices of the engine reach every listener on the loop.
 #include <atomic>
+#include <cstddef>
+#include <deque>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "core/command.h"
@@ -10,11 +14,22 @@
 
 namespace rq::pipeline {
 
+// Notices that are told at once: between two pieces of a large batch others have their turn.
+inline constexpr std::size_t kNoticesAtOnce = 256;
+
+// What happened in one batch, or in a piece of it.
+struct Happened {
+  std::span<const core::Notice> notices;
+  // What the first listener to render a notice has made of it, for the others; by its place in
+  // `notices`, empty: nobody has yet.
+  std::vector<std::string> texts;
+};
+
 class EventListener {
  public:
   virtual ~EventListener() = default;
   // Loop thread. May add and remove listeners, itself as well.
-  virtual void on_notices(const std::vector<core::Notice>& notices) = 0;
+  virtual void on_notices(Happened& happened) = 0;
 };
 
 class EventHub final : public NoticeSink {
@@ -31,13 +46,17 @@ class EventHub final : public NoticeSink {
   void remove(EventListener& listener);
 
  private:
-  void tell(const std::vector<core::Notice>& notices);
+  using Batch = std::shared_ptr<const std::vector<core::Notice>>;
+  void tell_next();
+  void tell(std::span<const core::Notice> notices);
 
   net::Loop& loop_;
   std::atomic<int> count_{0};
   // Loop thread:
   std::vector<EventListener*> listeners_;  // null: removed while they are told
   bool telling_ = false;
+  std::deque<Batch> waiting_;
+  std::size_t told_ = 0;  // of the first of them
 };
 
 }  // namespace rq::pipeline

@@ -16,12 +16,15 @@ class Listener final : public EventListener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  void on_notices(const std::vector<core::Notice>& notices) override {
-    heard += notices.size();
+  void on_notices(Happened& happened) override {
+    heard += happened.notices.size();
+    rendered += happened.texts.front().empty() ? 1 : 0;
+    happened.texts.front() = "text";
     if (act) act();
   }
 
   std::size_t heard = 0;
+  std::size_t rendered = 0;
   std::function<void()> act;
 
  private:
@@ -49,8 +52,23 @@ TEST_F(Events, ReachEverybodyAndAreWantedWhileSomebodyListens) {
     publish();
     EXPECT_EQ(one.heard, 1U);
     EXPECT_EQ(two.heard, 1U);
+    EXPECT_EQ(one.rendered + two.rendered, 1U) << "once for both";
+    publish();
+    EXPECT_EQ(one.rendered + two.rendered, 2U) << "once for each batch";
   }
   EXPECT_FALSE(hub.wanted());
+}
+
+// faults.md D11, relative: a put of many, told to many streams, kept all others waiting.
+TEST_F(Events, OthersHaveTheirTurnBetweenThePiecesOfALargeBatch) {
+  const Listener one(hub);
+  std::size_t heard_meanwhile = 0;
+  hub.publish(std::make_shared<const std::vector<core::Notice>>(3 * kNoticesAtOnce + 1));
+  boost::asio::post(loop.io(), [&] { heard_meanwhile = one.heard; });
+  loop.io().restart();
+  loop.io().poll();
+  EXPECT_EQ(heard_meanwhile, kNoticesAtOnce);
+  EXPECT_EQ(one.heard, 3 * kNoticesAtOnce + 1);
 }
 
 // faults.md A4: a stream that cannot go on leaves while the events are told.

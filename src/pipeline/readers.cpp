@@ -16,7 +16,7 @@ constexpr std::size_t kSearchQueueMax = 100;
 
 Readers::Place::Place(std::unique_ptr<core::Reader> view, Kind what, const Readers& all)
     : reader(std::move(view)),
-      kind(what),
+      longest(what),
       readers(all),
       mailbox(what == Kind::search ? kSearchQueueMax : kReaderQueueMax) {
   reader->stop_when([this] { return is_over(); });
@@ -28,7 +28,7 @@ bool Readers::Place::is_over() const {
 }
 
 void Readers::Place::serve() {
-  if (kind == Kind::search) base::lower_priority();
+  if (longest == Kind::search) base::lower_priority();
   std::vector<Job> jobs;
   const std::optional<std::chrono::steady_clock::time_point> forever;
   while (mailbox.drain_until(jobs, forever)) {
@@ -46,16 +46,22 @@ void Readers::Place::serve() {
 }
 
 Readers::Readers(Views quick, Views search) : searches_apart_(!search.empty()) {
-  add(std::move(quick), Kind::quick);
-  add(std::move(search), Kind::search);
+  // One runs nothing that takes longer than a look at one message.
+  for (auto& view : quick) {
+    add(std::move(view), places_.empty() && quick.size() > 1 ? Kind::quick : Kind::page);
+  }
+  for (auto& view : search) add(std::move(view), Kind::search);
 }
 
-void Readers::add(Views views, Kind kind) {
-  for (auto& view : views) {
-    places_.push_back(std::make_unique<Place>(std::move(view), kind, *this));
-    Place& place = *places_.back();
-    place.thread = std::thread([&place] { place.serve(); });
-  }
+void Readers::add(std::unique_ptr<core::Reader> view, Kind longest) {
+  places_.push_back(std::make_unique<Place>(std::move(view), longest, *this));
+  Place& place = *places_.back();
+  place.thread = std::thread([&place] { place.serve(); });
+}
+
+bool Readers::runs(const Place& place, Kind kind) const {
+  if (kind == Kind::search) return !searches_apart_ || place.longest == Kind::search;
+  return kind <= place.longest && place.longest != Kind::search;
 }
 
 Readers::~Readers() { stop(); }
@@ -63,7 +69,7 @@ Readers::~Readers() { stop(); }
 bool Readers::post(Lookup lookup, Kind kind, std::shared_ptr<const Wanted> wanted) {
   Place* best = nullptr;
   for (const auto& place : places_) {
-    if (searches_apart_ && place->kind != kind) continue;
+    if (!runs(*place, kind)) continue;
     if (best == nullptr ||
         place->busy.load(std::memory_order_relaxed) < best->busy.load(std::memory_order_relaxed)) {
       best = place.get();

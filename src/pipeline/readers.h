@@ -1,7 +1,8 @@
 #pragma once
 // Reader threads: each owns a read-only view of the store and runs look-ups beside the engine.
 // Searches, which may read the whole store, have threads of their own, of a lower priority, so that
-// nobody else waits for them.
+// nobody else waits for them. Nor does who looks for one message wait for pages of many, if there
+// is more than one reader.
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -28,7 +29,7 @@ class Readers {
  public:
   using Lookup = std::function<void(core::Reader&)>;
   using Views = std::vector<std::unique_ptr<core::Reader>>;
-  enum class Kind : std::uint8_t { quick, search };
+  enum class Kind : std::uint8_t { quick, page, search };
   // One thread for each reader. Without readers for searches the others run them.
   explicit Readers(Views quick, Views search = {});
   ~Readers();
@@ -55,19 +56,21 @@ class Readers {
   // A reader with its mailbox and thread. A mailbox has one reader, so each has its own, and a
   // look-up goes where the fewest wait.
   struct Place {
-    Place(std::unique_ptr<core::Reader> view, Kind what, const Readers& all);
+    // `longest`: of the look-ups that it runs.
+    Place(std::unique_ptr<core::Reader> view, Kind longest, const Readers& all);
     void serve();
     [[nodiscard]] bool is_over() const;
 
     std::unique_ptr<core::Reader> reader;
-    const Kind kind;
+    const Kind longest;
     const Readers& readers;
     base::Mailbox<Job> mailbox;
     const Wanted* wanted = nullptr;  // of the job that runs
     std::atomic<int> busy{0};
     std::thread thread;
   };
-  void add(Views views, Kind kind);
+  void add(std::unique_ptr<core::Reader> view, Kind longest);
+  [[nodiscard]] bool runs(const Place& place, Kind kind) const;
 
   OnDamage on_damage_;
   std::atomic<bool> stopping_{false};

@@ -78,6 +78,21 @@ TEST(Readers, SearchesKeepNobodyElseWaiting) {
   EXPECT_EQ(search.ended.get_future().get(), base::Code::timed_out);
 }
 
+// faults.md D10, relative
+TEST(Readers, PagesOfManyKeepNobodyWaitingWhoLooksForOne) {
+  std::vector<Search> pages(4);
+  Readers readers(views(2));
+  for (Search& page : pages) {
+    ASSERT_TRUE(readers.post(page.lookup(), Readers::Kind::page, page.wanted));
+  }
+  pages.front().begun.get_future().wait();
+  for (int i = 0; i < 8; ++i) {
+    std::promise<void> quick;
+    ASSERT_TRUE(readers.post([&quick](core::Reader&) { quick.set_value(); }));
+    quick.get_future().wait();
+  }
+}
+
 // faults.md D10
 TEST(Readers, ASearchEndsWhenNobodyWaitsForIt) {
   Readers readers(views(1), views(1));

@@ -153,6 +153,11 @@ bool Exchange::look_up(Look look, Then then) {
 }
 
 template <typename Look, typename Then>
+bool Exchange::look_up_many(Look look, Then then) {
+  return post_lookup(lookup_of(look, then), pipeline::Readers::Kind::page);
+}
+
+template <typename Look, typename Then>
 bool Exchange::search(Look look, Then then) {
   return post_lookup(lookup_of(look, then), pipeline::Readers::Kind::search);
 }

@@ -38,20 +38,30 @@ class EventStream final : public Stream, public pipeline::EventListener {
   EventStream(const EventStream&) = delete;
   EventStream& operator=(const EventStream&) = delete;
 
-  void on_notices(const std::vector<Notice>& notices) override {
-    std::string text;
-    for (const Notice& notice : notices) {
+  void on_notices(pipeline::Happened& happened) override {
+    std::string& out = door().scratch();
+    out.clear();
+    for (std::size_t i = 0; i < happened.notices.size(); ++i) {
+      const Notice& notice = happened.notices[i];
       if (!wants(notice)) continue;
-      begin_event(text, name_of(notice.what));
-      append_notice(text, notice);
-      text += "\n\n";
+      out += text_of(notice, happened.texts[i]);
       // A reader that takes nothing is cut off before more is written.
-      if (text.size() >= kEventsPieceBytes) write(std::exchange(text, {}));
+      if (out.size() < kEventsPieceBytes) continue;
+      write(out);
+      out.clear();
     }
-    if (!text.empty()) write(text);
+    if (!out.empty()) write(out);
   }
 
  private:
+  // The same for all streams.
+  static const std::string& text_of(const Notice& notice, std::string& text) {
+    if (!text.empty()) return text;
+    begin_event(text, name_of(notice.what));
+    append_notice(text, notice);
+    text += "\n\n";
+    return text;
+  }
   [[nodiscard]] bool wants(const Notice& notice) const {
     if (!wanted_.queue.empty() && notice.queue != wanted_.queue) return false;
     if (wanted_.message != 0 && notice.seq != wanted_.message) return false;

@@ -71,6 +71,9 @@ class Exchange : public http::Exchange {
   // the exchange has been ended; what it kept is gone.
   template <typename Look, typename Then>
   bool look_up(Look look, Then then);
+  // As look_up(), for a page of messages: those that look for one do not wait for it.
+  template <typename Look, typename Then>
+  bool look_up_many(Look look, Then then);
   // As look_up(), for what may read much of the store: the quick ones do not wait for it, and it
   // ends when the client goes.
   template <typename Look, typename Then>

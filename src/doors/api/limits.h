@@ -22,6 +22,9 @@ inline constexpr std::size_t kPutRestValuesMax = 10'000;
 inline constexpr std::int64_t kTriesScanMax = 100'000;
 inline constexpr std::size_t kTriesPagesMax = 1'000;
 
+// Of larger replies the loop sends one, and then the others have their turn.
+inline constexpr std::size_t kLargeReplyBytes = 64 * base::kKiB;
+
 inline constexpr std::size_t kLogTailLinesMax = 100'000;
 inline constexpr std::size_t kEventsPieceBytes = 64 * base::kKiB;  // written at once to a stream
 // News of the message that a stream of its log keeps while the log goes first; newer ones replace

@@ -115,10 +115,10 @@ class LogStream final : public Stream, public pipeline::EventListener, public fi
     look(x, tail);
   }
 
-  void on_notices(const std::vector<core::Notice>& notices) override {
+  void on_notices(pipeline::Happened& happened) override {
     if (seq_ == 0) return;
     bool any = false;
-    for (const core::Notice& notice : notices) {
+    for (const core::Notice& notice : happened.notices) {
       if (notice.seq != seq_) continue;
       any = true;
       // The message may be gone before anybody looks.

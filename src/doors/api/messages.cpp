@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <memory>
+#include <utility>
 
 #include "base/limits.h"
 #include "core/json_fields.h"
@@ -10,6 +12,7 @@
 #include "doors/api/filter.h"
 #include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
+#include "doors/api/limits.h"
 #include "doors/api/query.h"
 #include "doors/api/reasons.h"
 #include "doors/api/target.h"
@@ -22,33 +25,76 @@ using base::fail;
 using base::Result;
 using core::State;
 
-// Looks the message of the address up and gives it to `then(exchange, row)`.
-template <typename Then>
-void with_message(Exchange& x, const Request& request, Then then) {
-  auto target = parse_target(request.parameters[0]);
-  if (!target) return x.refuse(target.error());
-  x.look_up([target = *target](core::Reader& reader) { return find_message(reader, target); },
-            [then](Exchange& later, Result<core::MessageRow> row) {
-              if (!row) return later.refuse(row.error());
-              then(later, *row);
-            });
+// Rendered where they are looked up: the loop, which all connections share, only sends them.
+using Rendered = Result<std::string>;
+
+// Calls `reply(exchange)`, for a reply of so many bytes, when it is its turn.
+template <typename Reply>
+void reply_in_turn(Exchange& x, std::size_t bytes, Reply reply) {
+  if (bytes <= kLargeReplyBytes) return reply(x);
+  x.server().take_turns([&door = x.door(), id = x.id(), reply] { door.with(id, reply); });
 }
 
-void reply_list(Exchange& x, const Result<core::Listed>& listed, bool payloads) {
-  if (!listed) return x.refuse(listed.error());
-  std::string body = R"({"messages":[)";
-  for (const core::MessageRow& row : listed->rows) {
+void reply_rendered(Exchange& x, Rendered body) {
+  if (!body) return x.refuse(body.error());
+  const std::size_t bytes = body->size();
+  reply_in_turn(x, bytes,
+                [text = std::make_shared<const std::string>(*std::move(body))](Exchange& later) {
+                  later.reply_json(200, *text);
+                });
+}
+
+Rendered render_message(core::Reader& reader, const Target& target) {
+  RQ_TRY_ASSIGN(row, find_message(reader, target));
+  std::string body;
+  append_message(body, row.message, row.queue, Nulls::shown);
+  return body;
+}
+
+Rendered render_attempts(core::Reader& reader, const Target& target) {
+  RQ_TRY_ASSIGN(row, find_message(reader, target));
+  RQ_TRY_ASSIGN(attempts, reader.attempts(row.message.seq));
+  std::string body = R"({"attempts":[)";
+  for (const core::Attempt& attempt : attempts) {
     if (body.back() != '[') body += ',';
-    append_listed(body, row, payloads);
+    append_attempt(body, attempt);
+  }
+  body += "]}";
+  return body;
+}
+
+Rendered render_list(core::Reader& reader, const core::Page& page) {
+  RQ_TRY_ASSIGN(listed, reader.list(page));
+  std::string body = R"({"messages":[)";
+  for (const core::MessageRow& row : listed.rows) {
+    if (body.back() != '[') body += ',';
+    append_listed(body, row, page.payloads);
   }
   body += R"(],"cursor":)";
-  if (listed->cursor) {
-    append_json_string(body, fmt::to_string(*listed->cursor));
+  if (listed.cursor) {
+    append_json_string(body, fmt::to_string(*listed.cursor));
   } else {
     body += "null";
   }
-  body += listed->cut ? R"(,"cut":true})" : R"(,"cut":false})";
-  x.reply_json(200, body);
+  body += listed.cut ? R"(,"cut":true})" : R"(,"cut":false})";
+  return body;
+}
+
+void reply_payload(Exchange& x, const core::Message& message) {
+  const std::string& type = message.detail_or_default().content_type;
+  // What a sender put must not run as a page of this server.
+  x.reply(200, type.empty() ? std::string_view{"application/octet-stream"} : type, message.payload,
+          "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n");
+}
+
+// Replies with what `render(reader, target)` makes of the message of the address.
+void look_up_rendered(Exchange& x, const Request& request,
+                      Rendered (*render)(core::Reader&, const Target&)) {
+  if (!no_query(x, request)) return;
+  auto target = parse_target(request.parameters[0]);
+  if (!target) return x.refuse(target.error());
+  x.look_up([target = *target, render](core::Reader& reader) { return render(reader, target); },
+            reply_rendered);
 }
 
 // --- Why it is not running ---
@@ -99,53 +145,30 @@ void list_messages(Exchange& x, const Request& request) {
   }
   query->flag("payloads", page.payloads);
   if (auto good = query->finish(); !good) return x.refuse(good.error());
-  const auto list = [page](core::Reader& reader) { return reader.list(page); };
-  const auto reply = [payloads = page.payloads](Exchange& later, Result<core::Listed> listed) {
-    reply_list(later, listed, payloads);
-  };
-  const bool quick = page.filter.text.empty() && page.filter.fingerprint.empty();
-  quick ? x.look_up(list, reply) : x.search(list, reply);
+  const auto list = [page](core::Reader& reader) { return render_list(reader, page); };
+  const bool by_text = !page.filter.text.empty() || !page.filter.fingerprint.empty();
+  by_text ? x.search(list, reply_rendered) : x.look_up_many(list, reply_rendered);
 }
 
 void show_message(Exchange& x, const Request& request) {
-  if (!no_query(x, request)) return;
-  with_message(x, request, [](Exchange& later, const core::MessageRow& row) {
-    std::string body;
-    append_message(body, row.message, row.queue, Nulls::shown);
-    later.reply_json(200, body);
-  });
+  look_up_rendered(x, request, render_message);
+}
+
+void show_attempts(Exchange& x, const Request& request) {
+  look_up_rendered(x, request, render_attempts);
 }
 
 void show_payload(Exchange& x, const Request& request) {
   if (!no_query(x, request)) return;
-  with_message(x, request, [](Exchange& later, const core::MessageRow& row) {
-    const std::string& type = row.message.detail_or_default().content_type;
-    // What a sender put must not run as a page of this server.
-    later.reply(200, type.empty() ? std::string_view{"application/octet-stream"} : type,
-                row.message.payload,
-                "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n");
-  });
-}
-
-void show_attempts(Exchange& x, const Request& request) {
-  if (!no_query(x, request)) return;
   auto target = parse_target(request.parameters[0]);
   if (!target) return x.refuse(target.error());
-  x.look_up(
-      [target = *target](core::Reader& reader) -> Result<std::vector<core::Attempt>> {
-        RQ_TRY_ASSIGN(row, find_message(reader, target));
-        return reader.attempts(row.message.seq);
-      },
-      [](Exchange& later, Result<std::vector<core::Attempt>> attempts) {
-        if (!attempts) return later.refuse(attempts.error());
-        std::string body = R"({"attempts":[)";
-        for (const core::Attempt& attempt : *attempts) {
-          if (body.back() != '[') body += ',';
-          append_attempt(body, attempt);
-        }
-        body += "]}";
-        later.reply_json(200, body);
-      });
+  x.look_up([target = *target](core::Reader& reader) { return find_message(reader, target); },
+            [](Exchange& later, Result<core::MessageRow> row) {
+              if (!row) return later.refuse(row.error());
+              auto message = std::make_shared<const core::Message>(std::move(row->message));
+              reply_in_turn(later, message->payload.size(),
+                            [message](Exchange& in_turn) { reply_payload(in_turn, *message); });
+            });
 }
 
 void show_why(Exchange& x, const Request& request) {
