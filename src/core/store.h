@@ -112,6 +112,13 @@ struct Condition {
   bool wants_maintenance = false;
   bool no_room = false;  // the disk is full, or nearly so: what is left is for what frees room
 };
+// What a server keeps on the disk for what frees room. The log of the store begins anew in the file
+// it has; beyond that a removal needs a few pages.
+inline constexpr std::int64_t kRoomBytes = 16LL * 1024 * 1024;
+// A disk that was full counts as free again with this, so that it is not full again after a few
+// messages. `kept`: what was given up.
+[[nodiscard]] constexpr std::int64_t room_again(std::int64_t kept) { return 2 * kept; }
+inline constexpr std::int64_t kRoomAgainMiB = room_again(kRoomBytes) / (1024 * 1024);
 
 class Store : public Mending {
  public:

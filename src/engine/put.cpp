@@ -47,7 +47,10 @@ Result<void> repeat_of(Desk& desk, const Message& first, const Put& put, PutDone
 }
 
 base::Error no_room() {
-  return fail(Code::disk_full, "the disk of the server is full; nothing new is taken",
+  return fail(Code::disk_full,
+              fmt::format("the disk of the server is full; nothing new is taken until {} MiB are "
+                          "free on it",
+                          core::kRoomAgainMiB),
               "make room on it, remove messages or shorten the retention of a queue, then repeat");
 }
 

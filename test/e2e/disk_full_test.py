@@ -46,12 +46,14 @@ def test(folder):
         fill(filler)
         # faults.md C15: health said 200 while every put was refused.
         until('health says so', lambda: s.get('/v1/health').status == 503)
-        that('disk is full' in s.get('/v1/health').json['error']['message'], 'with the reason')
+        that('disk is full: puts are refused until 32 MiB are free'
+             in s.get('/v1/health').json['error']['message'], 'with the reason')
         # faults.md D15: removes were refused as well.
         fill(folder / 'more')  # others take what was kept for us, in part or all
         os.unlink(folder / 'more')
         r = s.post('/v1/queues/q/messages', {'payload': 'x'})
         equal((r.status, r.code), (507, 'disk_full'), 'a put')
+        that('until 32 MiB are free' in r.json['error']['message'], f'says how long: {r}')
         that('remove messages' in r.json['error']['remedy'], f'says what to do: {r}')
         equal(s.post('/v1/queues/q/messages', [{}]).json['items'][0]['error']['code'], 'disk_full', 'many')
         equal(s.delete(f'/v1/messages/{ids[0]}').status, 200, 'a remove')

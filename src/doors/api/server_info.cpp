@@ -84,7 +84,10 @@ void append_hindrance(std::string& out, const Surroundings& around, std::int64_t
 
 void render_health(Exchange& x, core::Reply& reply) {
   if (std::get<core::EngineStatsDone>(reply).no_room) {
-    return x.refuse(fail(Code::busy, "the disk is full: puts are refused, all else is served",
+    return x.refuse(fail(Code::busy,
+                         fmt::format("the disk is full: puts are refused until {} MiB are free on "
+                                     "it, all else is served",
+                                     core::kRoomAgainMiB),
                          "make room on it, remove messages or shorten the retention of a queue"));
   }
   const base::Instant now = x.door().clock().now();

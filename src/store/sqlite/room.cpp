@@ -7,6 +7,8 @@
 #include <limits>
 #include <utility>
 
+#include "core/store.h"
+
 namespace rq::store::sqlite {
 
 std::int64_t Room::free_on_disk(const std::filesystem::path& file) {
@@ -30,11 +32,10 @@ void Room::look(bool now) {
   const auto at = std::chrono::steady_clock::now();
   if (!now && at < next_look_) return;
   next_look_ = at + kPause;
-  // Full when less than a quarter of what is kept is free. Room again when it fits twice, so that
-  // this does not change with each message.
+  // Full when less than a quarter of what is kept is free.
   const std::int64_t free = free_(file_);
   if (kept_ && free < bytes_ / 4) return used_up();
-  if (!kept_ && free >= (none_ ? 2 * bytes_ : bytes_ + bytes_ / 4)) {
+  if (!kept_ && free >= (none_ ? core::room_again(bytes_) : bytes_ + bytes_ / 4)) {
     none_ = !keep();
   } else if (!kept_) {
     none_ = true;

@@ -67,6 +67,15 @@ TEST(Room, IsNoneFromTheStartOnAFullDisk) {
   Room room(dir.path() / "rq.db", kKept, [](const fs::path&) { return kKept; });
   room.look(true);
   EXPECT_TRUE(room.none());
+  // A start that finds it just not full keeps its room.
+  std::int64_t free = kKept + kKept / 4 - 1;
+  Room small(dir.path() / "rq.db", kKept, [&](const fs::path&) { return free; });
+  small.look(true);
+  EXPECT_TRUE(small.none());
+  free = kKept + kKept / 4;
+  Room next(dir.path() / "rq.db", kKept, [&](const fs::path&) { return free; });
+  next.look(true);
+  EXPECT_FALSE(next.none());
 }
 
 // faults.md D15
