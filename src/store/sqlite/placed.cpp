@@ -18,13 +18,18 @@ namespace {
 // Of a run of the line: more are not named one by one.
 constexpr Seq kLostNamedMax = 100'000;
 
+// The run p has that number. Old pages give runs that overlap: those of which one may have it begin
+// with the first whose `reach` is so far.
+std::string has_sql(std::string_view seq) {
+  return fmt::format(
+      "p.first <= {0} AND p.last >= {0} AND p.first >= "
+      "(SELECT x.first FROM placed x WHERE x.reach >= {0} ORDER BY x.reach, x.first LIMIT 1)",
+      seq);
+}
+
 // A place other than a lease names that message.
 std::string is_placed_sql(std::string_view seq) {
-  return fmt::format(
-      "coalesce((SELECT p.last FROM placed p WHERE p.first <= {0} ORDER BY p.first DESC LIMIT 1) "
-      ">= "
-      "{0}, 0)",
-      seq);
+  return fmt::format("EXISTS (SELECT 1 FROM placed p WHERE {})", has_sql(seq));
 }
 
 // The lease l is of a message that waits, which is not placed too.
@@ -62,7 +67,16 @@ Result<void> Placed::add(const Run& run) {
 }
 
 Result<void> Placed::index() {
-  RQ_TRY(db_->exec("CREATE INDEX placed_first ON placed (first)"));
+  add_ = Statement{};
+  // `reach`: how far this run goes, or one that begins before it.
+  RQ_TRY(db_->exec(R"sql(
+CREATE TABLE placed_in_order AS
+SELECT *, max(last) OVER (ORDER BY first, last) AS reach FROM placed;
+DROP TABLE placed;
+ALTER TABLE placed_in_order RENAME TO placed;
+CREATE INDEX placed_first ON placed (first);
+CREATE INDEX placed_reach ON placed (reach, first);
+)sql"));
   RQ_TRY(names_.prepare(
       db_->handle(),
       fmt::format("SELECT {} OR EXISTS (SELECT 1 FROM lease WHERE seq = ?1)", is_placed_sql("?1"))
@@ -75,15 +89,13 @@ Result<void> Placed::index() {
   return agrees_.prepare(db_->handle(), fmt::format(R"sql(
 SELECT CASE {}
   WHEN 'lease' THEN EXISTS (SELECT 1 FROM lease l WHERE l.seq = m.seq AND l.attempt = m.attempts + 1)
-  WHEN 'parked' THEN p.place = 'parked'
-  WHEN 'ready' THEN p.place = 'ready' AND p.rank = -m.priority
-                    AND p.time = coalesce(m.ord, m.due, m.created)
-  WHEN 'scheduled' THEN p.place = 'scheduled' AND p.time = coalesce(m.due, m.created)
-  ELSE p.place = {} AND p.time = coalesce(m.finished, 0) END
-  FROM message m LEFT JOIN placed p ON p.rowid = (
-    SELECT x.rowid FROM placed x WHERE x.first <= ?1 ORDER BY x.first DESC LIMIT 1) AND p.last >= ?1
- WHERE m.seq = ?1)sql",
-                                                    place_sql(), place_sql())
+  ELSE EXISTS (SELECT 1 FROM placed p WHERE {} AND p.place = {} AND CASE p.place
+    WHEN 'parked' THEN 1
+    WHEN 'ready' THEN p.rank = -m.priority AND p.time = coalesce(m.ord, m.due, m.created)
+    WHEN 'scheduled' THEN p.time = coalesce(m.due, m.created)
+    ELSE p.time = coalesce(m.finished, 0) END) END
+  FROM message m WHERE m.seq = ?1)sql",
+                                                    place_sql(), has_sql("?1"), place_sql())
                                             .c_str());
 }
 

@@ -77,6 +77,25 @@ TEST(Placed, ARowThatCannotBeReadIsNoDeletedOne) {
   EXPECT_FALSE(placed.may_run(2, 1));
 }
 
+// An old page of the line beside a new one: of the runs that have a message any counts.
+TEST(Placed, RunsThatOverlapAreAllLookedAt) {
+  Db db;
+  ASSERT_TRUE(
+      db.open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
+  ASSERT_TRUE(migrate(db));
+  Placed placed;
+  ASSERT_TRUE(placed.open(db));
+  ASSERT_TRUE(placed.add({.first = 40, .last = 40, .place = "parked"}));
+  ASSERT_TRUE(placed.add({.first = 10, .last = 50, .place = "ready", .time = 7}));
+  ASSERT_TRUE(placed.add({.first = 30, .last = 32, .place = "parked"}));
+  ASSERT_TRUE(placed.add({.first = 70, .last = 70, .place = "parked"}));
+  ASSERT_TRUE(placed.index());
+  for (const core::Seq seq : {10, 29, 32, 33, 40, 41, 50, 70}) {
+    EXPECT_TRUE(placed.names(seq).value()) << seq;
+  }
+  for (const core::Seq seq : {9, 51, 69, 71}) EXPECT_FALSE(placed.names(seq).value()) << seq;
+}
+
 // Of a closed store: what its pages were, and what they are.
 class FreePages : public testing::Test {
  protected:
