@@ -1,7 +1,10 @@
 // Completion scripts for bash and zsh, written from the table of verbs: they cannot go stale.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <map>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/verbs.h"
@@ -52,8 +55,10 @@ std::vector<VerbFacts> collect() {
 }
 
 // The first words, and for a family its second ones.
-std::map<std::string, std::vector<std::string>> families(const std::vector<VerbFacts>& all) {
-  std::map<std::string, std::vector<std::string>> out;
+using Families = std::map<std::string, std::vector<std::string>>;
+
+Families families(const std::vector<VerbFacts>& all) {
+  Families out;
   for (const VerbFacts& verb : all) {
     const std::size_t blank = verb.name.find(' ');
     auto& second = out[verb.name.substr(0, blank)];
@@ -86,9 +91,7 @@ std::string zsh_values(const std::string& type) {
 }
 
 std::string join(const std::vector<std::string>& words) {
-  std::string out;
-  for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
-  return out;
+  return fmt::format("{}", fmt::join(words, " "));
 }
 
 // Inside single quotes, inside the brackets and colons of _arguments.
@@ -105,21 +108,23 @@ std::string zsh_text(std::string_view text) {
   return out;
 }
 
-}  // namespace
+// As a pattern of bash.
+std::string one_of(const std::vector<std::string>& words) {
+  return fmt::format("{}", fmt::join(words, " | "));
+}
 
-std::string bash_completion() {
-  const auto all = collect();
-  const auto tree = families(all);
+// Up to the cases of the verbs.
+std::string bash_head(const Families& tree) {
   std::vector<std::string> first;
+  std::vector<std::string> with_second;
   std::string second_words;
   for (const auto& [word, second] : tree) {
     first.push_back(word);
-    if (!second.empty()) {
-      second_words += fmt::format("    {}) words=\"{}\" ;;\n", word, join(second));
-    }
+    if (second.empty()) continue;
+    with_second.push_back(word);
+    second_words += fmt::format("    {}) words=\"{}\" ;;\n", word, join(second));
   }
-  std::string out =
-      fmt::format(R"~(# bash completion of rq. To use it now:  source <(rq completion bash)
+  return fmt::format(R"~(# bash completion of rq. To use it now:  source <(rq completion bash)
 # For good:  rq completion bash > ~/.local/share/bash-completion/completions/rq
 _rq() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}
@@ -149,46 +154,42 @@ _rq() {{
 {second}  esac
   case $verb in
 )~",
-                  fmt::arg("families",
-                           [&] {
-                             std::string names;
-                             for (const auto& [word, second] : tree) {
-                               if (!second.empty()) names += (names.empty() ? "" : " | ") + word;
-                             }
-                             return names;
-                           }()),
-                  fmt::arg("first", join(first)), fmt::arg("second", second_words));
-  for (const VerbFacts& verb : all) {
-    std::vector<std::string> names;
-    std::map<std::string, std::vector<std::string>> by_values;
-    std::vector<std::string> free;
-    for (const OptionFacts& option : verb.options) {
-      names.insert(names.end(), option.names.begin(), option.names.end());
-      if (option.type.empty()) continue;
-      const std::string values = bash_values(option.type);
-      auto& list = values.empty() ? free : by_values[values];
-      list.insert(list.end(), option.names.begin(), option.names.end());
-    }
-    out += fmt::format("    '{}')\n      options=\"{}\"\n", verb.name, join(names));
-    if (const std::string values = bash_values(verb.positional); !values.empty()) {
-      out += fmt::format("      positional='{}'\n", values);
-    }
-    if (!free.empty() || !by_values.empty()) {
-      out += "      case $before in\n";
-      const auto pattern = [](const std::vector<std::string>& list) {
-        std::string text;
-        for (const std::string& name : list) text += (text.empty() ? "" : " | ") + name;
-        return text;
-      };
-      for (const auto& [values, list] : by_values) {
-        out += fmt::format("        {}) value='{}' ;;\n", pattern(list), values);
-      }
-      if (!free.empty()) out += fmt::format("        {}) return ;;\n", pattern(free));
-      out += "      esac\n";
-    }
-    out += "      ;;\n";
+                     fmt::arg("families", one_of(with_second)), fmt::arg("first", join(first)),
+                     fmt::arg("second", second_words));
+}
+
+// What stands behind an option, for those that take a value; after one of `free` nothing is known.
+std::string bash_option_values(const VerbFacts& verb) {
+  std::map<std::string, std::vector<std::string>> by_values;
+  std::vector<std::string> free;
+  for (const OptionFacts& option : verb.options) {
+    if (option.type.empty()) continue;
+    const std::string values = bash_values(option.type);
+    auto& list = values.empty() ? free : by_values[values];
+    list.insert(list.end(), option.names.begin(), option.names.end());
   }
-  return out + R"~(  esac
+  if (free.empty() && by_values.empty()) return "";
+  std::string out = "      case $before in\n";
+  for (const auto& [values, list] : by_values) {
+    out += fmt::format("        {}) value='{}' ;;\n", one_of(list), values);
+  }
+  if (!free.empty()) out += fmt::format("        {}) return ;;\n", one_of(free));
+  return out + "      esac\n";
+}
+
+std::string bash_case(const VerbFacts& verb) {
+  std::vector<std::string> names;
+  for (const OptionFacts& option : verb.options) {
+    names.insert(names.end(), option.names.begin(), option.names.end());
+  }
+  std::string out = fmt::format("    '{}')\n      options=\"{}\"\n", verb.name, join(names));
+  if (const std::string values = bash_values(verb.positional); !values.empty()) {
+    out += fmt::format("      positional='{}'\n", values);
+  }
+  return out + bash_option_values(verb) + "      ;;\n";
+}
+
+constexpr std::string_view kBashEnd = R"~(  esac
   if [ -n "$value" ]; then
     eval "COMPREPLY=(\$(compgen $value -- \"\$word\"))"
   elif [[ $word == -* ]]; then
@@ -201,6 +202,15 @@ _rq() {{
 }
 complete -o default -F _rq rq
 )~";
+
+}  // namespace
+
+std::string bash_completion() {
+  const auto all = collect();
+  std::string out = bash_head(families(all));
+  for (const VerbFacts& verb : all) out += bash_case(verb);
+  out += kBashEnd;
+  return out;
 }
 
 std::string zsh_completion() {

@@ -43,10 +43,10 @@ namespace fs = std::filesystem;
 
 constexpr int kReaderThreads = 2;
 constexpr int kSearchThreads = 1;  // what is left of the machine belongs to others
-// The log of the store begins anew in the file it has; beyond that a removal needs a few pages.
-constexpr std::int64_t kRoomBytes = 16LL * 1024 * 1024;
 // Open connections are given this long to get their last replies when the server ends.
 constexpr std::chrono::seconds kCloseDown{5};
+// A round time, so that tests know it.
+constexpr base::Instant kManualStart = base::from_ms(1'800'000'000'000);
 
 Result<void> make_folders(const fs::path& dir) {
   for (const fs::path& folder : {dir, dir / "db", dir / "queue", dir / "scripts", dir / "run"}) {
@@ -198,19 +198,45 @@ void keep_files(base::LockFile& lock, std::optional<Code>& fault, doors::api::Ap
   if (last_seen) last_seen->note(clock);
 }
 
+store::sqlite::Options store_options(const ServerConfig& config) {
+  return {.wal_bytes = config.wal_bytes,
+          .threads = true,
+          .room_bytes = core::kRoomBytes,
+          .cache_bytes = config.cache_bytes};
+}
+
+// Null: it is not wanted.
+Result<std::unique_ptr<doors::beanstalk::BeanstalkDoor>> open_beanstalk(
+    pipeline::Desk& desk, const ServerConfig& config) {
+  std::unique_ptr<doors::beanstalk::BeanstalkDoor> door;
+  if (config.beanstalk.empty()) return door;
+  const auto body_bytes_max = static_cast<std::size_t>(config.beanstalk_job_bytes_max);
+  door = std::make_unique<doors::beanstalk::BeanstalkDoor>(
+      desk, doors::beanstalk::DoorOptions{.body_bytes_max = body_bytes_max});
+  RQ_TRY(door->listen(config.beanstalk));
+  return door;
+}
+
+// Waits, for a while, until those who have asked have their answers.
+void close_doors(net::Loop& loop, WorkerKeeper& keeper, doors::api::ApiDoor& http,
+                 doors::beanstalk::BeanstalkDoor* beanstalk) {
+  auto closed = std::make_shared<std::promise<void>>();
+  boost::asio::post(loop.io(), [&keeper, &http, beanstalk, closed] {
+    keeper.stop();
+    if (beanstalk != nullptr) beanstalk->set_draining(true);
+    http.close_down([closed] { closed->set_value(); });
+  });
+  static_cast<void>(closed->get_future().wait_for(kCloseDown));
+}
+
 Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
                   base::LockFile& lock) {
   const fs::path file = store::sqlite::store_file(config.dir);
-  // A manual clock starts at a round time, so that tests know it.
   pipeline::Clock clock(
       config.manual_clock ? pipeline::Clock::Mode::manual : pipeline::Clock::Mode::wall,
-      base::from_ms(1'800'000'000'000));
+      kManualStart);
   std::optional<LastSeen> last_seen = open_last_seen(config, clock);
-  pipeline::Pipeline pipeline(store::sqlite::make_store(file, {.wal_bytes = config.wal_bytes,
-                                                               .threads = true,
-                                                               .room_bytes = kRoomBytes,
-                                                               .cache_bytes = config.cache_bytes}),
-                              clock);
+  pipeline::Pipeline pipeline(store::sqlite::make_store(file, store_options(config)), clock);
   RQ_TRY_ASSIGN(boot, pipeline.open());
   tell_what_was_set_aside(file);
   RQ_TRY_ASSIGN(quick, open_readers(file, kReaderThreads));
@@ -234,13 +260,7 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   http.set_boot(boot);
   std::optional<Code> fault;  // of the lock
   pipeline.on_alive([&] { keep_files(lock, fault, http, last_seen, clock); });
-  std::unique_ptr<doors::beanstalk::BeanstalkDoor> beanstalk;
-  if (!config.beanstalk.empty()) {
-    beanstalk = std::make_unique<doors::beanstalk::BeanstalkDoor>(
-        desk, doors::beanstalk::DoorOptions{
-                  .body_bytes_max = static_cast<std::size_t>(config.beanstalk_job_bytes_max)});
-    RQ_TRY(beanstalk->listen(config.beanstalk));
-  }
+  RQ_TRY_ASSIGN(beanstalk, open_beanstalk(desk, config));
   RQ_TRY(http.listen());
   pipeline.start();
   janitor.start();
@@ -251,20 +271,13 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   spdlog::info("rq {} serves {} (boot {}): {}{}", RQ_VERSION, config.dir.string(), boot,
                http.address().empty() ? "unix socket" : "http://" + http.address(),
                beanstalk ? fmt::format(", beanstalk port {}", beanstalk->port()) : "");
-
   tell_who_defines(config, http.address());
 
   hear_signals(options, config, log, beanstalk.get(), [&loop, &keeper] {
     boost::asio::post(loop.io(), [&keeper] { keeper.tell_of_new_log(); });
   });
 
-  auto closed = std::make_shared<std::promise<void>>();
-  boost::asio::post(loop.io(), [&] {
-    keeper.stop();
-    if (beanstalk) beanstalk->set_draining(true);
-    http.close_down([closed] { closed->set_value(); });
-  });
-  static_cast<void>(closed->get_future().wait_for(kCloseDown));
+  close_doors(loop, keeper, http, beanstalk.get());
   watch.stop();
   janitor.stop();
   pipeline.stop();  // what was taken in is committed

@@ -214,7 +214,7 @@ void Holder::keep_place() {
   const std::string lost = keep_files();
   out_of_place_ = lost.empty() ? 0 : out_of_place_ + 1;
   if (out_of_place_ < kOutOfPlaceLooks) return;
-  if (!StopCount::count_first(memory_.past().stops)) return;
+  if (!StopCount::tell_once(memory_.past().stops)) return;
   spdlog::error("{}: this worker takes nothing more, and ends when its scripts have", lost);
   ::kill(loop_, SIGTERM);
 }

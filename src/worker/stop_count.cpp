@@ -24,34 +24,27 @@ bool is_pending_for(int process) {
 }  // namespace
 
 StopCount::StopCount(Told* shared, int holder)
-    : holder_(holder),
-      told_((shared != nullptr ? *shared : own_).times),
-      by_scripts_((shared != nullptr ? *shared : own_).by_scripts) {}
+    : holder_(holder), told_(shared != nullptr ? *shared : own_) {}
 
 bool StopCount::has_holder() const { return holder_ != 0 && ::getppid() == holder_; }
 
 void StopCount::hear() {
   // A holder that has just died may have counted this one.
-  if (!has_holder() && told_ == followed_) ++told_;
+  if (!has_holder() && times() == followed_) ++times();
 }
 
 bool StopCount::any() {
-  known_ = known_ || told_ > 0 || (has_holder() && is_pending_for(holder_)) || told_ > 0;
+  known_ = known_ || times() > 0 || (has_holder() && is_pending_for(holder_)) || times() > 0;
   return known_;
 }
 
-bool StopCount::count_first(Told& shared) {
+bool StopCount::tell_once(Told& told) {
   std::uint32_t never = 0;
-  return std::atomic_ref(shared.times).compare_exchange_strong(never, 1);
-}
-
-void StopCount::tell_once() {
-  std::uint32_t never = 0;
-  told_.compare_exchange_strong(never, 1);
+  return std::atomic_ref(told.times).compare_exchange_strong(never, 1);
 }
 
 bool StopCount::next() {
-  if (followed_ >= told_) return false;
+  if (followed_ >= times()) return false;
   ++followed_;
   known_ = true;
   return true;

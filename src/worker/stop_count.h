@@ -21,8 +21,8 @@ class StopCount {
 
   // In the holder's process: it was told.
   static void count_in(Told& shared) { ++std::atomic_ref(shared.times); }
-  // The holder tells itself, as the first that does. False: it was told before.
-  [[nodiscard]] static bool count_first(Told& shared);
+  // Counts as the first signal. False: there was one.
+  static bool tell_once(Told& told);
   // After count_in(): a look has shown that it was by a script.
   static void count_script(Told& shared) { ++std::atomic_ref(shared.by_scripts); }
 
@@ -31,22 +31,25 @@ class StopCount {
   [[nodiscard]] bool has_holder() const;
   // The signal came to the loop.
   void hear();
-  // Counts as the first signal. Does nothing if there was one.
-  void tell_once();
+  void tell_once() { tell_once(told_); }
   // Also one that the holder has not looked at yet. Costs a look at the holder.
   [[nodiscard]] bool any();
   // Has any() or next() found one? The holder will pass it on, if it has not yet; one that it has
   // not counted dies with it.
-  [[nodiscard]] bool is_known() const { return known_ && (told_ > 0 || has_holder()); }
-  [[nodiscard]] bool is_by_script() const { return by_scripts_ > 0; }
+  [[nodiscard]] bool is_known() const { return known_ && (times() > 0 || has_holder()); }
+  [[nodiscard]] bool is_by_script() const { return std::atomic_ref(told_.by_scripts) > 0; }
   // Is there one that was not followed yet? Then it counts as followed.
   [[nodiscard]] bool next();
   [[nodiscard]] std::uint32_t followed() const { return followed_; }
 
  private:
+  [[nodiscard]] std::atomic_ref<std::uint32_t> times() const {
+    return std::atomic_ref(told_.times);
+  }
+
   const int holder_;
   Told own_{.times = 0, .by_scripts = 0};
-  std::atomic_ref<std::uint32_t> told_, by_scripts_;
+  Told& told_;
   std::uint32_t followed_ = 0;
   bool known_ = false;
 };
