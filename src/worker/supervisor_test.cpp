@@ -403,12 +403,13 @@ TEST_F(Scripts, LimitsHoldForTheProcess) {
       "#!/bin/bash\nulimit -n >files\nulimit -t >cpu\nulimit -f >size\n"
       "nice >nice\n");
   launch.limits = {.cpu_seconds = 7, .open_files = 33, .file_bytes = 1024 * 1024};
-  launch.nice = 5;
+  const int nicer = std::min(19, ::nice(0) + 5);  // which anybody may be
+  launch.nice = nicer;
   run(std::move(launch));
   EXPECT_EQ(file("files"), "33\n");
   EXPECT_EQ(file("cpu"), "7\n");
   EXPECT_EQ(file("size"), "1024\n");
-  EXPECT_EQ(std::stoi(file("nice")), std::max(5, ::nice(0)));
+  EXPECT_EQ(std::stoi(file("nice")), nicer);
 }
 
 TEST_F(Scripts, RunsAsAnotherUserWithThatUsersGroups) {
