@@ -11,11 +11,19 @@ namespace {
 constexpr std::int64_t kDelayMaxSeconds =
     std::chrono::duration_cast<std::chrono::seconds>(kPipeDelayMax).count();
 
+constexpr std::string_view kBehindSeconds = "- \t\r";
+
 // The whole number of seconds that `text` starts with; a dash, a blank or the end stands behind it.
 std::int64_t leading_seconds(std::string_view text) {
-  const std::size_t digits = std::min(text.find_first_of("- \t\r"), text.size());
+  const std::size_t digits = std::min(text.find_first_of(kBehindSeconds), text.size());
   const auto seconds = base::whole_number<std::int64_t>(text.substr(0, digits));
   return seconds && *seconds >= 0 && *seconds <= kDelayMaxSeconds ? *seconds : kNoDelay;
+}
+
+// What stands behind them: REASON of N-REASON.
+std::string behind_seconds(std::string_view text) {
+  const std::size_t digits = text.find_first_of(kBehindSeconds);
+  return std::string(digits == std::string_view::npos ? "" : text.substr(digits + 1));
 }
 
 PipeWord word_of(std::string_view word) {
@@ -56,7 +64,10 @@ PipeLine parse_pipe_line(std::string_view line) {
   if (out.word == PipeWord::other) {
     out.unknown = line.substr(0, std::min(blank, kPipeWordBytesMax));
   }
-  if (out.word == PipeWord::resend) out.delay_s = leading_seconds(out.text);
+  if (out.word == PipeWord::resend) {
+    out.delay_s = leading_seconds(out.text);
+    if (out.delay_s != kNoDelay) out.text = behind_seconds(out.text);
+  }
   if (out.word == PipeWord::dup) {
     out.delay_s = leading_seconds(out.text);
     if (out.delay_s != kNoDelay) out.dest = dup_dest(out.text);

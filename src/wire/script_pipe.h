@@ -29,7 +29,8 @@ enum class PipeWord : std::uint8_t {
 
 struct PipeLine {
   PipeWord word = PipeWord::other;
-  std::string text;  // what follows the first blank; replaces the status text
+  // What follows the first blank, of a resend its REASON alone; replaces the status text.
+  std::string text;
   // resend, dup: at most kPipeDelayMax. kNoDelay: a resend that does not begin with such a number.
   std::int64_t delay_s = 0;
   std::string dest;     // dup; empty when the line has no N-X-DEST form

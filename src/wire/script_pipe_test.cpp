@@ -35,7 +35,7 @@ TEST(ScriptPipe, EachWordIsKnownInLowerCaseOnly) {
       {"done", PipeWord::done, ""},
       {"done all of it", PipeWord::done, "all of it"},
       {"relayed http://h/q/x/1", PipeWord::relayed, "http://h/q/x/1"},
-      {"resend 10-busy", PipeWord::resend, "10-busy"},
+      {"resend 10-busy", PipeWord::resend, "busy"},
       {"err no disk", PipeWord::err, "no disk"},
       {"fails no disk", PipeWord::err, "no disk"},
       {"fail soft", PipeWord::other, "soft"},
@@ -58,6 +58,15 @@ TEST(ScriptPipe, ResendTakesSecondsWithAndWithoutAReason) {
   EXPECT_EQ(parse_pipe_line("resend 0-at once").delay_s, 0);
   EXPECT_EQ(parse_pipe_line("resend 60 no disk").delay_s, 60);
   EXPECT_EQ(parse_pipe_line("resend 3162240000-x").delay_s, 100LL * 366 * 24 * 3600);
+}
+
+// A person was shown "10-busy" as the reason, and "2" where none was given.
+TEST(ScriptPipe, TheTextOfAResendIsItsReasonAlone) {
+  EXPECT_EQ(parse_pipe_line("resend 2").text, "");
+  EXPECT_EQ(parse_pipe_line("resend 2-").text, "");
+  EXPECT_EQ(parse_pipe_line("resend 0-at once").text, "at once");
+  EXPECT_EQ(parse_pipe_line("resend 60 no disk").text, "no disk");
+  EXPECT_EQ(parse_pipe_line("resend 60-gzip-1.2 failed").text, "gzip-1.2 failed");
 }
 
 // faults.md B16, relative: what is no number of seconds was run again at once, to the bound.
