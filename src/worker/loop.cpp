@@ -193,7 +193,9 @@ AttemptPtr Loop::attempt_of(const std::string& token) const {
 
 void Loop::on_down() {
   if (connected_ && !is_idle()) {
-    spdlog::warn("the server is gone; scripts go on, their ends are kept for it");
+    // So it is in each restart of a server: nothing is wrong with that.
+    spdlog::info(
+        "the server is gone: scripts that run go on, and how they end is kept for the next server");
   } else if (connected_ && !kept_) {
     spdlog::info("the server is gone");
   }
@@ -226,7 +228,10 @@ void Loop::go_on_greeting() {
     reporter_.retry_now();
     reporter_.beat_all([this, breaks] {
       if (breaks != breaks_) return;
-      if (!connected_) spdlog::info("worker '{}' has its server", name_);
+      if (!connected_) {
+        spdlog::info("worker '{}' has its server{}", name_,
+                     supervisor_.running() == 0 ? "" : "; its scripts have run on");
+      }
       connected_ = true;
       say_alive();
       if (stops_.followed() > 0) reporter_.say_alive(name_, true, [] {});

@@ -310,13 +310,14 @@ def mended(server, worker):
 
 # --- Restarts --------------------------------------------------------------------------------------
 
-def server_restart(server):
+def server_restart(server, worker):
     flag = server.dir / 'restart'
     queue(server, 'restart', 'await.sh', num_workers=2)
     ends_before = put(server, 'restart', param1=str(server.dir / 'meanwhile'))
     ends_after = put(server, 'restart', param1=str(flag))
     for message in (ends_before, ends_after):
         eventually(lambda: get(server, message)['progress'] == 'waiting', 'it runs')
+    before = len(worker.log())
     server.kill()
     (server.dir / 'meanwhile').touch()  # ends while there is no server
     pid = int((server.dir / 'meanwhile.started').read_text().split()[0])
@@ -330,6 +331,11 @@ def server_restart(server):
         checks.equal(len(attempts(server, message)), 1, 'in one attempt')
         checks.equal(len((server.dir / f'{name}.started').read_text().splitlines()), 1,
                      'begun once')
+    # A restart is no fault, so nothing of it is a warning.
+    said = worker.log()[before:]
+    checks.that(' info the server is gone: scripts that run go on' in said, f'what happens: {said}')
+    checks.that("'local' has its server; its scripts have run on" in said, f'and how it goes on: {said}')
+    checks.that(' warning ' not in said and ' error ' not in said, f'nothing is wrong: {said}')
 
 
 def worker_death(server, worker):
@@ -386,7 +392,7 @@ def main():
                 part(server)
                 print(f'{part.__name__}: done', flush=True)
             mended(server, worker)
-            server_restart(server)
+            server_restart(server, worker)
             worker_death(server, worker)
     return checks.report()
 
