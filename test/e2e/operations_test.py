@@ -55,6 +55,12 @@ rq queue create keep --dir /var/lib/rq
 rq put keep first --key first --dir /var/lib/rq
 echo 'echo done >&3' > /var/lib/rq/scripts/work.sh; chmod +x /var/lib/rq/scripts/work.sh
 echo 'log_level = "debug"' > /var/lib/rq/rq.toml''',
+    # A folder of a message that is removed while tar reads: after the first bytes that it has written.
+    'Backup': '''
+mkdir -p /var/lib/rq/queue/going/1 /var/lib/rq/queue/going/2
+head -c 1000000 /dev/urandom > /var/lib/rq/queue/going/1/stdio.log
+export TAR_OPTIONS='--sort=name --checkpoint=10 --checkpoint-action=exec="rm -rf /var/lib/rq/queue/going/2"'
+''',
     'Restore': '''
 rq queue create work --script work.sh --dir /var/lib/rq
 rq put keep second --key second --dir /var/lib/rq''',
@@ -62,6 +68,10 @@ rq put keep second --key second --dir /var/lib/rq''',
 AFTER = {
     'Install': 'test -x $T/usr/local/bin/rq; test -S /var/lib/rq/run/rq.sock',
     'Logs': "until grep -q 'log_level' $T/journal; do sleep 0.1; done",
+    'Backup': '''
+unset TAR_OPTIONS
+test ! -e /var/lib/rq/queue/going/2
+rm -r /var/lib/rq/queue/going''',
     'Restore': '''
 rq show key:first --dir /var/lib/rq
 if rq show key:second --dir /var/lib/rq; then exit 1; fi
