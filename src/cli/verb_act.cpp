@@ -69,14 +69,18 @@ Result<json::value> act(client::Client& client, const Deed& deed, const Options&
   return client.send("POST", message_path(id, fmt::format("/{}", action)), {"state"}, body);
 }
 
-// "retried: que". What runs is asked to end, and ends later.
-std::string said_of(const Deed& deed, const std::string& state) {
+// "retried: que (was in done)". What runs is asked to end, and ends later.
+std::string said_of(const Deed& deed, const json::value& answer) {
   const std::string_view action = deed.action;
+  const std::string state = text_at(answer, "state");
   if (state == "run" && (action == "cancel" || action == "kill")) {
     return fmt::format("told to stop, {} when its script has ended",
                        action == "cancel" ? "cancelled" : "in err");
   }
-  return state.empty() || state == deed.past ? deed.past : fmt::format("{}: {}", deed.past, state);
+  // A failure that is given up, or work that is done again, may not have been meant.
+  const std::string was = text_at(answer, "was");
+  return fmt::format("{}{}{}", deed.past, state.empty() || state == deed.past ? "" : ": " + state,
+                     was.empty() || was == state ? "" : fmt::format(" (was in {})", was));
 }
 
 Result<int> act_on_ids(Context& context, const Deed& deed, const Options& options) {
@@ -97,12 +101,11 @@ Result<int> act_on_ids(Context& context, const Deed& deed, const Options& option
       Context::print_json(*answer);
       continue;
     }
-    const std::string state = text_at(*answer, "state");
     const std::string now = text_at(*answer, "id");
     if (std::string_view(deed.action) == "clone") {
       Context::print(now + "\n");
     } else {
-      Context::print(fmt::format("{} {}\n", now.empty() ? id : now, said_of(deed, state)));
+      Context::print(fmt::format("{} {}\n", now.empty() ? id : now, said_of(deed, *answer)));
     }
   }
   return exit_code;

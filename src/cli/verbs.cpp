@@ -63,8 +63,8 @@ constexpr auto kVerbs = std::to_array<Verb>({
     {"commit", act, "Let messages go that were put as prep",
      "rq commit 123\nrq commit --queue mail -y", declare_commit},
     {"cancel", act,
-     "Give messages up; a running script is told to stop. By a filter unfinished ones, unless "
-     "--state says others",
+     "Give messages up: those that wait, and failures in err; a running script is told to stop. "
+     "By a filter unfinished ones, unless --state says others",
      "rq cancel 123 --reason 'sent by hand'\nrq cancel --tag campaign-9 -y", declare_cancel},
     {"kill", act, "Stop running scripts; their messages end in err",
      "rq kill 123\nrq kill --queue mail --state run -y", declare_kill},

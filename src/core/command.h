@@ -196,7 +196,8 @@ struct ActDone {
   struct Item {
     Seq seq = 0;  // of the message; of the new one for clone
     Instant created{};
-    State state = State::que;  // after it. remove: before it
+    State state = State::que;       // after it. remove: before it
+    std::optional<State> was = {};  // before it; clone: none
   };
   std::vector<base::Result<Item>> items;
 };

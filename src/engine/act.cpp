@@ -202,7 +202,8 @@ Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
   RQ_TRY_ASSIGN(record, need_message(desk, seq));
   Message& message = record->message;
   const Entry& entry = desk.ledger.of(message);
-  ActDone::Item item{.seq = seq, .created = message.created, .state = message.state};
+  ActDone::Item item{
+      .seq = seq, .created = message.created, .state = message.state, .was = message.state};
   switch (act.action) {
     case Action::commit:
       if (message.state != State::prep) {

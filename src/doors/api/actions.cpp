@@ -23,7 +23,7 @@ void render(Exchange& x, core::Reply& reply, int status) {
   if (!item) return x.refuse(item.error());
   std::string& body = x.door().scratch();
   body.clear();
-  append_moved(body, item->seq, item->created, item->state);
+  append_moved(body, item->seq, item->created, item->state, item->was);
   x.reply_json(status, body);
 }
 

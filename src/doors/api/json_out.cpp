@@ -304,11 +304,13 @@ void append_put_done(std::string& out, const core::PutDone& done) {
   out += done.repeated ? R"(","repeated":true})" : R"(","repeated":false})";
 }
 
-void append_moved(std::string& out, core::Seq seq, base::Instant created, State state) {
+void append_moved(std::string& out, core::Seq seq, base::Instant created, State state,
+                  std::optional<State> was) {
   JsonObject object(out);
   object.text("id", core::format_id(seq, created));
   object.number("seq", seq);
   object.text("state", name_of(state));
+  if (was) object.text("was", name_of(*was));
   object.close();
 }
 

@@ -29,7 +29,9 @@ void append_totals(std::string& out, const core::Counters& counters);
 void append_attempt(std::string& out, const core::Attempt& attempt);
 void append_put_done(std::string& out, const core::PutDone& done);
 // {"id","seq","state"}
-void append_moved(std::string& out, core::Seq seq, base::Instant created, core::State state);
+// `was`: its state before, where that is told.
+void append_moved(std::string& out, core::Seq seq, base::Instant created, core::State state,
+                  std::optional<core::State> was = {});
 void append_notice(std::string& out, const core::Notice& notice);
 
 // Whether `text` is one JSON value: results are kept as text or as JSON.

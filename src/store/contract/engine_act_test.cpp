@@ -122,6 +122,7 @@ TEST_P(ActTest, OnManyAnswersEachAlone) {
       rig.ask<core::ActDone>(core::Act{.action = Action::cancel, .messages = {a, 999, b, a}});
   ASSERT_EQ(done.items.size(), 4U);
   EXPECT_EQ(done.items[0]->state, State::cancelled);
+  EXPECT_EQ(done.items[0]->was, State::que);
   EXPECT_EQ(done.items[1].error().code, Code::not_found);
   EXPECT_EQ(done.items[2]->seq, b);
   EXPECT_EQ(done.items[3].error().code, Code::wrong_state) << "it is cancelled already";

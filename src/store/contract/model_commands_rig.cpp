@@ -294,7 +294,7 @@ Result<ActDone::Item> Model::act_one(const Act& act, Seq seq) {
   const auto say_why = [&] {
     if (!act.reason.empty()) message.detail().progress = act.reason;
   };
-  ActDone::Item item{.seq = seq, .created = message.created, .state = state};
+  ActDone::Item item{.seq = seq, .created = message.created, .state = state, .was = state};
   switch (act.action) {
     case Action::commit:
       if (state != State::prep) return wrong;

@@ -85,7 +85,8 @@ struct TextOfReply {
   }
   std::string operator()(const ActDone& done) const {
     return texts_of("act", done.items, [](const ActDone::Item& item) {
-      return fmt::format("{} {} {}", item.seq, base::to_ms(item.created), name_of(item.state));
+      return fmt::format("{} {} {} {}", item.seq, base::to_ms(item.created), name_of(item.state),
+                         item.was ? name_of(*item.was) : "");
     });
   }
   std::string operator()(const RunEarlyDone& done) const {
