@@ -27,7 +27,7 @@ constexpr std::array<CodeRow, kCodeCount> kTable{{
     {queue_full,         "queue_full",         kRefusal, 429, 5},
     {forbidden,          "forbidden",          kRefusal, 403, 6},
     {unsupported,        "unsupported",        kRefusal, 415, 2},
-    {timed_out,          "timed_out",          kRefusal, 408, 7},
+    {timed_out,          "timed_out",          kRefusal, 408, 124},
     {draining,           "draining",           kRefusal, 503, 5},
     {busy,               "busy",               kRefusal, 503, 5},
     {disk_full,          "disk_full",          kRefusal, 507, 8},

@@ -43,7 +43,7 @@ struct CodeRow {
   std::string_view name;  // in JSON, logs and docs
   Kind kind;
   int http_status;
-  int exit_code;  // of the command line
+  int exit_code;  // of the command line; 124 as of timeout(1)
 };
 
 // All rows, in the order of the enum.

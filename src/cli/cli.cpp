@@ -28,8 +28,8 @@ constexpr std::string_view kCommon =
     "Where: --dir DIR (RQ_DIR) or --server unix:PATH|http://HOST:PORT (RQ_SERVER);\n"
     "default ./var.\n"
     "Exit codes: 0 ok, 2 wrong use, 3 not found, 4 not in this state, 5 refused for\n"
-    "now, 6 forbidden, 7 timed out, 8 the store failed, 9 no server there,\n"
-    "10 a fault.";
+    "now, 6 forbidden, 8 the store failed, 9 no server there, 10 a fault, 124 timed\n"
+    "out. rq run --wait exits as its command does.";
 
 struct GroupTitle {
   Group group;
@@ -172,6 +172,18 @@ std::string nearest_verb(const std::string& word, const std::string& next) {
   if (best.empty() && !is_family(word)) best = nearest(word, names);
   return best.empty() ? "rq help lists the verbs"
                       : fmt::format("did you mean 'rq {}'? rq help lists the verbs", best);
+}
+
+// Of the first word, which should have been a verb.
+base::Error no_verb(const std::vector<std::string>& args) {
+  const std::string& word = args[0];
+  if (!word.starts_with('-')) {
+    return fail(Code::bad_value, fmt::format("there is no verb '{}'", word),
+                nearest_verb(word, args.size() > 1 ? args[1] : ""));
+  }
+  return fail(Code::bad_value, fmt::format("there is no option '{}' before the verb", word),
+              "--dir DIR, --server WHERE and --json may stand there; others come behind the verb: "
+              "rq VERB --help lists them");
 }
 
 // Words that the verb does not know: an option that is misspelt, or an argument too many.
@@ -423,10 +435,7 @@ int run(int argc, char** argv) {
                        nearest_verb(args[0], args[1])),
                   context.json);
   }
-  return finish("rq",
-                fail(Code::bad_value, fmt::format("there is no verb '{}'", args[0]),
-                     nearest_verb(args[0], args.size() > 1 ? args[1] : "")),
-                context.json);
+  return finish("rq", no_verb(args), context.json);
 }
 
 }  // namespace rq::cli

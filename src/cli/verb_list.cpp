@@ -206,7 +206,7 @@ class Pages {
     query.add("limit", std::to_string(options_.all ? kPageMax : std::min(left_, kPageMax)));
     if (options_.oldest) query.add("order", "oldest");
     // The table shows a payload where there is no other text.
-    if (options_.payloads || !context_.json) query.add("payloads", "1");
+    query.add("payloads", options_.payloads || !context_.json ? "1" : "0");
     query.add_if("cursor", cursor_);
     RQ_TRY_ASSIGN(page, ask(client_, options_.filter, query.on("/v1/messages"), "messages"));
     cursor_ = text_at(page, "cursor");

@@ -34,6 +34,9 @@ struct Options {
   std::optional<base::Millis> longest;
 };
 
+// Its time is over: that of the command (--timeout), or that of whoever waits (--wait-timeout).
+int timed_out_code() { return base::row_of(Code::timed_out).exit_code; }
+
 // Why a message does not run is looked up so often; not at once, as most run at once.
 constexpr std::chrono::seconds kLookEvery{1};
 constexpr int kSilentLooks = 2;
@@ -170,6 +173,12 @@ class Follower {
     return {.every = kLookEvery, .call = [this] { say_why(); }};
   }
 
+  [[nodiscard]] const char* what_helps() const {
+    return options_.longest ? " (Ctrl-C leaves it there, rq cancel takes it out)"
+                            : " (Ctrl-C leaves it there, rq cancel takes it out; --wait-timeout "
+                              "bounds the wait)";
+  }
+
   // Nothing may ever run it: a queue is paused, a script is missing.
   void say_why() {
     waits_ = runs_ ? 0 : waits_ + 1;
@@ -187,8 +196,7 @@ class Follower {
     if (state == "run" || is_finished(state)) return;
     std::fprintf(stderr, "rq %s: message %s does not run yet: %s%s\n",
                  std::string(options_.why).c_str(), id_.c_str(),
-                 one_line(why_text(*why), 300).c_str(),
-                 first ? " (Ctrl-C leaves it there, rq cancel takes it out)" : "");
+                 one_line(why_text(*why), 300).c_str(), first ? what_helps() : "");
   }
 
   void print_log(std::string_view text) {
@@ -280,7 +288,9 @@ class OnInterrupt {
 
 void add_wait_timeout(CLI::App& app, std::optional<base::Millis>& into) {
   add_parsed(app, "--wait-timeout", into, parse_duration,
-             "Wait no longer than this, and exit with 7; the message goes on")
+             fmt::format("Wait no longer than this, and exit with {}; the message goes on, and "
+                         "standard error says that it has not ended",
+                         timed_out_code()))
       ->type_name("TIME");
 }
 
@@ -330,9 +340,6 @@ Result<json::value> put_and_follow(Context& context, const std::string& queue,
   return end;
 }
 
-// As timeout(1) exits.
-constexpr int kTimedOut = 124;
-
 Result<int> exit_code_of(Context& context, const json::value& message, bool own) {
   const std::string state = text_at(message, "state");
   if (state == "done" || state == "relayed") return 0;
@@ -353,7 +360,7 @@ Result<int> exit_code_of(Context& context, const json::value& message, bool own)
       if (const std::string outcome = text_at(attempts.back(), "outcome");
           outcome != "failed" && outcome != "err") {
         std::fprintf(stderr, "rq: %s\n", text_at(attempts.back(), "reason").c_str());
-        if (outcome == "timed_out") return kTimedOut;
+        if (outcome == "timed_out") return timed_out_code();
       }
       const auto signal = number_at(post_mortem, "signal");
       const std::int64_t code = count_at(post_mortem, "exit_code");

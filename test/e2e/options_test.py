@@ -122,9 +122,9 @@ def test_put(s, rq):
     equal(rq.message('key:s')['mark'], 'timed_out', 'put --timeout')
     rq('queue', 'create', 'never')
     late = ('--wait-timeout', '50ms')
-    equal(rq.code('put', 'never', 'x', '--wait', *late, '--key', 'n'), 7, 'put --wait-timeout')
-    equal(rq.code('tail', '-f', 'key:n', *late), 7, 'tail --wait-timeout')
-    equal(rq.code('run', '--queue', 'late', '--wait', *late, '--', 'sleep', '1'), 7, 'run --wait-timeout')
+    equal(rq.code('put', 'never', 'x', '--wait', *late, '--key', 'n'), 124, 'put --wait-timeout')
+    equal(rq.code('tail', '-f', 'key:n', *late), 124, 'tail --wait-timeout')
+    equal(rq.code('run', '--queue', 'late', '--wait', *late, '--', 'sleep', '1'), 124, 'run --wait-timeout')
     low, high = (rq('put', 'in', word, '--priority', n).strip() for word, n in (('l', -1), ('h', 9)))
     taken = s.post('/v1/reserve', {'queues': ['in']}).json['messages'][0]
     equal(taken['id'], high, 'put --priority')
@@ -186,6 +186,8 @@ def test_look(s, rq):
     page = s.get('/v1/messages?queue=looked&limit=1').json
     equal(seqs('looked', '--cursor', page['cursor']), all_of_it[1:], 'list --cursor')
     equal(sorted(m['payload'] for m in listed('looked', '--payloads')), ['p0', 'p1', 'p2'], '--payloads')
+    equal([m.get('payload') for m in listed('looked')], [None] * 3, 'list without --payloads')
+    equal([m['payload_bytes'] for m in listed('looked')], [2] * 3, 'it says how large they are')
     equal(seqs('looked', '--tag', 'lt1'), all_of_it[1:2], 'list --tag')
     equal([k['count'] for k in listed('fails', '--by', 'reason')[0]['failures']], [1], 'list --by')
     equal(seqs('looked', '--key', 'lk2'), all_of_it[:1], 'list --key')
