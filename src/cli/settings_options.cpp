@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <boost/json.hpp>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <system_error>
@@ -126,26 +127,6 @@ json::object& whole(json::object& values, std::string_view name) {
   return value.get_object();
 }
 
-using Take = std::function<Result<void>(const std::string&)>;
-
-CLI::Option* add(CLI::App& app, const std::string& name, const std::string& type, Take take,
-                 const std::string& help) {
-  return app
-      .add_option_function<std::vector<std::string>>(
-          name,
-          [take = std::move(take)](const std::vector<std::string>& texts) {
-            for (const std::string& text : texts) {
-              if (auto taken = take(text); !taken) throw BadOption{std::move(taken).error()};
-            }
-          },
-          help)
-      ->type_name(type)
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->allow_extra_args(false)
-      ->group("Settings");
-}
-
 }  // namespace
 
 Result<void> set_field(json::object& values, std::string_view assignment) {
@@ -169,104 +150,203 @@ Result<void> set_field(json::object& values, std::string_view assignment) {
 
 namespace {
 
-// Where the values of the options go: as they stand, as a number, as a length, as a size.
-Take plain(json::object& values, const char* key) {
-  return [&values, key](const std::string& text) -> Result<void> {
+// "90s", "10m", "7d": as parse_duration() takes it.
+std::string written_length(double in_s) {
+  struct Unit {
+    double in_s;
+    const char* name;
+  };
+  for (const Unit unit : {Unit{86400, "d"}, Unit{3600, "h"}, Unit{60, "m"}}) {
+    const double count = in_s / unit.in_s;
+    if (count >= 1 && count == std::floor(count)) return fmt::format("{}{}", count, unit.name);
+  }
+  return fmt::format("{}s", in_s);
+}
+
+std::string written_keep(const json::value& keep) {
+  const std::string count = text_at(keep, "count");
+  return fmt::format("{},{}", written_length(number_at(keep, "age_s").value_or(0)),
+                     count.empty() ? "any" : count);
+}
+
+std::string written_backoff(const json::value& backoff) {
+  return fmt::format("{}:{}..{}", text_at(backoff, "kind"),
+                     written_length(number_at(backoff, "base_s").value_or(0)),
+                     written_length(number_at(backoff, "max_s").value_or(0)));
+}
+
+// What its option would have to say for what holds without it. `key`: "lease_s", "limits.cpu_s".
+std::string written_default(std::string_view key) {
+  const json::value standard = core::to_json(core::QueueSettings{});
+  const std::size_t dot = key.find('.');
+  const bool nested = dot != std::string_view::npos;
+  const json::value& holder = nested ? at(standard, key.substr(0, dot)) : standard;
+  const std::string_view leaf = nested ? key.substr(dot + 1) : key;
+  if (leaf.starts_with("keep_")) return written_keep(at(holder, leaf));
+  if (leaf == "backoff") return written_backoff(at(holder, leaf));
+  const double number = number_at(holder, leaf).value_or(0);
+  if (leaf.ends_with("_s") && number != 0) return written_length(number);
+  const std::string text = text_at(holder, leaf);
+  return text.empty() ? "''" : text;
+}
+
+using Take = std::function<Result<void>(const std::string&)>;
+
+// The options of the settings: where they are declared, and where their values go.
+class SettingsOptions {
+ public:
+  SettingsOptions(CLI::App& app, json::object& values, Defaults defaults)
+      : app_(app), values_(values), defaults_(defaults) {}
+  void add_all();
+
+ private:
+  void add_script_options();   // what runs, and in which environment
+  void add_attempt_options();  // what becomes of an attempt that takes long, or fails
+  void add_limit_options();
+  void add_store_options();  // what the queue holds, and for how long
+
+  void add(const std::string& name, const std::string& type, Take take, const std::string& help);
+  // One that sets this field: help tells its default.
+  void add_taken(const std::string& name, const std::string& type, const std::string& key,
+                 Take take, const std::string& help);
+  // Its text is the value; as a number, a length or a size.
+  void add_plain(const std::string& name, const std::string& type, const std::string& key,
+                 const std::string& help);
+  void add_field(const std::string& name, const std::string& type, const std::string& key,
+                 const std::string& help);
+
+  CLI::App& app_;
+  json::object& values_;
+  const Defaults defaults_;
+};
+
+void SettingsOptions::add(const std::string& name, const std::string& type, Take take,
+                          const std::string& help) {
+  app_.add_option_function<std::vector<std::string>>(
+          name,
+          [take = std::move(take)](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              if (auto taken = take(text); !taken) throw BadOption{std::move(taken).error()};
+            }
+          },
+          help)
+      ->type_name(type)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false)
+      ->group("Settings");
+}
+
+void SettingsOptions::add_taken(const std::string& name, const std::string& type,
+                                const std::string& key, Take take, const std::string& help) {
+  const bool told = defaults_ == Defaults::told;
+  add(name, type, std::move(take),
+      told ? fmt::format("{} (default {})", help, written_default(key)) : help);
+}
+
+void SettingsOptions::add_plain(const std::string& name, const std::string& type,
+                                const std::string& key, const std::string& help) {
+  const auto take = [&values = values_, key](const std::string& text) -> Result<void> {
     values[key] = text;
     return {};
   };
-}
-Take field(json::object& values, std::string key) {
-  return [&values, key = std::move(key)](const std::string& text) {
-    return set_field(values, key + "=" + text);
-  };
+  add_taken(name, type, key, take, help);
 }
 
-// What runs, and in which environment.
-void add_script_options(CLI::App& app, json::object& values) {
-  add(
-      app, "--script", "PATH",
-      [&values](const std::string& text) -> Result<void> {
-        // One inside of rq, which is the same everywhere.
-        if (text.starts_with('@')) {
-          if (auto found = worker::ScriptFile({}, text, {}).look(); !found) {
-            return fail(Code::bad_value, found.error().message,
-                        fmt::format("a file of that name: --script ./{}", text));
-          }
-        }
-        values["script"] = whole_path(text);
-        return {};
-      },
+void SettingsOptions::add_field(const std::string& name, const std::string& type,
+                                const std::string& key, const std::string& help) {
+  const auto take = [&values = values_, key](const std::string& text) {
+    return set_field(values, key + "=" + text);
+  };
+  add_taken(name, type, key, take, help);
+}
+
+Result<void> take_script(json::object& values, const std::string& text) {
+  // One inside of rq, which is the same everywhere.
+  if (text.starts_with('@')) {
+    if (auto found = worker::ScriptFile({}, text, {}).look(); !found) {
+      return fail(Code::bad_value, found.error().message,
+                  fmt::format("a file of that name: --script ./{}", text));
+    }
+  }
+  values["script"] = whole_path(text);
+  return {};
+}
+
+Result<void> take_variable(json::object& values, const std::string& text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    return fail(Code::bad_value, fmt::format("--env '{}': not of the form NAME=VALUE", text),
+                "for example --env STAGE=test");
+  }
+  inner(values, "env_vars")[text.substr(0, equals)] = text.substr(equals + 1);
+  return {};
+}
+
+Result<void> take_allowed(json::object& values, const std::string& text) {
+  json::value& list = values["env_allow"];
+  if (!list.is_array()) list = json::array{};
+  list.get_array().emplace_back(text);
+  return {};
+}
+
+Result<void> take_backoff(json::object& values, const std::string& text) {
+  RQ_TRY_ASSIGN(backoff, parse_backoff(text));
+  for (auto& [name, value] : backoff) whole(values, "backoff")[name] = value;
+  return {};
+}
+
+void SettingsOptions::add_script_options() {
+  add_taken(
+      "--script", "PATH", "script",
+      [&values = values_](const std::string& text) { return take_script(values, text); },
       "Program that is run for each message. Without a / in front: from this folder when it is "
-      "there, else from the server's directory or its scripts/. '': none");
-  add(app, "--exec-prefix", "WORDS", plain(values, "exec_prefix"),
-      "Stands before the script: 'bash -lc'. '': nothing");
-  add(app, "-j,--num-workers", "N", field(values, "num_workers"), "Scripts at a time");
-  add(app, "--success", "RULE", plain(values, "success"),
-      "What an exit with 0 means: auto (done; for a script that speaks on fd 3 as word), "
-      "word (done only if it has said so there), exit (done)");
+      "there, else from the server's directory or its scripts/. '': none, for workers elsewhere");
+  add_plain("--exec-prefix", "WORDS", "exec_prefix",
+            "Stands before the script: 'bash -lc'. '': nothing");
+  add_field("-j,--num-workers", "N", "num_workers", "Scripts at a time");
+  add_plain("--success", "RULE", "success",
+            "What an exit with 0 means: auto (done; for a script that speaks on fd 3 as word), "
+            "word (done only if it has said so there), exit (done)");
   add(
-      app, "--env", "A=B",
-      [&values](const std::string& text) -> Result<void> {
-        const std::size_t equals = text.find('=');
-        if (equals == std::string::npos || equals == 0) {
-          return fail(Code::bad_value, fmt::format("--env '{}': not of the form NAME=VALUE", text),
-                      "for example --env STAGE=test");
-        }
-        inner(values, "env_vars")[text.substr(0, equals)] = text.substr(equals + 1);
-        return {};
-      },
+      "--env", "A=B",
+      [&values = values_](const std::string& text) { return take_variable(values, text); },
       "Variable of the script's environment");
   add(
-      app, "--env-allow", "NAME",
-      [&values](const std::string& text) -> Result<void> {
-        json::value& list = values["env_allow"];
-        if (!list.is_array()) list = json::array{};
-        list.get_array().emplace_back(text);
-        return {};
-      },
+      "--env-allow", "NAME",
+      [&values = values_](const std::string& text) { return take_allowed(values, text); },
       "Variable handed on from the worker's environment");
 }
 
-// What becomes of an attempt that takes long, or fails.
-void add_attempt_options(CLI::App& app, json::object& values) {
-  add(app, "--timeout", "TIME", field(values, "timeout_s"),
-      "Longest an attempt may take; 0: any time");
-  add(app, "--grace", "TIME", field(values, "grace_s"), "From TERM to KILL");
-  add(app, "--lease", "TIME", field(values, "lease_s"),
-      "A worker that is silent for so long has lost it");
-  add(app, "--retries", "N", field(values, "retries"), "Failed attempts that are repeated");
-  add(app, "--losses", "N", field(values, "losses"),
-      "Lost leases in a row before err; 0: any number");
-  add(
-      app, "--backoff", "HOW",
-      [&values](const std::string& text) -> Result<void> {
-        RQ_TRY_ASSIGN(backoff, parse_backoff(text));
-        for (auto& [name, value] : backoff) whole(values, "backoff")[name] = value;
-        return {};
-      },
+void SettingsOptions::add_attempt_options() {
+  add_field("--timeout", "TIME", "timeout_s", "Longest an attempt may take; 0: any time");
+  add_field("--grace", "TIME", "grace_s", "From TERM to KILL");
+  add_field("--lease", "TIME", "lease_s", "A worker that is silent for so long has lost it");
+  add_field("--retries", "N", "retries", "Failed attempts that are repeated");
+  add_field("--losses", "N", "losses", "Lost leases in a row before err; 0: any number");
+  add_taken(
+      "--backoff", "HOW", "backoff",
+      [&values = values_](const std::string& text) { return take_backoff(values, text); },
       fmt::format("fixed:10s or exponential:15s..1h. Each wait is up to {} % shorter or longer, so "
                   "that not all come at once; --set backoff.jitter_percent=0: it is not",
                   core::Backoff{}.jitter_percent));
-  add(app, "--max-count", "N", field(values, "max_count"), "Bound on resends");
+  add_field("--max-count", "N", "max_count", "Bound on resends");
 }
 
-void add_limit_options(CLI::App& app, json::object& values) {
-  add(app, "--user", "NAME", plain(values, "user"),
-      "Run the script as this user. '': as the worker's");
-  add(app, "--nice", "N", field(values, "nice"), "Priority of its processes");
-  add(app, "--memory", "SIZE", field(values, "limits.memory_bytes"),
-      "Bound on the memory of an attempt");
-  add(app, "--cpu", "TIME", field(values, "limits.cpu_s"), "Bound on the CPU time of a process");
-  add(app, "--open-files", "N", field(values, "limits.open_files"),
-      "Bound on open files of a process");
-  add(app, "--file-size", "SIZE", field(values, "limits.file_bytes"), "Bound on a file it writes");
-  add(app, "--processes", "N", field(values, "limits.processes"),
-      "Bound on the processes of an attempt");
+void SettingsOptions::add_limit_options() {
+  add_plain("--user", "NAME", "user", "Run the script as this user. '': as the worker's");
+  add_field("--nice", "N", "nice", "Priority of its processes");
+  add_field("--memory", "SIZE", "limits.memory_bytes",
+            "Bound on the memory of an attempt; 0: none");
+  add_field("--cpu", "TIME", "limits.cpu_s", "Bound on the CPU time of a process; 0: none");
+  add_field("--open-files", "N", "limits.open_files",
+            "Bound on open files of a process; 0: the hard limit of the worker");
+  add_field("--file-size", "SIZE", "limits.file_bytes", "Bound on a file it writes; 0: none");
+  add_field("--processes", "N", "limits.processes",
+            "Bound on the processes of an attempt; 0: none");
 }
 
-// What the queue holds, and for how long.
-void add_store_options(CLI::App& app, json::object& values) {
+void SettingsOptions::add_store_options() {
   struct Kept {
     const char* option;
     const char* key;
@@ -278,21 +358,31 @@ void add_store_options(CLI::App& app, json::object& values) {
              "7d,1000"},
         Kept{"--keep-err", "keep_err", "The same of messages in err: 90d,any keeps any number"},
         Kept{"--keep-cancelled", "keep_cancelled", "The same of cancelled messages"}}) {
-    const char* key = kept.key;
-    add(
-        app, kept.option, "KEEP",
-        [&values, key](const std::string& text) -> Result<void> {
-          RQ_TRY_ASSIGN(keep, parse_keep(text));
-          for (auto& [name, value] : keep) whole(values, key)[name] = value;
-          return {};
-        },
-        kept.help);
+    const auto take = [&values = values_, key = kept.key](const std::string& text) -> Result<void> {
+      RQ_TRY_ASSIGN(keep, parse_keep(text));
+      for (auto& [name, value] : keep) whole(values, key)[name] = value;
+      return {};
+    };
+    add_taken(kept.option, "KEEP", kept.key, take, kept.help);
   }
-  add(app, "--sync", "CLASS", plain(values, "sync"), "always (an OK is on disk) or relaxed");
-  add(app, "--priority", "N", field(values, "priority"),
-      "Of messages that bring none; larger goes first");
-  add(app, "--max-messages", "N", field(values, "messages_max"), "Unfinished messages it may hold");
-  add(app, "--max-payload", "SIZE", field(values, "payload_bytes_max"), "Largest payload it takes");
+  add_plain("--sync", "CLASS", "sync", "always (an OK is on disk) or relaxed");
+  add_field("--priority", "N", "priority", "Of messages that bring none; larger goes first");
+  add_field("--max-messages", "N", "messages_max",
+            "Unfinished messages it may hold; 0: any number");
+  add_field("--max-payload", "SIZE", "payload_bytes_max",
+            fmt::format("Largest payload it takes; 0: {}, the most that there is",
+                        show_size(static_cast<double>(base::kPayloadBytesMax))));
+}
+
+void SettingsOptions::add_all() {
+  add_script_options();
+  add_attempt_options();
+  add_limit_options();
+  add_store_options();
+  add(
+      "--set", "KEY=VALUE",
+      [&values = values_](const std::string& text) { return set_field(values, text); },
+      "Any setting by its name in docs/API.md");
 }
 
 // "keep_done: at most 7 messages, each for 7 d"
@@ -341,17 +431,9 @@ std::vector<std::string> hindrances_in(const json::value& settings) {
   return out;
 }
 
-std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app) {
+std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app, Defaults defaults) {
   auto given = std::make_shared<GivenSettings>();
-  json::object& values = given->values;
-  add_script_options(app, values);
-  add_attempt_options(app, values);
-  add_limit_options(app, values);
-  add_store_options(app, values);
-  add(
-      app, "--set", "KEY=VALUE",
-      [&values](const std::string& text) { return set_field(values, text); },
-      "Any setting by its name in docs/API.md");
+  SettingsOptions(app, given->values, defaults).add_all();
   return given;
 }
 

@@ -4,6 +4,7 @@
 #include <CLI/App.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -18,8 +19,11 @@ struct GivenSettings {
   boost::json::object values;
 };
 
+// Whether help tells what holds where nothing is said: so for a queue that is made, while one that
+// is changed keeps what it has.
+enum class Defaults : std::uint8_t { told, untold };
 // Declares the options in `app`; the values are there once it has parsed.
-[[nodiscard]] std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app);
+[[nodiscard]] std::shared_ptr<GivenSettings> add_settings_options(CLI::App& app, Defaults defaults);
 
 // One --set: "retries=3", "limits.memory_bytes=512M", "backoff={\"kind\":\"fixed\"}". Fields that
 // end in _s take lengths of time, in _bytes sizes.

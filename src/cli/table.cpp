@@ -10,7 +10,8 @@ namespace {
 constexpr std::string_view kGap = "  ";
 constexpr std::size_t kLastMin = 10;  // a last column narrower than this says nothing
 constexpr std::size_t kCellMax = 2000;
-constexpr std::size_t kListLines = 2;   // that the terminal could hold of a cell in a list
+// Of a cell in a list so many lines of the terminal; one that is not a line longer stays whole.
+constexpr std::size_t kListLines = 2;
 constexpr std::size_t kColumnMin = 10;  // a column that is cut keeps this
 // The first column says which one it is: others are cut before it.
 constexpr std::size_t kFirstKeeps = 12;
@@ -80,7 +81,9 @@ void Table::put_last(std::string& out, std::size_t before, std::optional<std::si
   if (width && long_ == Long::cut) {
     shown = middle_cut(shown, std::max(kLastMin, *width > before ? *width - before : 0));
   } else if (width && long_ == Long::list) {
-    shown = indented(middle_cut(shown, kListLines * *width), before, width, LongWords::broken);
+    const bool whole = columns_of(shown) <= (kListLines + 1) * *width;
+    if (!whole) shown = middle_cut(shown, kListLines * *width);
+    shown = indented(shown, before, width, LongWords::broken);
   } else {
     shown = indented(shown, before, width);
   }

@@ -36,7 +36,11 @@ TEST(Table, CutsALongTextInItsMiddle) {
   table.add({"1", "exit 2: gzip: /srv/photos/2026/holiday/p\u00e4ckchen.gz: no such file"});
   EXPECT_EQ(table.text(false, 37),
             "N  REASON\n"
-            "1  exit 2: gzip: /s\u2026.gz: no such file\n");
+            "1  exit 2: gzip: \u2026 no such file\n");
+  EXPECT_EQ(table.text(false, 60),
+            "N  REASON\n"
+            "1  exit 2: gzip: /srv/photos/20\u2026ay/p\u00e4ckchen.gz: no such file\n")
+      << "of a long word its ends";
   for (std::size_t width = 1; width < 90; ++width) {
     const std::string line = table.text(false, width).substr(10);
     EXPECT_LE(columns_of(line), std::max<std::size_t>(width, 13) + 1) << line;
@@ -94,6 +98,19 @@ TEST(Table, OfALongCellOfAListTheMiddleIsCut) {
             "1  " +
                 std::string(37, 'x') + "\n" + "   xx…" + std::string(34, 'x') + "\n" +
                 "   xxxend\n");
+}
+
+// Of a text that was a few letters too long for a list the middle was missing.
+TEST(Table, ALittleMoreThanAListHoldsIsShownWhole) {
+  const std::string text = "exit 1: " + std::string(30, 'a') + " " + std::string(44, 'b') + " end";
+  Table table({{"N"}, {"TEXT"}}, Table::Long::list);
+  table.add({"1", text});
+  ASSERT_GT(columns_of(text), 2 * 40U);
+  std::string shown = table.text(false, 40);
+  std::erase_if(shown, [](char c) { return c == '\n' || c == ' '; });
+  std::string letters = "NTEXT1" + text;
+  std::erase(letters, ' ');
+  EXPECT_EQ(shown, letters);
 }
 
 TEST(Facts, AValueThatDoesNotFitTakesMoreLines) {

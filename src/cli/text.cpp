@@ -21,6 +21,7 @@ using base::Result;
 namespace {
 
 constexpr std::size_t kCutInTheMiddleMin = 20;  // columns; of fewer the start alone says more
+constexpr std::size_t kPartOfWordMax = 8;       // columns; a longer one is kept at a cut
 constexpr std::size_t kRoomMin = 30;            // columns; fewer hold too few words
 constexpr std::size_t kIndentBelow = 4;         // of lines below what leaves no room
 constexpr double kMillisMax = 1e15;             // beyond any length of time that the API takes
@@ -355,22 +356,51 @@ std::string one_line(std::string_view given, std::size_t width) {
   return out;
 }
 
+namespace {
+
+// Bytes of the first `columns` columns of a text.
+std::size_t bytes_of(std::string_view text, std::size_t columns) {
+  std::size_t at = 0;
+  while (at < text.size() && columns > 0) {
+    at += first_character(text.substr(at)).bytes;
+    --columns;
+  }
+  return at;
+}
+
+// The first bytes of a line, without a part of a word at their end.
+std::string_view front_of(std::string_view line, std::size_t bytes) {
+  const std::string_view front = line.substr(0, bytes);
+  if (line[bytes] == ' ') return front;
+  const std::size_t blank = front.rfind(' ');
+  if (blank == std::string_view::npos || columns_of(front.substr(blank + 1)) > kPartOfWordMax) {
+    return front;
+  }
+  return front.substr(0, blank + 1);
+}
+
+// A line from that byte on, without a part of a word at its beginning.
+std::string_view back_of(std::string_view line, std::size_t from) {
+  const std::string_view back = line.substr(from);
+  if (line[from - 1] == ' ') return back;
+  const std::size_t blank = back.find(' ');
+  if (blank == std::string_view::npos || columns_of(back.substr(0, blank)) > kPartOfWordMax) {
+    return back;
+  }
+  return back.substr(blank);
+}
+
+}  // namespace
+
 std::string middle_cut(std::string_view given, std::size_t width) {
-  std::string line = one_line(given, std::string::npos);
+  const std::string line = one_line(given, std::string::npos);
   const std::size_t columns = columns_of(line);
   if (columns <= width) return line;
   if (width < kCutInTheMiddleMin) return one_line(line, width);
   // The end says more than what stands before it: of a reason what failed, of a path the file.
-  const std::size_t back = width / 2;
-  const std::size_t front = width - back - 1;
-  std::string out;
-  std::size_t at = 0;
-  for (const char c : line) {
-    if ((static_cast<unsigned char>(c) & 0xC0U) != 0x80U) ++at;
-    if (at <= front || at > columns - back) out.push_back(c);
-    if (at == front + 1 && (static_cast<unsigned char>(c) & 0xC0U) != 0x80U) out += "…";
-  }
-  return out;
+  const std::string_view back = back_of(line, bytes_of(line, columns - width / 2));
+  const std::size_t front = width - 1 - columns_of(back);
+  return fmt::format("{}…{}", front_of(line, bytes_of(line, front)), back);
 }
 
 namespace {
@@ -383,16 +413,6 @@ std::size_t longest_word(std::string_view text) {
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return longest;
-}
-
-// Bytes of the first `columns` columns of a text.
-std::size_t bytes_of(std::string_view text, std::size_t columns) {
-  std::size_t at = 0;
-  while (at < text.size() && columns > 0) {
-    at += first_character(text.substr(at)).bytes;
-    --columns;
-  }
-  return at;
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ void append_shown(std::string& out, std::string_view text, const Character& char
 // One line of at most `width` columns: the controls of ASCII become blanks, other ones are shown by
 // their codes; the rest is cut with "…".
 [[nodiscard]] std::string one_line(std::string_view text, std::size_t width);
-// The same, cut in its middle, so that its end is seen as well.
+// The same, cut in its middle, so that its end is seen as well; between words where one ends near.
 [[nodiscard]] std::string middle_cut(std::string_view text, std::size_t width);
 // The words of a text on lines of at most `width` columns. A word that is longer stays whole, so
 // that a path or a command can be copied, unless it is to be broken.

@@ -7,6 +7,8 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "cli/nearest.h"
@@ -183,6 +185,16 @@ Result<int> say_queue(const Context& context, const json::object& given, const j
   return 0;
 }
 
+// It may have been forgotten, and nothing would ever run.
+void say_without_script(const Context& context, const std::string& queue,
+                        const json::value& settings) {
+  if (context.json || !text_at(settings, "script").empty()) return;
+  std::fprintf(stderr,
+               "  it has no script, so nothing runs here: workers elsewhere take its messages; or "
+               "rq queue set %s --script PATH\n",
+               queue.c_str());
+}
+
 // One of the four calls that set the admin state.
 Action set_admin(CLI::App& app, Context& context, const char* below, const char* said) {
   auto options = with_queue(app);
@@ -210,7 +222,7 @@ Action set_admin(CLI::App& app, Context& context, const char* below, const char*
 
 Action declare_queue_create(CLI::App& app, Context& context) {
   auto options = with_queue(app);
-  auto given = add_settings_options(app);
+  auto given = add_settings_options(app, Defaults::told);
   app.add_flag("--replace", options->replace, "Replace all settings when the queue is there");
   return [&context, options, given]() -> Result<int> {
     RQ_TRY_ASSIGN(client, context.client());
@@ -218,11 +230,13 @@ Action declare_queue_create(CLI::App& app, Context& context) {
     const auto before = client->get(queue_path(options->queue), {"settings"});
     RQ_TRY_ASSIGN(queue, client->send("PUT", path, {"settings"}, given->values));
     const std::string& name = options->queue;
-    return say_queue(context, given->values, queue,
+    RQ_TRY(say_queue(context, given->values, queue,
                      !before ? fmt::format("created queue {}", name)
                      : at(*before, "revision") == at(queue, "revision")
                          ? fmt::format("queue {} was there already, with these settings", name)
-                         : fmt::format("queue {} was there: its settings are replaced", name));
+                         : fmt::format("queue {} was there: its settings are replaced", name)));
+    say_without_script(context, name, at(queue, "settings"));
+    return 0;
   };
 }
 
@@ -243,7 +257,7 @@ Action declare_queue_list(CLI::App& app, Context& context) {
       return 0;
     }
     const Tries tries = tries_of(*client);
-    context.print(table_of_queues(answer, Table::Long::wrapped, tries),
+    context.print(table_of_queues(answer, Table::Long::wrapped, context.width(), tries),
                   "no queues; make one: rq queue create NAME --script PATH");
     if (tries.cut) std::fprintf(stderr, "%s\n", cut_text(tries).c_str());
     return 0;
@@ -262,7 +276,7 @@ Action declare_queue_show(CLI::App& app, Context& context) {
 
 Action declare_queue_set(CLI::App& app, Context& context) {
   auto options = with_queue(app);
-  auto given = add_settings_options(app);
+  auto given = add_settings_options(app, Defaults::untold);
   return [&context, options, given]() -> Result<int> {
     if (given->values.empty()) {
       return fail(Code::bad_value, "no setting is given",
@@ -343,43 +357,87 @@ Action declare_queue_delete(CLI::App& app, Context& context) {
   };
 }
 
-Table table_of_queues(const json::value& answer, Table::Long fit, const Tries& tries) {
-  using Align = Table::Align;
-  std::vector<Table::Column> columns{
-      {"QUEUE"}, {"STATUS"}, {"QUE", Align::right}, {"RUN", Align::right}, {"LATER", Align::right}};
+namespace {
+
+// A column with how many messages of a state each queue has.
+struct StateColumn {
+  std::string_view state;
+  const char* title;
+  Ink ink = Ink::plain;
+  bool seldom = false;  // shown where any queue has some, and where there is room for it
+};
+constexpr std::array kBegun{StateColumn{"prep", "PREP", Ink::plain, true},
+                            StateColumn{"que", "QUE"}, StateColumn{"run", "RUN", Ink::cyan}};
+constexpr std::array kEnded{
+    StateColumn{"done", "DONE", Ink::green}, StateColumn{"relayed", "RELAYED", Ink::green, true},
+    StateColumn{"err", "ERR", Ink::red}, StateColumn{"cancelled", "CANCELLED", Ink::plain, true}};
+// On a narrower terminal they would leave a script no room; rq queue show has all counts.
+constexpr std::size_t kRoomForSeldom = 100;  // columns
+
+std::vector<StateColumn> shown_of(std::span<const StateColumn> columns, const json::array& queues,
+                                  std::optional<std::size_t> width) {
+  std::vector<StateColumn> out;
+  const bool room = !width || *width >= kRoomForSeldom;
+  for (const StateColumn& column : columns) {
+    const auto has_any = [&](const json::value& queue) {
+      return count_at(at(queue, "counts"), column.state) > 0;
+    };
+    if (!column.seldom || (room && std::ranges::any_of(queues, has_any))) out.push_back(column);
+  }
+  return out;
+}
+
+Cell count_cell(std::int64_t n, Ink ink = Ink::plain) {
+  return {show_count(n), n == 0 ? Ink::dim : ink};
+}
+
+// What it runs, or why it does not.
+Cell script_cell(const json::value& queue) {
+  const std::string status = text_at(queue, "status");
+  const std::string error = text_at(queue, "script_error");
+  const std::string hindrance = text_at(at(queue, "hindrance"), "text");
+  const std::string script = text_at(at(queue, "settings"), "script");
+  if (!error.empty()) return {error, Ink::red};
+  // That it is paused or down is told already.
+  if (!hindrance.empty() && (status == "up" || status == "drain")) return {hindrance, Ink::yellow};
+  return script.empty() ? "(none: workers elsewhere)" : script;
+}
+
+}  // namespace
+
+Table table_of_queues(const json::value& answer, Table::Long fit, std::optional<std::size_t> width,
+                      const Tries& tries) {
+  const json::array& queues = items_at(answer, "queues");
+  const std::vector<StateColumn> begun = shown_of(kBegun, queues, width);
+  const std::vector<StateColumn> ended = shown_of(kEnded, queues, width);
   const bool any_tries = tries.all > 0;
-  if (any_tries) columns.push_back({"RETRY", Align::right});
-  columns.insert(columns.end(), {{"DONE", Align::right}, {"ERR", Align::right}, {"SCRIPT"}});
+  std::vector<Table::Column> columns{{"QUEUE"}, {"STATUS"}};
+  const auto add_title = [&columns](const char* title) {
+    columns.push_back({title, Table::Align::right});
+  };
+  for (const StateColumn& column : begun) add_title(column.title);
+  add_title("LATER");
+  if (any_tries) add_title("RETRY");
+  for (const StateColumn& column : ended) add_title(column.title);
+  columns.push_back({"SCRIPT"});
   Table table(std::move(columns), fit);
-  for (const json::value& queue : items_at(answer, "queues")) {
+  for (const json::value& queue : queues) {
     const json::value& counts = at(queue, "counts");
-    const auto number = [](std::int64_t n, Ink ink = Ink::plain) {
-      return Cell(show_count(n), n == 0 ? Ink::dim : ink);
-    };
-    const auto cell = [&](std::string_view name, Ink ink = Ink::plain) {
-      return number(count_at(counts, name), ink);
-    };
     const std::int64_t scheduled = count_at(counts, "scheduled");
     const std::int64_t waiting = std::min(tries.of(text_at(queue, "name")), scheduled);
     const std::string status = text_at(queue, "status");
-    const std::string error = text_at(queue, "script_error");
-    const std::string hindrance = text_at(at(queue, "hindrance"), "text");
-    const std::string script = text_at(at(queue, "settings"), "script");
-    std::vector<Cell> row{text_at(queue, "name"),
-                          {status, ink_of_state(status)},
-                          cell("que"),
-                          cell("run", Ink::cyan),
-                          number(scheduled - waiting)};
+    std::vector<Cell> row{text_at(queue, "name"), {status, ink_of_state(status)}};
+    const auto add_count = [&](const StateColumn& column) {
+      row.push_back(count_cell(count_at(counts, column.state), column.ink));
+    };
+    for (const StateColumn& column : begun) add_count(column);
+    row.push_back(count_cell(scheduled - waiting));
     if (any_tries) {
-      row.push_back(number(waiting, Ink::yellow));
+      row.push_back(count_cell(waiting, Ink::yellow));
       if (tries.cut && waiting < scheduled) row.back().text += '+';
     }
-    row.insert(row.end(), {cell("done", Ink::green), cell("err", Ink::red)});
-    row.push_back(!error.empty() ? Cell(error, Ink::red)
-                  // That it is paused or down is told already.
-                  : !hindrance.empty() && (status == "up" || status == "drain")
-                      ? Cell(hindrance, Ink::yellow)
-                      : Cell(script.empty() ? "(none: workers elsewhere)" : script));
+    for (const StateColumn& column : ended) add_count(column);
+    row.push_back(script_cell(queue));
     table.add(std::move(row));
   }
   return table;

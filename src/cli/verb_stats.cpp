@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
@@ -23,6 +24,7 @@ struct EventOptions {
 };
 
 constexpr Millis kEvery{1000};
+constexpr const char* kRunning = "/v1/messages?state=run&limit=50&order=oldest&payloads=0";
 constexpr std::string_view kQuitKeys = "qQ\x03\x04";  // also Ctrl-C and Ctrl-D
 
 std::string size_text(const json::value& stats, std::string_view name) {
@@ -53,9 +55,9 @@ std::string speeds(const json::value& stats, Before& before) {
   return text;
 }
 
-Table running(const json::value& page) {
+Table running(const json::value& page, Table::Long fit) {
   using Align = Table::Align;
-  Table table({{"RUNNING"}, {"QUEUE"}, {"FOR", Align::right}, {"WORKER"}, {"PROGRESS"}});
+  Table table({{"RUNNING"}, {"QUEUE"}, {"FOR", Align::right}, {"WORKER"}, {"PROGRESS"}}, fit);
   for (const json::value& message : items_at(page, "messages")) {
     const json::value& lease = at(message, "lease");
     std::string progress = text_at(lease, "progress");
@@ -69,29 +71,45 @@ Table running(const json::value& page) {
   return table;
 }
 
+std::string tables(const json::value& queues, const json::value& page, Table::Long fit,
+                   bool colours, std::optional<std::size_t> width) {
+  const Table table = table_of_queues(queues, fit, width);
+  std::string out = table.empty() ? "no queues\n" : table.text(colours, width);
+  const Table now = running(page, fit);
+  if (!now.empty()) out += "\n" + now.text(colours, width);
+  return out;
+}
+
+// As long as the screen has room, reasons take the lines that they need.
+std::string tables_in(const json::value& queues, const json::value& page, bool colours,
+                      TerminalSize room) {
+  for (const Table::Long fit : {Table::Long::wrapped, Table::Long::list}) {
+    std::string out = tables(queues, page, fit, colours, room.columns);
+    if (static_cast<std::size_t>(std::ranges::count(out, '\n')) < room.rows) return out;
+  }
+  return tables(queues, page, Table::Long::cut, colours, room.columns);
+}
+
 Result<std::string> picture(const Context& context, client::Client& client, Before& before,
                             std::optional<TerminalSize> size) {
   RQ_TRY_ASSIGN(stats, client.get("/v1/stats", {"uptime_s"}));
   RQ_TRY_ASSIGN(queues, client.get("/v1/queues", {"queues"}));
-  RQ_TRY_ASSIGN(page, client.get("/v1/messages?state=run&limit=50&order=oldest", {"messages"}));
+  RQ_TRY_ASSIGN(page, client.get(kRunning, {"messages"}));
   const bool colours = context.colours();
-  const auto width = size ? std::optional(size->columns) : std::nullopt;
   std::string out = fmt::format(
       "{}  up {}   memory {}   store {}{}\n", paint(Ink::bold, "rq", colours),
       show_duration(number_at(stats, "uptime_s").value_or(0)), size_text(stats, "memory_bytes"),
       size_text(stats, "store_bytes"), speeds(stats, before));
   out += fmt::format("messages: {}\n\n", counts_text(at(stats, "messages")));
-  const Table table = table_of_queues(queues, Table::Long::cut);
-  out += table.empty() ? "no queues\n" : table.text(colours, width);
-  const Table now = running(page);
-  if (!now.empty()) out += "\n" + now.text(colours, width);
-  if (size) {  // what does not fit is cut below
-    std::size_t lines = 0;
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      if (out[i] == '\n' && ++lines + 1 >= size->rows) {
-        out.resize(i);
-        break;
-      }
+  if (!size) return out + tables(queues, page, Table::Long::cut, colours, std::nullopt);
+  const std::size_t head =
+      std::min(static_cast<std::size_t>(std::ranges::count(out, '\n')), size->rows);
+  out += tables_in(queues, page, colours, {.columns = size->columns, .rows = size->rows - head});
+  std::size_t lines = 0;  // what does not fit is cut below
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (out[i] == '\n' && ++lines + 1 >= size->rows) {
+      out.resize(i);
+      break;
     }
   }
   return out;
@@ -158,8 +176,7 @@ Action declare_top(CLI::App& app, Context& context) {
     if (context.json) {
       RQ_TRY_ASSIGN(stats, client->get("/v1/stats", {"uptime_s"}));
       RQ_TRY_ASSIGN(queues, client->get("/v1/queues", {"queues"}));
-      RQ_TRY_ASSIGN(page,
-                    client->get("/v1/messages?state=run&limit=50&order=oldest", {"messages"}));
+      RQ_TRY_ASSIGN(page, client->get(kRunning, {"messages"}));
       Context::print_json(
           {{"stats", stats}, {"queues", at(queues, "queues")}, {"running", at(page, "messages")}});
       return 0;

@@ -49,9 +49,10 @@ Action declare_version(CLI::App& app, Context& context);
 Action declare_completion(CLI::App& app, Context& context);
 
 // --- Shared ---
-// Of GET /v1/queues. `tries`: of each queue, the messages that wait for another try.
+// Of GET /v1/queues. `width`: of the terminal. `tries`: of each queue, the messages that wait for
+// another try.
 [[nodiscard]] Table table_of_queues(const json::value& answer, Table::Long fit,
-                                    const Tries& tries = {});
+                                    std::optional<std::size_t> width, const Tries& tries = {});
 
 // Follows a message to its end. `log`: its output, as it comes, to standard output.
 class OutputsReader;

@@ -7,6 +7,8 @@
 
 #include "cli/settings_options.h"
 #include "cli/text.h"
+#include "core/queue.h"
+#include "core/settings_json.h"
 
 namespace rq::cli {
 namespace {
@@ -68,7 +70,7 @@ TEST(Completion, HoldsEveryVerbAndEveryOption) {
 
 json::object settings(std::vector<std::string> args) {
   CLI::App app;
-  const auto given = add_settings_options(app);
+  const auto given = add_settings_options(app, Defaults::untold);
   std::ranges::reverse(args);
   app.parse(args);
   return given->values;
@@ -98,6 +100,39 @@ TEST(Settings, OptionsBecomeFieldsOfTheApi) {
     "sync":"relaxed",
     "exec_prefix":"bash -lc","env_allow":["HOME"],"priority":-3})");
   EXPECT_EQ(json::value(values), wanted) << json::serialize(values);
+}
+
+// What the help of `queue create` calls the default, said with the option, is the default.
+TEST(Settings, HelpTellsTheDefaultsAsTheyAreWritten) {
+  constexpr std::string_view kHead = " (default ";
+  CLI::App app;
+  const auto unused = add_settings_options(app, Defaults::told);
+  const json::value standard = core::to_json(core::QueueSettings{});
+  std::vector<std::string> without;
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group() != "Settings") continue;
+    const std::string name = "--" + option->get_lnames().front();
+    const std::string help = option->get_description();
+    const std::size_t from = help.rfind(kHead);
+    if (from == std::string::npos) {
+      without.push_back(name);
+      continue;
+    }
+    std::string text = help.substr(from + kHead.size(), help.size() - from - kHead.size() - 1);
+    if (text == "''") text.clear();
+    const json::object said = settings({name, text});
+    ASSERT_EQ(said.size(), 1U) << name;
+    for (const auto& [key, value] : said) {
+      const json::value& usual = at(standard, key);
+      if (!value.is_object()) {
+        EXPECT_EQ(value, usual) << help;
+        continue;
+      }
+      for (const auto& [inner, field] : value.get_object())
+        EXPECT_EQ(field, at(usual, inner)) << help;
+    }
+  }
+  EXPECT_EQ(without, (std::vector<std::string>{"--env", "--env-allow", "--set"}));
 }
 
 TEST(Settings, SetTakesLengthsSizesJsonAndText) {
