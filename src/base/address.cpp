@@ -18,6 +18,17 @@ Error no_address(std::string_view text, std::string_view why) {
               "write unix:PATH or http://HOST:PORT");
 }
 
+// "localhost:3333", "myhost", "var"
+Error no_scheme(std::string_view text) {
+  Error error = no_address(text, "it begins neither with unix: nor with http://");
+  if (parse_host_port(text)) {
+    error.remedy = fmt::format("write {}{}", kHttp, text);
+  } else {
+    error.remedy += "; the directory of a server is named with --dir DIR";
+  }
+  return error;
+}
+
 Error bad_host_port(std::string why) { return fail(Code::bad_value, std::move(why)); }
 
 }  // namespace
@@ -64,7 +75,7 @@ Result<ServerAddress> parse_server_address(std::string_view text) {
     return ServerAddress{.socket_path = std::string(rest), .tcp = {}};
   }
   if (rest.starts_with("https://")) return no_address(text, "rq speaks no TLS");
-  if (!rest.starts_with(kHttp)) return no_address(text, "it starts with neither");
+  if (!rest.starts_with(kHttp)) return no_scheme(text);
   rest.remove_prefix(kHttp.size());
   while (rest.ends_with('/')) rest.remove_suffix(1);
   // A last colon outside of brackets is that of a port.

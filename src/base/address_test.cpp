@@ -52,6 +52,8 @@ TEST(ServerAddress, RefusesTheRestAndSaysWhy) {
     EXPECT_FALSE(got.error().remedy.empty());
   }
   EXPECT_FALSE(parse_server_address(std::string_view("/a\0b", 4)));
+  EXPECT_EQ(parse_server_address("localhost:3333").error().remedy, "write http://localhost:3333");
+  EXPECT_NE(parse_server_address("var").error().remedy.find("--dir DIR"), std::string::npos);
 }
 
 TEST(HostPort, ANumberOfAPortMayBeZeroForTheSystemToPick) {

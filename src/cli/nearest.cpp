@@ -39,10 +39,17 @@ struct OtherName {
   std::string_view meant;
 };
 
-// What other programs call an option.
+// What other programs call an option; of several the first that the verb has.
 constexpr OtherName kOtherOptions[] = {
+    {"-d", "--dir"},
+    {"-q", "--queue"},
+    {"-s", "--script"},
+    {"-s", "--server"},
     {"-w", "--wait"},
     {"--concurrency", "--num-workers"},
+    {"--force", "--replace"},
+    {"--force", "--yes"},
+    {"--overwrite", "--replace"},
     {"--retry", "--retries"},
     {"--since", "--after"},
     {"--until", "--before"},
@@ -84,8 +91,10 @@ std::string nearest_option(const CLI::App& app, std::string_view word) {
   const auto is_there = [&names](std::string_view name) {
     return std::ranges::find(names, name) != names.end();
   };
-  const auto* const other = std::ranges::find(kOtherOptions, word, &OtherName::said);
-  if (other != std::end(kOtherOptions) && is_there(other->meant)) return std::string(other->meant);
+  const auto* const other = std::ranges::find_if(kOtherOptions, [&](const OtherName& name) {
+    return name.said == word && is_there(name.meant);
+  });
+  if (other != std::end(kOtherOptions)) return std::string(other->meant);
   if (!word.starts_with("--")) return {};
   const auto begins = [word](const std::string& name) { return name.starts_with(word); };
   if (word.size() >= kPrefixMin + 2 && std::ranges::count_if(names, begins) == 1) {

@@ -30,7 +30,9 @@ Result<client::Server> Context::address() const {
   if (!server.empty()) return client::parse_server(server);
   const std::string from_environment = environment("RQ_SERVER");
   if (dir.empty() && !from_environment.empty()) {
-    return client::parse_server(from_environment);
+    auto found = client::parse_server(from_environment);
+    if (!found) return named(std::move(found).error(), "RQ_SERVER");
+    return found;
   }
   return client::server_of_dir(directory());
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/percent.h"
@@ -14,9 +16,13 @@ std::string Server::name() const {
 
 base::Result<Server> parse_server(std::string_view text) {
   RQ_TRY_ASSIGN(address, base::parse_server_address(text));
-  std::string remedy = address.socket_path.empty()
-                           ? fmt::format("start one: rq server --http {}", address.tcp.text())
-                           : "start a server there, or name another with --dir or --server";
+  const std::string& path = address.socket_path;
+  std::error_code error;
+  std::string remedy =
+      path.empty() ? fmt::format("start one: rq server --http {}", address.tcp.text())
+      : std::filesystem::is_directory(path, error)
+          ? fmt::format("it is a folder: for a server's directory say --dir {}", path)
+          : "start a server there, or name another with --dir or --server";
   return Server{.address = std::move(address), .remedy = std::move(remedy)};
 }
 

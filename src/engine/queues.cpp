@@ -209,12 +209,15 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
     return fail(
         Code::wrong_state,
         fmt::format("queue '{}' has {} running messages", queue.name, counters.in(State::run)),
-        "wait for them, or cancel them first");
+        fmt::format("wait for them, or cancel them first: rq cancel --queue {} --state run",
+                    queue.name));
   }
   if (counters.all() > 0 && !remove.force && !queue.being_deleted) {
     return fail(Code::wrong_state,
                 fmt::format("queue '{}' holds messages: {}", queue.name, text_of(counters)),
-                "to delete them with it, force it (CLI: --force, HTTP: ?force=1)");
+                fmt::format("to delete them with it: rq queue delete {} --force (HTTP: ?force=1); "
+                            "rq list {} shows them",
+                            queue.name, queue.name));
   }
   desk.deletions.push_back({queue.id, desk.ticket});
   RQ_TRY(go_on_deleting(desk, *entry));

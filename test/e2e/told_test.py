@@ -126,15 +126,105 @@ def test_timeout(server, rq):
                  ('run', '--queue', 'slow-run', '--wait')):
         command = ('--', 'true') if args[0] == 'run' else ()
         ran = rq(*args, '--wait-timeout', '100ms', *command)
-        checks.equal(ran.code, 7, f'{args}: {ran}')
+        checks.equal(ran.code, 124, f'{args}: {ran}')
         checks.that('has not ended within 100 ms' in ran.err and 'rq tail -f' in ran.err, f'{args}: {ran}')
+        said = rq(args[0], '--help').out
+        checks.that('exit with 124' in ' '.join(said.split()), f'{args[0]} --help: {said}')
     id = ok(rq('put', 'slow', 'x'), 'put').out.strip()
-    checks.equal(rq('tail', '-f', id, '--wait-timeout', '100ms').code, 7, 'tail -f')
+    checks.equal(rq('tail', '-f', id, '--wait-timeout', '100ms').code, 124, 'tail -f')
     refused(rq('tail', id, '--wait-timeout', '1s'), 'bad_value', 2, 'nothing is waited for', '-f')
     refused(rq('put', 'slow', 'x', '--wait-timeout', '1s'), 'bad_value', 2, 'nor here', '--wait')
     refused(rq('run', '--wait-timeout', '1s', '--', 'true'), 'bad_value', 2, 'nor here', '--wait')
     refused(rq('tail', '-f', id, '--timeout', '1s'), 'bad_value', 2, 'its name', "did you mean '--wait-timeout'?")
     checks.equal(rq('show', id, '--json').json['state'], 'que', 'the message is not touched')
+
+
+def test_waits_for_nothing(server, rq):
+    """Who waits for what nobody runs is told how to wait for a while only."""
+    ok(rq('queue', 'create', 'still', '--script', '/bin/true'), 'nobody works here')
+    for bound in ((), ('--wait-timeout', '1h')):
+        with subprocess.Popen([RQ, 'put', 'still', 'x', '--wait', *bound], env=rq.env, stderr=subprocess.PIPE,
+                              text=True) as put:
+            said = [put.stderr.readline(), put.stderr.readline()][1]
+            put.terminate()
+        checks.that('does not run yet' in said and 'rq cancel takes it out' in said, f'{bound}: {said!r}')
+        checks.equal('--wait-timeout bounds the wait' in said, not bound, f'{bound}: {said!r}')
+    ok(rq('queue', 'delete', 'still', '--force', '-y'), 'deleted')
+
+
+def test_was(server, rq):
+    """A failure that was cancelled, or work that was done again, looked like any other."""
+    assert server.put('/v1/queues/was', {}).status == 201
+    ids = [ok(rq('put', 'was', 'x'), 'put').out.strip() for _ in range(3)]
+    server.post('/v1/err', {'token': lease(server, 'was'), 'reason': 'no disk'})
+    server.post('/v1/done', {'token': lease(server, 'was')})
+    checks.equal(ok(rq('cancel', ids[0], ids[2]), 'cancel').out,
+                 f'{ids[0]} cancelled (was in err)\n{ids[2]} cancelled (was in que)\n', 'cancel')
+    checks.equal(ok(rq('retry', ids[1]), 'retry').out, f'{ids[1]} retried: que (was in done)\n', 'retry')
+    lease(server, 'was')
+    checks.equal(ok(rq('cancel', ids[1]), 'cancel').out,
+                 f'{ids[1]} told to stop, cancelled when its script has ended\n', 'it runs')
+    answer = ok(rq('retry', ids[0], '--json'), 'as JSON').json
+    checks.equal((answer['state'], answer['was']), ('que', 'cancelled'), 'as JSON')
+    copy = ok(rq('cancel', ids[0]), 'cancel') and ok(rq('clone', ids[0], '--json'), 'clone').json
+    checks.equal('was' in copy, False, f'a copy was nothing: {copy}')
+    checks.that('failures in err' in ' '.join(rq('cancel', '--help').out.split()), 'the help says what it does')
+
+
+def test_remedies(server, rq):
+    """An error that names no way on."""
+    assert server.put('/v1/queues/full', {}).status == 201
+    for _ in range(2):
+        ok(rq('put', 'full', 'x'), 'put')
+    refused(rq('queue', 'delete', 'full'), 'wrong_state', 4, 'with messages', 'rq queue delete full --force')
+    lease(server, 'full')
+    for force in ((), ('--force', '-y')):
+        refused(rq('queue', 'delete', 'full', *force), 'wrong_state', 4, f'what runs {force}',
+                'rq cancel --queue full --state run')
+    for args, word in ((('list', '-s', 'x'), "did you mean '--server'?"), (('list', '-q', 'x'), "did you mean '--queue'?"),
+                       (('queue', 'create', 'q', '-s', 'x'), "did you mean '--script'?"),
+                       (('queue', 'create', 'q', '--force'), "did you mean '--replace'?"),
+                       (('remove', '1', '--force'), "did you mean '--yes'?"),
+                       (('-s', 'x', 'list'), '--server WHERE'),
+                       (('list', '--server', 'localhost:3333'), 'write http://localhost:3333'),
+                       (('list', '--server', 'var'), '--dir DIR')):
+        refused(rq(*args), 'bad_value', 2, f'{args}', word)
+    refused(rq('list', '--server', server.dir), 'unreachable', 9, 'a folder', f'--dir {server.dir}')
+    refused(Cli(server.dir, RQ_SERVER='nowhere')('list'), 'bad_value', 2, 'from where it is', 'RQ_SERVER', "'nowhere'")
+    ran = ok(rq('queue', 'create', 'bare'), 'no script')
+    checks.that('it has no script' in ran.err and 'rq queue set bare --script PATH' in ran.err, f'{ran}')
+    checks.equal(ok(rq('queue', 'create', 'with', '--script', '/bin/true'), 'a script').err, '', 'nothing to say')
+    checks.equal(ok(rq('queue', 'create', 'json', '--json'), 'as JSON').err, '', 'nor to a program')
+
+
+def test_seldom(server, rq):
+    """What was cancelled stood in no column."""
+    assert server.put('/v1/queues/seldom', {}).status == 201
+    before = ok(rq('queue', 'list'), 'queue list').out.split('\n')[0]
+    checks.that('PREP' not in before, f'no column for what there is none of: {before}')
+    ok(rq('cancel', ok(rq('put', 'seldom', 'x'), 'put').out.strip()), 'cancel')
+    ok(rq('put', 'seldom', 'x', '--prep'), 'put --prep')
+    row = row_of(rq, 'seldom')
+    checks.equal((row['PREP'], row['CANCELLED'], row['QUE']), ('1', '1', '0'), f'{row}')
+    for columns, wide in ((80, False), (120, True)):
+        seen = terminal(rq, ['queue', 'list'], b'', b'', columns=columns)[1]
+        checks.equal(b'CANCELLED' in seen, wide, f'{columns} columns')
+
+
+def test_top(server, rq):
+    """The reason why a queue waits, and the progress of a script, were cut while the screen had room."""
+    text = 'step 3 of 7: compressing /srv/photos/2026/holiday.gz, which takes the longest of all'
+    assert server.put('/v1/queues/top', {}).status == 201
+    ok(rq('put', 'top', 'x'), 'put')
+    server.post('/v1/progress', {'token': lease(server, 'top'), 'progress': text})
+    seen = terminal(rq, ['top'], b'q', b'\x1b[J', env={'NO_COLOR': '1'}, columns=COLUMNS)[1].decode()
+    shown = ' '.join(re.sub(r'\x1b\[[^a-zA-Z]*[a-zA-Z]', '', seen).split())
+    checks.that(text in shown, f'all of it: {shown}')
+    for number in range(30):
+        assert server.put(f'/v1/queues/top{number}', {}).status == 201
+    seen = terminal(rq, ['top'], b'q', b'\x1b[J', env={'NO_COLOR': '1'}, columns=COLUMNS)[1].decode()
+    picture = re.sub(r'\x1b\[[^a-zA-Z]*[a-zA-Z]', '', seen.split('\x1b[J')[0])
+    checks.that(len(picture.splitlines()) <= 24, f'no more than the screen has: {picture}')
 
 
 def fits(rq, *args):
@@ -172,6 +262,16 @@ def test_columns(server, rq):
     fits(rq, 'queue', '--help')
     for verb in re.findall(r'^  ([a-z-]+(?: [a-z]+)?)  +\S', rq('help').out, re.M):
         fits(rq, *verb.split(), '--help')
+
+
+def test_resent(server, rq):
+    """The seconds of a resend stood before its reason, and alone where there was none."""
+    said = script(server.dir, 'resends.sh', 'echo "no disk"; echo "resend $RQ_PARAM1" >&3\n')
+    ok(rq('queue', 'create', 'resent', '--script', said), 'a queue')
+    for text, shown in (('3600-gzip failed', 'gzip failed'), ('3600', 'no disk')):
+        id = ok(rq('put', 'resent', 'x', '--param1', text), 'put').out.strip()
+        rqtest.eventually(lambda: server.get(f'/v1/messages/{id}').json['state'] == 'scheduled', 'it waits')
+        checks.equal(rq('show', id, '--json').json['progress'], shown, f'resend {text}')
 
 
 def test_follow(server, rq):
@@ -228,9 +328,12 @@ def main():
     with rqtest.Server(manual_clock=False) as server:
         rq = Cli(server.dir)
         for test in [test_tries, test_resent_too_often, test_lease_of_nobody, test_told_to_stop, test_meant_queue,
-                     test_timeout, test_columns, test_events]:
+                     test_timeout, test_waits_for_nothing, test_was, test_remedies, test_seldom, test_columns,
+                     test_events]:
             test(server, rq)
     with rqtest.Server(manual_clock=False, worker=True) as server:
+        test_top(server, Cli(server.dir))
+        test_resent(server, Cli(server.dir))
         test_follow(server, Cli(server.dir))
     return checks.report()
 
