@@ -393,7 +393,7 @@ std::string_view back_of(std::string_view line, std::size_t from) {
 }  // namespace
 
 std::string middle_cut(std::string_view given, std::size_t width) {
-  const std::string line = one_line(given, std::string::npos);
+  std::string line = one_line(given, std::string::npos);
   const std::size_t columns = columns_of(line);
   if (columns <= width) return line;
   if (width < kCutInTheMiddleMin) return one_line(line, width);

@@ -325,16 +325,18 @@ def server_restart(server, worker):
     server.start()
     checks.equal(finished(server, ends_before)['state'], 'done', 'its end is told to the next server')
     checks.equal(get(server, ends_after)['state'], 'run', 'the other one goes on')
+    # A restart is no fault, so nothing of it is a warning.
+    eventually(lambda: "'local' has its server; its scripts have run on" in worker.log()[before:],
+               'it says how it goes on')
+    checks.that(' info the server is gone: scripts that run go on' in worker.log()[before:],
+                'and what happened')
     flag.touch()
     checks.equal(finished(server, ends_after)['state'], 'done', 'and ends as done')
     for message, name in ((ends_before, 'meanwhile'), (ends_after, 'restart')):
         checks.equal(len(attempts(server, message)), 1, 'in one attempt')
         checks.equal(len((server.dir / f'{name}.started').read_text().splitlines()), 1,
                      'begun once')
-    # A restart is no fault, so nothing of it is a warning.
     said = worker.log()[before:]
-    checks.that(' info the server is gone: scripts that run go on' in said, f'what happens: {said}')
-    checks.that("'local' has its server; its scripts have run on" in said, f'and how it goes on: {said}')
     checks.that(' warning ' not in said and ' error ' not in said, f'nothing is wrong: {said}')
 
 
