@@ -10,7 +10,8 @@ namespace rq::client {
 
 struct Server {
   base::ServerAddress address;
-  std::string remedy;  // what to do when nobody answers there
+  std::string remedy;   // what to do when nobody answers there
+  std::string token{};  // shown with each request; empty: none
 
   // For errors: the path of the socket, or "http://HOST:PORT".
   [[nodiscard]] std::string name() const;
