@@ -26,7 +26,7 @@ constexpr std::size_t kNameColumns = 17;  // of a verb in a list of them
 
 constexpr std::string_view kCommon =
     "Where: --dir DIR (RQ_DIR) or --server unix:PATH|http://HOST:PORT (RQ_SERVER);\n"
-    "default ./var. With a token: --token-file FILE (RQ_TOKEN_FILE), or RQ_TOKEN.\n"
+    "default ./var.\n"
     "Exit codes: 0 ok, 2 wrong use, 3 not found, 4 not in this state, 5 refused for\n"
     "now, 6 forbidden, 8 the store failed, 9 no server there, 10 a fault, 124 timed\n"
     "out. rq run --wait exits as its command does.";
@@ -232,9 +232,6 @@ Result<void> take_common(std::vector<std::string>& args, Context& context) {
     if (first == "--dir" || first.starts_with("--dir=")) {
       name = "--dir";
       into = &context.dir;
-    } else if (first == "--token-file" || first.starts_with("--token-file=")) {
-      name = "--token-file";
-      into = &context.token_file;
     } else if (first == "--server" || first.starts_with("--server=")) {
       name = "--server";
       into = &context.server;
@@ -274,7 +271,7 @@ constexpr std::array kMayBeEmpty{"--http"sv,   "--beanstalk"sv,   "--param1"sv,
                                  "--param2"sv, "--param3"sv,      "--param4"sv,
                                  "--script"sv, "--exec-prefix"sv, "--user"sv};
 // Options whose bytes are taken as they are: names of files on this machine.
-constexpr std::array kMayBeBytes{"--file"sv, "--ndjson"sv, "--dir"sv, "--token-file"sv};
+constexpr std::array kMayBeBytes{"--file"sv, "--ndjson"sv, "--dir"sv};
 
 // Of rq put, as an argument or with --text: any bytes, or none.
 bool is_payload(const CLI::App& app, std::string_view name) {
@@ -387,10 +384,6 @@ VerbApp make_app(const Verb& verb, Context& context) {
         ->group("Common");
     app->add_option("--server", context.server, "unix:PATH or http://HOST:PORT (RQ_SERVER)")
         ->type_name("WHERE")
-        ->group("Common");
-    app->add_option("--token-file", context.token_file,
-                    "File with the token to call with (RQ_TOKEN_FILE, or RQ_TOKEN with the token)")
-        ->type_name("FILE")
         ->group("Common");
     app->add_flag("--json", context.json,
                   "For programs: JSON; one object, or of a list one a line for each item")

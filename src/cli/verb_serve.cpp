@@ -39,7 +39,6 @@ Action declare_worker(CLI::App& app, Context& context) {
   return [&context, options]() -> Result<int> {
     options->dir = context.directory();
     options->server = context.server;
-    options->token_file = context.token_file;
     return worker::run_worker(*options);
   };
 }

@@ -10,8 +10,7 @@ namespace rq::client {
 
 struct Server {
   base::ServerAddress address;
-  std::string remedy;   // what to do when nobody answers there
-  std::string token{};  // shown with each request; empty: none
+  std::string remedy;  // what to do when nobody answers there
 
   // For errors: the path of the socket, or "http://HOST:PORT".
   [[nodiscard]] std::string name() const;

@@ -61,7 +61,6 @@ class Connection final : public net::Link {
   void on_data(std::string_view data);
   [[nodiscard]] std::size_t parse(std::string_view data);
   void on_head();
-  void refuse(Slot& slot, Refusal&& refusal);
   void begin_body(Slot& slot);
   void on_request();
   void end_request();

@@ -16,7 +16,6 @@
 #include "base/address.h"
 #include "base/fd.h"
 #include "base/socket_path.h"
-#include "net/tls.h"
 
 namespace rq::net {
 namespace {
@@ -77,8 +76,7 @@ Result<Listener> listen_tcp(std::string_view setting, const std::string& text) {
   return Listener{
       .socket = std::move(socket),
       .host = address.is_v6() ? fmt::format("[{}]", address.to_string()) : address.to_string(),
-      .port = endpoint.port(),
-      .tls = nullptr};
+      .port = endpoint.port()};
 }
 
 Result<Listener> listen_unix(const std::filesystem::path& path) {
@@ -103,11 +101,8 @@ Result<Listener> listen_unix(const std::filesystem::path& path) {
                 fmt::format("cannot listen on {}: {}", path.string(), base::text_of_errno(errno)),
                 "check the rights of the directory");
   }
-  return Listener{.socket = std::move(socket),
-                  .host = path.string(),
-                  .port = 0,
-                  .unix_socket = true,
-                  .tls = nullptr};
+  return Listener{
+      .socket = std::move(socket), .host = path.string(), .port = 0, .unix_socket = true};
 }
 
 }  // namespace rq::net

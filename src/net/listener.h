@@ -2,7 +2,6 @@
 // Sockets to listen on. What other machines could reach is refused: there is no authentication yet.
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <string_view>
 
@@ -11,14 +10,11 @@
 
 namespace rq::net {
 
-class Tls;
-
 struct Listener {
   base::Fd socket;   // listening, non-blocking
   std::string host;  // "127.0.0.1", "[::1]"; of a unix socket its path
   std::uint16_t port = 0;
   bool unix_socket = false;
-  std::shared_ptr<const Tls> tls;  // null: plain
 };
 
 // Listens on ADDR:PORT; port 0: one that the system picks. `setting` names the address in errors:

@@ -1,21 +1,15 @@
 #include "server/config.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <fstream>
 #include <iterator>
-#include <span>
-#include <utility>
+#include <type_traits>
 #include <variant>
 
 #include "base/address.h"
-#include "base/nearest.h"
-#include "base/utf8.h"
-#include "server/config_rights.h"
 #include "server/toml.h"
 
 namespace rq::server {
@@ -26,7 +20,6 @@ using base::fail;
 using base::Result;
 
 constexpr std::array<std::string_view, 5> kLevels{"trace", "debug", "info", "warn", "error"};
-constexpr std::array<std::string_view, 2> kAuths{kAuthOptional, kAuthRequired};
 
 struct Number {
   std::int64_t ServerConfig::*member;
@@ -34,39 +27,24 @@ struct Number {
 };
 using Text = std::string ServerConfig::*;
 using Flag = bool ServerConfig::*;
-struct Choice {
-  std::string ServerConfig::*member;
-  std::span<const std::string_view> allowed;
-};
-using RightList = core::Rights ServerConfig::*;
-using MaybeRightList = std::optional<core::Rights> ServerConfig::*;
-struct People {
-  std::vector<access::Policy::Users> ServerConfig::*member;
-  Who who;
-};
 
 // A setting of rq.toml: here and nowhere else.
 struct Setting {
   std::string_view name;
-  std::variant<Text, Flag, Number, Choice, RightList, MaybeRightList, People> kind;
+  std::variant<Text, Flag, Number> kind;
   bool at_once = false;  // a change holds without a new start
 };
 
 constexpr std::array kSettings{
     Setting{"http", &ServerConfig::http},
-    Setting{"auth", Choice{&ServerConfig::auth, kAuths}, true},
-    Setting{"anonymous", &ServerConfig::anonymous, true},
-    Setting{"users", People{&ServerConfig::users, Who::users}, true},
-    Setting{"groups", People{&ServerConfig::groups, Who::groups}, true},
+    Setting{"define_over_tcp", &ServerConfig::define_over_tcp},
     Setting{"beanstalk", &ServerConfig::beanstalk},
-    Setting{"beanstalk_rights", &ServerConfig::beanstalk_rights},
     Setting{"beanstalk_job_bytes_max",
             Number{&ServerConfig::beanstalk_job_bytes_max, kJobBytesMin, kJobBytesMax}},
-    Setting{"log_level", Choice{&ServerConfig::log_level, kLevels}, true},
+    Setting{"log_level", &ServerConfig::log_level, true},
     Setting{"worker", &ServerConfig::worker},
     Setting{"wal_bytes", Number{&ServerConfig::wal_bytes, kWalBytesMin, kWalBytesMax}},
     Setting{"cache_bytes", Number{&ServerConfig::cache_bytes, kCacheBytesMin, kCacheBytesMax}},
-    Setting{"audit_days", Number{&ServerConfig::audit_days, 1, kAuditDaysMax}},
 };
 
 std::string names_of_settings() {
@@ -75,15 +53,6 @@ std::string names_of_settings() {
     names += fmt::format("{}{}", names.empty() ? "" : ", ", setting.name);
   }
   return names;
-}
-
-std::string remedy_for_name(std::string_view name) {
-  std::vector<std::string> names;
-  for (const Setting& setting : kSettings) names.emplace_back(setting.name);
-  const std::string meant = base::nearest(name, names);
-  return fmt::format("{}the settings are {}",
-                     meant.empty() ? "" : fmt::format("did you mean '{}'? ", meant),
-                     names_of_settings());
 }
 
 // Reads a value of the file into its member of the configuration.
@@ -95,22 +64,6 @@ struct Take {
 
   Result<void> operator()(Text member) const { return take(config.*member, "a text in quotes"); }
   Result<void> operator()(Flag member) const { return take(config.*member, "true or false"); }
-  Result<void> operator()(const Choice& choice) const { return (*this)(choice.member); }
-  Result<void> operator()(RightList member) const {
-    RQ_TRY_ASSIGN(rights, read_rights(fmt::format("{}: '{}'", file, name), value));
-    config.*member = std::move(rights);
-    return {};
-  }
-  Result<void> operator()(MaybeRightList member) const {
-    RQ_TRY_ASSIGN(rights, read_rights(fmt::format("{}: '{}'", file, name), value));
-    config.*member = std::move(rights);
-    return {};
-  }
-  Result<void> operator()(const People& people) const {
-    RQ_TRY_ASSIGN(rows, read_people(fmt::format("{}: '{}'", file, name), value, people.who));
-    config.*people.member = std::move(rows);
-    return {};
-  }
   Result<void> operator()(const Number& number) const {
     const std::string wanted = fmt::format("a number from {} to {}", number.min, number.max);
     std::int64_t given = 0;
@@ -142,7 +95,7 @@ Result<void> apply(const std::string& file, std::string_view key, const toml::no
   const auto* const setting = std::ranges::find(kSettings, key, &Setting::name);
   if (setting == kSettings.end()) {
     return fail(Code::unknown_field, fmt::format("{}: there is no setting '{}'", file, key),
-                remedy_for_name(key));
+                fmt::format("the settings are {}", names_of_settings()));
   }
   return std::visit(Take{file, setting->name, value, config}, setting->kind);
 }
@@ -150,7 +103,7 @@ Result<void> apply(const std::string& file, std::string_view key, const toml::no
 bool same(const Setting& setting, const ServerConfig& a, const ServerConfig& b) {
   return std::visit(
       [&](const auto& kind) {
-        if constexpr (requires { kind.member; }) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(kind)>, Number>) {
           return a.*kind.member == b.*kind.member;
         } else {
           return a.*kind == b.*kind;
@@ -193,19 +146,8 @@ struct Wanted {
     return fmt::format("a text stands in quotes: {} = \"{}\"", name, text);
   }
   std::string operator()(Flag /*member*/) const { return "give true or false"; }
-  std::string operator()(const Choice& choice) const { return (*this)(choice.member); }
-  std::string operator()(RightList /*member*/) const { return list_of_texts(); }
-  std::string operator()(MaybeRightList /*member*/) const { return list_of_texts(); }
-  std::string operator()(const People& /*people*/) const {
-    return fmt::format("give a table: [{}] and below it lines as NAME = [\"read\"]", name);
-  }
   std::string operator()(const Number& number) const {
     return fmt::format("give a number from {} to {}, in digits alone", number.min, number.max);
-  }
-
- private:
-  [[nodiscard]] std::string list_of_texts() const {
-    return fmt::format("give a list of texts: {} = [\"enqueue:mail-*\", \"read\"]", name);
   }
 };
 
@@ -227,7 +169,7 @@ std::string remedy_for(std::string_view text, std::size_t number) {
   const std::string_view name = trimmed(line.substr(0, equals));
   const auto* const setting = std::ranges::find(kSettings, name, &Setting::name);
   if (setting == kSettings.end()) {
-    return remedy_for_name(name);
+    return fmt::format("the settings are {}", names_of_settings());
   }
   return std::visit(Wanted{name, trimmed(line.substr(equals + 1))}, setting->kind);
 }
@@ -247,30 +189,6 @@ Result<void> read_config(std::string_view text, const std::string& file, ServerC
                 "mend the file, or move it away to use the defaults");
   }
   return {};
-}
-
-core::Rights usual_rights() {
-  core::Rights rights;
-  for (const core::Right right : {core::Right::enqueue, core::Right::work, core::Right::read}) {
-    rights.add({.right = right});
-  }
-  return rights;
-}
-
-access::Policy policy_of(const ServerConfig& config) {
-  access::Policy policy{.required = config.auth == kAuthRequired,
-                        .anonymous = config.anonymous,
-                        .users = config.users,
-                        .owner = ::geteuid()};
-  policy.users.insert(policy.users.end(), config.groups.begin(), config.groups.end());
-  return policy;
-}
-
-core::Rights beanstalk_rights_of(const ServerConfig& config) {
-  if (config.beanstalk_rights) return *config.beanstalk_rights;
-  core::Rights rights = usual_rights();
-  rights.add({.right = core::Right::manage});  // kick and pause-tube
-  return rights;
 }
 
 std::vector<std::string_view> changed_for_the_next_start(const ServerConfig& now,
@@ -300,43 +218,6 @@ Result<void> check_ports(const ServerConfig& config) {
               "give one of them another port");
 }
 
-Result<void> check_choices(const ServerConfig& config) {
-  for (const Setting& setting : kSettings) {
-    const auto* const choice = std::get_if<Choice>(&setting.kind);
-    if (choice == nullptr) continue;
-    const std::string& given = config.*choice->member;
-    if (std::ranges::find(choice->allowed, given) != choice->allowed.end()) continue;
-    return fail(Code::bad_value,
-                fmt::format("{}: '{}' is not allowed", setting.name, base::shown(given)),
-                fmt::format("give {}", fmt::join(choice->allowed, " or ")));
-  }
-  return {};
-}
-
-// What nobody in particular may never do, and what a port without a login would let anybody do.
-Result<void> check_rights(const ServerConfig& config) {
-  if (config.anonymous.has_somewhere(core::Right::admin)) {
-    return fail(Code::bad_value, "anonymous: 'admin' is not allowed: it makes tokens for anything",
-                "give it to users or groups, who come over the unix socket");
-  }
-  for (const core::Grant& grant : beanstalk_rights_of(config).grants()) {
-    if (grant.queues.is_all()) continue;
-    return fail(Code::bad_value,
-                fmt::format("beanstalk_rights: '{}' is for some queues only", grant.text()),
-                fmt::format("give '{}', which holds for all", core::name_of(grant.right)));
-  }
-  const bool open = !config.beanstalk.empty() && !config.beanstalk_rights;
-  if (config.auth == kAuthRequired && open) {
-    return fail(
-        Code::bad_value,
-        "auth is \"required\", and beanstalkd's port has no login: whoever reaches it would "
-        "be let in",
-        "take beanstalk out, or say what everybody may do there: beanstalk_rights = "
-        "[\"enqueue\", \"work\", \"read\"]");
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<ServerConfig> load_config(const ServerOptions& options) {
@@ -353,8 +234,10 @@ Result<ServerConfig> load_config(const ServerOptions& options) {
   if (options.log_level) config.log_level = *options.log_level;
   if (options.worker) config.worker = *options.worker;
   config.manual_clock = options.manual_clock;
-  RQ_TRY(check_choices(config));
-  RQ_TRY(check_rights(config));
+  if (std::find(kLevels.begin(), kLevels.end(), config.log_level) == kLevels.end()) {
+    return fail(Code::bad_value, fmt::format("log_level: '{}' is not allowed", config.log_level),
+                "give trace, debug, info, warn or error");
+  }
   RQ_TRY(check_ports(config));
   return config;
 }

@@ -7,10 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "access/callers.h"
 #include "base/limits.h"
 #include "base/result.h"
-#include "core/rights.h"
 #include "store/sqlite/open.h"
 
 namespace rq::server {
@@ -31,44 +29,26 @@ inline constexpr auto kJobBytesMax = static_cast<std::int64_t>(base::kPayloadByt
 inline constexpr auto kWalBytesMin = static_cast<std::int64_t>(base::kMiB);
 inline constexpr std::int64_t kWalBytesMax = 4096 * kWalBytesMin;
 inline constexpr auto kCacheBytesMin = static_cast<std::int64_t>(base::kMiB);
-inline constexpr std::int64_t kAuditDaysMax = 36'500;
 inline constexpr std::int64_t kCacheBytesMax = 65536 * kCacheBytesMin;
-
-// Of the setting `auth`.
-inline constexpr std::string_view kAuthOptional = "optional";
-inline constexpr std::string_view kAuthRequired = "required";
-// enqueue, work and read: what beanstalkd lets anybody do, less what manages others' work.
-[[nodiscard]] core::Rights usual_rights();
 
 // Everything decided.
 struct ServerConfig {
   std::filesystem::path dir;  // absolute
   std::string http = "127.0.0.1:3333";
   std::string beanstalk;
-  std::string auth = std::string(kAuthOptional);
-  core::Rights anonymous = usual_rights();  // of whoever comes from this machine without a token
-  std::vector<access::Policy::Users> users;
-  std::vector<access::Policy::Users> groups;
-  // Of whoever reaches beanstalkd's port, which has no login; absent: not said.
-  std::optional<core::Rights> beanstalk_rights;
+  bool define_over_tcp = false;
   std::int64_t beanstalk_job_bytes_max = 65'535;  // beanstalkd's own default
   std::string log_level = "info";
   bool worker = true;
   bool manual_clock = false;
   std::int64_t wal_bytes = store::sqlite::kWalBytes;
   std::int64_t cache_bytes = store::sqlite::kCacheBytes;
-  std::int64_t audit_days = 365;  // so long is it kept what callers have changed
 };
-
-// Who may what, as the configuration says it.
-[[nodiscard]] access::Policy policy_of(const ServerConfig& config);
-[[nodiscard]] core::Rights beanstalk_rights_of(const ServerConfig& config);
 
 // Puts what the text of a configuration says into `config`; `file` names it in errors.
 [[nodiscard]] base::Result<void> read_config(std::string_view text, const std::string& file,
                                              ServerConfig& config);
-// The settings that differ and are only looked at when a server starts: all but those of
-// the log and of rights.
+// The settings that differ and are only looked at when a server starts: all but log_level.
 [[nodiscard]] std::vector<std::string_view> changed_for_the_next_start(const ServerConfig& now,
                                                                        const ServerConfig& then);
 // Reads DIR/rq.toml, if it is there, and puts the flags on top. An unknown key, or a value of the

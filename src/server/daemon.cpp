@@ -99,8 +99,7 @@ sigset_t heard_signals() {
 
 // SIGHUP: the log file by its name, the configuration from its file. Of that, what can change while
 // the server runs changes; the rest is named.
-void reload(const ServerOptions& options, ServerConfig& config, Log& log,
-            doors::api::ApiDoor& http) {
+void reload(const ServerOptions& options, ServerConfig& config, Log& log) {
   if (auto opened = log.reopen(); !opened) spdlog::error("SIGHUP: {}", opened.error().message);
   auto read = load_config(options);
   if (!read) {
@@ -111,44 +110,33 @@ void reload(const ServerOptions& options, ServerConfig& config, Log& log,
   log.set_level(read->log_level);
   const std::string later =
       fmt::format("{}", fmt::join(changed_for_the_next_start(config, *read), ", "));
-  const access::Policy policy = policy_of(*read);
-  if (policy != policy_of(config)) {
-    http.set_policy(policy);
-    spdlog::info("SIGHUP: rights are as the configuration says now");
-  }
   config.log_level = read->log_level;
-  config.auth = read->auth;
-  config.anonymous = read->anonymous;
-  config.users = read->users;
-  config.groups = read->groups;
   spdlog::info("SIGHUP: the configuration was read; log_level is {}{}", config.log_level,
                later.empty() ? "" : fmt::format("; at the next start of the server: {}", later));
 }
 
-void tell_who_may(const ServerConfig& config, const std::string& address) {
+void tell_who_defines(const ServerConfig& config, const std::string& address) {
   if (address.empty()) return;
-  if (config.auth == kAuthRequired) {
-    spdlog::info("over {} nobody may anything without a token (auth)", address);
-    return;
-  }
-  spdlog::info("over {} whoever comes without a token has the rights: {} (anonymous)", address,
-               config.anonymous.text());
-  if (config.anonymous.has_somewhere(core::Right::define)) {
+  if (config.define_over_tcp) {
     spdlog::warn(
-        "whoever reaches {} may define queues, and so run programs on this machine as user {}",
+        "whoever reaches {} may define queues, and so run programs on this machine as user {}: "
+        "define_over_tcp is true",
         address, ::geteuid());
+  } else {
+    spdlog::info("over {} queues cannot be defined, only over the unix socket (define_over_tcp)",
+                 address);
   }
 }
 
 // Until one of them ends the server. A null door: there is no beanstalkd port.
 void hear_signals(const ServerOptions& options, ServerConfig& config, Log& log,
-                  doors::api::ApiDoor& http, doors::beanstalk::BeanstalkDoor* beanstalk,
+                  doors::beanstalk::BeanstalkDoor* beanstalk,
                   const std::function<void()>& on_new_log) {
   const sigset_t heard = heard_signals();
   for (int signal = 0; signal != SIGTERM && signal != SIGINT;) {
     if (::sigwait(&heard, &signal) != 0) continue;
     if (signal == SIGHUP) {
-      reload(options, config, log, http);
+      reload(options, config, log);
       on_new_log();
     } else if (signal == SIGUSR1) {
       // As beanstalkd does; there is no way back but a restart.
@@ -182,7 +170,7 @@ doors::api::ApiSettings http_settings(const ServerConfig& config, const fs::path
   const auto store = store::sqlite::store_files(file);
   return {.dir = config.dir,
           .address = config.http,
-          .policy = policy_of(config),
+          .define_over_tcp = config.define_over_tcp,
           .store = store.database,
           .store_log = store.log};
 }
@@ -224,8 +212,7 @@ Result<std::unique_ptr<doors::beanstalk::BeanstalkDoor>> open_beanstalk(
   if (config.beanstalk.empty()) return door;
   const auto body_bytes_max = static_cast<std::size_t>(config.beanstalk_job_bytes_max);
   door = std::make_unique<doors::beanstalk::BeanstalkDoor>(
-      desk, doors::beanstalk::DoorOptions{.body_bytes_max = body_bytes_max,
-                                          .rights = beanstalk_rights_of(config)});
+      desk, doors::beanstalk::DoorOptions{.body_bytes_max = body_bytes_max});
   RQ_TRY(door->listen(config.beanstalk));
   return door;
 }
@@ -261,8 +248,7 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   pipeline::Desk desk(loop, pipeline);
   pipeline::EventHub events(loop);
   pipeline.add_sink(events);
-  Janitor janitor(pipeline, std::move(janitor_view), config.dir,
-                  std::chrono::days{config.audit_days});
+  Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   const auto end = [] { ::kill(::getpid(), SIGTERM); };
   StoreWatch watch(pipeline, std::move(watch_view), end);
   readers.on_damage(
@@ -285,9 +271,9 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   spdlog::info("rq {} serves {} (boot {}): {}{}", RQ_VERSION, config.dir.string(), boot,
                http.address().empty() ? "unix socket" : "http://" + http.address(),
                beanstalk ? fmt::format(", beanstalk port {}", beanstalk->port()) : "");
-  tell_who_may(config, http.address());
+  tell_who_defines(config, http.address());
 
-  hear_signals(options, config, log, http, beanstalk.get(), [&loop, &keeper] {
+  hear_signals(options, config, log, beanstalk.get(), [&loop, &keeper] {
     boost::asio::post(loop.io(), [&keeper] { keeper.tell_of_new_log(); });
   });
 

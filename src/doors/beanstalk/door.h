@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/result.h"
-#include "core/rights.h"
 #include "doors/beanstalk/session.h"
 #include "net/links.h"
 #include "pipeline/desk.h"
@@ -19,7 +18,6 @@ namespace rq::doors::beanstalk {
 
 struct DoorOptions {
   std::size_t body_bytes_max = 65535;  // of a job: beanstalkd's default; at most kPayloadBytesMax
-  core::Rights rights = core::Rights::all();  // of everybody, for all queues: there is no login
 };
 
 class BeanstalkDoor final : public pipeline::LoopDoor, private net::LinkMaker, private Host {
@@ -49,16 +47,12 @@ class BeanstalkDoor final : public pipeline::LoopDoor, private net::LinkMaker, p
   [[nodiscard]] base::Instant now() const override { return clock_.live(); }
   [[nodiscard]] base::Instant ahead() const override { return clock_.ahead(); }
   [[nodiscard]] bool draining() const override { return draining_; }
-  [[nodiscard]] bool may(core::Right right) const override {
-    return options_.rights.has_everywhere(right);
-  }
   [[nodiscard]] std::string stats(const core::EngineStatsDone& engine) const override;
 
   [[nodiscard]] std::unique_ptr<net::Link> make_link(net::Arrival&& arrival) override;
 
   net::Links links_;
   const DoorOptions options_;
-  const core::CallerRef everybody_;  // as the audit list has it
   const std::string run_id_;
   const pipeline::Clock& clock_;
   const base::Instant started_;
