@@ -61,13 +61,20 @@ TEST(StalePages, OfTheLineEndNoLease) {
   }
 }
 
-TEST(Placed, ARowThatCannotBeReadIsNoDeletedOne) {
+class PlacedTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(
+        db.open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
+    ASSERT_TRUE(migrate(db));
+    ASSERT_TRUE(placed.open(db));
+  }
+
   Db db;
-  ASSERT_TRUE(
-      db.open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
-  ASSERT_TRUE(migrate(db));
   Placed placed;
-  ASSERT_TRUE(placed.open(db));
+};
+
+TEST_F(PlacedTest, ARowThatCannotBeReadIsNoDeletedOne) {
   ASSERT_TRUE(placed.add({.first = 1, .last = 3, .place = "ready"}));
   ASSERT_TRUE(placed.index());
   EXPECT_TRUE(placed.names(2).value());
@@ -78,13 +85,7 @@ TEST(Placed, ARowThatCannotBeReadIsNoDeletedOne) {
 }
 
 // An old page of the line beside a new one: of the runs that have a message any counts.
-TEST(Placed, RunsThatOverlapAreAllLookedAt) {
-  Db db;
-  ASSERT_TRUE(
-      db.open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX));
-  ASSERT_TRUE(migrate(db));
-  Placed placed;
-  ASSERT_TRUE(placed.open(db));
+TEST_F(PlacedTest, RunsThatOverlapAreAllLookedAt) {
   ASSERT_TRUE(placed.add({.first = 40, .last = 40, .place = "parked"}));
   ASSERT_TRUE(placed.add({.first = 10, .last = 50, .place = "ready", .time = 7}));
   ASSERT_TRUE(placed.add({.first = 30, .last = 32, .place = "parked"}));
