@@ -3,6 +3,7 @@
 #include "worker/supervisor.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
@@ -483,10 +484,13 @@ TEST_F(Scripts, AboveItsBoundOnProcessesItIsKilled) {
   launch.processes = 10;
   const Ended& ended = run(std::move(launch));
   EXPECT_EQ(ended.cause, StopCause::too_many_processes);
-  EXPECT_EQ(ended.processes, 13);
+  // A look may come while the shell still starts them.
+  EXPECT_GE(ended.processes, 11);
+  EXPECT_LE(ended.processes, 13);
   const Verdict verdict = verdict_of(ended, core::Success::word);
   EXPECT_EQ(verdict.outcome, "failed");
-  EXPECT_NE(verdict.reason.find("too many processes: killed with 13"), std::string::npos);
+  EXPECT_NE(verdict.reason.find(fmt::format("too many processes: killed with {}", ended.processes)),
+            std::string::npos);
 }
 
 // faults.md B1, B19

@@ -6,6 +6,7 @@
 
 #include "base/time.h"
 #include "core/command.h"
+#include "doors/beanstalk/reply_slots.h"
 #include "doors/beanstalk/tubes.h"
 #include "wire/beanstalk.h"
 
@@ -33,6 +34,7 @@ class Host {
 
   Tubes tubes;
   Totals totals;
+  InFlight in_flight;
 };
 
 }  // namespace rq::doors::beanstalk

@@ -1,5 +1,5 @@
 #pragma once
-// The door's bounds on what one connection may have under way.
+// The door's bounds on what its connections may have under way: one of them, and all together.
 #include <cstddef>
 
 #include "base/bytes.h"
@@ -10,6 +10,14 @@ namespace rq::doors::beanstalk {
 inline constexpr std::size_t kReadBytes = 256 * base::kKiB;  // of one connection in one turn
 inline constexpr std::size_t kInFlightMax = 4096;            // commands of one connection
 inline constexpr std::size_t kOutBytesMax = 1 * base::kMiB;  // unread replies; then no reading
+
+// Of all connections. Above it each of them has its share only: one that comes with a single
+// command waits behind no more than this.
+inline constexpr std::size_t kInFlightOfAllMax = 32 * 1024;
+inline constexpr std::size_t kInFlightShare = 64;
+inline constexpr std::size_t kPutBytesOfAllMax = 256 * base::kMiB;
+inline constexpr std::size_t kPutBytesShare = 1 * base::kMiB;
+
 static_assert(kReadBytes > wire::beanstalk::kLineBytesMax);
 
 }  // namespace rq::doors::beanstalk

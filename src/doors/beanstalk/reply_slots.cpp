@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
+#include "base/bytes.h"
 #include "doors/beanstalk/limits.h"
 
 namespace rq::doors::beanstalk {
 namespace {
 
+constexpr std::uint64_t kPutBytesMax = 16 * base::kMiB;  // of one connection
 constexpr std::size_t kSlotsKept = 128;
 constexpr std::size_t kBodiesRemembered = 64;  // where one was large, the next ones may be
 
@@ -28,8 +30,20 @@ bool looks_around(Verb verb) {
          verb == Verb::pause_tube;
 }
 
+ReplySlots::~ReplySlots() {
+  all_.commands -= size();
+  all_.put_bytes -= put_bytes_;
+}
+
+bool ReplySlots::full() const {
+  if (size() >= kInFlightMax || put_bytes_ >= kPutBytesMax) return true;
+  return (all_.commands >= kInFlightOfAllMax && size() >= kInFlightShare) ||
+         (all_.put_bytes >= kPutBytesOfAllMax && put_bytes_ >= kPutBytesShare);
+}
+
 ReplySlots::Slot& ReplySlots::add(Verb verb) {
   Slot& slot = slots_.emplace_back();
+  ++all_.commands;
   slot.verb = verb;
   ++next_request_;
   if (has_body(verb)) ++bodies_;
@@ -41,6 +55,7 @@ ReplySlots::Slot& ReplySlots::add_put(std::uint64_t bytes) {
   Slot& slot = add(Verb::put);
   slot.bytes = bytes;
   put_bytes_ += bytes;
+  all_.put_bytes += bytes;
   return slot;
 }
 
@@ -83,6 +98,7 @@ void ReplySlots::answered(Slot& slot) {
   if (has_body(slot.verb)) --bodies_;
   if (looks_around(slot.verb)) --looking_;
   put_bytes_ -= slot.bytes;
+  all_.put_bytes -= slot.bytes;
   if (&slot == &slots_[head_]) advance();
 }
 
@@ -94,6 +110,7 @@ void ReplySlots::advance() {
   while (head_ < slots_.size() && slots_[head_].answered) {
     out().append(slots_[head_].text);
     ++head_;
+    --all_.commands;
   }
   if (head_ == slots_.size()) {
     slots_.clear();

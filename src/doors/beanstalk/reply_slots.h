@@ -22,9 +22,21 @@ namespace rq::doors::beanstalk {
 // read before it is answered.
 [[nodiscard]] bool looks_around(wire::beanstalk::Verb verb);
 
+// What all connections have under way.
+struct InFlight {
+  std::size_t commands = 0;
+  std::uint64_t put_bytes = 0;
+};
+
 class ReplySlots {
  public:
   using Verb = wire::beanstalk::Verb;
+
+  // Counts its own among those of all.
+  explicit ReplySlots(InFlight& all) : all_(all) {}
+  ~ReplySlots();
+  ReplySlots(const ReplySlots&) = delete;
+  ReplySlots& operator=(const ReplySlots&) = delete;
 
   // A request that has no reply yet, or whose reply waits for those before it.
   struct Slot {
@@ -39,6 +51,8 @@ class ReplySlots {
     std::unique_ptr<core::Peeked> peeked;
   };
 
+  // No more may be added now: some of those that are under way must be answered first.
+  [[nodiscard]] bool full() const;
   Slot& add(Verb verb);
   Slot& add_put(std::uint64_t bytes);
   Slot& add_reserve(Verb verb, bool waits);
@@ -72,6 +86,7 @@ class ReplySlots {
  private:
   void advance();
 
+  InFlight& all_;
   std::vector<Slot> slots_;  // from head_: without a reply, or behind one without
   std::size_t head_ = 0;
   std::uint64_t next_request_ = 1;  // the one after the last slot

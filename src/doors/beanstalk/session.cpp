@@ -52,6 +52,7 @@ Session::Session(Host& host, std::uint64_t connection, std::size_t body_bytes_ma
       connection_(connection),
       parser_(body_bytes_max),
       tubes_(host.tubes),
+      slots_(host.in_flight),
       neighbours_(host, slots_, tubes_, connection),
       answers_(host, slots_, reserved_, connection) {
   ++host_.totals.connections;
@@ -70,8 +71,7 @@ std::size_t Session::feed(std::string_view in) {
   blocked_ = false;
   std::size_t done = 0;
   while (!ending_ && in.size() - done >= wanted_) {
-    if (slots_.size() >= kInFlightMax || slots_.unsent().size() >= kOutBytesMax ||
-        slots_.put_bytes() >= kBodyBytesInFlight) {
+    if (slots_.full() || slots_.unsent().size() >= kOutBytesMax) {
       blocked_ = true;
       break;
     }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -453,6 +454,36 @@ TEST_F(Sessions, AFloodIsHeldBackAtItsBound) {
   EXPECT_EQ(desk.asked.size(), kInFlightMax);
   answer(0, core::RunEarlyDone{});
   EXPECT_EQ(session.feed(flood), 8U);
+}
+
+TEST_F(Sessions, AFloodOfManyIsHeldBackAtTheShareOfEach) {
+  std::string flood;
+  for (std::size_t i = 0; i < kInFlightMax; ++i) flood += "kick 1\r\n";
+  {
+    std::vector<std::unique_ptr<Session>> others;
+    while (desk.in_flight.commands < kInFlightOfAllMax) {
+      others.push_back(std::make_unique<Session>(desk, others.size() + 2, 1000));
+      EXPECT_EQ(others.back()->feed(flood), flood.size());
+    }
+    EXPECT_EQ(session.feed(flood), 8 * kInFlightShare);
+    EXPECT_TRUE(session.blocked());
+    answer(desk.asked.size() - kInFlightShare, core::RunEarlyDone{});
+    EXPECT_EQ(session.feed(flood), 8U);
+  }
+  EXPECT_EQ(desk.in_flight.commands, kInFlightShare) << "those that left count no more";
+  EXPECT_EQ(session.feed(flood), flood.size() - 8 * kInFlightShare);
+}
+
+TEST_F(Sessions, BytesOfManyPutsAreHeldBackAtTheShareOfEach) {
+  desk.in_flight.put_bytes = kPutBytesOfAllMax;
+  Session large{desk, 6, kPutBytesShare};
+  const std::string put = "put 0 0 60 " + std::to_string(kPutBytesShare) + "\r\n" +
+                          std::string(kPutBytesShare, 'x') + "\r\n";
+  EXPECT_EQ(large.feed(put + put), put.size());
+  EXPECT_TRUE(large.blocked());
+  core::Delivery delivery{desk.asked.at(0).ticket, core::PutDone{.seq = 1}};
+  large.deliver(delivery);
+  EXPECT_EQ(large.feed(put), put.size());
 }
 
 TEST_F(Sessions, AClientThatDoesNotReadIsNotReadFrom) {

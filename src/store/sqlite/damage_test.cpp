@@ -412,7 +412,7 @@ TEST(DamagedRows, WhatARebuildCannotTakeIsSetAside) {
     std::ofstream{rebuild_mark(rig.file())};
     rig.open();
     const auto aside = set_aside(rig.file());
-    EXPECT_TRUE(std::any_of(aside.begin(), aside.end(), [&](const std::string& row) {
+    EXPECT_TRUE(std::any_of(aside.begin(), aside.end(), [&why = why](const std::string& row) {
       return row.find(why) != std::string::npos &&
              row.find("its row is damaged") != std::string::npos;
     })) << fmt::format("{}", fmt::join(aside, "; "));
