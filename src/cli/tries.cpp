@@ -16,10 +16,11 @@ Tries tries_of(client::Client& client, MessageFilter filter) {
   filter.state.clear();
   filter.mark.clear();
   filter.fingerprint.clear();
+  const Tries unknown{.cut = true};
   const auto query = filter.query();
-  if (!query) return {};
+  if (!query) return unknown;
   const auto answer = client.get(query->on("/v1/tries"), {"queues"});
-  if (!answer) return {};
+  if (!answer) return unknown;
   Tries tries{.looked_at = count_at(*answer, "looked_at"),
               .cut = at(*answer, "cut") == json::value(true)};
   for (const json::value& queue : items_at(*answer, "queues")) {

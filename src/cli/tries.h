@@ -18,8 +18,8 @@ struct Tries {
 
   [[nodiscard]] std::int64_t of(const std::string& queue) const;
 };
-// Of the messages that the filter finds, whatever its state, mark and fingerprint. It is a hint:
-// none when the server does not tell.
+// Of the messages that the filter finds, whatever its state, mark and fingerprint. Where the server
+// does not tell, none was looked at, and it is cut.
 [[nodiscard]] Tries tries_of(client::Client& client, MessageFilter filter = {});
 // "2 messages wait for another try", "at least 1 000 messages wait …"
 [[nodiscard]] std::string tries_text(std::int64_t count, bool cut);

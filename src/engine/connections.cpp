@@ -4,7 +4,7 @@
 
 namespace rq::engine {
 
-// A list is walked when more than this, and more than half of it, has ended.
+// A list is closed up, before one is added, when more than this and more than half of it has ended.
 constexpr std::size_t kGapsMin = 16;
 
 void Connections::hold(const Connection& connection, const Held& held) {
@@ -36,7 +36,7 @@ template <typename Act>
 void Connections::for_each(const Connection& connection, Act act) const {
   const auto found = by_connection_.find(connection);
   if (found == by_connection_.end()) return;
-  for (std::size_t at = 0; at < found->second.list.size(); ++at) {
+  for (std::size_t at = found->second.front; at < found->second.list.size(); ++at) {
     if (const Place* place = place_in(*found, at)) act(place->held);
   }
 }
@@ -55,11 +55,18 @@ Instant Connections::first_end(const Connection& connection) const {
   return first;
 }
 
-std::vector<Token> Connections::some(const Connection& connection, std::int64_t n) const {
+// A connection that ends asks for the next ones again and again: each is gone past once.
+std::vector<Token> Connections::some(const Connection& connection, std::int64_t n) {
   std::vector<Token> out;
-  for_each(connection, [&out](const Held& held) { out.push_back(held.token); });
-  std::sort(out.begin(), out.end(), [](const Token& a, const Token& b) { return a.seq < b.seq; });
-  if (std::ssize(out) > n) out.resize(static_cast<std::size_t>(n));
+  const auto found = by_connection_.find(connection);
+  if (found == by_connection_.end()) return out;
+  Leases& leases = found->second;
+  while (leases.front < leases.list.size() && place_in(*found, leases.front) == nullptr) {
+    ++leases.front;
+  }
+  for (std::size_t at = leases.front; at < leases.list.size() && std::ssize(out) < n; ++at) {
+    if (const Place* place = place_in(*found, at)) out.push_back(place->held.token);
+  }
   return out;
 }
 
@@ -104,6 +111,7 @@ void Connections::close_gaps(ByConnection::value_type& of) {
     list[kept++] = list[at];
   }
   list.resize(kept);
+  of.second.front = 0;
 }
 
 }  // namespace rq::engine

@@ -29,8 +29,8 @@ class Connections {
   void ended(Seq seq);
   // When the first of its leases ends; Instant::max(): it has none.
   [[nodiscard]] Instant first_end(const Connection& connection) const;
-  // Up to n leases of the connection, by number.
-  [[nodiscard]] std::vector<Token> some(const Connection& connection, std::int64_t n) const;
+  // Up to n leases of the connection: those that came first.
+  [[nodiscard]] std::vector<Token> some(const Connection& connection, std::int64_t n);
 
   void shift(Millis by);
 
@@ -43,6 +43,7 @@ class Connections {
   // it out would touch others.
   struct Leases {
     std::vector<Seq> list;
+    std::size_t front = 0;  // before it all have ended
     std::size_t count = 0;  // of those in the list that it still holds
   };
   using ByConnection = std::unordered_map<Connection, Leases, ConnectionHash>;

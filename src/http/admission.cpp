@@ -59,8 +59,8 @@ std::optional<base::Error> check_body(const Head& head, std::uint64_t length, co
 }
 
 std::optional<Refusal> find_route(const Head& head, std::string_view path, const Router& router,
-                                  Admitted& out) {
-  out.path.clear();
+                                  Admitted& admitted) {
+  admitted.path.clear();
   const Router::Match match = router.match(head.method, path);
   if (match.allow.empty()) {
     return refusal(fail(Code::not_found, fmt::format("there is no {}", base::shown(path)),
@@ -72,14 +72,14 @@ std::optional<Refusal> find_route(const Head& head, std::string_view path, const
                         fmt::format("use {}", match.allow)),
                    fmt::format("Allow: {}\r\n", match.allow));
   }
-  out.route = *match.route;
+  admitted.route = *match.route;
   for (std::size_t i = 0; i < kPathParametersMax; ++i) {
     auto decoded = percent_decode(match.parameters[i], Plus::is_plus);
     if (!decoded) return refusal(std::move(decoded).error());
-    out.parameters[i] = *std::move(decoded);
+    admitted.parameters[i] = *std::move(decoded);
   }
-  out.method = head.method;
-  if (path.size() <= kSamePathBytesMax) out.path = path;
+  admitted.method = head.method;
+  if (path.size() <= kSamePathBytesMax) admitted.path = path;
   return std::nullopt;
 }
 
@@ -94,15 +94,16 @@ base::Error body_refusal(const Body& body, std::uint64_t bytes_max) {
 }
 
 std::optional<Refusal> judge(const Head& head, std::uint64_t length, Site& site,
-                             const Router& router, const net::Caller& caller, Admitted& out) {
+                             const Router& router, const net::Caller& caller, Admitted& admitted) {
   if (auto error = check_form(head)) return refusal(*std::move(error));
   if (auto error = site.admit(head, caller)) return refusal(*std::move(error));
   const std::string_view path = head.path();
-  if (out.method != head.method || out.path != path) {
-    if (auto refused = find_route(head, path, router, out)) return refused;
+  if (admitted.method != head.method || admitted.path != path) {
+    if (auto refused = find_route(head, path, router, admitted)) return refused;
   }
-  if (auto error = site.permit(router.route(out.route), caller)) return refusal(*std::move(error));
-  if (auto error = check_body(head, length, router.route(out.route).body)) {
+  if (auto error = site.permit(router.route(admitted.route), caller))
+    return refusal(*std::move(error));
+  if (auto error = check_body(head, length, router.route(admitted.route).body)) {
     return refusal(*std::move(error));
   }
   return std::nullopt;

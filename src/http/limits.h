@@ -19,7 +19,8 @@ inline constexpr std::size_t kPathParametersMax = 2;
 
 inline constexpr std::size_t kReadBytes =
     64 * kKiB;  // read at once; the server has one such buffer
-// Requests in flight on a connection: whoever comes next waits for those of all the others.
+// Requests in flight on a connection. A new client waits for what all others have in flight, so it
+// is small.
 inline constexpr std::size_t kPipelineMax = 64;
 // Requests of a connection that are served before the others have their turn.
 inline constexpr std::size_t kTurnRequests = 16;

@@ -288,6 +288,27 @@ TEST_F(ServerTest, ManyRequestsOfOneClientGiveTheOthersTheirTurn) {
   EXPECT_EQ(count_of(greedy.receive(), "HTTP/1.1 200"), kMany) << "and none is forgotten";
 }
 
+TEST_F(ServerTest, AConnectionHasABoundedNumberOfRequestsInFlight) {  // faults.md D18, relative
+  RigClient client = connect();
+  std::string many;
+  for (std::size_t i = 0; i < 2 * kPipelineMax; ++i)
+    many += "GET /late HTTP/1.1\r\nHost: x\r\n\r\n";
+  ASSERT_EQ(client.send(many), many.size());
+  turn();
+  EXPECT_EQ(site.late.size(), kPipelineMax);
+  std::size_t answered = 0;
+  for (std::size_t i = 0; i < site.late.size(); ++i) {
+    server.with(site.late[i], [&answered](Exchange& exchange) {
+      exchange.reply(200, "text/plain", "late");
+      ++answered;
+    });
+    server.flush();
+    turn();
+  }
+  EXPECT_EQ(answered, 2 * kPipelineMax) << "with each reply there is room for one more";
+  EXPECT_EQ(count_of(client.receive(), "HTTP/1.1 200"), 2 * kPipelineMax);
+}
+
 TEST_F(ServerTest, OfWhatTakesLongOthersHaveTheirTurnBetweenTwo) {  // faults.md D18, relative
   int done = 0;
   int done_meanwhile = 0;

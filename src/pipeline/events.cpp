@@ -7,8 +7,8 @@
 namespace rq::pipeline {
 namespace {
 
-// Batches whose notices wait to be told. With more of them nobody else has a turn: who puts faster
-// than can be told is slowed down.
+// Batches whose notices wait to be told. With more of them nobody else has a turn, so that who puts
+// faster than can be told is slowed down: a brake, not a bound.
 constexpr std::size_t kBatchesWaitingMax = 64;
 
 }  // namespace

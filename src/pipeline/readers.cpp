@@ -67,13 +67,15 @@ bool Readers::runs(const Place& place, Kind kind) const {
 Readers::~Readers() { stop(); }
 
 bool Readers::post(Lookup lookup, Kind kind, std::shared_ptr<const Wanted> wanted) {
+  // Where something longer may be under way, nobody waits who can go elsewhere.
+  const auto cost = [kind](const Place& place) {
+    const int busy = place.busy.load(std::memory_order_relaxed);
+    return std::pair{busy > 0 && place.longest > kind, busy};
+  };
   Place* best = nullptr;
   for (const auto& place : places_) {
     if (!runs(*place, kind)) continue;
-    if (best == nullptr ||
-        place->busy.load(std::memory_order_relaxed) < best->busy.load(std::memory_order_relaxed)) {
-      best = place.get();
-    }
+    if (best == nullptr || cost(*place) < cost(*best)) best = place.get();
   }
   if (best == nullptr) return false;
   best->busy.fetch_add(1, std::memory_order_relaxed);

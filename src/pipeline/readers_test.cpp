@@ -93,6 +93,24 @@ TEST(Readers, PagesOfManyKeepNobodyWaitingWhoLooksForOne) {
   }
 }
 
+TEST(Readers, NobodyWaitsForAPageBecauseOthersLookForOne) {
+  Search page;
+  Readers readers(views(2));
+  ASSERT_TRUE(readers.post(page.lookup(), Readers::Kind::page, page.wanted));
+  page.begun.get_future().wait();
+  std::promise<void> hold;
+  const std::shared_future<void> held = hold.get_future();
+  std::vector<std::promise<void>> quick(4);
+  for (std::promise<void>& one : quick) {
+    ASSERT_TRUE(readers.post([&one, held](core::Reader&) {
+      held.wait();
+      one.set_value();
+    }));
+  }
+  hold.set_value();
+  for (std::promise<void>& one : quick) one.get_future().wait();
+}
+
 // faults.md D10
 TEST(Readers, ASearchEndsWhenNobodyWaitsForIt) {
   Readers readers(views(1), views(1));

@@ -239,8 +239,7 @@ void Attempt::not_started(const SpawnFailure& failure) {
 }
 
 // The machine's fault. The queue waits a moment, or all of its messages would be tried, one after
-// the other. This one may wait longer: should it be at fault after all, it does not stop the
-// others.
+// the other. This one may wait longer.
 void Attempt::cannot_start(std::string why, Millis delay) {
   spdlog::error("message {} cannot be started now: {}", message_.id, why);
   station_->hold_until(std::chrono::steady_clock::now() + kMachineDelay);

@@ -52,6 +52,16 @@ base::Error replaced(const std::string& path, std::string_view what) {
                                            path, what));
 }
 
+// What is the message's own: above it everything could be made. Where rights are missing, they are
+// missing each time.
+base::Error cannot_make_own(const std::string& path) {
+  if (errno != EACCES) return cannot_make(path);
+  return fail(Code::bad_value,
+              fmt::format("'{}' is closed to the worker: a script of this message has taken the "
+                          "rights away; give them back (chmod u+rwx), or remove it",
+                          path));
+}
+
 bool is_own_file(int fd) {
   struct stat info {};
   return ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_nlink == 1;
@@ -78,11 +88,11 @@ Result<MessageFolder> prepare_folder(std::string_view dir, std::string_view fold
   const std::string root = fmt::format("{}/{}", dir, folder);
   MessageFolder made{.job = root + "/job", .fd = {}};
   if (!make_all(dir, root, owner != nullptr ? 0711 : 0700)) return cannot_make(root);
-  if (!make(made.job, 0700)) return cannot_make(made.job);
+  if (!make(made.job, 0700)) return cannot_make_own(made.job);
   made.fd.reset(::open(made.job.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!made.fd.is_open()) {
     return errno == ENOTDIR || errno == ELOOP ? replaced(made.job, "a folder")
-                                              : cannot_make(made.job);
+                                              : cannot_make_own(made.job);
   }
   if (owner == nullptr) return made;
   // Its umask, or another setting of the queue, may have made them otherwise.
@@ -108,7 +118,7 @@ Result<base::Fd> open_log(const MessageFolder& folder, const Credentials* owner)
     } else if (errno == EISDIR || errno == EPERM) {
       return replaced(path, "a file");
     }
-    if (!log.is_open() || !is_own_file(log.get())) return cannot_make(path);
+    if (!log.is_open() || !is_own_file(log.get())) return cannot_make_own(path);
   }
   // The script gets it as it would get any file.
   if (::fcntl(log.get(), F_SETFL, O_APPEND) != 0) return cannot_make(path);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -136,6 +137,15 @@ TEST(Environments, RqsVariablesAreExact) {
   EXPECT_FALSE(has("RQ_DIR=")) << "the server is elsewhere";
 }
 
+constexpr uid_t kNobody = 65534;
+
+// This thread looks at files as that user does, if it may choose.
+struct AsNobody {
+  AsNobody() : before(::setfsuid(::geteuid() == 0 ? kNobody : ::geteuid())) {}
+  ~AsNobody() { ::setfsuid(static_cast<uid_t>(before)); }
+  const int before;
+};
+
 TEST_F(Folder, IsMadeWithItsPartsAndNeverOutside) {
   const auto made = prepare_folder(dir_, "queue/q/1", nullptr);
   ASSERT_TRUE(made.has_value());
@@ -189,6 +199,21 @@ TEST_F(Folder, OfAMessageThatWaitsIsLookedAtAgainBeforeItsScriptStarts) {
   EXPECT_TRUE(is_as_opened(*place));
   std::filesystem::rename(dir_ + "/queue/q/1", dir_ + "/queue/q/2");
   EXPECT_FALSE(is_as_opened(*place)) << "its folder has another name";
+}
+
+// faults.md B11, relative: a script that closed its own folder held up all of its queue.
+TEST_F(Folder, WhatAScriptHasClosedIsItsMessagesFault) {
+  ::chmod(dir_.c_str(), 0711);
+  ASSERT_TRUE(prepare_folder(dir_, "queue/q/1", nullptr).has_value());
+  for (const char* part : {"/queue/q/1", "/queue/q/1/job"}) {
+    static_cast<void>(::chown((dir_ + part).c_str(), kNobody, kNobody));  // for root
+    ASSERT_EQ(::chmod((dir_ + part).c_str(), 0), 0);
+    const AsNobody restricted;  // root may go in anyway
+    const auto place = open_workplace(dir_, "queue/q/1", nullptr);
+    ASSERT_FALSE(place.has_value()) << part;
+    EXPECT_EQ(place.error().code, base::Code::bad_value) << part;
+    ::chmod((dir_ + part).c_str(), 0700);
+  }
 }
 
 // faults.md D14, relative: in the place of a directory that was moved away nothing is made.

@@ -28,8 +28,7 @@ void append_counts(std::string& out, const core::Counters& counters);
 void append_totals(std::string& out, const core::Counters& counters);
 void append_attempt(std::string& out, const core::Attempt& attempt);
 void append_put_done(std::string& out, const core::PutDone& done);
-// {"id","seq","state"}
-// `was`: its state before, where that is told.
+// {"id","seq","state"}, and "was", its state before, where that is told.
 void append_moved(std::string& out, core::Seq seq, base::Instant created, core::State state,
                   std::optional<core::State> was = {});
 void append_notice(std::string& out, const core::Notice& notice);

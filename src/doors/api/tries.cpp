@@ -50,7 +50,8 @@ Result<std::int64_t> count_in(core::Reader& reader, core::Page page, Tries& trie
     RQ_TRY_ASSIGN(listed, reader.list(page));
     tries.looked_at += std::ssize(listed.rows);
     count += std::ranges::count_if(listed.rows, waits_for_another_try);
-    if (!listed.cursor) return count;
+    tries.cut = listed.cut;  // looking for a text takes long
+    if (tries.cut || !listed.cursor) return count;
     page.cursor = *listed.cursor;
   }
 }

@@ -7,16 +7,15 @@
 
 namespace rq::doors::beanstalk {
 
-inline constexpr std::size_t kReadBytes = 256 * base::kKiB;  // of one connection in one turn
-inline constexpr std::size_t kInFlightMax = 4096;            // commands of one connection
-inline constexpr std::size_t kOutBytesMax = 1 * base::kMiB;  // unread replies; then no reading
+inline constexpr std::size_t kReadBytes = 256 * base::kKiB;   // of one connection in one turn
+inline constexpr std::size_t kInFlightMax = 4096;             // commands of one connection
+inline constexpr std::size_t kOutBytesMax = 1 * base::kMiB;   // unread replies; then no reading
+inline constexpr std::size_t kPutBytesMax = 16 * base::kMiB;  // of one connection's puts
 
-// Of all connections. Above it each of them has its share only: one that comes with a single
-// command waits behind no more than this.
+// Of all connections. Above it each has no more than its share of it, and one command always: so
+// there are at most twice as many, and one of each connection.
 inline constexpr std::size_t kInFlightOfAllMax = 32 * 1024;
-inline constexpr std::size_t kInFlightShare = 64;
 inline constexpr std::size_t kPutBytesOfAllMax = 256 * base::kMiB;
-inline constexpr std::size_t kPutBytesShare = 1 * base::kMiB;
 
 static_assert(kReadBytes > wire::beanstalk::kLineBytesMax);
 

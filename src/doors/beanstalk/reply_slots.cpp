@@ -8,7 +8,6 @@
 namespace rq::doors::beanstalk {
 namespace {
 
-constexpr std::uint64_t kPutBytesMax = 16 * base::kMiB;  // of one connection
 constexpr std::size_t kSlotsKept = 128;
 constexpr std::size_t kBodiesRemembered = 64;  // where one was large, the next ones may be
 
@@ -31,24 +30,42 @@ bool looks_around(Verb verb) {
 }
 
 ReplySlots::~ReplySlots() {
-  all_.commands -= size();
+  --all_.connections;
+  all_.commands -= commands_;
   all_.put_bytes -= put_bytes_;
 }
 
+// Where all together have too much under way, each has an equal share.
 bool ReplySlots::full() const {
   if (size() >= kInFlightMax || put_bytes_ >= kPutBytesMax) return true;
-  return (all_.commands >= kInFlightOfAllMax && size() >= kInFlightShare) ||
-         (all_.put_bytes >= kPutBytesOfAllMax && put_bytes_ >= kPutBytesShare);
+  return (all_.commands >= kInFlightOfAllMax &&
+          commands_ >= std::max<std::size_t>(1, kInFlightOfAllMax / all_.connections)) ||
+         (all_.put_bytes >= kPutBytesOfAllMax &&
+          put_bytes_ >= std::max<std::size_t>(1, kPutBytesOfAllMax / all_.connections));
+}
+
+void ReplySlots::count() {
+  ++commands_;
+  ++all_.commands;
+}
+
+void ReplySlots::uncount() {
+  --commands_;
+  --all_.commands;
+}
+
+ReplySlots::Slot& ReplySlots::place(Verb verb) {
+  Slot& slot = slots_.emplace_back();
+  slot.verb = verb;
+  ++next_request_;
+  return slot;
 }
 
 ReplySlots::Slot& ReplySlots::add(Verb verb) {
-  Slot& slot = slots_.emplace_back();
-  ++all_.commands;
-  slot.verb = verb;
-  ++next_request_;
+  count();
   if (has_body(verb)) ++bodies_;
   if (looks_around(verb)) ++looking_;
-  return slot;
+  return place(verb);
 }
 
 ReplySlots::Slot& ReplySlots::add_put(std::uint64_t bytes) {
@@ -63,7 +80,10 @@ ReplySlots::Slot& ReplySlots::add_reserve(Verb verb, bool waits) {
   Slot& slot = add(verb);
   slot.waits = waits;
   ++reserving_;
-  if (waits) ++waiting_;
+  if (waits) {
+    ++waiting_;
+    uncount();
+  }
   return slot;
 }
 
@@ -79,7 +99,7 @@ void ReplySlots::say(std::string_view line) {
     out().append(line);
     return;
   }
-  Slot& slot = add(Verb::quit);
+  Slot& slot = place(Verb::quit);
   slot.text = line;
   slot.answered = true;
 }
@@ -91,6 +111,7 @@ std::string& ReplySlots::reply_of(Slot& slot) {
 
 void ReplySlots::answered(Slot& slot) {
   slot.answered = true;
+  if (!slot.waits) uncount();
   if (is_reserve(slot.verb)) {
     --reserving_;
     if (slot.waits) --waiting_;
@@ -110,7 +131,6 @@ void ReplySlots::advance() {
   while (head_ < slots_.size() && slots_[head_].answered) {
     out().append(slots_[head_].text);
     ++head_;
-    --all_.commands;
   }
   if (head_ == slots_.size()) {
     slots_.clear();

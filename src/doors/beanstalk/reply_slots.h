@@ -22,8 +22,10 @@ namespace rq::doors::beanstalk {
 // read before it is answered.
 [[nodiscard]] bool looks_around(wire::beanstalk::Verb verb);
 
-// What all connections have under way.
+// What all connections have under way. A reserve that waits for a job costs nobody anything, and is
+// not counted.
 struct InFlight {
+  std::size_t connections = 0;
   std::size_t commands = 0;
   std::uint64_t put_bytes = 0;
 };
@@ -33,7 +35,7 @@ class ReplySlots {
   using Verb = wire::beanstalk::Verb;
 
   // Counts its own among those of all.
-  explicit ReplySlots(InFlight& all) : all_(all) {}
+  explicit ReplySlots(InFlight& all) : all_(all) { ++all_.connections; }
   ~ReplySlots();
   ReplySlots(const ReplySlots&) = delete;
   ReplySlots& operator=(const ReplySlots&) = delete;
@@ -84,10 +86,15 @@ class ReplySlots {
   [[nodiscard]] std::string_view unsent() const { return out_.unsent(); }
 
  private:
+  Slot& place(Verb verb);
+  // It is under way; or not any more.
+  void count();
+  void uncount();
   void advance();
 
   InFlight& all_;
-  std::vector<Slot> slots_;  // from head_: without a reply, or behind one without
+  std::size_t commands_ = 0;  // of its own among those of all
+  std::vector<Slot> slots_;   // from head_: without a reply, or behind one without
   std::size_t head_ = 0;
   std::uint64_t next_request_ = 1;  // the one after the last slot
   std::uint32_t waiting_ = 0;

@@ -459,26 +459,42 @@ TEST_F(Sessions, AFloodIsHeldBackAtItsBound) {
 TEST_F(Sessions, AFloodOfManyIsHeldBackAtTheShareOfEach) {
   std::string flood;
   for (std::size_t i = 0; i < kInFlightMax; ++i) flood += "kick 1\r\n";
+  std::size_t share = 0;
   {
     std::vector<std::unique_ptr<Session>> others;
     while (desk.in_flight.commands < kInFlightOfAllMax) {
-      others.push_back(std::make_unique<Session>(desk, others.size() + 2, 1000));
+      others.push_back(std::make_unique<Session>(desk, others.size() + 10, 1000));
       EXPECT_EQ(others.back()->feed(flood), flood.size());
     }
-    EXPECT_EQ(session.feed(flood), 8 * kInFlightShare);
+    for (int i = 0; i < 100; ++i) others.push_back(std::make_unique<Session>(desk, 1000 + i, 100));
+    share = kInFlightOfAllMax / desk.in_flight.connections;
+    EXPECT_EQ(session.feed(flood), 8 * share);
     EXPECT_TRUE(session.blocked());
-    answer(desk.asked.size() - kInFlightShare, core::RunEarlyDone{});
+    answer(desk.asked.size() - share, core::RunEarlyDone{});
     EXPECT_EQ(session.feed(flood), 8U);
   }
-  EXPECT_EQ(desk.in_flight.commands, kInFlightShare) << "those that left count no more";
-  EXPECT_EQ(session.feed(flood), flood.size() - 8 * kInFlightShare);
+  EXPECT_EQ(desk.in_flight.commands, share) << "those that left count no more";
+  EXPECT_EQ(session.feed(flood), flood.size() - 8 * share);
+}
+
+TEST_F(Sessions, ReservesThatWaitCountForNothing) {
+  send("put 0 0 60 1\r\nx\r\nreserve\r\n");
+  answer(0, core::PutDone{.seq = 1});
+  EXPECT_EQ(desk.in_flight.commands, 0U) << "the reserve waits";
+  answer(1, reserved({1}));
+  EXPECT_EQ(desk.in_flight.commands, 0U);
+  send("reserve\r\nlist-tube-used\r\n");
+  EXPECT_EQ(desk.in_flight.commands, 0U) << "and what needs no engine does not count";
+  send("kick 1\r\n");
+  EXPECT_EQ(desk.in_flight.commands, 1U);
 }
 
 TEST_F(Sessions, BytesOfManyPutsAreHeldBackAtTheShareOfEach) {
   desk.in_flight.put_bytes = kPutBytesOfAllMax;
-  Session large{desk, 6, kPutBytesShare};
-  const std::string put = "put 0 0 60 " + std::to_string(kPutBytesShare) + "\r\n" +
-                          std::string(kPutBytesShare, 'x') + "\r\n";
+  desk.in_flight.connections = kPutBytesOfAllMax / base::kMiB;
+  Session large{desk, 6, base::kMiB};
+  const std::string put =
+      "put 0 0 60 " + std::to_string(base::kMiB) + "\r\n" + std::string(base::kMiB, 'x') + "\r\n";
   EXPECT_EQ(large.feed(put + put), put.size());
   EXPECT_TRUE(large.blocked());
   core::Delivery delivery{desk.asked.at(0).ticket, core::PutDone{.seq = 1}};
