@@ -38,7 +38,7 @@ RangeAsked parse_range(std::string_view text, std::uint64_t size) {
   using enum RangeAsked::Kind;
   constexpr std::string_view kUnit = "bytes=";
   if (text.empty()) return {};
-  if (!text.starts_with(kUnit)) return {.kind = unreadable};
+  if (!text.starts_with(kUnit)) return {};  // RFC 9110, 14.2: an unknown unit asks for nothing
   text.remove_prefix(kUnit.size());
   const std::size_t dash = text.find('-');
   if (dash == std::string_view::npos) return {.kind = unreadable};

@@ -31,9 +31,11 @@ TEST(Range, ReadsTheThreeForms) {
 }
 
 TEST(Range, TellsWhatCannotBeReadFromWhatIsNotThere) {
-  EXPECT_EQ(parse_range("", 100).kind, Kind::none);
-  for (const char* text : {"bytes=", "bytes=-", "bytes=a-b", "bytes=5-4", "lines=1-2", "x",
-                           "bytes=1-2,4-5", "bytes= 1-2", "bytes=+1-2", "bytes=1--2"}) {
+  for (const char* text : {"", "lines=1-2", "x"}) {
+    EXPECT_EQ(parse_range(text, 100).kind, Kind::none) << text;
+  }
+  for (const char* text : {"bytes=", "bytes=-", "bytes=a-b", "bytes=5-4", "bytes=1-2,4-5",
+                           "bytes= 1-2", "bytes=+1-2", "bytes=1--2"}) {
     EXPECT_EQ(parse_range(text, 100).kind, Kind::unreadable) << text;
   }
   for (const char* text : {"bytes=100-", "bytes=-0", "bytes=18446744073709551615-",

@@ -359,10 +359,12 @@ void Attempt::dup_answered(const Result<Reply>& reply) {
   const std::string line = answer_to_dup(reply, shop_.worker.base_url, dups_.front().dest);
   dup_under_way_ = false;
   shop_.supervisor.reply(child_, line);
-  if (gone_ && line.starts_with("fail")) {
-    spdlog::warn("message {}: its script has ended, and heard no answer to 'dup {}-X-{}': {}",
-                 message_.id, dups_.front().delay_s, dups_.front().dest,
-                 std::string_view(line).substr(0, line.find('\n')));
+  if (gone_ && line.starts_with("fail") && !std::exchange(unheard_told_, true)) {
+    spdlog::warn(
+        "message {}: its script has ended, and heard no answer to 'dup {}-X-{}': {}; of "
+        "its others nothing is said",
+        message_.id, dups_.front().delay_s, dups_.front().dest,
+        std::string_view(line).substr(0, line.find('\n')));
   }
   drop_dup();
   shop_.supervisor.set_reading(child_, true);

@@ -156,6 +156,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   std::deque<wire::PipeLine> dups_;  // the first is under way
   bool dup_under_way_ = false;
   std::int64_t dups_begun_ = 0;
+  bool unheard_told_ = false;  // that the script is gone and heard no answer
   bool lost_ = false;
   bool handing_back_ = false;
   bool gone_ = false;  // nothing of its tree is left

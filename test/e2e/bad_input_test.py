@@ -322,7 +322,7 @@ def test_coverage(s):
 
 def test_ranges(s, seqs):
     address = f"/v1/messages/{seqs['READY']}/log"
-    for text in ['bytes=0-1', 'bytes=5-', 'bytes=-0', 'bytes=-x', 'bytes=1-0', 'lines=1-2', 'x',
+    for text in ['bytes=0-1', 'bytes=5-', 'bytes=-0', 'bytes=-x', 'bytes=1-0',
                  'bytes=0-0,5-6', 'bytes=' + '9' * 30 + '-']:
         check_error(s.get(address, headers={'Range': text}), 416, f'Range: {text}')
     check_error(s.get(address + '?tail=1', headers={'Range': 'bytes=0-1'}), 422, 'tail and Range')

@@ -60,7 +60,9 @@ class BeanstalkDoor::Connection final : public net::Link {
 // --- Reading ---
 
 void BeanstalkDoor::Connection::read() {
-  if (rest_.size() + kRoomMin <= door_.scratch_.size()) {
+  if (has_rest()) {
+    feed_rest();
+  } else if (rest_.size() + kRoomMin <= door_.scratch_.size()) {
     read_small();
   } else {
     read_large();
@@ -79,6 +81,7 @@ void BeanstalkDoor::Connection::read_small() {
   const std::string_view in(scratch.data(), kept + bytes);
   const std::size_t taken = session_.feed(in);
   rest_.assign(in.substr(taken));
+  keep_rest(session_.yielded());
 }
 
 // The body of a large job grows where it is.
@@ -97,6 +100,7 @@ void BeanstalkDoor::Connection::feed_rest() {
   } else {
     rest_.erase(0, taken);
   }
+  keep_rest(session_.yielded());
 }
 
 // --- Writing ---
@@ -114,8 +118,7 @@ void BeanstalkDoor::Connection::settle() {
   if (session_.blocked()) {
     const std::size_t before = rest_.size();
     const std::size_t unsent = session_.unsent().size();
-    const std::size_t taken = session_.feed(rest_);
-    rest_.erase(0, taken);
+    feed_rest();
     door_.links_.make_ready(*this);
     if (session_.unsent().size() != unsent || rest_.size() != before) {
       door_.links_.mark_dirty(*this);
@@ -123,7 +126,8 @@ void BeanstalkDoor::Connection::settle() {
     }
   }
   const bool quiet = session_.unsent().empty();
-  const bool at_end = session_.finished() || (ended() && session_.idle() && !session_.blocked());
+  const bool goes_on = session_.blocked() || session_.yielded();
+  const bool at_end = session_.finished() || (ended() && session_.idle() && !goes_on);
   if (quiet && at_end) return close();
   if (quiet && session_.out().capacity() > kBufferKept && session_.idle()) {
     std::string().swap(session_.out());

@@ -37,7 +37,10 @@ ReplySlots::~ReplySlots() {
 
 // Where all together have too much under way, each has an equal share.
 bool ReplySlots::full() const {
-  if (size() >= kInFlightMax || put_bytes_ >= kPutBytesMax) return true;
+  if (size() >= kInFlightMax || commands_ >= kInFlightMax || put_bytes_ >= kPutBytesMax ||
+      held_bytes_ + unsent().size() >= kOutBytesMax) {
+    return true;
+  }
   return (all_.commands >= kInFlightOfAllMax &&
           commands_ >= std::max<std::size_t>(1, kInFlightOfAllMax / all_.connections)) ||
          (all_.put_bytes >= kPutBytesOfAllMax &&
@@ -102,6 +105,12 @@ void ReplySlots::say(std::string_view line) {
   Slot& slot = place(Verb::quit);
   slot.text = line;
   slot.answered = true;
+  hold(slot);
+}
+
+void ReplySlots::hold(Slot& slot) {
+  slot.held = slot.text.size();
+  held_bytes_ += slot.held;
 }
 
 std::string& ReplySlots::reply_of(Slot& slot) {
@@ -120,7 +129,11 @@ void ReplySlots::answered(Slot& slot) {
   if (looks_around(slot.verb)) --looking_;
   put_bytes_ -= slot.bytes;
   all_.put_bytes -= slot.bytes;
-  if (&slot == &slots_[head_]) advance();
+  if (&slot == &slots_[head_]) {
+    advance();
+  } else {
+    hold(slot);
+  }
 }
 
 void ReplySlots::saw_body(std::size_t bytes) {
@@ -130,6 +143,7 @@ void ReplySlots::saw_body(std::size_t bytes) {
 void ReplySlots::advance() {
   while (head_ < slots_.size() && slots_[head_].answered) {
     out().append(slots_[head_].text);
+    held_bytes_ -= slots_[head_].held;
     ++head_;
   }
   if (head_ == slots_.size()) {

@@ -50,6 +50,7 @@ class ReplySlots {
     std::uint64_t bytes = 0;    // put: of the body
     core::Token token;          // or only its seq
     std::string text;           // reply, or the tube of a stats-tube or pause-tube
+    std::size_t held = 0;       // bytes of a reply that waits for those before it
     std::unique_ptr<core::Peeked> peeked;
   };
 
@@ -69,6 +70,9 @@ class ReplySlots {
   void say(std::string_view line);
   [[nodiscard]] std::string& reply_of(Slot& slot);  // where to write it
   void answered(Slot& slot);
+  // A command that has no reply is under way with the others: from begin_aside() to end_aside().
+  void begin_aside() { count(); }
+  void end_aside() { uncount(); }
   void saw_body(std::size_t bytes);
 
   // --- Of those without a reply ---
@@ -90,6 +94,7 @@ class ReplySlots {
   // It is under way; or not any more.
   void count();
   void uncount();
+  void hold(Slot& slot);  // its reply waits for those before it
   void advance();
 
   InFlight& all_;
@@ -103,6 +108,7 @@ class ReplySlots {
   std::uint32_t looking_ = 0;
   std::size_t body_seen_ = 0;
   std::uint64_t put_bytes_ = 0;
+  std::size_t held_bytes_ = 0;  // of replies that wait for those before them
   net::OutBuffer out_{kOutBytesMax};
 };
 

@@ -29,6 +29,8 @@ constexpr std::uint32_t kBodiesInFlightFirst = kBodyBytesInFlight / base::kPaylo
 // What one client may send behind a reserve that waits, perhaps for ever.
 constexpr std::uint64_t kBodyBytesHeldMax = 256 * base::kKiB;
 constexpr std::size_t kCommandsHeldMax = 512;
+// Of commands whose end nobody is told.
+constexpr std::uint64_t kAside = std::numeric_limits<std::uint64_t>::max();
 
 bool is_of_a_lease(Verb verb) {
   return verb == Verb::remove || verb == Verb::release || verb == Verb::bury || verb == Verb::touch;
@@ -69,10 +71,16 @@ Session::~Session() {
 
 std::size_t Session::feed(std::string_view in) {
   blocked_ = false;
+  yielded_ = false;
   std::size_t done = 0;
+  std::size_t taken = 0;
   while (!ending_ && in.size() - done >= wanted_) {
-    if (slots_.full() || slots_.unsent().size() >= kOutBytesMax) {
+    if (slots_.full()) {
       blocked_ = true;
+      break;
+    }
+    if (++taken > kTurnCommands) {
+      yielded_ = true;
       break;
     }
     const Parser::Step step = parser_.next(in.substr(done));
@@ -344,7 +352,8 @@ void Session::forget_unused(std::string_view name) {
   auto queue = core::escaped_queue_name(name);
   if (!queue) return;
   neighbours_.flush();
-  host_.submit({0, connection_, 0, true},
+  slots_.begin_aside();
+  host_.submit({0, connection_, kAside, true},
                core::DeleteQueue{.queue = std::move(*queue), .if_unused = true});
 }
 
@@ -392,6 +401,7 @@ void Session::tell(core::Command&& command) {
 
 void Session::deliver(core::Delivery& delivery) {
   if (gone_) return;
+  if (delivery.ticket.request == kAside) return slots_.end_aside();
   answers_.deliver(delivery);
   // Who asks for one job is a worker when he gets it.
   if (!is_worker_ && reserved_.size() > 0) becomes_worker();

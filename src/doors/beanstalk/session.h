@@ -37,6 +37,8 @@ class Session {
   [[nodiscard]] std::size_t feed(std::string_view in);
   // It takes no request now: a reply must come, or be read by the client, first.
   [[nodiscard]] bool blocked() const { return blocked_; }
+  // feed() has left the rest for a later turn.
+  [[nodiscard]] bool yielded() const { return yielded_; }
 
   void deliver(core::Delivery& delivery);
 
@@ -90,6 +92,7 @@ class Session {
   wire::beanstalk::Parser parser_;
   std::size_t wanted_ = 1;
   bool blocked_ = false;
+  bool yielded_ = false;
   bool ending_ = false;
   bool gone_ = false;
   bool input_ended_ = false;  // the client sends no more: nothing waits

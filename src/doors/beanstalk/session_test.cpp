@@ -25,8 +25,8 @@ class Desk : public Host {
   void submit(const core::Ticket& ticket, core::Command&& command) override {
     if (const auto* forget = std::get_if<core::DeleteQueue>(&command)) {
       EXPECT_TRUE(forget->if_unused);
-      EXPECT_EQ(ticket.request, 0U);  // nobody waits for its answer
       forgotten.push_back(forget->queue);
+      asides.push_back(ticket);
       return;
     }
     asked.push_back({ticket, std::move(command)});
@@ -45,12 +45,20 @@ class Desk : public Host {
 
   std::vector<core::Envelope> asked;
   std::vector<std::string> forgotten;  // queues that shall go if they are unused
+  std::vector<core::Ticket> asides;    // of these commands
   Instant time{seconds{1'000'000}};
   bool drains = false;
 };
 
 class Sessions : public ::testing::Test {
  protected:
+  // As much as it takes in any number of turns; gives how much.
+  static std::size_t feed(Session& to, std::string_view bytes) {
+    std::size_t taken = to.feed(bytes);
+    while (to.yielded()) taken += to.feed(bytes.substr(taken));
+    return taken;
+  }
+  std::size_t feed(std::string_view bytes) { return feed(session, bytes); }
   // All bytes are taken.
   void send(std::string_view bytes) { EXPECT_EQ(session.feed(bytes), bytes.size()) << bytes; }
   std::string heard() {
@@ -449,11 +457,11 @@ TEST_F(Sessions, FewReservesAreUnderWayWhileTheirSizeIsNotKnown) {
 TEST_F(Sessions, AFloodIsHeldBackAtItsBound) {
   std::string flood;
   for (std::size_t i = 0; i < kInFlightMax + 10; ++i) flood += "kick 1\r\n";
-  EXPECT_EQ(session.feed(flood), 8 * kInFlightMax);
+  EXPECT_EQ(feed(flood), 8 * kInFlightMax);
   EXPECT_TRUE(session.blocked());
   EXPECT_EQ(desk.asked.size(), kInFlightMax);
   answer(0, core::RunEarlyDone{});
-  EXPECT_EQ(session.feed(flood), 8U);
+  EXPECT_EQ(feed(flood), 8U);
 }
 
 TEST_F(Sessions, AFloodOfManyIsHeldBackAtTheShareOfEach) {
@@ -464,17 +472,54 @@ TEST_F(Sessions, AFloodOfManyIsHeldBackAtTheShareOfEach) {
     std::vector<std::unique_ptr<Session>> others;
     while (desk.in_flight.commands < kInFlightOfAllMax) {
       others.push_back(std::make_unique<Session>(desk, others.size() + 10, 1000));
-      EXPECT_EQ(others.back()->feed(flood), flood.size());
+      EXPECT_EQ(feed(*others.back(), flood), flood.size());
     }
     for (int i = 0; i < 100; ++i) others.push_back(std::make_unique<Session>(desk, 1000 + i, 100));
     share = kInFlightOfAllMax / desk.in_flight.connections;
-    EXPECT_EQ(session.feed(flood), 8 * share);
+    EXPECT_EQ(feed(flood), 8 * share);
     EXPECT_TRUE(session.blocked());
     answer(desk.asked.size() - share, core::RunEarlyDone{});
-    EXPECT_EQ(session.feed(flood), 8U);
+    EXPECT_EQ(feed(flood), 8U);
   }
   EXPECT_EQ(desk.in_flight.commands, share) << "those that left count no more";
-  EXPECT_EQ(session.feed(flood), flood.size() - 8 * share);
+  EXPECT_EQ(feed(flood), flood.size() - 8 * share);
+}
+
+TEST_F(Sessions, TubesThatAreForgottenCountLikeOtherCommands) {
+  std::string flood;
+  for (std::size_t i = 0; i < kInFlightMax + 10; ++i) flood += "use t" + std::to_string(i) + "\r\n";
+  const std::string_view rest = std::string_view(flood).substr(feed(flood));
+  EXPECT_EQ(desk.forgotten.size(), kInFlightMax);
+  for (const core::Ticket& ticket : desk.asides) {
+    core::Delivery delivery{ticket, base::fail(base::Code::not_found, "")};
+    session.deliver(delivery);
+  }
+  EXPECT_EQ(desk.in_flight.commands, 0U);
+  EXPECT_EQ(feed(rest), rest.size());
+}
+
+TEST_F(Sessions, RepliesThatWaitForOthersCountAsUnread) {
+  for (int i = 0; i < 100; ++i) send("watch " + std::string(190, 'a') + std::to_string(i) + "\r\n");
+  static_cast<void>(heard());
+  std::string flood = "kick 1\r\n";
+  while (flood.size() < kInFlightMax * 10) flood += "list-tubes-watched\r\n";
+  EXPECT_LT(feed(flood), flood.size() / 4);
+  EXPECT_TRUE(session.blocked());
+  answer(desk.asked.size() - 1, core::RunEarlyDone{});
+  EXPECT_GE(session.unsent().size(), kOutBytesMax);
+  EXPECT_LT(session.unsent().size(), kOutBytesMax + 50'000);
+  static_cast<void>(heard());
+  EXPECT_GT(session.feed(flood), 0U) << "it has been read";
+}
+
+TEST_F(Sessions, OneThatAsksForMuchLeavesTheOthersTheirTurn) {
+  std::string flood;
+  for (std::size_t i = 0; i < 3 * kTurnCommands; ++i) flood += "x\r\n";
+  EXPECT_EQ(session.feed(flood), 3 * kTurnCommands);
+  EXPECT_TRUE(session.yielded());
+  EXPECT_FALSE(session.blocked());
+  EXPECT_EQ(session.feed("x\r\n"), 3U);
+  EXPECT_FALSE(session.yielded());
 }
 
 TEST_F(Sessions, ReservesThatWaitCountForNothing) {
@@ -505,7 +550,7 @@ TEST_F(Sessions, BytesOfManyPutsAreHeldBackAtTheShareOfEach) {
 TEST_F(Sessions, AClientThatDoesNotReadIsNotReadFrom) {
   std::string flood;
   while (flood.size() < 8 * kOutBytesMax) flood += "list-tube-used\r\n";
-  EXPECT_LT(session.feed(flood), flood.size());
+  EXPECT_LT(feed(flood), flood.size());
   EXPECT_TRUE(session.blocked());
   EXPECT_LE(session.unsent().size(), kOutBytesMax + 100);
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "base/fd.h"
@@ -49,6 +50,13 @@ base::Error fault(sqlite3* db, int code, std::string_view doing) {
   }
   if (primary == SQLITE_INTERRUPT) {
     return base::fail(Code::timed_out, "the look-up was stopped", "ask again");
+  }
+  // The index of the log could not grow: what was written before it may count, or not.
+  const int why = db != nullptr && primary == SQLITE_IOERR ? sqlite3_system_errno(db) : 0;
+  if (why == ENOSPC || why == EDQUOT) {
+    return base::fail(Code::unknown_outcome,
+                      fmt::format("no room on the disk while {}: {} ({})", doing, words, code),
+                      "free some space; then look whether it was done");
   }
   return base::fail(Code::unknown_outcome,
                     fmt::format("the store failed while {}: {} ({})", doing, words, code),
