@@ -21,6 +21,7 @@ import rqtest
 QUEUES = [f'q{i}' for i in range(8)]
 PAGE = 4096
 CHECK_SECONDS = 120
+FLIPS_MOST = 5    # of a round
 # What these tables hold is told by no other row, and no message depends on it: counts over time, the
 # history of attempts, when to look at something.
 UNGUARDED = {'counter', 'attempt', 'timer', 'lease', 'meta', 'sqlite_sequence', 'waste', 'corrupt'}
@@ -208,9 +209,12 @@ def told(server):
 
 
 def again(ask):
-    """Once more, where the batch met a damaged page: that mends the store, and says to repeat it."""
-    reply = ask()
-    return ask() if reply.code == 'unknown_outcome' else reply
+    """Once more for each damaged page that the batch has met: that mends the store, and says to repeat it."""
+    for _ in range(FLIPS_MOST):
+        reply = ask()
+        if reply.code != 'unknown_outcome':
+            return reply
+    return ask()
 
 
 def use(server, what):
@@ -223,7 +227,9 @@ def use(server, what):
         reply = again(lambda: server.post(f'/v1/queues/{queue}/messages', put))
         checks.equal(reply.status, 201, f'{what}: a put to {queue}')
         reserve = {'queues': [queue], 'limit': 50}
-        for message in again(lambda: server.post('/v1/reserve', reserve)).json['messages']:
+        reply = again(lambda: server.post('/v1/reserve', reserve))
+        checks.equal(reply.status, 200, f'{what}: a reserve of {queue}: {reply.body}')
+        for message in reply.json.get('messages', []):
             out[message['seq']] = message.get('payload', '')
     fresh = server.get('/v1/queues/fresh').json['counts']
     checks.that(fresh['que'] + fresh['run'] >= 1, f'{what}: the new queue is served')
@@ -287,7 +293,7 @@ def run(rounds, edits, seed, messages):
         assert before is not None
         checks.equal(findings(server), [], 'doctor before any damage')
         for n in range(rounds):
-            many = 5 if n % 10 == 9 else 1
+            many = FLIPS_MOST if n % 10 == 9 else 1
             play(base, before, payloads, f'seed {seed}, flips {n}',
                  lambda file, many=many: flip(file, rng, many))
         for n in range(0, edits, 10):

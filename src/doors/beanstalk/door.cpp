@@ -17,6 +17,9 @@ namespace {
 
 // Below this much room behind what is there already, the scratch buffer is not worth the copy.
 constexpr std::size_t kRoomMin = 64 * base::kKiB;
+// Connections whose replies are written at once: the first clients go on while the others' replies
+// are still made.
+constexpr std::size_t kFlushEvery = 12;
 constexpr std::size_t kBufferKept = 4 * base::kKiB;  // by a connection with nothing to do
 static_assert(kReadBytes > 2 * kRoomMin);
 
@@ -187,8 +190,14 @@ std::string BeanstalkDoor::stats(const core::EngineStatsDone& engine) const {
 // --- Replies ---
 
 void BeanstalkDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
+  std::uint64_t last = 0;
+  std::size_t answered = 0;
   for (core::Delivery& delivery : deliveries) {
-    net::Link* link = links_.find(delivery.ticket.connection);
+    const std::uint64_t connection = delivery.ticket.connection;
+    if (std::exchange(last, connection) != connection && ++answered % kFlushEvery == 0) {
+      links_.flush_dirty();
+    }
+    net::Link* link = links_.find(connection);
     if (link == nullptr) continue;
     static_cast<Connection*>(link)->session().deliver(delivery);
     links_.mark_dirty(*link);
