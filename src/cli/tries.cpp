@@ -16,7 +16,7 @@ Tries tries_of(client::Client& client, MessageFilter filter) {
   filter.state.clear();
   filter.mark.clear();
   filter.fingerprint.clear();
-  const Tries unknown{.cut = true};
+  Tries unknown{.cut = true};
   const auto query = filter.query();
   if (!query) return unknown;
   const auto answer = client.get(query->on("/v1/tries"), {"queues"});
