@@ -10,6 +10,7 @@
 #include "engine/finish.h"
 #include "engine/gate.h"
 #include "engine/put.h"
+#include "engine/rights.h"
 
 namespace rq::engine {
 
@@ -88,6 +89,7 @@ Result<Step> reserve_one(Desk& desk, const Reserve& reserve) {
   RQ_TRY_ASSIGN(record, need_message(desk, *reserve.only));
   Message& message = record->message;
   const bool held = message.state == State::err && message.mark == Mark::held;
+  RQ_TRY(check_right(desk, Right::work, message));
   RQ_TRY(check_gives(desk.ledger.of(message)));
   if (message.state != State::que && message.state != State::scheduled && !held) {
     return fail(Code::wrong_state,
@@ -131,6 +133,7 @@ Result<Step> decide(Desk& desk, Reserve& reserve) {
     RQ_TRY(make_missing(desk, reserve));
     RQ_CHECK(find_watched(desk, reserve));
   }
+  for (const Source& source : desk.watched) RQ_TRY(check_right(desk, Right::work, *source.entry));
   for (const Source& source : desk.watched) desk.ledger.use(*source.entry);
   RQ_TRY_ASSIGN(taken, take_best(desk, desk.ticket, reserve));
   const bool told = !taken.messages.empty();
