@@ -6,7 +6,7 @@ find_package(Boost 1.81 REQUIRED COMPONENTS json system)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(SQLite3 REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto SSL)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 
 # The allocator of the programs (docs/ARCHITECTURE.md has the figure). The sanitizers bring theirs.
 add_library(rq_malloc INTERFACE)

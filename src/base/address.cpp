@@ -11,18 +11,16 @@ namespace {
 
 constexpr std::string_view kUnix = "unix:";
 constexpr std::string_view kHttp = "http://";
-constexpr std::string_view kHttps = "https://";
 constexpr std::uint16_t kHttpPort = 80;
-constexpr std::uint16_t kHttpsPort = 443;
 
 Error no_address(std::string_view text, std::string_view why) {
   return fail(Code::bad_value, fmt::format("server '{}': not an address: {}", text, why),
-              "write unix:PATH, http://HOST:PORT or https://HOST:PORT");
+              "write unix:PATH or http://HOST:PORT");
 }
 
 // "localhost:3333", "myhost", "var"
 Error no_scheme(std::string_view text) {
-  Error error = no_address(text, "it begins with none of unix:, http:// and https://");
+  Error error = no_address(text, "it begins neither with unix: nor with http://");
   if (parse_host_port(text)) {
     error.remedy = fmt::format("write {}{}", kHttp, text);
   } else {
@@ -62,8 +60,8 @@ Result<HostPort> parse_host_port(std::string_view text) {
 }
 
 std::string ServerAddress::text() const {
-  if (!socket_path.empty()) return fmt::format("{}{}", kUnix, socket_path);
-  return fmt::format("{}{}", tls ? kHttps : kHttp, tcp.text());
+  return socket_path.empty() ? fmt::format("{}{}", kHttp, tcp.text())
+                             : fmt::format("{}{}", kUnix, socket_path);
 }
 
 Result<ServerAddress> parse_server_address(std::string_view text) {
@@ -76,19 +74,19 @@ Result<ServerAddress> parse_server_address(std::string_view text) {
     if (rest.find('\0') != std::string_view::npos) return no_address(text, "its path has a NUL");
     return ServerAddress{.socket_path = std::string(rest), .tcp = {}};
   }
-  const bool tls = rest.starts_with(kHttps);
-  if (!tls && !rest.starts_with(kHttp)) return no_scheme(text);
-  rest.remove_prefix(tls ? kHttps.size() : kHttp.size());
+  if (rest.starts_with("https://")) return no_address(text, "rq speaks no TLS");
+  if (!rest.starts_with(kHttp)) return no_scheme(text);
+  rest.remove_prefix(kHttp.size());
   while (rest.ends_with('/')) rest.remove_suffix(1);
   // A last colon outside of brackets is that of a port.
   const std::size_t colon = rest.rfind(':');
   const bool has_port = colon != std::string_view::npos && !rest.ends_with(']');
   const std::string with_port =
-      has_port ? std::string(rest) : fmt::format("{}:{}", rest, tls ? kHttpsPort : kHttpPort);
+      has_port ? std::string(rest) : fmt::format("{}:{}", rest, kHttpPort);
   Result<HostPort> tcp = parse_host_port(with_port);
   if (!tcp) return no_address(text, tcp.error().message);
   if (tcp->port == 0) return no_address(text, "the port is 0");
-  return ServerAddress{.socket_path = {}, .tcp = *std::move(tcp), .tls = tls};
+  return ServerAddress{.socket_path = {}, .tcp = *std::move(tcp)};
 }
 
 }  // namespace rq::base

@@ -22,13 +22,12 @@ struct HostPort {
 struct ServerAddress {
   std::string socket_path;  // of a unix socket; empty: TCP
   HostPort tcp;
-  bool tls = false;  // over TCP
 
-  // "unix:/run/rq.sock", "https://rq.example:3443": parse_server_address() takes it back.
+  // "unix:/run/rq.sock", "http://127.0.0.1:3333": parse_server_address() takes it back.
   [[nodiscard]] std::string text() const;
   friend bool operator==(const ServerAddress&, const ServerAddress&) = default;
 };
-// unix:PATH, a PATH that starts with / or ., or http://HOST[:PORT][/], or the same with https.
+// unix:PATH, a PATH that starts with / or ., or http://HOST[:PORT][/].
 [[nodiscard]] Result<ServerAddress> parse_server_address(std::string_view text);
 
 }  // namespace rq::base

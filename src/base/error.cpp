@@ -25,7 +25,6 @@ constexpr std::array<CodeRow, kCodeCount> kTable{{
     {lease_lost,         "lease_lost",         kRefusal, 409, 4},
     {queue_down,         "queue_down",         kRefusal, 503, 5},
     {queue_full,         "queue_full",         kRefusal, 429, 5},
-    {unauthorized,       "unauthorized",       kRefusal, 401, 6},
     {forbidden,          "forbidden",          kRefusal, 403, 6},
     {unsupported,        "unsupported",        kRefusal, 415, 2},
     {timed_out,          "timed_out",          kRefusal, 408, 124},

@@ -24,8 +24,7 @@ enum class Code : std::uint8_t {
   lease_lost,          // the fencing token is not (or no longer) the live one
   queue_down,          // the queue refuses this in its admin state
   queue_full,          // the queue holds as many messages as its settings allow
-  unauthorized,        // nobody knows who calls, or their token is no good
-  forbidden,           // who calls may not do this
+  forbidden,           // not allowed (host check, address)
   unsupported,         // a content type or encoding that rq does not speak
   timed_out,           // nothing happened within the time asked for
   draining,            // the server takes no new work

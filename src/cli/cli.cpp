@@ -26,7 +26,7 @@ constexpr std::size_t kNameColumns = 17;  // of a verb in a list of them
 
 constexpr std::string_view kCommon =
     "Where: --dir DIR (RQ_DIR) or --server unix:PATH|http://HOST:PORT (RQ_SERVER);\n"
-    "default ./var. With a token: --token-file FILE (RQ_TOKEN_FILE), or RQ_TOKEN.\n"
+    "default ./var.\n"
     "Exit codes: 0 ok, 2 wrong use, 3 not found, 4 not in this state, 5 refused for\n"
     "now, 6 forbidden, 8 the store failed, 9 no server there, 10 a fault, 124 timed\n"
     "out. rq run --wait exits as its command does.";
@@ -218,50 +218,26 @@ base::Error empty_value(std::string_view option) {
               fmt::format("give it a value, or leave {} out", option));
 }
 
-// An option of all verbs that has a value.
-struct CommonOption {
-  std::string_view name;
-  std::string& (*value)(Context& context);
-  std::string_view type;
-  std::string_view help;
-};
-constexpr CommonOption kCommonOptions[] = {
-    {"--dir", [](Context& x) -> std::string& { return x.dir; }, "DIR",
-     "Directory of the server (RQ_DIR; default ./var)"},
-    {"--server", [](Context& x) -> std::string& { return x.server; }, "WHERE",
-     "unix:PATH, or http(s)://HOST:PORT (RQ_SERVER)"},
-    {"--token-file", [](Context& x) -> std::string& { return x.token_file; }, "FILE",
-     "File with the token to call with (RQ_TOKEN_FILE, or RQ_TOKEN with the token)"},
-    {"--tls-ca", [](Context& x) -> std::string& { return x.trust.ca_file; }, "FILE",
-     "PEM: who has signed the server's certificate (RQ_TLS_CA; default: whom the system knows)"},
-    {"--tls-pin", [](Context& x) -> std::string& { return x.trust.pin; }, "KEY",
-     "sha256:... of the server's key, instead (RQ_TLS_PIN)"},
-    {"--tls-certificate", [](Context& x) -> std::string& { return x.trust.certificate; }, "FILE",
-     "PEM: what is shown to the server (RQ_TLS_CERTIFICATE)"},
-    {"--tls-key", [](Context& x) -> std::string& { return x.trust.key; }, "FILE",
-     "PEM: the key of that certificate (RQ_TLS_KEY)"},
-};
-
-// "--dir", "--dir=var"
-const CommonOption* common_option(std::string_view arg) {
-  const std::string_view name = arg.substr(0, arg.find('='));
-  const auto* const found = std::ranges::find(kCommonOptions, name, &CommonOption::name);
-  return found == std::end(kCommonOptions) ? nullptr : found;
-}
-
 // Common options may stand before the verb too. Takes them off the front of `args`.
 Result<void> take_common(std::vector<std::string>& args, Context& context) {
   while (!args.empty()) {
     const std::string& first = args.front();
+    std::string* into = nullptr;
+    std::string_view name;
     if (first == "--json") {
       context.json = true;
       args.erase(args.begin());
       continue;
     }
-    const CommonOption* const option = common_option(first);
-    if (option == nullptr) return {};
-    const std::string_view name = option->name;
-    std::string* const into = &option->value(context);
+    if (first == "--dir" || first.starts_with("--dir=")) {
+      name = "--dir";
+      into = &context.dir;
+    } else if (first == "--server" || first.starts_with("--server=")) {
+      name = "--server";
+      into = &context.server;
+    } else {
+      return {};
+    }
     if (first.size() > name.size()) {
       *into = first.substr(name.size() + 1);
       args.erase(args.begin());
@@ -295,9 +271,7 @@ constexpr std::array kMayBeEmpty{"--http"sv,   "--beanstalk"sv,   "--param1"sv,
                                  "--param2"sv, "--param3"sv,      "--param4"sv,
                                  "--script"sv, "--exec-prefix"sv, "--user"sv};
 // Options whose bytes are taken as they are: names of files on this machine.
-constexpr std::array kMayBeBytes{"--file"sv,       "--ndjson"sv, "--dir"sv,
-                                 "--token-file"sv, "--tls-ca"sv, "--tls-certificate"sv,
-                                 "--tls-key"sv};
+constexpr std::array kMayBeBytes{"--file"sv, "--ndjson"sv, "--dir"sv};
 
 // Of rq put, as an argument or with --text: any bytes, or none.
 bool is_payload(const CLI::App& app, std::string_view name) {
@@ -405,11 +379,12 @@ VerbApp make_app(const Verb& verb, Context& context) {
   app->set_help_flag("-h,--help", "Show this and exit");
   Action action = verb.declare(*app, context);
   if (verb.group != Group::hidden) {
-    for (const CommonOption& option : kCommonOptions) {
-      app->add_option(std::string(option.name), option.value(context), std::string(option.help))
-          ->type_name(std::string(option.type))
-          ->group("Common");
-    }
+    app->add_option("--dir", context.dir, "Directory of the server (RQ_DIR; default ./var)")
+        ->type_name("DIR")
+        ->group("Common");
+    app->add_option("--server", context.server, "unix:PATH or http://HOST:PORT (RQ_SERVER)")
+        ->type_name("WHERE")
+        ->group("Common");
     app->add_flag("--json", context.json,
                   "For programs: JSON; one object, or of a list one a line for each item")
         ->group("Common");

@@ -6,16 +6,14 @@
 #include <string_view>
 #include <vector>
 
-#include "base/nearest.h"
 #include "base/result.h"
 #include "client/client.h"
 
 namespace rq::cli {
 
-using base::nearest;
-
-// Of the options of `app`, the one that was most likely meant: "--priority" for "--prio", "--after"
-// for "--since".
+// Of the names, the one that was most likely meant; empty: none is near.
+[[nodiscard]] std::string nearest(std::string_view word, const std::vector<std::string>& names);
+// Of the options of `app` likewise: "--priority" for "--prio", "--after" for "--since".
 [[nodiscard]] std::string nearest_option(const CLI::App& app, std::string_view word);
 // What other programs call a state: "err" for "failed"; empty: nothing is known.
 [[nodiscard]] std::string_view state_meant(std::string_view word);

@@ -6,7 +6,6 @@
 #include <cstdlib>
 
 #include "cli/text.h"
-#include "client/token.h"
 #include "core/json_fields.h"
 
 namespace rq::cli {
@@ -28,17 +27,6 @@ std::string Context::directory() const {
 }
 
 Result<client::Server> Context::address() const {
-  RQ_TRY_ASSIGN(where, server_address());
-  if (!token_) {  // it is taken out of the environment
-    RQ_TRY_ASSIGN(found, client::find_token(token_file));
-    token_ = std::move(found);
-  }
-  RQ_TRY(client::show_token(where, *token_));
-  RQ_TRY(client::set_trust(where, client::from_environment(trust)));
-  return where;
-}
-
-Result<client::Server> Context::server_address() const {
   if (!server.empty()) return client::parse_server(server);
   const std::string from_environment = environment("RQ_SERVER");
   if (dir.empty() && !from_environment.empty()) {

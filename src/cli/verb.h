@@ -17,7 +17,6 @@
 #include "cli/table.h"
 #include "cli/terminal.h"
 #include "client/client.h"
-#include "client/tls.h"
 
 namespace rq::cli {
 
@@ -26,14 +25,11 @@ namespace json = boost::json;
 // What all verbs share: the options before or after any verb, and the way to the server.
 class Context {
  public:
-  bool json = false;       // for programs: one document, or one a line
-  std::string dir;         // --dir; may be empty
-  std::string server;      // --server; may be empty
-  std::string token_file;  // --token-file; may be empty
-  client::Trust trust;     // --tls-ca, --tls-pin, --tls-certificate, --tls-key
+  bool json = false;   // for programs: one document, or one a line
+  std::string dir;     // --dir; may be empty
+  std::string server;  // --server; may be empty
 
-  // --server, --dir, RQ_SERVER, RQ_DIR, ./var: the first that is given; with the token of
-  // --token-file, RQ_TOKEN_FILE or RQ_TOKEN, and what is said of its certificate.
+  // --server, --dir, RQ_SERVER, RQ_DIR, ./var: the first that is given.
   [[nodiscard]] base::Result<client::Server> address() const;
   // --dir, RQ_DIR, ./var.
   [[nodiscard]] std::string directory() const;
@@ -47,8 +43,6 @@ class Context {
   static void print_json(const json::value& value);  // one line
 
  private:
-  [[nodiscard]] base::Result<client::Server> server_address() const;
-  mutable std::optional<std::string> token_;
   std::unique_ptr<client::Client> client_;
 };
 

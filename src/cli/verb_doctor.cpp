@@ -223,7 +223,7 @@ class Doctor {
           open.is_bool() && open.get_bool()) {
         add("rights", Finding::warning,
             "whoever reaches the server over TCP may define queues, and so run programs here",
-            "take \"define\" out of anonymous in rq.toml, and send the server HUP");
+            "take define_over_tcp out of rq.toml, and restart the server");
       }
     }
     if (auto stats = (*client)->get("/v1/stats", {"uptime_s"})) {

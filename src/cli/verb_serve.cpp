@@ -6,28 +6,13 @@
 namespace rq::cli {
 using base::Result;
 
-namespace {
-
-void add_addresses(CLI::App& app, const std::string& name,
-                   std::optional<std::vector<std::string>>& into, std::string help) {
-  app.add_option_function<std::vector<std::string>>(
-         name, [&into](const std::vector<std::string>& given) { into = given; }, std::move(help))
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->allow_extra_args(false)
-      ->type_name("ADDR:PORT");
-}
-
-}  // namespace
-
 Action declare_server(CLI::App& app, Context& context) {
   auto options = std::make_shared<server::ServerOptions>();
-  add_addresses(app, "--http", options->http,
-                "HTTP on this address (127.0.0.1:3333), with TLS https://ADDR:PORT; may be "
-                "repeated; '' for the unix socket only");
-  add_addresses(
-      app, "--beanstalk", options->beanstalk,
-      "beanstalkd's protocol too, with TLS tls://ADDR:PORT; may be repeated; '' for none");
+  app.add_option("--http", options->http,
+                 "HTTP on this loopback address (127.0.0.1:3333); '' for the unix socket only")
+      ->type_name("ADDR:PORT");
+  app.add_option("--beanstalk", options->beanstalk, "beanstalkd's protocol too; '' for none")
+      ->type_name("ADDR:PORT");
   app.add_option("--log-level", options->log_level, "trace, debug, info, warn or error")
       ->type_name("LEVEL");
   app.add_flag_callback(
@@ -43,7 +28,7 @@ Action declare_server(CLI::App& app, Context& context) {
 Action declare_worker(CLI::App& app, Context& context) {
   auto options = std::make_shared<worker::WorkerOptions>();
   app.add_option("--name", options->name,
-                 "Its name; one of a name at a server (local, or with --server https://… the name "
+                 "Its name; one of a name at a server (local, or with --server http://… the name "
                  "of the host)")
       ->type_name("NAME");
   app.add_option("--base-url", options->base_url, "RQ_HOST of the scripts")->type_name("URL");
@@ -54,8 +39,6 @@ Action declare_worker(CLI::App& app, Context& context) {
   return [&context, options]() -> Result<int> {
     options->dir = context.directory();
     options->server = context.server;
-    options->token_file = context.token_file;
-    options->trust = context.trust;
     return worker::run_worker(*options);
   };
 }

@@ -44,13 +44,6 @@ Action declare_queue_drain(CLI::App& app, Context& context);
 Action declare_queue_down(CLI::App& app, Context& context);
 Action declare_queue_delete(CLI::App& app, Context& context);
 
-Action declare_token_create(CLI::App& app, Context& context);
-Action declare_token_list(CLI::App& app, Context& context);
-Action declare_token_revoke(CLI::App& app, Context& context);
-Action declare_token_rotate(CLI::App& app, Context& context);
-Action declare_audit(CLI::App& app, Context& context);
-Action declare_tls_self_signed(CLI::App& app, Context& context);
-
 Action declare_doctor(CLI::App& app, Context& context);
 Action declare_version(CLI::App& app, Context& context);
 Action declare_completion(CLI::App& app, Context& context);

@@ -1,6 +1,5 @@
 #include "client/channel.h"
 
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <boost/asio/local/stream_protocol.hpp>
@@ -11,8 +10,6 @@
 #include <utility>
 
 #include "base/socket_path.h"
-#include "base/time.h"
-#include "client/limits.h"
 
 namespace rq::client {
 namespace {
@@ -21,36 +18,12 @@ namespace asio = boost::asio;
 using asio::generic::stream_protocol;
 using boost::system::error_code;
 
-constexpr int kKeepAlives = 3;
-
-// A peer that is gone without a word, behind a network that drops what is sent there, is an error
-// within kGoneAfter: of what waits to be acknowledged, and of a connection where nothing is said.
-void notice_when_gone(int socket) {
-  const auto set = [socket](int level, int option, int value) {
-    ::setsockopt(socket, level, option, &value, sizeof value);
-  };
-  const auto seconds = static_cast<int>(kGoneAfter.count());
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(base::Millis(kGoneAfter).count()));
-  set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, seconds / kKeepAlives);
-  set(IPPROTO_TCP, TCP_KEEPINTVL, seconds / kKeepAlives);
-  set(IPPROTO_TCP, TCP_KEEPCNT, kKeepAlives);
-}
-
 }  // namespace
 
-void Channel::connect(const Server& server, Connected then) {
-  const base::ServerAddress& address = server.address;
+void Channel::connect(const base::ServerAddress& address, Connected then) {
   if (!address.socket_path.empty()) {
     connect_unix(address.socket_path, std::move(then));
     return;
-  }
-  if (address.tls) {
-    then = [this, tls = server.tls, host = address.tcp.host,
-            then = std::move(then)](const error_code& error) mutable {
-      if (error) return then(error);
-      shake_hands(*tls, host, std::move(then));
-    };
   }
   resolver_.async_resolve(
       address.tcp.host, std::to_string(address.tcp.port), asio::ip::resolver_base::numeric_service,
@@ -80,7 +53,6 @@ void Channel::try_next(Results results, Results::const_iterator at, Connected th
   const stream_protocol::endpoint endpoint(at->endpoint());
   ++at;
   const auto connected = [this, results, at, then](const error_code& error) {
-    if (!error) notice_when_gone(socket_.native_handle());
     if (!error || at == results.end() || error == asio::error::operation_aborted) {
       then(error);
       return;
@@ -90,15 +62,6 @@ void Channel::try_next(Results results, Results::const_iterator at, Connected th
     try_next(results, at, then);
   };
   socket_.async_connect(endpoint, connected);
-}
-
-void Channel::shake_hands(Tls& tls, const std::string& host, Connected then) {
-  tls_ = tls.stream(socket_, host, doubt_);
-  tls_->async_handshake(asio::ssl::stream_base::client,
-                        [this, &tls, then = std::move(then)](const error_code& error) {
-                          const bool believed = error || tls.is_expected(*tls_, doubt_);
-                          then(believed ? error : error_code(asio::error::access_denied));
-                        });
 }
 
 void Channel::shutdown_send() {
@@ -115,7 +78,6 @@ void Channel::close() {
 bool Channel::is_quiet() {
   char byte = 0;
   const ssize_t got = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  if (tls_ && ::SSL_has_pending(tls_->native_handle()) != 0) return false;
   return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 

@@ -1,18 +1,16 @@
 #pragma once
-// One connection to a server, as bytes: a unix socket, TCP, or TLS over it. It is an asynchronous
-// stream in the sense of Asio, so that asio::async_write and the like take it: whoever reads and
-// writes through a channel need not know what is underneath.
+// One connection to a server, as bytes: a unix socket or TCP. It is an asynchronous stream in the
+// sense of Asio, so that asio::async_write and the like take it. TLS will live in here: whoever
+// reads and writes through a channel need not know what is underneath.
 // Thread: the loop's.
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <functional>
-#include <memory>
 #include <string>
 #include <utility>
 
-#include "client/server.h"
-#include "client/tls.h"
+#include "base/address.h"
 
 namespace rq::client {
 
@@ -28,19 +26,14 @@ class Channel {
 
   // Tries each address that the host has. `then` is called once, later, and must keep the channel
   // alive.
-  void connect(const Server& server, Connected then);
-  // Why the server that answered is not believed to be the one that is meant; empty: it is, or
-  // there was none.
-  [[nodiscard]] const std::string& doubt() const { return doubt_; }
+  void connect(const base::ServerAddress& address, Connected then);
 
   template <typename Buffers, typename Handler>
   auto async_read_some(const Buffers& buffers, Handler&& handler) {
-    if (tls_) return tls_->async_read_some(buffers, std::forward<Handler>(handler));
     return socket_.async_read_some(buffers, std::forward<Handler>(handler));
   }
   template <typename Buffers, typename Handler>
   auto async_write_some(const Buffers& buffers, Handler&& handler) {
-    if (tls_) return tls_->async_write_some(buffers, std::forward<Handler>(handler));
     return socket_.async_write_some(buffers, std::forward<Handler>(handler));
   }
 
@@ -56,13 +49,10 @@ class Channel {
   using Results = boost::asio::ip::tcp::resolver::results_type;
   void connect_unix(const std::string& path, Connected then);
   void try_next(Results results, Results::const_iterator at, Connected then);
-  void shake_hands(Tls& tls, const std::string& host, Connected then);
 
   boost::asio::io_context& io_;
   boost::asio::generic::stream_protocol::socket socket_;
   boost::asio::ip::tcp::resolver resolver_;
-  std::string doubt_;
-  std::unique_ptr<TlsStream> tls_;  // null: plain
 };
 
 }  // namespace rq::client

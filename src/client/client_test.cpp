@@ -65,35 +65,6 @@ TEST_F(BlockingClient, SpeaksJsonBothWaysOnOneConnection) {
   EXPECT_TRUE(client_->remove("/v1/x", {"ok"}));
 }
 
-// pitfalls NA15: with its token it would go elsewhere.
-TEST_F(BlockingClient, FollowsNoRedirect) {
-  std::atomic<int> asked{0};
-  serve([&asked](const FakeServer::Asked&) {
-    ++asked;
-    return http_ok("", "307 Temporary Redirect\r\nLocation: http://192.0.2.7/v1/x");
-  });
-  for (const char* method : {"POST", "PUT"}) {
-    const auto answer = client_->send(method, "/v1/x", {"id"});
-    ASSERT_FALSE(answer);
-    EXPECT_NE(answer.error().message.find("307"), std::string::npos) << answer.error().message;
-  }
-  EXPECT_EQ(asked, 2);
-}
-
-TEST_F(BlockingClient, ShowsItsTokenWithEachRequest) {
-  serve([](const FakeServer::Asked& request) {
-    const bool shown =
-        request.head.find("\r\nAuthorization: Bearer rq_a_b\r\n") != std::string::npos;
-    return http_ok(shown ? R"({"shown":1})" : R"({"not":1})");
-  });
-  EXPECT_TRUE(client_->get("/v1/x", {"not"}));
-  Server server = server_.address();
-  server.token = "rq_a_b";
-  Client other(std::move(server));
-  EXPECT_TRUE(other.get("/v1/x", {"shown"}));
-  EXPECT_TRUE(other.send("POST", "/v1/x", {"shown"}));
-}
-
 TEST_F(BlockingClient, ARefusalIsTheErrorThatItTellsOf) {
   serve([](const FakeServer::Asked&) {
     return http_ok(R"({"error":{"code":"queue_full","message":"full","remedy":"wait"}})",

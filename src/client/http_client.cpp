@@ -38,11 +38,9 @@ struct Call {
   Reply reply;
 };
 
-void append_head(std::string& out, const Request& request, std::string_view host,
-                 std::string_view token) {
+void append_head(std::string& out, const Request& request, std::string_view host) {
   const auto put = std::back_inserter(out);
   fmt::format_to(put, "{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.target, host);
-  if (!token.empty()) fmt::format_to(put, "Authorization: Bearer {}\r\n", token);
   if (!request.accept.empty()) fmt::format_to(put, "Accept: {}\r\n", request.accept);
   if (!request.content_type.empty()) {
     fmt::format_to(put, "Content-Type: {}\r\n", request.content_type);
@@ -115,7 +113,7 @@ class HttpClient::Connection : public std::enable_shared_from_this<Connection> {
     kept_ = channel_.is_open();
     out_.clear();
     for (const Call& call : calls_) {
-      append_head(out_, call.request, pool_->host, pool_->server.token);
+      append_head(out_, call.request, pool_->host);
       if (!call.request.source) out_.append(call.request.body);
     }
     moved_ = Steady::now();
@@ -155,7 +153,7 @@ class HttpClient::Connection : public std::enable_shared_from_this<Connection> {
  private:
   void connect() {
     connecting_ = true;
-    channel_.connect(pool_->server, [self = shared_from_this()](const error_code& error) {
+    channel_.connect(pool_->server.address, [self = shared_from_this()](const error_code& error) {
       self->connected(error);
     });
   }
@@ -390,13 +388,6 @@ class HttpClient::Connection : public std::enable_shared_from_this<Connection> {
   }
 
   [[nodiscard]] Error not_connected(const error_code& error) const {
-    if (!channel_.doubt().empty()) {
-      return fail(
-          Code::unreachable,
-          fmt::format("the server at {} is not the one that is meant: {}", pool_->server.name(),
-                      channel_.doubt()),
-          "name who signs its certificate (--tls-ca FILE), or its key (--tls-pin sha256:...)");
-    }
     if (error == boost::system::errc::permission_denied) {
       return fail(
           Code::unreachable,

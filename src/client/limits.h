@@ -12,9 +12,7 @@ inline constexpr std::size_t kReplyBytesMax = 512 * base::kMiB;  // of a reply k
 inline constexpr std::size_t kRefusalBytesMax = 1 * base::kMiB;  // of one kept beside a sink
 inline constexpr std::size_t kReadBytes = 64 * base::kKiB;       // at once
 inline constexpr std::size_t kSourceBytes = 64 * base::kKiB;     // asked of a source at once
-inline constexpr std::chrono::seconds kConnectTime{5};           // with the handshake of TLS
-// A server that is gone without a word is noticed after so long, also where nothing is sent.
-inline constexpr std::chrono::seconds kGoneAfter{30};
+inline constexpr std::chrono::seconds kConnectTime{5};
 // After hang_up(): for an answer that is on its way.
 inline constexpr std::chrono::seconds kHangUpTime{2};
 // Time-outs are looked for this often.

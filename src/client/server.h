@@ -1,6 +1,5 @@
 #pragma once
 // Which server a client talks to, and how to write what it asks.
-#include <memory>
 #include <string>
 #include <string_view>
 
@@ -9,13 +8,9 @@
 
 namespace rq::client {
 
-class Tls;
-
 struct Server {
   base::ServerAddress address;
-  std::string remedy;          // what to do when nobody answers there
-  std::string token{};         // shown with each request; empty: none
-  std::shared_ptr<Tls> tls{};  // for an address with TLS
+  std::string remedy;  // what to do when nobody answers there
 
   // For errors: the path of the socket, or "http://HOST:PORT".
   [[nodiscard]] std::string name() const;

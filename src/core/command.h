@@ -12,8 +12,6 @@
 
 #include "base/boxed.h"
 #include "base/result.h"
-#include "core/access_token.h"
-#include "core/caller.h"
 #include "core/health.h"
 #include "core/lifecycle.h"
 #include "core/message.h"
@@ -94,7 +92,6 @@ struct Reserve {
   // Above 0: the wait ends this long before the first lease of this connection ends.
   Millis lease_guard{0};
   std::string worker;
-  std::string holder;  // Lease::holder
   std::optional<Millis> lease;
   LeaseEnd end = LeaseEnd::deadline;
   bool folder = false;  // the worker runs scripts: give the message a folder
@@ -312,37 +309,10 @@ struct Examine {
   std::vector<Miscount> miscounts{};
 };
 
-// --- Access tokens ---
-// Those that there may be, also those that hold no more and are still shown.
-inline constexpr std::size_t kAccessTokensMax = 10'000;
-// A token is shown for so long after it has ceased to hold.
-inline constexpr std::chrono::hours kAccessTokenShown{30 * 24};
-
-struct ChangeToken {
-  enum class What : std::uint8_t {
-    create,  // name, id, hash, rights, expires
-    rotate,  // id, and the new hash; the one before holds for another `overlap`
-    revoke,  // id
-    used,    // id, used_from; may be forgotten by a crash
-  };
-  What what = What::create;
-  AccessToken token;
-  Millis overlap{0};
-};
-struct ListTokens {};
-struct TokensListed {
-  std::vector<AccessToken> tokens;  // all, by id
-  std::string id;                   // of the one that was changed
-};
-// Of the audit list, what is older than this.
-struct ForgetAudit {
-  Instant before{};
-};
-
-using Command = std::variant<Put, PutMany, Reserve, Disconnect, StopWaiting, Heartbeat, Finish,
-                             Duplicate, Act, RunEarly, RunEarlyOne, Peek, ShowQueue, ListQueues,
-                             EngineStats, DefineQueue, SetAdmin, DeleteQueue, SetScriptError,
-                             ForgetWaste, Examine, ChangeToken, ListTokens, ForgetAudit>;
+using Command =
+    std::variant<Put, PutMany, Reserve, Disconnect, StopWaiting, Heartbeat, Finish, Duplicate, Act,
+                 RunEarly, RunEarlyOne, Peek, ShowQueue, ListQueues, EngineStats, DefineQueue,
+                 SetAdmin, DeleteQueue, SetScriptError, ForgetWaste, Examine>;
 
 // RunEarly, DeleteQueue and the end of a connection change at most so many messages in a batch and
 // go on in the next. A command that lists its messages is done in one, unless they are large.
@@ -354,14 +324,13 @@ inline constexpr std::int64_t kExaminedMax = 100;
 [[nodiscard]] std::size_t messages_of(const Command& command);
 
 struct Ok {};
-using Reply = std::variant<base::Error, Ok, PutDone, PutManyDone, Reserved, HeartbeatDone,
-                           FinishDone, ActDone, RunEarlyDone, Peeked, QueueShown, QueuesListed,
-                           EngineStatsDone, TokensListed>;
+using Reply =
+    std::variant<base::Error, Ok, PutDone, PutManyDone, Reserved, HeartbeatDone, FinishDone,
+                 ActDone, RunEarlyDone, Peeked, QueueShown, QueuesListed, EngineStatsDone>;
 
 struct Envelope {
   Ticket ticket;
   Command command;
-  CallerRef caller{};  // null: the server itself, or a door that knows nobody
 };
 struct Delivery {
   Ticket ticket;

@@ -132,7 +132,6 @@ struct Lease {
   LeaseEnd end = LeaseEnd::deadline;
   StopRequest stop = StopRequest::none;
   std::string worker;    // who has it; may be empty
-  std::string holder;    // Caller::name of who took it; empty: nobody in particular
   std::string progress;  // text so far
   friend bool operator==(const Lease&, const Lease&) = default;
 };

@@ -235,18 +235,4 @@ base::Result<void> check_given(const QueueSettings& given) {
   return {};
 }
 
-Differing differing(const QueueSettings& before, const QueueSettings& after) {
-  const json::object was = to_json(before);
-  const json::object is = to_json(after);
-  json::object from;
-  json::object to;
-  for (const auto& [name, value] : is) {
-    const json::value& other = was.at(name);
-    if (other == value) continue;
-    from[name] = other;
-    to[name] = value;
-  }
-  return {.before = json::serialize(from), .after = json::serialize(to)};
-}
-
 }  // namespace rq::core

@@ -21,13 +21,6 @@ namespace rq::core {
 // The names of the settings that differ: "retries, limits.open_files"; empty: none does.
 [[nodiscard]] std::string changed_names(const QueueSettings& before, const QueueSettings& after);
 
-// The settings that differ, as JSON objects.
-struct Differing {
-  std::string before;
-  std::string after;
-};
-[[nodiscard]] Differing differing(const QueueSettings& before, const QueueSettings& after);
-
 // What a user may not give, while a queue that has it from before keeps it: less memory than any
 // program needs, and variables that rq sets itself. bad_value, naming the field.
 [[nodiscard]] base::Result<void> check_given(const QueueSettings& given);

@@ -23,7 +23,6 @@
 #include <vector>
 
 #include "base/result.h"
-#include "core/access_records.h"
 #include "core/health.h"
 #include "core/message.h"
 #include "core/place.h"
@@ -121,7 +120,7 @@ inline constexpr std::int64_t kRoomBytes = 16LL * 1024 * 1024;
 [[nodiscard]] constexpr std::int64_t room_again(std::int64_t kept) { return 2 * kept; }
 inline constexpr std::int64_t kRoomAgainMiB = room_again(kRoomBytes) / (1024 * 1024);
 
-class Store : public Mending, public AccessRecords {
+class Store : public Mending {
  public:
   // First of all, and after a fault. Forgets the batch and all that it knew, takes a new boot,
   // becomes the only writer.
@@ -181,7 +180,6 @@ class Store : public Mending, public AccessRecords {
   virtual void changed(const Queue& queue) = 0;    // all but the counters
   virtual void counted(const Queue& queue) = 0;    // its counters
   virtual void erase(const Queue& queue) = 0;      // REQUIRES: no messages in it
-  using AccessRecords::append;
   virtual void append(Attempt&& attempt) = 0;
   virtual void arm(const Timer& timer) = 0;  // instead of the one before, if there is one
   virtual void disarm(const Timer& timer) = 0;
@@ -280,7 +278,6 @@ class Reader {
   // `after`, by name. To be deleted from the disk, and then told to the engine (ForgetWaste).
   [[nodiscard]] virtual Result<std::vector<std::string>> waste(std::string_view after,
                                                                std::int64_t limit) = 0;
-  [[nodiscard]] virtual Result<std::vector<AuditEntry>> audit(const AuditPage& page) = 0;
 };
 
 }  // namespace rq::core

@@ -5,12 +5,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/json_writer.h"
 #include "engine/checks.h"
 #include "engine/finish.h"
 #include "engine/gate.h"
 #include "engine/put.h"
-#include "engine/rights.h"
 
 namespace rq::engine {
 
@@ -20,8 +18,6 @@ using base::fail;
 using base::Result;
 
 namespace {
-
-constexpr std::size_t kAuditedMax = 20;  // messages named in one entry of the audit list
 
 std::string deed(Action action, const Message& message) {
   const std::string id = format_id(message);
@@ -151,9 +147,6 @@ Result<ActDone::Item> clone(Desk& desk, const Act& act, const Record& record) {
   }
   Put put;
   put.queue = act.queue.empty() ? desk.ledger.of(from).queue.name : act.queue;
-  if (const Entry* to = desk.ledger.find(put.queue)) {
-    RQ_TRY(check_right(desk, Right::enqueue, *to));
-  }
   put.message = from.copy();
   desk.has(put.message);
   put.message.attempts = put.message.failures = put.message.losses = put.message.count = 0;
@@ -184,7 +177,6 @@ Result<void> move(Desk& desk, const Act& act, Record& record) {
     return wrong_state(record.message, act.action, "take it from its worker first: rq requeue");
   }
   RQ_TRY_ASSIGN(to, desk.ledger.need(act.queue));
-  RQ_TRY(check_right(desk, Right::enqueue, *to));
   RQ_TRY(check_takes(*to));
   RQ_TRY(check_caller(desk, *to));
   if (&desk.ledger.of(record.message) == to) {
@@ -209,7 +201,6 @@ Result<void> set_priority(Desk& desk, const Act& act, Record& record) {
 Result<ActDone::Item> act_one(Desk& desk, const Act& act, Seq seq) {
   RQ_TRY_ASSIGN(record, need_message(desk, seq));
   Message& message = record->message;
-  RQ_TRY(check_right(desk, act.action == Action::commit ? Right::enqueue : Right::manage, message));
   const Entry& entry = desk.ledger.of(message);
   ActDone::Item item{
       .seq = seq, .created = message.created, .state = message.state, .was = message.state};
@@ -298,32 +289,6 @@ Result<std::optional<Record*>> peek_first(Desk& desk, const Peek& peek, Entry& e
   return more ? std::optional<Record*>{} : std::optional<Record*>{nullptr};
 }
 
-// As the audit list has it; of several messages it would be a list.
-Result<std::string> state_before(Desk& desk, const Act& act) {
-  if (desk.batch.caller == nullptr || act.messages.size() != 1) return std::string();
-  RQ_TRY_ASSIGN(record, desk.store.find(act.messages.front()));
-  return record == nullptr ? std::string()
-                           : fmt::format("{{\"state\":\"{}\"}}", name_of(record->message.state));
-}
-
-void audit(Desk& desk, const Act& act, const std::vector<Seq>& changed, std::string&& before) {
-  // A commit is the end of a put.
-  if (desk.batch.caller == nullptr || act.action == Action::commit) return;
-  std::string subject;
-  for (std::size_t i = 0; i < std::min(changed.size(), kAuditedMax); ++i) {
-    subject += fmt::format("{}{}", i == 0 ? "" : ", ", changed[i]);
-  }
-  std::string after;
-  base::JsonObject object(after);
-  object.number("messages", std::ssize(changed));
-  if (!act.queue.empty()) object.text("queue", act.queue);
-  if (act.action == Action::priority) object.number("priority", act.priority);
-  if (!act.reason.empty()) object.text("reason", act.reason);
-  object.close();
-  desk.audit(fmt::format("message {}", name_of(act.action)), std::move(subject), std::move(before),
-             std::move(after));
-}
-
 }  // namespace
 
 // --- Acting ---
@@ -340,15 +305,7 @@ void needs(Desk& /*desk*/, const Act& act, Needs& out) {
 Result<Step> decide(Desk& desk, Act& act) {
   if (act.action == Action::priority) RQ_TRY(check_priority(act.priority));
   cut_text(act.reason);
-  RQ_TRY_ASSIGN(before, state_before(desk, act));
-  std::vector<Seq> changed;
-  RQ_TRY_ASSIGN(step, each_item(desk, act.messages, act.done, [&](Seq seq) {
-                  auto item = act_one(desk, act, seq);
-                  if (item) changed.push_back(seq);
-                  return item;
-                }));
-  if (!changed.empty()) audit(desk, act, changed, std::move(before));
-  return step;
+  return each_item(desk, act.messages, act.done, [&](Seq seq) { return act_one(desk, act, seq); });
 }
 
 // --- Running early ---

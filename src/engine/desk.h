@@ -9,8 +9,6 @@
 //
 // A refusal is returned as an error and changes nothing. Thread: whoever has the engine's turn.
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -67,10 +65,6 @@ struct Desk {
     answer(ticket, std::forward<Answer>(reply));
   }
 
-  // The change goes into the audit list, if somebody has asked for it. `before`, `after`: JSON.
-  void audit(std::string_view what, std::string&& subject, std::string&& before = {},
-             std::string&& after = {});
-
   // The batch has this message in hand.
   void has(const Message& message) { batch.payload_bytes += message.payload.size(); }
   // It has had enough: what can wait goes on in the next one.
@@ -82,8 +76,6 @@ struct Desk {
   Ledger ledger;
   Turns turns;
   Connections connections;
-
-  std::map<std::string, AccessToken, std::less<>> tokens;  // by id
 
   Ticket ticket{};           // of the command that runs
   std::uint64_t rounds = 0;  // walks over the queues of a reserve, to see each queue once

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "engine/access.h"
 #include "engine/act.h"
 #include "engine/finish.h"
 #include "engine/put.h"
@@ -26,7 +25,6 @@ Result<void> Engine::open() {
   desk_.batch.offered.clear();
   auto opened = store_.open();
   if (opened) opened = desk_.ledger.open();
-  if (opened) opened = read_tokens(desk_);
   if (!opened) {
     full_ = opened.error().code == Code::disk_full ? std::optional{opened.error()} : std::nullopt;
     return opened;
@@ -101,7 +99,6 @@ void Engine::begin(const Moment& moment) {
   batch.miscounts.clear();
   batch.wanted = {};
   batch.caller_uid = -1;  // of what falls due
-  batch.caller = nullptr;
   batch.payload_bytes = 0;
   desk_.turns.begin_batch();
   desk_.connections.begin();
@@ -182,7 +179,6 @@ Result<void> Engine::take(Envelope& envelope) {
 Result<void> Engine::step(Envelope& envelope, Instant since) {
   desk_.ticket = envelope.ticket;
   desk_.batch.caller_uid = envelope.ticket.caller_uid;
-  desk_.batch.caller = envelope.caller.get();
   auto step =
       std::visit([this](auto& command) { return decide(desk_, command); }, envelope.command);
   if (std::holds_alternative<Disconnect>(envelope.command)) disconnected_.push_back(desk_.ticket);
@@ -231,7 +227,6 @@ Result<void> Engine::fire_left_over() {
 
 Result<void> Engine::fire_timers() {
   desk_.batch.caller_uid = -1;
-  desk_.batch.caller = nullptr;
   for (const Timer& timer : std::exchange(timers_, {})) RQ_TRY(fire(desk_, timer));
   return {};
 }

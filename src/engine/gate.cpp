@@ -127,7 +127,6 @@ void lease(Desk& desk, Record& record, const Ticket& ticket, const Reserve& rese
   lease->until = desk.batch.from + lease->length;
   lease->end = reserve.end;
   lease->worker = reserve.worker;
-  lease->holder = reserve.holder;
   if (reserve.end == LeaseEnd::connection) {
     const Token token{.seq = message.seq, .attempt = lease->attempt, .boot = lease->boot};
     desk.connections.hold(connection_of(ticket), {token, lease->until});

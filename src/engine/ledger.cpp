@@ -113,15 +113,11 @@ Entry* Ledger::find(QueueId id) {
   return last_;
 }
 
-base::Error no_queue(std::string_view name) {
+Result<Entry*> Ledger::need(std::string_view name) {
+  if (Entry* entry = find(name)) return entry;
   return fail(
       Code::not_found, fmt::format("there is no queue '{}'", name),
       fmt::format("rq queue list shows those that are there; create it: rq queue create {}", name));
-}
-
-Result<Entry*> Ledger::need(std::string_view name) {
-  if (Entry* entry = find(name)) return entry;
-  return no_queue(name);
 }
 
 Entry& Ledger::of(const Message& message) {

@@ -48,7 +48,6 @@ struct Batch {
   std::vector<QueueId> offered;     // something has become ready in them
   Needs wanted;                     // of the next round
   std::int64_t caller_uid = -1;     // of the command that runs
-  const Caller* caller = nullptr;   // likewise; null: the server itself
   std::size_t payload_bytes = 0;    // of the messages that it has had in hand
 };
 
@@ -67,9 +66,6 @@ struct Entry {
   std::uint64_t asked = 0;        // the batch that loaded the front of its line
   std::int64_t asked_n = 0;       // of that batch: so many of it
 };
-
-// There is none with this name.
-[[nodiscard]] base::Error no_queue(std::string_view name);
 
 // Each kind of finished message that retention tells apart has a place and a timer.
 [[nodiscard]] Place place_of(Keep keep);

@@ -7,7 +7,6 @@
 
 #include "core/message_check.h"
 #include "engine/finish.h"
-#include "engine/rights.h"
 
 namespace rq::engine {
 
@@ -34,13 +33,7 @@ std::string_view difference(const Message& first, const Message& repeat) {
 Result<void> repeat_of(Desk& desk, const Message& first, const Put& put, PutDone& done) {
   const Entry& home = desk.ledger.of(first);
   const bool elsewhere = home.queue.name != put.queue;
-  const bool differs = elsewhere || !difference(first, put.message).empty();
-  if (differs && !may(desk, Right::read, home)) {
-    return fail(Code::exists,
-                fmt::format("key '{}' is that of another message", first.details->key),
-                "give another key");
-  }
-  if (differs) {
+  if (elsewhere || !difference(first, put.message).empty()) {
     return fail(Code::exists,
                 elsewhere ? fmt::format("key '{}' is that of message {} in queue '{}'",
                                         first.details->key, format_id(first), home.queue.name)
@@ -224,9 +217,6 @@ Result<Step> decide(Desk& desk, Duplicate& duplicate) {
   to.tags = from.tags;
   to.headers = from.headers;
   to.webhooks = from.webhooks;
-  if (const Entry* entry = desk.ledger.find(put.queue)) {
-    RQ_TRY(check_right(desk, Right::enqueue, *entry));
-  }
   PutDone done;
   RQ_TRY(put_one(desk, put, done));
   desk.answer(done);

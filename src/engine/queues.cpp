@@ -53,10 +53,7 @@ Result<Entry*> create(Desk& desk, DefineQueue& define) {
   Queue queue;
   queue.name = define.queue;
   queue.settings = std::move(*define.settings);
-  RQ_TRY_ASSIGN(made, desk.ledger.make(std::move(queue)));
-  desk.audit("queue created", std::string(made->queue.name), {},
-             differing(QueueSettings{}, made->queue.settings).after);
-  return made;
+  return desk.ledger.make(std::move(queue));
 }
 
 Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
@@ -78,11 +75,6 @@ Result<void> change(Desk& desk, DefineQueue& define, Entry& entry) {
   if (same && !queue.on_demand) return {};
   std::string what = fmt::format("settings: {}", changed_names(queue.settings, *define.settings));
   if (same) what = "made on demand, and permanent now";
-  if (desk.batch.caller != nullptr) {
-    core::Differing differing = core::differing(queue.settings, *define.settings);
-    desk.audit("queue changed", std::string(queue.name), std::move(differing.before),
-               std::move(differing.after));
-  }
   queue.settings = std::move(*define.settings);
   // No worker looks after it any more.
   if (queue.settings.script.empty()) queue.script_error.clear();
@@ -152,8 +144,6 @@ Result<Step> decide(Desk& desk, SetAdmin& set) {
   Queue& queue = entry->queue;
   const Instant until = set.lasts ? desk.batch.from + *set.lasts : Instant{};
   if (queue.admin != set.admin || queue.paused_until != until) {
-    desk.audit("queue admin", std::string(queue.name), fmt::format("\"{}\"", name_of(queue.admin)),
-               fmt::format("\"{}\"", name_of(set.admin)));
     queue.admin = set.admin;
     queue.paused_until = until;
     if (until == Instant{}) {
@@ -229,8 +219,6 @@ Result<Step> decide(Desk& desk, DeleteQueue& remove) {
                             "rq list {} shows them",
                             queue.name, queue.name));
   }
-  desk.audit("queue deleted", std::string(queue.name),
-             fmt::format("{{\"messages\":{}}}", counters.all()));
   desk.deletions.push_back({queue.id, desk.ticket});
   RQ_TRY(go_on_deleting(desk, *entry));
   return Step::done;

@@ -10,7 +10,6 @@
 #include "engine/finish.h"
 #include "engine/gate.h"
 #include "engine/put.h"
-#include "engine/rights.h"
 
 namespace rq::engine {
 
@@ -89,7 +88,6 @@ Result<Step> reserve_one(Desk& desk, const Reserve& reserve) {
   RQ_TRY_ASSIGN(record, need_message(desk, *reserve.only));
   Message& message = record->message;
   const bool held = message.state == State::err && message.mark == Mark::held;
-  RQ_TRY(check_right(desk, Right::work, message));
   RQ_TRY(check_gives(desk.ledger.of(message)));
   if (message.state != State::que && message.state != State::scheduled && !held) {
     return fail(Code::wrong_state,
@@ -133,7 +131,6 @@ Result<Step> decide(Desk& desk, Reserve& reserve) {
     RQ_TRY(make_missing(desk, reserve));
     RQ_CHECK(find_watched(desk, reserve));
   }
-  for (const Source& source : desk.watched) RQ_TRY(check_right(desk, Right::work, *source.entry));
   for (const Source& source : desk.watched) desk.ledger.use(*source.entry);
   RQ_TRY_ASSIGN(taken, take_best(desk, desk.ticket, reserve));
   const bool told = !taken.messages.empty();

@@ -127,14 +127,6 @@ std::vector<Waiters::Waiter> Waiters::take_all(const Connection& connection) {
   return taken;
 }
 
-std::vector<Waiters::Waiter> Waiters::take_of(std::string_view holder) {
-  std::vector<Waiter> taken;
-  for (Waiter& waiter : slots_) {
-    if (waiter.arrival != 0 && waiter.reserve.holder == holder) taken.push_back(take(waiter));
-  }
-  return taken;
-}
-
 std::vector<Waiters::Waiter> Waiters::take_after(std::uint64_t arrivals) {
   std::vector<Waiter> taken;
   for (Waiter& waiter : slots_) {

@@ -37,8 +37,6 @@ class Waiters {
   [[nodiscard]] Instant next_timeout();
   // Takes all of a connection, in the order they came.
   std::vector<Waiter> take_all(const Connection& connection);
-  // Takes all whose leases would be this holder's.
-  std::vector<Waiter> take_of(std::string_view holder);
   // Takes all that came after the first `arrivals`.
   std::vector<Waiter> take_after(std::uint64_t arrivals);
 

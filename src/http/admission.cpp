@@ -17,8 +17,6 @@ constexpr std::size_t kSamePathBytesMax = 256;
 
 Refusal refusal(base::Error error, std::string fields = {}) {
   const int status = base::row_of(error.code).http_status;
-  // RFC 9110, 15.5.2.
-  if (error.code == Code::unauthorized) fields += "WWW-Authenticate: Bearer\r\n";
   return {.status = status, .error = std::move(error), .fields = std::move(fields)};
 }
 
@@ -98,16 +96,13 @@ base::Error body_refusal(const Body& body, std::uint64_t bytes_max) {
 std::optional<Refusal> judge(const Head& head, std::uint64_t length, Site& site,
                              const Router& router, const net::Caller& caller, Admitted& admitted) {
   if (auto error = check_form(head)) return refusal(*std::move(error));
-  base::Result<Who> who = site.admit(head, caller);
-  if (!who) return refusal(std::move(who).error());
-  admitted.who = *std::move(who);
+  if (auto error = site.admit(head, caller)) return refusal(*std::move(error));
   const std::string_view path = head.path();
   if (admitted.method != head.method || admitted.path != path) {
     if (auto refused = find_route(head, path, router, admitted)) return refused;
   }
-  if (auto error = site.permit(router.route(admitted.route), admitted.parameters, admitted.who)) {
+  if (auto error = site.permit(router.route(admitted.route), caller))
     return refusal(*std::move(error));
-  }
   if (auto error = check_body(head, length, router.route(admitted.route).body)) {
     return refusal(*std::move(error));
   }

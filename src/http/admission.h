@@ -1,10 +1,10 @@
 #pragma once
 // Whether a request is taken, by its head alone.
+#include <array>
 #include <optional>
 #include <string>
 
 #include "base/result.h"
-#include "http/exchange.h"
 #include "http/router.h"
 #include "net/channel.h"
 
@@ -23,9 +23,8 @@ struct Refusal {
 struct Admitted {
   Method method = Method::other;
   std::string path;  // empty: it differs from any
-  Who who;
   std::size_t route = 0;
-  PathParameters parameters;
+  std::array<std::string, kPathParametersMax> parameters;  // decoded
 };
 
 // What is wrong with a body that the route does not take, or that has more bytes than are taken.

@@ -46,12 +46,7 @@ base::Error too_slow() {
 }  // namespace
 
 Connection::Connection(Server& server, net::Arrival&& arrival)
-    : Link(std::move(arrival)), server_(server) {}
-
-const net::Caller& Connection::who() {
-  if (!who_) who_ = caller();
-  return *who_;
-}
+    : Link(std::move(arrival)), server_(server), who_(caller()) {}
 
 // --- For Exchange ---
 
@@ -229,23 +224,11 @@ void Connection::on_head() {
   span_from_ = 0;
   parser_->body_at_most(0);
   if (auto refusal =
-          judge(head_, parser_->length(), server_.site(), server_.router(), who(), admitted_)) {
-    return refuse(slot, *std::move(refusal));
-  }
-  slot.who = std::move(admitted_.who);
-  begin_body(slot);
-}
-
-// Who has to wait for it is not read any more.
-void Connection::refuse(Slot& slot, Refusal&& refusal) {
-  const auto pause = server_.site().pause_before(refusal.error, who());
-  if (pause == std::chrono::milliseconds{0}) {
-    Exchange(server_, *this, slot).refuse_with(refusal.status, refusal.error, refusal.fields);
+          judge(head_, parser_->length(), server_.site(), server_.router(), who_, admitted_)) {
+    Exchange(server_, *this, slot).refuse_with(refusal->status, refusal->error, refusal->fields);
     return;
   }
-  slot.close_after = true;
-  give_up_ = true;
-  server_.refuse_later({.connection = id, .request = slot.request}, std::move(refusal), pause);
+  begin_body(slot);
 }
 
 void Connection::begin_body(Slot& slot) {

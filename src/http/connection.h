@@ -24,7 +24,7 @@ class Connection final : public net::Link {
  public:
   Connection(Server& server, net::Arrival&& arrival);
 
-  [[nodiscard]] const net::Caller& who();
+  [[nodiscard]] const net::Caller& who() const { return who_; }
   [[nodiscard]] ReplyLine& line() { return line_; }
 
   // --- For Exchange ---
@@ -61,7 +61,6 @@ class Connection final : public net::Link {
   void on_data(std::string_view data);
   [[nodiscard]] std::size_t parse(std::string_view data);
   void on_head();
-  void refuse(Slot& slot, Refusal&& refusal);
   void begin_body(Slot& slot);
   void on_request();
   void end_request();
@@ -82,7 +81,7 @@ class Connection final : public net::Link {
   void sweep_reading();
 
   Server& server_;
-  std::optional<net::Caller> who_;  // known with the first bytes: a handshake comes before them
+  const net::Caller who_;
 
   Stage stage_ = Stage::open;
   bool reading_ = true;

@@ -29,17 +29,12 @@ struct ExchangeId {
   std::uint64_t request = 0;
 };
 
-// Who sends a request, as the site knows them. It goes with the exchange.
-using Who = std::shared_ptr<const void>;
-
-using PathParameters = std::array<std::string, kPathParametersMax>;  // decoded
-
 // What a site gets. Valid during the call.
 struct Request {
   const Head& head;
   std::size_t route;  // its place in the table
   std::string_view query;
-  const PathParameters& parameters;
+  const std::array<std::string, kPathParametersMax>& parameters;  // decoded
   std::optional<std::uint64_t> length;  // of the body, as the head says it; absent: in chunks
   std::string_view body;                // when it was kept whole
   BodySink* sink;                       // that took the body, else null
@@ -60,7 +55,6 @@ class Extra {
 struct Slot {
   std::uint64_t request = 0;
   std::unique_ptr<Extra> extra;
-  Who who;                         // null: it was not admitted
   std::string bytes;               // of the reply, while others are ahead
   std::unique_ptr<Source> source;  // of the rest of the reply
   std::optional<FileRange> file;   // the same
@@ -86,7 +80,6 @@ class Exchange {
   [[nodiscard]] Server& server() const { return server_; }
   [[nodiscard]] ExchangeId id() const;
   [[nodiscard]] const net::Caller& caller() const;
-  [[nodiscard]] const Who& who() const { return slot_.who; }
   [[nodiscard]] Extra* extra() const { return slot_.extra.get(); }
   void keep(std::unique_ptr<Extra> extra) { slot_.extra = std::move(extra); }
 

@@ -93,16 +93,6 @@ void Fields::add(std::string_view name, std::string_view value) {
   text_ += value;
 }
 
-std::size_t Fields::count(std::string_view name) const {
-  std::size_t count = 0;
-  std::size_t at = 0;
-  for (const Place& place : places_) {
-    if (same_name(std::string_view(text_).substr(at, place.name_bytes), name)) ++count;
-    at += place.name_bytes + place.value_bytes;
-  }
-  return count;
-}
-
 std::string_view Fields::find(std::string_view name) const {
   std::size_t at = 0;
   const std::string_view text = text_;
@@ -113,20 +103,6 @@ std::string_view Fields::find(std::string_view name) const {
     at += std::size_t{place.name_bytes} + place.value_bytes;
   }
   return {};
-}
-
-std::string Fields::joined(std::string_view name) const {
-  std::string out;
-  std::size_t at = 0;
-  const std::string_view text = text_;
-  for (const Place& place : places_) {
-    if (same_name(text.substr(at, place.name_bytes), name)) {
-      if (!out.empty()) out += ',';
-      out += text.substr(at + place.name_bytes, place.value_bytes);
-    }
-    at += std::size_t{place.name_bytes} + place.value_bytes;
-  }
-  return out;
 }
 
 void Fields::clear() {

@@ -1,6 +1,5 @@
 #pragma once
 // The head of a request, as far as a server must know it; and the words of a reply's head.
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -17,9 +16,6 @@ class Fields {
   void add(std::string_view name, std::string_view value);
   // The first with this name, whatever its case; empty when there is none.
   [[nodiscard]] std::string_view find(std::string_view name) const;
-  [[nodiscard]] std::size_t count(std::string_view name) const;
-  // All with this name, as one list (RFC 9110, 5.3).
-  [[nodiscard]] std::string joined(std::string_view name) const;
   // Keeps the memory.
   void clear();
 

@@ -27,19 +27,10 @@ struct Body {
   std::size_t rate_min = kBodyRateMin;  // bytes a second; a slower sender is cut off
 };
 
-// What a caller must have, as two numbers whose meaning the site knows. A route without it does not
-// compile.
-struct Need {
-  constexpr Need(std::uint8_t which_right, std::uint8_t of_what)
-      : right(which_right), scope(of_what) {}
-  std::uint8_t right;
-  std::uint8_t scope;
-};
-
 struct Route {
   Method method = Method::get;
   std::string_view pattern;  // "/shelves/{shelf}/books"
-  Need need;
+  std::uint8_t right = 0;    // that the caller must have; the site knows what it means
   Body body;
   // Its replies are small, whatever is asked: requests behind it are read while it is served. Else
   // the connection serves it alone.

@@ -46,20 +46,6 @@ void Server::remove_soon(std::uint64_t connection) {
   });
 }
 
-void Server::refuse_later(const ExchangeId& id, Refusal&& refusal,
-                          std::chrono::milliseconds pause) {
-  const auto timer = pauses_.emplace(pauses_.end(), loop_.io(), pause);
-  timer->async_wait(
-      [this, timer, id, late = std::move(refusal)](const boost::system::error_code& stopped) {
-        if (stopped) return;  // the server may be gone
-        pauses_.erase(timer);
-        with(id, [&late](Exchange& exchange) {
-          exchange.refuse_with(late.status, late.error, late.fields);
-        });
-        flush();
-      });
-}
-
 std::string_view Server::date_line() {
   const std::time_t now = std::time(nullptr);
   if (now != date_second_) {

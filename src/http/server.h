@@ -3,12 +3,10 @@
 // site is about.
 //
 // Thread: the loop's, but for the constructor, listen() and the destructor (the loop stands still).
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,7 +18,6 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "base/result.h"
-#include "http/admission.h"
 #include "http/body.h"
 #include "http/connection.h"
 #include "http/exchange.h"
@@ -39,19 +36,12 @@ struct Intake {
 class Site {
  public:
   virtual ~Site() = default;
-  // The head of a request is there, before its route is looked for: who sends it, or why it is
-  // refused.
-  [[nodiscard]] virtual base::Result<Who> admit(const Head& head, const net::Caller& caller) = 0;
-  // Its route is known: an error says that they may not use it. Before any body is taken.
+  // The head of a request is there, before its route is looked for: an error refuses it.
+  [[nodiscard]] virtual std::optional<base::Error> admit(const Head& head,
+                                                         const net::Caller& caller) = 0;
+  // Its route is known: an error says that the caller may not use it. Before any body is taken.
   [[nodiscard]] virtual std::optional<base::Error> permit(const Route& route,
-                                                          const PathParameters& parameters,
-                                                          const Who& who) = 0;
-  // So long does the refusal of admit() wait: of who fails again and again. It costs them the
-  // connection as well.
-  [[nodiscard]] virtual std::chrono::milliseconds pause_before(const base::Error& /*refusal*/,
-                                                               const net::Caller& /*caller*/) {
-    return std::chrono::milliseconds{0};
-  }
+                                                          const net::Caller& caller) = 0;
   // Only for a route that takes a body, before any of it is taken. An error refuses the request.
   [[nodiscard]] virtual base::Result<Intake> open(Exchange& exchange, const Request& request) = 0;
   // All of the request is there. Replies now or later.
@@ -70,8 +60,6 @@ class Server final : private net::LinkMaker {
 
   // Takes a listening socket over: before Loop::start(), or on its thread.
   [[nodiscard]] base::Result<void> listen(net::Listener&& listener);
-  // What those who come to listeners with TLS are shown from now on.
-  void renew(const std::shared_ptr<const net::Tls>& tls) { links_.renew(tls); }
   // Serves a connection that is there already. False: no room for it.
   [[nodiscard]] bool adopt(std::unique_ptr<net::Channel> channel);
 
@@ -119,7 +107,6 @@ class Server final : private net::LinkMaker {
   [[nodiscard]] char* read_buffer() { return read_buffer_.get(); }
   // It is told when the budget has room again.
   void wait_for_budget(std::uint64_t connection) { waiting_.push_back(connection); }
-  void refuse_later(const ExchangeId& id, Refusal&& refusal, std::chrono::milliseconds pause);
   // When the handler that runs now is over.
   void remove_soon(std::uint64_t connection);
 
@@ -137,8 +124,7 @@ class Server final : private net::LinkMaker {
   net::Links links_;
   boost::asio::steady_timer sweep_timer_;
   std::unique_ptr<char[]> read_buffer_;
-  std::deque<std::uint64_t> waiting_;            // connections, for the budget
-  std::list<boost::asio::steady_timer> pauses_;  // of refusals that wait
+  std::deque<std::uint64_t> waiting_;  // connections, for the budget
   bool budget_told_ = false;
   std::deque<std::function<void()>> works_;
   std::size_t streams_ = 0;

@@ -22,9 +22,6 @@
 namespace rq::http {
 
 // The site of the tests.
-constexpr Need kRight0{0, 0};
-constexpr Need kRight1{1, 0};
-
 class RigSite : public Site {
  public:
   // Keeps what came, and says "not now" as often as it is told.
@@ -61,26 +58,25 @@ class RigSite : public Site {
 
   enum : std::size_t { kEcho, kPut, kNone, kLate, kBig, kUnknown, kEvents, kItem, kLarge, kSafe };
   static constexpr std::array kRoutes{
-      Route{Method::post, "/echo", kRight0, {Body::Kind::some, 1000}, true},
-      Route{Method::put, "/sink", kRight0, {Body::Kind::some, 1'000'000}, true},
-      Route{Method::get, "/none", kRight0, {}, true},
-      Route{Method::get, "/late", kRight0, {}, true},
-      Route{Method::get, "/big", kRight0, {}},
-      Route{Method::get, "/unknown", kRight0, {}},
-      Route{Method::get, "/events", kRight0, {}},
-      Route{Method::get, "/item/{name}/{part}", kRight0, {}, true},
-      Route{Method::post, "/large", kRight0, {Body::Kind::some, 100 * kMiB}, true},
-      Route{Method::post, "/safe", kRight1, {Body::Kind::some, 100 * kMiB}, true},
+      Route{Method::post, "/echo", 0, {Body::Kind::some, 1000}, true},
+      Route{Method::put, "/sink", 0, {Body::Kind::some, 1'000'000}, true},
+      Route{Method::get, "/none", 0, {}, true},
+      Route{Method::get, "/late", 0, {}, true},
+      Route{Method::get, "/big", 0, {}},
+      Route{Method::get, "/unknown", 0, {}},
+      Route{Method::get, "/events", 0, {}},
+      Route{Method::get, "/item/{name}/{part}", 0, {}, true},
+      Route{Method::post, "/large", 0, {Body::Kind::some, 100 * kMiB}, true},
+      Route{Method::post, "/safe", 1, {Body::Kind::some, 100 * kMiB}, true},
   };
 
-  base::Result<Who> admit(const Head& head, const net::Caller& who) override {
+  std::optional<base::Error> admit(const Head& head, const net::Caller& who) override {
     caller = who;
-    if (head.host != "forbidden") return Who{};
+    if (head.host != "forbidden") return std::nullopt;
     return base::fail(base::Code::forbidden, "not here", "");
   }
-  std::optional<base::Error> permit(const Route& route, const PathParameters&,
-                                    const Who&) override {
-    if (route.need.right <= right) return std::nullopt;
+  std::optional<base::Error> permit(const Route& route, const net::Caller&) override {
+    if (route.right <= right) return std::nullopt;
     return base::fail(base::Code::forbidden, "not you", "");
   }
   base::Result<Intake> open(Exchange& exchange, const Request& request) override {

@@ -5,8 +5,6 @@
 
 #include <cerrno>
 
-#include <boost/asio/ip/tcp.hpp>
-
 #include "base/fd.h"
 
 namespace rq::net {
@@ -56,60 +54,22 @@ class PlainChannel final : public Channel {
 
   void end_sending() override { ::shutdown(socket_.get(), SHUT_WR); }
 
-  [[nodiscard]] Caller caller() const override { return caller_of(socket_.get(), unix_socket_); }
+  [[nodiscard]] Caller caller() const override {
+    Caller caller{.uid = {}, .unix_socket = unix_socket_};
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (unix_socket_ && ::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
+      caller.uid = peer.uid;
+    }
+    return caller;
+  }
 
  private:
   const base::Fd socket_;
   const bool unix_socket_;
 };
 
-// Asked once, at the connect: what the process is later is another question (pitfalls NA11).
-std::vector<gid_t> groups_of(int socket, gid_t first) {
-  std::vector<gid_t> groups;
-  socklen_t bytes = 0;
-  // Too little room: the kernel says how much it takes.
-  while (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes) != 0 &&
-         errno == ERANGE) {
-    groups.resize(bytes / sizeof(gid_t));
-  }
-  groups.resize(bytes / sizeof(gid_t));
-  groups.push_back(first);
-  return groups;
-}
-
-void add_user(int socket, Caller& caller) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return;
-  caller.uid = peer.uid;
-  caller.groups = groups_of(socket, peer.gid);
-}
-
-void add_address(int socket, Caller& caller) {
-  boost::asio::ip::tcp::endpoint peer;
-  auto size = static_cast<socklen_t>(peer.capacity());
-  if (::getpeername(socket, peer.data(), &size) != 0) return;
-  boost::asio::ip::address address = peer.address();
-  // An IPv4 address that came in over IPv6.
-  if (address.is_v6() && address.to_v6().is_v4_mapped()) {
-    address = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, address.to_v6());
-  }
-  caller.loopback = address.is_loopback();
-  caller.address = address.to_string();
-}
-
 }  // namespace
-
-Caller caller_of(int socket, bool unix_socket) {
-  Caller caller;
-  caller.unix_socket = unix_socket;
-  if (unix_socket) {
-    add_user(socket, caller);
-  } else {
-    add_address(socket, caller);
-  }
-  return caller;
-}
 
 std::unique_ptr<Channel> plain_channel(int socket, bool unix_socket) {
   return std::make_unique<PlainChannel>(socket, unix_socket);

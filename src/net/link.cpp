@@ -11,7 +11,6 @@ std::size_t Link::receive(char* into, std::size_t room) {
     case Channel::State::drained:
       // An edge comes with the next bytes; one that has come already for the end does not again.
       readable_ = moved.bytes > 0 && hung_up_;
-      if (channel_->receive_wants_room()) writable_ = false;
       break;
     case Channel::State::ended:
     case Channel::State::broken:

@@ -69,8 +69,6 @@ class Link {
 
   void sent(Channel::State state);
   [[nodiscard]] bool may_read() const { return (readable_ || has_rest_) && wants_to_read(); }
-  [[nodiscard]] bool is_open() const { return channel_ && channel_->is_open(); }
-  [[nodiscard]] bool has_both_edges() const { return channel_ && channel_->has_both_edges(); }
 
   std::unique_ptr<Channel> channel_;  // null: closed
   std::uint64_t spoke_ = 0;           // when it last did, as Links counts

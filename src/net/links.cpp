@@ -56,7 +56,6 @@ Links::Links(Loop& loop, LinkMaker& maker)
       maker_(maker),
       epoll_(loop.io()),
       accept_pause_(loop.io()),
-      handshake_timer_(loop.io()),
       descriptors_max_(descriptors_allowed()),
       network_max_(descriptors_max_ - kept_of(descriptors_max_)),
       unix_max_(descriptors_max_ - kept_of(descriptors_max_) / 2) {}
@@ -88,8 +87,7 @@ base::Result<void> Links::listen(Listener&& listener) {
   const auto place = static_cast<std::size_t>(old - listeners_.begin());
   const int socket = listener.socket.get();
   if (old == listeners_.end()) {
-    listeners_.push_back(
-        {std::move(listener.socket), listener.unix_socket, std::move(listener.tls)});
+    listeners_.push_back({std::move(listener.socket), listener.unix_socket});
   } else {
     old->socket = std::move(listener.socket);
   }
@@ -105,12 +103,6 @@ base::Result<void> Links::listen(Listener&& listener) {
 
 void Links::stop_listening() {
   for (ListeningSocket& listener : listeners_) listener.socket.reset();
-}
-
-void Links::renew(const std::shared_ptr<const Tls>& tls) {
-  for (ListeningSocket& listener : listeners_) {
-    if (listener.tls) listener.tls = tls;
-  }
 }
 
 // --- Turns ---
@@ -161,7 +153,6 @@ bool Links::read_ready() {
       event(id, one.events);
     }
   }
-  int handshakes = 0;
   serving_.clear();
   serving_.swap(ready_);
   for (const std::uint64_t id : serving_) {
@@ -169,10 +160,6 @@ bool Links::read_ready() {
     if (link == nullptr) continue;
     link->queued_ = false;
     if (!link->may_read()) continue;
-    if (!link->is_open() && ++handshakes > kHandshakesPerLook) {
-      make_ready(*link);
-      continue;
-    }
     link->spoke_ = ++spoken_;
     link->read();
     mark_dirty(*link);
@@ -185,7 +172,6 @@ bool Links::read_ready() {
 void Links::event(std::uint64_t id, std::uint32_t events) {
   Link* link = find(id);
   if (link == nullptr) return;
-  if ((events & (EPOLLIN | EPOLLOUT)) != 0U && link->has_both_edges()) events |= EPOLLIN | EPOLLOUT;
   if ((events & EPOLLOUT) != 0U && !link->writable_) {
     link->writable_ = true;
     mark_dirty(*link);
@@ -285,39 +271,9 @@ void Links::accept_all(std::size_t listener) {
     }
     const int on = 1;
     if (!unix_socket) ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    Link* const link = adopt(channel_of(listeners_[listener], fd.release()));
-    if (link != nullptr && !link->is_open()) await_handshake(*link);
+    static_cast<void>(adopt(plain_channel(fd.release(), unix_socket)));
   }
   accept_later(listener);
-}
-
-std::unique_ptr<Channel> Links::channel_of(const ListeningSocket& listener, int socket) {
-  return listener.tls ? Tls::channel(listener.tls, socket)
-                      : plain_channel(socket, listener.unix_socket);
-}
-
-void Links::await_handshake(const Link& link) {
-  handshakes_.push_back({link.id, std::chrono::steady_clock::now() + kHandshakeTime});
-  if (handshakes_.size() == 1 || handshakes_.size() > kHandshakesMax) look_at_handshakes();
-}
-
-void Links::look_at_handshakes() {
-  std::erase_if(handshakes_, [this](const Handshake& one) {
-    const Link* const link = find(one.id);
-    return link == nullptr || link->is_open();
-  });
-  const auto now = std::chrono::steady_clock::now();
-  while (!handshakes_.empty() &&
-         (handshakes_.front().ends <= now || handshakes_.size() > kHandshakesMax)) {
-    Link* const link = find(handshakes_.front().id);
-    handshakes_.pop_front();
-    link->close();
-  }
-  if (handshakes_.empty()) return;
-  handshake_timer_.expires_at(handshakes_.front().ends);
-  handshake_timer_.async_wait([this](const boost::system::error_code& stopped) {
-    if (!stopped) look_at_handshakes();
-  });
 }
 
 bool Links::close_idle(bool unix_socket) {

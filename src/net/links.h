@@ -7,10 +7,8 @@
 // was asked is done in one piece, and each connection's replies are written with one call.
 //
 // Thread: the loop's, but for the constructor and the destructor (the loop stands still).
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -22,7 +20,6 @@
 #include "net/link.h"
 #include "net/listener.h"
 #include "net/loop.h"
-#include "net/tls.h"
 
 namespace rq::net {
 
@@ -31,12 +28,6 @@ inline constexpr std::size_t kConnectionsMax = 20'000;  // of one protocol
 // the store, logs. At most a quarter of what the system allows. Idle connections of the unix socket
 // leave half of them to the others.
 inline constexpr int kDescriptorsKept = 64;
-// Handshakes under way. With more, the oldest of them gives way: nobody knows yet who that is.
-inline constexpr std::size_t kHandshakesMax = 1'000;
-// From the connect to the end of the handshake.
-inline constexpr std::chrono::seconds kHandshakeTime{10};
-// Steps of handshakes in one look: each costs as much as many small requests.
-inline constexpr int kHandshakesPerLook = 8;
 // Connections that are closed at once when there is no room for one more.
 inline constexpr std::size_t kClosedForRoom = 16;
 
@@ -58,8 +49,6 @@ class Links {
   // takes the place of the first.
   [[nodiscard]] base::Result<void> listen(Listener&& listener);
   void stop_listening();
-  // What those who come to the listeners with TLS are shown from now on.
-  void renew(const std::shared_ptr<const Tls>& tls);
 
   // Makes a link for a connection that is there already. Null when there is no room for it.
   Link* adopt(std::unique_ptr<Channel> channel);
@@ -93,11 +82,6 @@ class Links {
   struct ListeningSocket {
     base::Fd socket;
     bool unix_socket = false;
-    std::shared_ptr<const Tls> tls;
-  };
-  struct Handshake {
-    std::uint64_t id = 0;
-    std::chrono::steady_clock::time_point ends;
   };
 
   [[nodiscard]] base::Result<void> open_epoll();
@@ -109,10 +93,6 @@ class Links {
   // For one from the network: those from it that have been silent for longest. For one of the unix
   // socket: if there are none, those of the unix socket. False: there was none to close.
   [[nodiscard]] bool close_idle(bool unix_socket);
-  [[nodiscard]] std::unique_ptr<Channel> channel_of(const ListeningSocket& listener, int socket);
-  void await_handshake(const Link& link);
-  // Forgets those that are done, and closes those whose time is over, or that are too many.
-  void look_at_handshakes();
   void accept_later(std::size_t listener);
   void listen_for(std::size_t listener, std::uint32_t events);
   void event(std::uint64_t id, std::uint32_t events);
@@ -122,11 +102,9 @@ class Links {
   LinkMaker& maker_;
   boost::asio::posix::stream_descriptor epoll_;
   boost::asio::steady_timer accept_pause_;
-  boost::asio::steady_timer handshake_timer_;
-  std::deque<Handshake> handshakes_;  // the oldest first; some are done already
-  const int descriptors_max_;         // of the process
-  const int network_max_;             // of these, for connections from the network
-  const int unix_max_;                // and where the unix socket makes room for itself, if it can
+  const int descriptors_max_;  // of the process
+  const int network_max_;      // of these, for connections from the network
+  const int unix_max_;         // and where the unix socket makes room for itself, if it can
   bool accept_paused_ = false;
   bool full_told_ = false;  // since somebody had to wait first
   std::vector<ListeningSocket> listeners_;

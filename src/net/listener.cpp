@@ -13,10 +13,9 @@
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
-#include "base/check.h"
+#include "base/address.h"
+#include "base/fd.h"
 #include "base/socket_path.h"
-#include "base/utf8.h"
-#include "net/tls.h"
 
 namespace rq::net {
 namespace {
@@ -25,6 +24,26 @@ using base::Code;
 using base::fail;
 using base::Result;
 using Endpoint = boost::asio::ip::tcp::endpoint;
+
+Result<Endpoint> parse_address(std::string_view setting, const std::string& text) {
+  const auto bad = [&](std::string_view why) {
+    return fail(Code::bad_value, fmt::format("{} address '{}': {}", setting, text, why),
+                "give ADDRESS:PORT, such as 127.0.0.1:3333 or [::1]:3333");
+  };
+  base::Result<base::HostPort> given = base::parse_host_port(text);
+  if (!given) return bad(given.error().message);
+  const std::string host = given->host == "localhost" ? "127.0.0.1" : given->host;
+  boost::system::error_code ec;
+  const auto address = boost::asio::ip::make_address(host, ec);
+  if (ec) return bad("it is no IP address");
+  if (!address.is_loopback()) {
+    return fail(Code::forbidden,
+                fmt::format("{} address '{}' can be reached from other machines", setting, text),
+                "there is no authentication yet, so only loopback addresses are served: use "
+                "127.0.0.1:PORT, and a tunnel (ssh -L) from elsewhere");
+  }
+  return Endpoint{address, given->port};
+}
 
 // A new socket, bound and listening. Not open: errno says why not.
 base::Fd listen_on(const sockaddr* address, socklen_t size) {
@@ -42,59 +61,22 @@ base::Fd listen_on(const sockaddr* address, socklen_t size) {
 
 }  // namespace
 
-std::string ListenAddress::text(std::string_view scheme) const {
-  return tls ? fmt::format("{}://{}", scheme, at.text()) : at.text();
-}
-
-Result<ListenAddress> parse_listen_address(std::string_view setting, std::string_view scheme,
-                                           std::string_view text) {
-  const auto bad = [&](std::string_view why) {
-    return fail(Code::bad_value,
-                fmt::format("{} address '{}': {}", setting, base::shown(text), why),
-                fmt::format("give ADDRESS:PORT, such as 127.0.0.1:3333 or [::1]:3333; with TLS "
-                            "{}://ADDRESS:PORT",
-                            scheme));
-  };
-  std::string_view rest = text;
-  ListenAddress out;
-  if (const std::size_t at = rest.find("://"); at != std::string_view::npos) {
-    const std::string_view given = rest.substr(0, at);
-    out.tls = given == scheme;
-    if (!out.tls && given != "http") return bad("it begins with a scheme that is not spoken here");
-    rest.remove_prefix(at + 3);
-  }
-  base::Result<base::HostPort> at = base::parse_host_port(rest);
-  if (!at) return bad(at.error().message);
-  out.at = *std::move(at);
-  if (out.at.host == "localhost") out.at.host = "127.0.0.1";
-  boost::system::error_code ec;
-  const auto address = boost::asio::ip::make_address(out.at.host, ec);
-  if (ec) return bad("it is no IP address");
-  out.loopback = address.is_loopback();
-  return out;
-}
-
-std::string Listener::address() const { return fmt::format("{}:{}", host, port); }
-
-Result<Listener> listen_tcp(std::string_view setting, const ListenAddress& address,
-                            std::shared_ptr<const Tls> tls) {
-  RQ_CHECK(!address.tls || tls != nullptr);
-  Endpoint endpoint{boost::asio::ip::make_address(address.at.host), address.at.port};
+Result<Listener> listen_tcp(std::string_view setting, const std::string& text) {
+  RQ_TRY_ASSIGN(endpoint, parse_address(setting, text));
   base::Fd socket = listen_on(endpoint.data(), static_cast<socklen_t>(endpoint.size()));
   if (!socket.is_open()) {
     return fail(Code::internal,
-                fmt::format("cannot listen on {} address {}: {}", setting, address.at.text(),
+                fmt::format("cannot listen on {} address {}: {}", setting, text,
                             base::text_of_errno(errno)),
                 "give another port, or end what uses this one");
   }
   auto size = static_cast<socklen_t>(endpoint.capacity());
   ::getsockname(socket.get(), endpoint.data(), &size);
-  const auto bound = endpoint.address();
+  const auto address = endpoint.address();
   return Listener{
       .socket = std::move(socket),
-      .host = bound.is_v6() ? fmt::format("[{}]", bound.to_string()) : bound.to_string(),
-      .port = endpoint.port(),
-      .tls = address.tls ? std::move(tls) : nullptr};
+      .host = address.is_v6() ? fmt::format("[{}]", address.to_string()) : address.to_string(),
+      .port = endpoint.port()};
 }
 
 Result<Listener> listen_unix(const std::filesystem::path& path) {
@@ -119,11 +101,8 @@ Result<Listener> listen_unix(const std::filesystem::path& path) {
                 fmt::format("cannot listen on {}: {}", path.string(), base::text_of_errno(errno)),
                 "check the rights of the directory");
   }
-  return Listener{.socket = std::move(socket),
-                  .host = path.string(),
-                  .port = 0,
-                  .unix_socket = true,
-                  .tls = nullptr};
+  return Listener{
+      .socket = std::move(socket), .host = path.string(), .port = 0, .unix_socket = true};
 }
 
 }  // namespace rq::net

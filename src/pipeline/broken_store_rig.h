@@ -112,13 +112,6 @@ class BrokenStore final : public core::Store {
   void forget_waste(const std::vector<std::string>& folders) override {
     store_->forget_waste(folders);
   }
-  core::Result<std::vector<core::AccessToken>> access_tokens() override {
-    return store_->access_tokens();
-  }
-  void keep(const core::AccessToken& token) override { store_->keep(token); }
-  void forget_token(std::string_view id) override { store_->forget_token(id); }
-  void append(core::AuditEntry&& entry) override { store_->append(std::move(entry)); }
-  void forget_audit(core::Instant before) override { store_->forget_audit(before); }
   core::Instant next_deadline() const override { return store_->next_deadline(); }
   core::Condition condition() const override { return store_->condition(); }
   void maintain() override { store_->maintain(); }

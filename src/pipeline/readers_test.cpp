@@ -33,9 +33,6 @@ class EndlessReader : public core::Reader {
   base::Result<std::vector<std::string>> waste(std::string_view, std::int64_t) override {
     return std::vector<std::string>{};
   }
-  base::Result<std::vector<core::AuditEntry>> audit(const core::AuditPage&) override {
-    return std::vector<core::AuditEntry>{};
-  }
 
  private:
   std::function<bool()> stop_;

@@ -17,7 +17,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace rq::server;  // NOLINT(google-build-using-namespace): what is tried here
   RQ_CHECK(within(config.beanstalk_job_bytes_max, kJobBytesMin, kJobBytesMax));
   RQ_CHECK(within(config.wal_bytes, kWalBytesMin, kWalBytesMax));
-  RQ_CHECK(within(config.audit_days, 1, kAuditDaysMax));
   RQ_CHECK(within(config.cache_bytes, kCacheBytesMin, kCacheBytesMax));
   return 0;
 }

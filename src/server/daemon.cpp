@@ -21,9 +21,7 @@
 #include "base/stray_signals.h"
 #include "doors/api/api_door.h"
 #include "doors/beanstalk/door.h"
-#include "net/listener.h"
 #include "net/loop.h"
-#include "net/tls.h"
 #include "pipeline/desk.h"
 #include "pipeline/events.h"
 #include "pipeline/pipeline.h"
@@ -47,7 +45,6 @@ constexpr int kReaderThreads = 2;
 constexpr int kSearchThreads = 1;  // what is left of the machine belongs to others
 // Open connections are given this long to get their last replies when the server ends.
 constexpr std::chrono::seconds kCloseDown{5};
-constexpr std::chrono::days kCertificateEndsSoon{14};
 // A round time, so that tests know it.
 constexpr base::Instant kManualStart = base::from_ms(1'800'000'000'000);
 
@@ -100,36 +97,9 @@ sigset_t heard_signals() {
   return heard;
 }
 
-// What is shown at ports with TLS. Each protocol has its own: who speaks another is refused.
-struct Shown {
-  std::shared_ptr<const net::Tls> http;
-  std::shared_ptr<const net::Tls> beanstalk;
-};
-
-// Empty ones: there is no certificate.
-Result<Shown> load_tls(const net::TlsFiles& files) {
-  Shown shown;
-  if (files.certificate.empty()) return shown;
-  RQ_TRY_ASSIGN(http, net::Tls::load(files, {"http/1.1"}));
-  RQ_TRY_ASSIGN(beanstalk, net::Tls::load(files, {"beanstalkd"}));
-  shown = {.http = std::move(http), .beanstalk = std::move(beanstalk)};
-  return shown;
-}
-
-void tell_certificate(const Shown& shown) {
-  if (!shown.http) return;
-  const auto left = std::chrono::floor<std::chrono::days>(shown.http->expires() -
-                                                          std::chrono::system_clock::now());
-  const bool soon = left < kCertificateEndsSoon;
-  spdlog::log(soon ? spdlog::level::warn : spdlog::level::info,
-              "TLS shows the key {}; its certificate expires in {} days", shown.http->fingerprint(),
-              left.count());
-}
-
 // SIGHUP: the log file by its name, the configuration from its file. Of that, what can change while
 // the server runs changes; the rest is named.
-void reload(const ServerOptions& options, ServerConfig& config, Log& log, doors::api::ApiDoor& http,
-            doors::beanstalk::BeanstalkDoor* beanstalk) {
+void reload(const ServerOptions& options, ServerConfig& config, Log& log) {
   if (auto opened = log.reopen(); !opened) spdlog::error("SIGHUP: {}", opened.error().message);
   auto read = load_config(options);
   if (!read) {
@@ -137,59 +107,36 @@ void reload(const ServerOptions& options, ServerConfig& config, Log& log, doors:
                   read.error().remedy);
     return;
   }
-  if (auto renewed = load_tls(read->tls); !renewed) {
-    spdlog::error("SIGHUP: {}; {}: the certificate stays as it was", renewed.error().message,
-                  renewed.error().remedy);
-  } else if (renewed->http) {
-    http.renew(renewed->http);
-    if (beanstalk != nullptr) beanstalk->renew(renewed->beanstalk);
-    tell_certificate(*renewed);
-    config.tls = read->tls;
-  }
   log.set_level(read->log_level);
   const std::string later =
       fmt::format("{}", fmt::join(changed_for_the_next_start(config, *read), ", "));
-  const access::Policy policy = policy_of(*read);
-  if (policy != policy_of(config)) {
-    http.set_policy(policy);
-    spdlog::info("SIGHUP: rights are as the configuration says now");
-  }
   config.log_level = read->log_level;
-  config.auth = read->auth;
-  config.anonymous = read->anonymous;
-  config.users = read->users;
-  config.groups = read->groups;
-  config.certificates = read->certificates;
-  config.trusted_proxies = read->trusted_proxies;
   spdlog::info("SIGHUP: the configuration was read; log_level is {}{}", config.log_level,
                later.empty() ? "" : fmt::format("; at the next start of the server: {}", later));
 }
 
-void tell_who_may(const ServerConfig& config, const std::vector<std::string>& addresses) {
-  if (addresses.empty()) return;
-  const std::string address = fmt::format("{}", fmt::join(addresses, ", "));
-  if (config.auth == kAuthRequired) {
-    spdlog::info("over {} nobody may anything without a token (auth)", address);
-    return;
-  }
-  spdlog::info("over {} whoever comes without a token has the rights: {} (anonymous)", address,
-               config.anonymous.text());
-  if (config.anonymous.has_somewhere(core::Right::define)) {
+void tell_who_defines(const ServerConfig& config, const std::string& address) {
+  if (address.empty()) return;
+  if (config.define_over_tcp) {
     spdlog::warn(
-        "whoever reaches {} may define queues, and so run programs on this machine as user {}",
+        "whoever reaches {} may define queues, and so run programs on this machine as user {}: "
+        "define_over_tcp is true",
         address, ::geteuid());
+  } else {
+    spdlog::info("over {} queues cannot be defined, only over the unix socket (define_over_tcp)",
+                 address);
   }
 }
 
 // Until one of them ends the server. A null door: there is no beanstalkd port.
 void hear_signals(const ServerOptions& options, ServerConfig& config, Log& log,
-                  doors::api::ApiDoor& http, doors::beanstalk::BeanstalkDoor* beanstalk,
+                  doors::beanstalk::BeanstalkDoor* beanstalk,
                   const std::function<void()>& on_new_log) {
   const sigset_t heard = heard_signals();
   for (int signal = 0; signal != SIGTERM && signal != SIGINT;) {
     if (::sigwait(&heard, &signal) != 0) continue;
     if (signal == SIGHUP) {
-      reload(options, config, log, http, beanstalk);
+      reload(options, config, log);
       on_new_log();
     } else if (signal == SIGUSR1) {
       // As beanstalkd does; there is no way back but a restart.
@@ -222,7 +169,8 @@ void tell_what_was_set_aside(const fs::path& file) {
 doors::api::ApiSettings http_settings(const ServerConfig& config, const fs::path& file) {
   const auto store = store::sqlite::store_files(file);
   return {.dir = config.dir,
-          .policy = policy_of(config),
+          .address = config.http,
+          .define_over_tcp = config.define_over_tcp,
           .store = store.database,
           .store_log = store.log};
 }
@@ -257,29 +205,15 @@ store::sqlite::Options store_options(const ServerConfig& config) {
           .cache_bytes = config.cache_bytes};
 }
 
-Result<std::vector<net::Listener>> open_listeners(std::string_view setting,
-                                                  const std::vector<net::ListenAddress>& addresses,
-                                                  const std::shared_ptr<const net::Tls>& tls) {
-  std::vector<net::Listener> listeners;
-  for (const net::ListenAddress& address : addresses) {
-    RQ_TRY_ASSIGN(listener, net::listen_tcp(setting, address, tls));
-    listeners.push_back(std::move(listener));
-  }
-  return listeners;
-}
-
 // Null: it is not wanted.
-Result<std::unique_ptr<doors::beanstalk::BeanstalkDoor>> open_beanstalk(pipeline::Desk& desk,
-                                                                        const ServerConfig& config,
-                                                                        const Shown& shown) {
+Result<std::unique_ptr<doors::beanstalk::BeanstalkDoor>> open_beanstalk(
+    pipeline::Desk& desk, const ServerConfig& config) {
   std::unique_ptr<doors::beanstalk::BeanstalkDoor> door;
   if (config.beanstalk.empty()) return door;
   const auto body_bytes_max = static_cast<std::size_t>(config.beanstalk_job_bytes_max);
   door = std::make_unique<doors::beanstalk::BeanstalkDoor>(
-      desk, doors::beanstalk::DoorOptions{.body_bytes_max = body_bytes_max,
-                                          .rights = beanstalk_rights_of(config)});
-  RQ_TRY_ASSIGN(listeners, open_listeners("beanstalk", config.beanstalk, shown.beanstalk));
-  RQ_TRY(door->listen(std::move(listeners)));
+      desk, doors::beanstalk::DoorOptions{.body_bytes_max = body_bytes_max});
+  RQ_TRY(door->listen(config.beanstalk));
   return door;
 }
 
@@ -314,8 +248,7 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   pipeline::Desk desk(loop, pipeline);
   pipeline::EventHub events(loop);
   pipeline.add_sink(events);
-  Janitor janitor(pipeline, std::move(janitor_view), config.dir,
-                  std::chrono::days{config.audit_days});
+  Janitor janitor(pipeline, std::move(janitor_view), config.dir);
   const auto end = [] { ::kill(::getpid(), SIGTERM); };
   StoreWatch watch(pipeline, std::move(watch_view), end);
   readers.on_damage(
@@ -327,10 +260,8 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   http.set_boot(boot);
   std::optional<Code> fault;  // of the lock
   pipeline.on_alive([&] { keep_files(lock, fault, http, last_seen, clock); });
-  RQ_TRY_ASSIGN(shown, load_tls(config.tls));
-  RQ_TRY_ASSIGN(beanstalk, open_beanstalk(desk, config, shown));
-  RQ_TRY_ASSIGN(listeners, open_listeners("http", config.http, shown.http));
-  RQ_TRY(http.listen(std::move(listeners)));
+  RQ_TRY_ASSIGN(beanstalk, open_beanstalk(desk, config));
+  RQ_TRY(http.listen());
   pipeline.start();
   janitor.start();
   watch.start();
@@ -338,13 +269,11 @@ Result<int> serve(const ServerOptions& options, ServerConfig& config, Log& log,
   if (config.worker) boost::asio::post(loop.io(), [&keeper] { keeper.start(); });
   loop.start();
   spdlog::info("rq {} serves {} (boot {}): {}{}", RQ_VERSION, config.dir.string(), boot,
-               http.addresses().empty() ? "unix socket"
-                                        : fmt::format("{}", fmt::join(http.addresses(), ", ")),
+               http.address().empty() ? "unix socket" : "http://" + http.address(),
                beanstalk ? fmt::format(", beanstalk port {}", beanstalk->port()) : "");
-  tell_who_may(config, http.addresses());
-  tell_certificate(shown);
+  tell_who_defines(config, http.address());
 
-  hear_signals(options, config, log, http, beanstalk.get(), [&loop, &keeper] {
+  hear_signals(options, config, log, beanstalk.get(), [&loop, &keeper] {
     boost::asio::post(loop.io(), [&keeper] { keeper.tell_of_new_log(); });
   });
 

@@ -16,7 +16,6 @@ namespace {
 constexpr std::int64_t kAtOnce = 200;  // folders in one transaction
 constexpr std::chrono::seconds kFirstPause{60};
 constexpr std::chrono::hours kPauseMax{24};
-constexpr std::chrono::hours kAuditEvery{1};
 constexpr std::size_t kNamedMax = 1000;  // in the file for rq doctor
 constexpr std::size_t kCallsMax = 1024;  // one is enough: each looks at all that there is
 
@@ -31,12 +30,11 @@ bool is_message_folder(const std::filesystem::path& folder) {
 }  // namespace
 
 Janitor::Janitor(pipeline::Pipeline& pipeline, std::unique_ptr<core::Reader> reader,
-                 std::filesystem::path dir, std::chrono::days audit_kept)
+                 std::filesystem::path dir)
     : pipeline_(pipeline),
       reader_(std::move(reader)),
       dir_(std::move(dir)),
       door_(pipeline.add_door(*this)),
-      audit_kept_(audit_kept),
       calls_(kCallsMax) {}
 
 Janitor::~Janitor() { stop(); }
@@ -63,17 +61,7 @@ void Janitor::run() {
   while (calls_.drain_until(calls, std::optional{next_try()})) {
     calls.clear();
     delete_all();
-    forget_audit();
   }
-}
-
-void Janitor::forget_audit() {
-  const Time now = std::chrono::steady_clock::now();
-  if (now < next_audit_) return;
-  next_audit_ = now + kAuditEvery;
-  static_cast<void>(pipeline_.submit(
-      {.ticket = {.door = door_, .connection = 0, .request = 0},
-       .command = core::ForgetAudit{.before = pipeline_.clock().now() - audit_kept_}}));
 }
 
 // Goes over all that is waste, in the order of the names; those that stay do not stop the others.
@@ -130,7 +118,7 @@ bool Janitor::try_delete(const std::string& folder) {
 }
 
 Janitor::Time Janitor::next_try() const {
-  Time next = next_audit_;
+  Time next = std::chrono::steady_clock::now() + kPauseMax;
   for (const auto& [folder, stuck] : stuck_) next = std::min(next, stuck.next);
   return next;
 }

@@ -1,8 +1,8 @@
 #pragma once
-// Deletes the folders of messages that are gone, and old entries of the audit list. The store notes
-// them in the transaction that removes the message; they are forgotten when they are off the disk,
-// so none is left behind. One that cannot be deleted keeps nobody waiting: it is named in a file
-// for rq doctor, and tried again more and more rarely.
+// Deletes the folders of messages that are gone. The store notes them in the transaction that
+// removes the message; they are forgotten when they are off the disk, so none is left behind. One
+// that cannot be deleted keeps nobody waiting: it is named in a file for rq doctor, and tried again
+// more and more rarely.
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -22,7 +22,7 @@ class Janitor final : public pipeline::Door {
  public:
   // Before Pipeline::start(); `reader` is its own.
   Janitor(pipeline::Pipeline& pipeline, std::unique_ptr<core::Reader> reader,
-          std::filesystem::path dir, std::chrono::days audit_kept);
+          std::filesystem::path dir);
   ~Janitor() override;
   Janitor(const Janitor&) = delete;
   Janitor& operator=(const Janitor&) = delete;
@@ -42,7 +42,6 @@ class Janitor final : public pipeline::Door {
   };
   void run();
   void delete_all();
-  void forget_audit();
   [[nodiscard]] bool try_delete(const std::string& folder);
   void write_stuck() const;
   [[nodiscard]] Time next_try() const;
@@ -51,8 +50,6 @@ class Janitor final : public pipeline::Door {
   const std::unique_ptr<core::Reader> reader_;
   const std::filesystem::path dir_;
   const std::uint32_t door_;
-  const std::chrono::days audit_kept_;
-  Time next_audit_{};                   // when old entries of the audit list are looked for
   std::map<std::string, Stuck> stuck_;  // what could not be deleted, for so long as it is waste
   std::atomic<bool> stopping_{false};
   base::Mailbox<int> calls_;

@@ -11,7 +11,6 @@
 #include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -24,7 +23,6 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/stray_signals.h"
-#include "client/token.h"
 #include "core/name.h"
 #include "worker/holder.h"
 #include "worker/home.h"
@@ -65,28 +63,8 @@ std::string lock_stem(const std::string& name) {
   return name == "local" ? "run/worker" : "run/worker-" + file_part(name);
 }
 
-// With its whole path. The program that takes over from this one reads it again, and has no other
-// way to get the token.
-Result<std::string> find_token_file(std::string file) {
-  const bool in_environment = !client::take_token_from_environment().empty();
-  if (const char* named = std::getenv("RQ_TOKEN_FILE"); file.empty() && named != nullptr) {
-    file = named;
-  }
-  if (file.empty() && in_environment) {
-    return fail(Code::bad_value, "a worker takes no RQ_TOKEN",
-                "put the token into a file: --token-file FILE, or RQ_TOKEN_FILE");
-  }
-  if (file.empty()) return file;
-  std::error_code failed;
-  const auto whole = std::filesystem::absolute(file, failed);
-  return failed ? file : whole.string();
-}
-
 // A socket with its whole path: it is named from where the worker was started.
 Result<WorkerOptions> from_anywhere(WorkerOptions options) {
-  RQ_TRY_ASSIGN(token_file, find_token_file(options.token_file));
-  options.token_file = std::move(token_file);
-  options.trust = client::from_environment(std::move(options.trust));
   if (options.server.empty()) return options;
   RQ_TRY_ASSIGN(address, base::parse_server_address(options.server));
   if (!address.socket_path.empty()) {
@@ -169,11 +147,6 @@ std::vector<std::string> arguments(const WorkerOptions& options, const std::stri
     argv.push_back(value);
   };
   add("--server", options.server);
-  add("--token-file", options.token_file);
-  add("--tls-ca", options.trust.ca_file);
-  add("--tls-pin", options.trust.pin);
-  add("--tls-certificate", options.trust.certificate);
-  add("--tls-key", options.trust.key);
   add("--name", options.name);
   add("--base-url", options.base_url);
   add("--env", options.env);
@@ -229,11 +202,6 @@ Result<int> run_worker(const WorkerOptions& given) {
   if (const Result<void> made = make_run_folder(root); !made && !handed) return made.error();
   RQ_TRY_ASSIGN(
       server, client::parse_server(options.server.empty() ? root + kSocketBelow : options.server));
-  if (!options.token_file.empty()) {
-    RQ_TRY_ASSIGN(token, client::read_token_file(options.token_file));
-    RQ_TRY(client::show_token(server, std::move(token)));
-  }
-  RQ_TRY(client::set_trust(server, options.trust));
   RQ_TRY_ASSIGN(lock, lock_name(name, handed));
   RQ_TRY_ASSIGN(record, RunningRecord::open(fmt::format("run/worker-{}.running", file_part(name)),
                                             handed ? base::Fd(handed->record) : base::Fd()));

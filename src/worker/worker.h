@@ -4,15 +4,12 @@
 #include <string>
 
 #include "base/result.h"
-#include "client/tls.h"
 
 namespace rq::worker {
 
 struct WorkerOptions {
   std::string dir = "./var";       // scripts/, queue/, run/
   std::string server;              // see base::parse_server_address(); empty: unix:DIR/run/rq.sock
-  std::string token_file;          // what to call it with; empty: RQ_TOKEN_FILE, or none
-  client::Trust trust;             // of a server with TLS
   std::string name;                // one of a name at a server; empty: "local", or the host's name
   std::string base_url;            // RQ_HOST; empty: what the server says
   std::string env = "production";  // RQ_ENV

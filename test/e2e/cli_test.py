@@ -869,7 +869,7 @@ def test_list_and_act(server):
     remote = Cli('/nonexistent', RQ_SERVER=f'http://127.0.0.1:{server.port}')
     for args in (('queue', 'create', 'c'), ('queue', 'set', 'a', '--retries', '1'),
                  ('queue', 'delete', 'a'), ('run', '--queue', 'c', '--', 'true')):
-        refused(remote(*args), 'forbidden', 6, f'over TCP: {args}', "the right 'define'", 'rq.toml',
+        refused(remote(*args), 'forbidden', 6, f'over TCP: {args}', 'over TCP', 'define_over_tcp',
                 str(server.socket_path))
     # A relative: a message of rq run is a command line.
     ok(rq('run', '--queue', 'lines', '--', 'true'), 'run, over the socket')

@@ -3,14 +3,10 @@ does, not what is said of it. A setting that is not in the table fails the test.
 """
 # ctest-timeout: 600
 import contextlib
-import grp
 import os
 import pathlib
-import pwd
 import re
-import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 
@@ -116,122 +112,40 @@ def try_http():
     refused('http = 3333\n', "'http'", 'quotes')
 
 
-CALLS = {  # what each right alone lets one do
-    'enqueue': ('POST', '/v1/queues/mine/messages', {'payload': 'x'}, 201),
-    'work': ('POST', '/v1/reserve', {'queues': ['mine']}, 200),
-    'read': ('GET', '/v1/stats', None, 200),
-    'manage': ('POST', '/v1/queues/mine/pause', {}, 200),
-    'define': ('PATCH', '/v1/queues/mine', {'retries': 1}, 200),
-}
-
-
-def may(client):
-    return [right for right, (method, path, body, status) in CALLS.items()
-            if client.request(method, path, body).status == status]
-
-
-def try_anonymous():  # faults.md D2
-    for line, rights in (('', ['enqueue', 'work', 'read']), ('anonymous = []\n', []),
-                         ('anonymous = ["read", "manage:m*"]\n', ['read', 'manage']),
-                         ('anonymous = ["manage:other"]\n', []),
-                         ('anonymous = ["work", "define"]\n', ['work', 'define'])):
+def try_define_over_tcp():  # faults.md D2
+    for line, allowed in (('', False), ('define_over_tcp = false\n', False),
+                          ('define_over_tcp = true\n', True)):
         with rqtest.Server(start=False) as s:
-            s.all_over_tcp = True
+            s.define_over_tcp = True  # the calls below go over TCP
             (s.dir / 'rq.toml').write_text(line)
             s.start()
             equal(s.unix.put('/v1/queues/mine', {}).status, 201, f'{line!r}: over the socket')
-            equal(may(s.unix), list(CALLS), f'{line!r}: all over the socket')
-            equal(may(s), rights, f'{line!r}: over TCP')
-            reply = s.delete('/v1/queues/other')
-            if 'define' not in rights:
-                error = reply.json['error']
-                equal((reply.status, error['code']), (403, 'forbidden'), f'{line!r}: DELETE over TCP')
-                that(str(s.socket_path) in error['remedy'] and 'rq.toml' in error['remedy'],
-                     f'{line!r}: a remedy: {error}')
-            equal('may define queues' in s.log(), 'define' in rights, f'{line!r}: the log: {s.log()}')
-            equal(s.unix.get('/v1/health').json['define_over_tcp'], 'define' in rights, f'{line!r}: health')
+            for method, body in (('PUT', {'exec_prefix': 'sh -c'}), ('PATCH', {'retries': 1}),
+                                 ('DELETE', None)):
+                reply = s.request(method, '/v1/queues/mine', body)
+                equal(reply.status, 200 if allowed else 403, f'{line!r}: {method} over TCP')
+                if not allowed:
+                    error = reply.json['error']
+                    equal(error['code'], 'forbidden', f'{method} over TCP')
+                    that(str(s.socket_path) in error['remedy'] and 'define_over_tcp = true' in
+                         error['remedy'], f'{method} over TCP has a remedy: {error}')
+            equal(s.put('/v1/queues/new', {}).status, 201 if allowed else 403, 'a new one')
+            s.unix.put('/v1/queues/mine', {})
+            for path, body, status in (('queues/mine/messages', {'payload': 'x'}, 201),
+                                       ('queues/mine/pause', {}, 200), ('queues/mine/resume', {}, 200),
+                                       ('reserve', {'queues': ['mine']}, 200)):
+                equal(s.post(f'/v1/{path}', body).status, status, f'{line!r}: {path} stays')
+            that(('may define queues' in s.log()) == allowed, f'{line!r}: the log: {s.log()}')
+            that(allowed or 'only over the unix socket (define_over_tcp)' in s.log(), 'said at the start')
+            equal(s.get('/v1/health').json['define_over_tcp'], allowed, f'{line!r}: health')
             doctor = subprocess.run([rqtest.RQ_BIN, 'doctor', '--dir', str(s.dir)], capture_output=True,
                                     text=True, timeout=60).stdout
-            equal('may define queues' in doctor, 'define' in rights, f'{line!r}: doctor: {doctor}')
-    with Server(QUIET + 'anonymous = ["define"]\n') as s:
+            equal('may define queues' in doctor, allowed, f'{line!r}: doctor: {doctor}')
+    with Server(QUIET + 'define_over_tcp = true\n') as s:
         equal(s.unix.get('/v1/health').json['define_over_tcp'], False, 'no TCP at all')
         that('define queues' not in s.log(), f'no TCP at all: {s.log()}')
-    refused('anonymous = ["admin"]\n', 'anonymous', 'admin')
-    refused('anonymous = ["reed"]\n', "'anonymous'", "'reed'", "did you mean 'read'")
-    refused('anonymous = ["read:m*l"]\n', "'anonymous'", 'm*l')
-    for value in ("'read'", '1', '[1]'):
-        refused(f'anonymous = {value}\n', "'anonymous'", '["enqueue:mail-*", "read"]')
-
-
-def try_auth():
-    with rqtest.Server(start=False) as s:
-        s.all_over_tcp = True
-        (s.dir / 'rq.toml').write_text("auth = 'required'\n")
-        s.start()
-        s.unix.put('/v1/queues/mine', {})
-        equal(may(s), [], 'nobody in particular may nothing')
-        reply = s.get('/v1/stats')
-        equal((reply.status, reply.headers['www-authenticate']), (401, 'Bearer'), 'it says what is lacking')
-        that('--token-file' in reply.json['error']['remedy'], f'and what helps: {reply.json}')
-        equal(may(s.unix), list(CALLS), 'the owner may all')
-        that('without a token' in s.log(), f'said at the start: {s.log()}')
-        # Read again: at once.
-        for text, rights in (("auth = 'optional'\n", ['enqueue', 'work', 'read']),
-                             ("auth = 'required'\n", [])):
-            (s.dir / 'rq.toml').write_text(text)
-            s.process.send_signal(signal.SIGHUP)
-            rqtest.eventually(lambda: may(s) == rights, f'HUP: {text!r}')
-    for value in ("'yes'", "''", "'Required'"):
-        refused(f'auth = {value}\n', 'auth', 'optional or required')
-    refused('auth = true\n', "'auth'")
-
-
-def as_user(s, uid, gid, groups=()):
-    """The rights of another user of this machine, over the unix socket."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups(groups)
-            os.setgid(gid)
-            os.setuid(uid)
-            client = rqtest.Client(lambda: rqtest._UnixConnection(str(s.socket_path)))
-            os.write(write, ' '.join(may(client)).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    os.waitpid(child, 0)
-    with os.fdopen(read) as said:
-        return said.read().split()
-
-
-def try_users():
-    if os.geteuid() == 0:
-        with rqtest.Server(start=False) as s:
-            (s.dir / 'rq.toml').write_text(
-                'anonymous = ["read"]\n[users]\ndaemon = ["define:m*"]\n4711 = ["enqueue", "work"]\n'
-                '[groups]\nmail = ["manage"]\n')
-            s.start()
-            s.unix.put('/v1/queues/mine', {})
-            for part in (s.dir, s.dir / 'run', s.socket_path):
-                os.chmod(part, 0o777)
-            mail = grp.getgrnam('mail').gr_gid
-            daemon = pwd.getpwnam('daemon').pw_uid
-            equal(as_user(s, daemon, 4711), ['define'], 'by name')
-            equal(as_user(s, 4711, 4711), ['enqueue', 'work'], 'by number')
-            equal(as_user(s, 4711, mail), ['enqueue', 'work', 'manage'], 'with a group')  # pitfalls NA11
-            equal(as_user(s, 4712, 4712, [7, mail]), ['manage'], 'not its first group')
-            equal(as_user(s, 4712, 4712), ['read'], 'anybody else')
-            equal(as_user(s, 65534, mail), [], 'who cannot be told')
-    refused('users = 1\n', "'users'", '[users]')
-    refused('[users]\nno-such-user = ["read"]\n', "'users'", "no user 'no-such-user'")
-    refused('[users]\nroot = "read"\n', "'users'.root")
-
-
-def try_groups():  # more of them: try_users
-    refused('groups = []\n', "'groups'", '[groups]')
-    refused('[groups]\nno-such-group = ["read"]\n', "'groups'", "no group 'no-such-group'")
-    refused('[groups]\nroot = ["manag"]\n', "'groups'.root", "did you mean 'manage'")
+    for value in ("'yes'", '1', '[]'):
+        refused(f'define_over_tcp = {value}\n', "'define_over_tcp'", 'true or false')
 
 
 def beanstalk(s):
@@ -253,24 +167,6 @@ def try_beanstalk():
     refused(QUIET + "beanstalk = '0.0.0.0:0'\n", '0.0.0.0:0', 'loopback')
     refused(QUIET + "beanstalk = '127.0.0.1:70000'\n", '70000')
     refused(QUIET + 'beanstalk = true\n', "'beanstalk'")
-
-
-def try_beanstalk_rights():
-    verbs = {'enqueue': b'put 0 0 60 1\r\nx\r\n', 'work': b'reserve-with-timeout 0\r\n',
-             'read': b'peek 1\r\n', 'manage': b'kick 1\r\n'}
-    for line, rights in (('', list(verbs)), ('beanstalk_rights = ["work"]\n', ['work']),
-                         ('beanstalk_rights = []\n', []),
-                         ('auth = "required"\nbeanstalk_rights = ["enqueue"]\n', ['enqueue'])):
-        with Server(QUIET + "beanstalk = '127.0.0.1:0'\n" + line) as s:
-            for right, request in verbs.items():
-                sock, replies = beanstalk(s)
-                sock.sendall(request)
-                equal(replies.readline() != b'UNKNOWN_COMMAND\r\n', right in rights, f'{line!r}: {right}')
-                sock.close()
-    refused(QUIET + 'auth = "required"\nbeanstalk = "127.0.0.1:0"\n', 'beanstalkd', 'no login',
-            'beanstalk_rights = [')
-    refused(QUIET + 'beanstalk_rights = ["read:m*"]\n', 'beanstalk_rights', 'read:m*')
-    refused(QUIET + 'beanstalk_rights = "read"\n', "'beanstalk_rights'")
 
 
 def try_beanstalk_job_bytes_max():
@@ -369,32 +265,9 @@ def try_cache_bytes():
         refused(f'cache_bytes = {value}\n', 'cache_bytes', '1048576 to 68719476736')
 
 
-def try_audit_days():
-    for line, kept in (('', True), ('audit_days = 1\n', False), ('audit_days = 36500\n', True)):
-        with Server(QUIET + line) as s:
-            s.unix.put('/v1/queues/mine', {})
-            s.terminate()
-            with contextlib.closing(sqlite3.connect(s.dir / 'db' / 'rq.db')) as store:
-                store.execute('UPDATE audit SET at = at - 2 * 86400 * 1000')
-                store.commit()
-            s.start()  # old entries are looked for as it starts, and once an hour
-            s.unix.put('/v1/queues/other', {})
-
-            def subjects():
-                return [e['subject'] for e in s.unix.get('/v1/audit').json['entries']]
-            if kept:
-                equal(subjects(), ['other', 'mine'], f'{line!r}: kept')
-            else:
-                rqtest.eventually(lambda: subjects() == ['other'], f'{line!r}: gone')
-    for value in ('0', '36501', "'1'"):
-        refused(f'audit_days = {value}\n', 'audit_days', '1 to 36500')
-
-
-TABLE = {'http': try_http, 'auth': try_auth, 'anonymous': try_anonymous, 'users': try_users,
-         'groups': try_groups, 'beanstalk': try_beanstalk, 'beanstalk_rights': try_beanstalk_rights,
+TABLE = {'http': try_http, 'define_over_tcp': try_define_over_tcp, 'beanstalk': try_beanstalk,
          'beanstalk_job_bytes_max': try_beanstalk_job_bytes_max, 'log_level': try_log_level,
-         'worker': try_worker, 'wal_bytes': try_wal_bytes, 'cache_bytes': try_cache_bytes,
-         'audit_days': try_audit_days}
+         'worker': try_worker, 'wal_bytes': try_wal_bytes, 'cache_bytes': try_cache_bytes}
 
 
 def main():
@@ -409,7 +282,6 @@ def main():
     documented = re.findall(r'^\| `(\w+)` \|', (rqtest.ROOT / 'docs' / 'OPERATIONS.md').read_text(), re.M)
     equal(sorted(n for n in documented if n.islower()), sorted(TABLE), 'docs/OPERATIONS.md tells each')
     refused('http = \n', 'line 1')
-    refused('anonymus = []\n', "'anonymus'", "did you mean 'anonymous'")
     not_a_file()
     for http, beanstalk in (('127.0.0.1:34999', '127.0.0.1:34999'), ('localhost:34999', '127.0.0.1:34999')):
         # faults.md C, relative: "end what uses this one" was the server itself.

@@ -129,7 +129,7 @@ class Daemon:
     def __init__(self, directory):
         self.directory, self.port = directory, free_port()
         with open(os.path.join(directory, "rq.toml"), "w") as config:
-            config.write('anonymous = ["enqueue", "work", "read", "manage", "define"]\n')  # all that is asked here goes over TCP
+            config.write("define_over_tcp = true\n")  # all that is asked here goes over TCP
         self.binary = os.path.realpath(os.environ["RQ_BIN"])
         self.env = dict(os.environ)
         self.clock = None

@@ -89,7 +89,7 @@ EDITS = [
     ('detail', 'UPDATE message SET detailed = 0 WHERE seq = {seq}'),
     ('lease', 'DELETE FROM lease WHERE seq = {seq}'),
     ('lease', 'DELETE FROM message WHERE seq = {seq}'),
-    ('finished', 'INSERT INTO lease VALUES ({seq}, 1, 5, 1, 1, 1, 1, NULL, NULL, NULL, NULL, NULL)'),
+    ('finished', 'INSERT INTO lease VALUES ({seq}, 1, 5, 1, 1, 1, 1, NULL, NULL, NULL, NULL)'),
     ('scheduled', 'DELETE FROM scheduled WHERE seq = {seq}'),
     ('scheduled', 'UPDATE scheduled SET due = due + 1 WHERE seq = {seq}'),
     ('scheduled', 'UPDATE scheduled SET queue = queue + 1 WHERE seq = {seq}'),

@@ -82,8 +82,7 @@ def try_example(method, path, operation, type, body):
         server.put('/v1/queues/mail-slow', {})
         server.post('/v1/queues/mail/messages', [{'payload': 'one'}, {'payload': 'two'}])
         server.post('/v1/reserve', {'queues': ['mail']})
-        server.post('/v1/tokens', {'name': 'ops', 'rights': ['read']})
-        address = path.replace('{queue}', 'mail').replace('{id}', '2').replace('{name}', 'ops')
+        address = path.replace('{queue}', 'mail').replace('{id}', '2')
         text = body if isinstance(body, str) else json.dumps(body)
         reply = server.request(method, address, text, {'Content-Type': type})
         what = f'{method} {path} with {text[:100]}: {reply}'

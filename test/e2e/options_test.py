@@ -19,7 +19,7 @@ import rqtest
 RQ = os.path.abspath(rqtest.RQ_BIN)
 checks = rqtest.Checks()
 equal, that = checks.equal, checks.that
-COMMON = {'--help', '--dir', '--server', '--token-file', '--json'}
+COMMON = {'--help', '--dir', '--server', '--json'}
 # Of the verbs that stay: config_test.py runs the server's, and these are the worker's.
 BEGIN_BEFORE = ('server', 'worker')
 
@@ -36,7 +36,7 @@ class Cli:
         words = [str(a) for a in args]
         if '--' in words:
             words = words[:words.index('--')]
-        verb = ' '.join(words[:2]) if words[0] in ('queue', 'token') else words[0]
+        verb = ' '.join(words[:2]) if words[0] == 'queue' else words[0]
         for word in words:
             if re.match('--?[a-z]', word):
                 self.used.setdefault(verb, set()).add(word.split('=')[0])
@@ -490,21 +490,6 @@ def test_doctor(_, rq):
         equal(store('--quick'), [('ok', 'not read (--quick)')], 'doctor --quick')
 
 
-def test_tokens(_, rq):
-    """What they do: tokens_test.py."""
-    made = rq.json('token', 'create', 'a', '--right', 'read', '--right', 'work:q', '--expires', '1h')
-    equal(made['rights'], ['read', 'work:q'], 'token create --right')
-    that(made['expires'] > made['created'], f'token create --expires: {made}')
-    equal(rq.json('token', 'rotate', 'a', '--overlap', '0s')['old_until'], None, 'token rotate --overlap')
-    rq('token', 'create', 'b', '--right', 'read')
-
-    def whats(*more):
-        return [json.loads(line)['what'] for line in rq('audit', '--json', *more).splitlines()]
-    equal(whats('--subject', 'a'), ['token created', 'token rotated'], 'audit --subject')
-    equal(whats('--subject', 'a', '--limit', '1'), ['token rotated'], 'audit --limit')
-    equal(whats('--who', 'token:nobody'), [], 'audit --who')
-
-
 def test_common(s, rq):
     """--dir, --server, --json and --help, of every verb that ends by itself."""
     elsewhere = {'RQ_DIR': '/no/such/dir'}
@@ -553,8 +538,8 @@ def main():
     os.environ['HANDED'] = 'on'
     with rqtest.Server(manual_clock=False, worker=True) as s:
         rq = Cli(s)
-        for test in (test_put, test_run, test_look, test_bulk, test_settings, test_queues, test_tokens,
-                     test_doctor, test_common, test_those_that_stay):
+        for test in (test_put, test_run, test_look, test_bulk, test_settings, test_queues, test_doctor,
+                     test_common, test_those_that_stay):
             began = time.monotonic()
             test(s, rq)
             print(f'{test.__name__}: {time.monotonic() - began:.0f} s', flush=True)

@@ -3,8 +3,8 @@
     import rqtest
 
     with rqtest.Server() as server:              # rq server on a temporary directory
-        r = server.put('/v1/queues/mail', {})    # what needs more than enqueue, work or read goes over the
-        r = server.get('/v1/queues/mail')        # unix socket, all else over TCP; server.unix.get(...): the socket
+        r = server.put('/v1/queues/mail', {})    # queues are defined over the unix socket,
+        r = server.get('/v1/queues/mail')        # all else over TCP; server.unix.get(...): the socket
         assert r.status == 201, r
         print(r.json, r.headers['content-type'], r.body)
         server.advance(30)                       # moves the manual clock
@@ -14,7 +14,8 @@
     checks.equal(r.status, 200, 'what is being checked')
     sys.exit(checks.report())                    # prints "N passed, N failed"
 
-Server(manual_clock=True, worker=False, args=[], dir=None, env={}): `args` go to `rq server` as they are. The binary is $RQ_BIN (default build/dev/rq below the root of the tree). The HTTP port is one
+Server(manual_clock=True, worker=False, args=[], dir=None, env={}, define_over_tcp=False): `args` go to
+`rq server` as they are. The binary is $RQ_BIN (default build/dev/rq below the root of the tree). The HTTP port is one
 that the system picks, and server.beanstalk_port too when beanstalk=True. Python 3.11, standard
 library only.
 """
@@ -188,26 +189,16 @@ def npm_install(source, target):
 SANITIZER_REPORT = 'WARNING: ThreadSanitizer'
 
 
-# Of the paths that change something: what anybody may do, by their last part.
-_ANYBODY = frozenset('''messages commit script-error held-back reserve heartbeat leases progress done relayed
-                     err resend release finish duplicate'''.split())
-
-
-def _anybody_may(method, path):
-    if path.startswith(('/v1/tokens', '/v1/audit')):
-        return False
-    return method in ('GET', 'HEAD') or (
-        method == 'POST' and path.partition('?')[0].rpartition('/')[2] in _ANYBODY)
-
-
 class Server(Client):
     def __init__(self, manual_clock=True, worker=False, beanstalk=False, args=(), dir=None,
-                 env=None, start=True):
+                 env=None, start=True, define_over_tcp=False):
         super().__init__(lambda: http.client.HTTPConnection('127.0.0.1', self.port,
                                                             timeout=REPLY_SECONDS))
         self._own_dir = dir is None
         self.dir = pathlib.Path(dir or tempfile.mkdtemp(prefix='rqtest-'))
-        self.all_over_tcp = False
+        self.define_over_tcp = define_over_tcp
+        if define_over_tcp:
+            (self.dir / 'rq.toml').write_text('define_over_tcp = true\n')
         self.args = list(args)
         if manual_clock:
             self.args.append('--manual-clock')
@@ -231,7 +222,8 @@ class Server(Client):
                 raise
 
     def request(self, method, path, body=None, headers=None):
-        if not self.all_over_tcp and not _anybody_may(method, path):
+        defines = method in ('PUT', 'PATCH', 'DELETE') and path.startswith('/v1/queues/')
+        if defines and not self.define_over_tcp:
             return self.unix.request(method, path, body, headers)
         return super().request(method, path, body, headers)
 
@@ -262,7 +254,7 @@ class Server(Client):
             if time.monotonic() > deadline:
                 raise AssertionError(f'no answer in {START_SECONDS} s:\n' + self.log())
             time.sleep(0.01)
-        address = (self.dir / 'run' / 'http.addr').read_text().split()[0]
+        address = (self.dir / 'run' / 'http.addr').read_text().strip()
         self.port = int(address.rpartition(':')[2])
 
     def log(self):

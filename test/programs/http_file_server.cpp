@@ -61,20 +61,18 @@ class Zeros final : public http::Source {
 class FileSite final : public http::Site {
  public:
   enum : std::size_t { kPut, kGet, kGenerated };
-  static constexpr http::Need kAny{0, 0};
   static constexpr std::array kRoutes{
-      http::Route{http::Method::put, "/file", kAny, {http::Body::Kind::some, UINT64_MAX / 2}},
-      http::Route{http::Method::get, "/file", kAny, {}},
-      http::Route{http::Method::get, "/generated", kAny, {}},
+      http::Route{http::Method::put, "/file", 0, {http::Body::Kind::some, UINT64_MAX / 2}},
+      http::Route{http::Method::get, "/file", 0, {}},
+      http::Route{http::Method::get, "/generated", 0, {}},
   };
 
   explicit FileSite(const char* path) : path_(path) {}
 
-  base::Result<http::Who> admit(const http::Head&, const net::Caller&) override {
-    return http::Who{};
+  std::optional<base::Error> admit(const http::Head&, const net::Caller&) override {
+    return std::nullopt;
   }
-  std::optional<base::Error> permit(const http::Route&, const http::PathParameters&,
-                                    const http::Who&) override {
+  std::optional<base::Error> permit(const http::Route&, const net::Caller&) override {
     return std::nullopt;
   }
   base::Result<http::Intake> open(http::Exchange&, const http::Request&) override {

@@ -7,7 +7,6 @@
 #include "doors/api/api_door.h"
 #include "doors/api/handlers.h"
 #include "doors/api/json_out.h"
-#include "doors/api/routes.h"
 #include "doors/api/target.h"
 
 namespace rq::doors::api {
@@ -38,9 +37,8 @@ void ask_act(Exchange& x, core::Act&& act) {
 
 void act_on(Exchange& x, const Request& request, core::Act&& act) {
   act.host = x.door().base_url();
-  auto target = target_of(x, request.parameters[0]);
+  auto target = parse_target(request.parameters[0]);
   if (!target) return x.refuse(target.error());
-  target->needs = right_of(http_routes()[request.route]);
   if (target->key.empty() && !target->created) {
     act.messages.push_back(target->seq);
     return ask_act(x, std::move(act));

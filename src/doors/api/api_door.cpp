@@ -11,9 +11,8 @@
 #include <fstream>
 #include <system_error>
 
-#include <boost/asio/post.hpp>
-
-#include "doors/api/permission.h"
+#include "base/number.h"
+#include "base/utf8.h"
 #include "doors/api/routes.h"
 
 namespace rq::doors::api {
@@ -23,7 +22,6 @@ using base::Code;
 using base::fail;
 
 constexpr std::chrono::seconds kSocketLookEvery{1};
-constexpr std::string_view kPlain = "http://";
 
 }  // namespace
 
@@ -38,17 +36,14 @@ ApiDoor::ApiDoor(pipeline::Desk& to, pipeline::Readers& readers, pipeline::Event
       socket_(settings_.dir / "run" / "rq.sock"),
       socket_timer_(to.loop().io()),
       started_(to.pipeline().clock().now()),
-      entrance_(*this, settings_.policy),
       server_(to.loop(), *this, http_routes()) {}
 
 ApiDoor::~ApiDoor() = default;
 
-base::Result<void> ApiDoor::listen(std::vector<net::Listener> listeners) {
+base::Result<void> ApiDoor::listen() {
   RQ_TRY(listen_to_socket());
   look_after_socket();
-  boost::asio::post(server_.loop().io(), [this] { entrance_.read_tokens(); });
-  for (net::Listener& listener : listeners) RQ_TRY(listen_to(std::move(listener)));
-  tell_addresses();
+  if (!settings_.address.empty()) RQ_TRY(listen_to_address());
   return {};
 }
 
@@ -75,37 +70,31 @@ void ApiDoor::look_after_socket() {
     if (::stat(socket_.c_str(), &info) != 0 || info.st_ino != socket_inode_) {
       const auto made = listen_to_socket();
       if (made) {
-        tell_addresses();  // with the folder that is gone as well
+        tell_address();  // with the folder that is gone as well
         spdlog::warn("{} was gone: it is made anew", socket_.string());
       } else {
         spdlog::error("{} is gone: {}; {}", socket_.string(), made.error().message,
                       made.error().remedy);
       }
     }
-    entrance_.end_streams_of_the_gone();
     look_after_socket();
   });
 }
 
 // For whoever let the system pick the port.
-void ApiDoor::tell_addresses() const {
-  if (addresses_.empty()) return;
+void ApiDoor::tell_address() const {
+  if (bound_address_.empty()) return;
   const std::filesystem::path file = settings_.dir / "run" / "http.addr";
   ::unlink(file.c_str());  // what a link there points to is not written to
-  std::ofstream out{file};
-  for (const std::string_view address : addresses_) {
-    out << (address.starts_with(kPlain) ? address.substr(kPlain.size()) : address) << '\n';
-  }
+  std::ofstream{file} << bound_address_ << '\n';
 }
 
-base::Result<void> ApiDoor::listen_to(net::Listener&& listener) {
-  addresses_.push_back(fmt::format("{}{}", listener.tls ? "https://" : kPlain, listener.address()));
-  entrance_.serve_as(listener.host, addresses_.front());
+base::Result<void> ApiDoor::listen_to_address() {
+  RQ_TRY_ASSIGN(listener, net::listen_tcp("http", settings_.address));
+  bound_address_ = fmt::format("{}:{}", listener.host, listener.port);
+  tell_address();
+  hosts_ = {listener.host, "localhost", "127.0.0.1", "[::1]"};
   return server_.listen(std::move(listener));
-}
-
-void ApiDoor::renew(std::shared_ptr<const net::Tls> tls) {
-  boost::asio::post(server_.loop().io(), [this, shown = std::move(tls)] { server_.renew(shown); });
 }
 
 Surroundings ApiDoor::surroundings() {
@@ -115,15 +104,8 @@ Surroundings ApiDoor::surroundings() {
           .clock_not_followed = clock().doubt()};
 }
 
-void ApiDoor::set_policy(access::Policy policy) {
-  boost::asio::post(server_.loop().io(), [this, moved = std::move(policy)]() mutable {
-    entrance_.callers().set_policy(std::move(moved));
-  });
-}
-
 void ApiDoor::close_down(std::function<void()> done) {
   socket_timer_.cancel();
-  entrance_.close();
   bulk_jobs_.cancel_all();
   ::unlink(socket_.c_str());
   server_.close_down(std::move(done));
@@ -131,21 +113,58 @@ void ApiDoor::close_down(std::function<void()> done) {
 
 // --- The site ---
 
-base::Result<http::Who> ApiDoor::admit(const http::Head& head, const net::Caller& caller) {
-  return entrance_.admit(head, caller);
+std::optional<base::Error> ApiDoor::admit(const http::Head& head, const net::Caller& caller) {
+  if (caller.unix_socket) return std::nullopt;
+  // HTTP/1.0 has no Host; no browser speaks it.
+  if (head.hosts == 0 && head.version >= 11) {
+    return fail(Code::bad_request, "the request has no Host field", "send exactly one");
+  }
+  // The next request is mostly for the same one.
+  if (head.hosts > 0 && (head.host.empty() || head.host != admitted_host_)) {
+    if (!host_allowed(head.host)) {
+      return fail(Code::forbidden,
+                  fmt::format("Host '{}' is not served here", base::shown(head.host)),
+                  fmt::format("use {}, or localhost with the port of your tunnel", bound_address_));
+    }
+    admitted_host_ = head.host;
+  }
+  if (head.method == http::Method::get) return std::nullopt;
+  // A page of another site may make a browser send requests here; they must change nothing.
+  bool foreign = http::same_name(head.fields.find("Sec-Fetch-Site"), "cross-site");
+  if (const std::string_view origin = head.fields.find("Origin"); !origin.empty()) {
+    constexpr std::string_view kScheme = "http://";
+    foreign = foreign || !origin.starts_with(kScheme) ||
+              !http::same_name(origin.substr(kScheme.size()), head.host);
+  }
+  if (!foreign) return std::nullopt;
+  return fail(Code::forbidden, "a page of another site may not change anything here",
+              "send it from a page of this server, or from a program");
 }
 
-std::chrono::milliseconds ApiDoor::pause_before(const base::Error& refusal,
-                                                const net::Caller& caller) {
-  return entrance_.pause_before(refusal, caller);
+// Over TCP everybody is nobody: any user of this machine, and whoever has a tunnel to it. A program
+// of a queue runs as the user of the worker.
+std::optional<base::Error> ApiDoor::permit(const http::Route& route, const net::Caller& caller) {
+  if (static_cast<Right>(route.right) != Right::define) return std::nullopt;
+  if (caller.unix_socket || settings_.define_over_tcp) return std::nullopt;
+  return fail(
+      Code::forbidden,
+      "queues cannot be made, changed or deleted over TCP: their settings say which programs run",
+      fmt::format(
+          "use the unix socket {} (rq does, where neither --server nor RQ_SERVER is given), "
+          "or set define_over_tcp = true in {} and restart the server",
+          socket_.string(), (settings_.dir / "rq.toml").string()));
 }
 
-std::optional<base::Error> ApiDoor::permit(const http::Route& route,
-                                           const http::PathParameters& parameters,
-                                           const http::Who& who) {
-  const auto& caller = *static_cast<const core::Caller*>(who.get());
-  if (may_use(caller.rights, route, parameters)) return std::nullopt;
-  return refused_to(caller, route, parameters, settings_.dir);
+// A name of this machine, with any port: `ssh -L 9999:...` comes with its own. A page of another
+// site, whatever its name resolves to, comes with that name.
+bool ApiDoor::host_allowed(std::string_view host) const {
+  return std::any_of(hosts_.begin(), hosts_.end(), [host](const std::string& allowed) {
+    if (!http::same_name(host.substr(0, allowed.size()), allowed)) return false;
+    const std::string_view rest = host.substr(allowed.size());
+    // An empty port is the usual one (RFC 3986, 3.2.3).
+    return rest.empty() || rest == ":" ||
+           (rest.front() == ':' && base::whole_number<std::uint16_t>(rest.substr(1)));
+  });
 }
 
 base::Result<http::Intake> ApiDoor::open(http::Exchange& exchange, const Request& request) {
@@ -168,7 +187,6 @@ void ApiDoor::append_error(std::string& body, const base::Error& error) const {
 
 void ApiDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
   for (core::Delivery& delivery : deliveries) {
-    entrance_.look_at(delivery);
     bool there = false;
     server_.with({.connection = delivery.ticket.connection, .request = delivery.ticket.request},
                  [&](http::Exchange& found) {
@@ -192,7 +210,7 @@ void ApiDoor::on_deliveries(std::vector<core::Delivery>& deliveries) {
 
 std::string ApiDoor::base_url() const {
   // Without HTTP on an address ids have no host: "/q/QUEUE/ID".
-  return addresses_.empty() ? "/" : fmt::format("{}/", addresses_.front());
+  return bound_address_.empty() ? "/" : fmt::format("http://{}/", bound_address_);
 }
 
 // The client of a reserve went away before its answer came: nothing shall wait for the lease's end.

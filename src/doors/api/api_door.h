@@ -2,7 +2,6 @@
 // The API's door: what it mounts on the HTTP server, and what its handlers need. docs/API.md says
 // what it speaks.
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -15,10 +14,8 @@
 
 #include <boost/asio/steady_timer.hpp>
 
-#include "access/callers.h"
 #include "base/result.h"
 #include "doors/api/bulk_jobs.h"
-#include "doors/api/entrance.h"
 #include "doors/api/exchange.h"
 #include "doors/api/json_reader.h"
 #include "doors/api/reasons.h"
@@ -33,7 +30,8 @@ namespace rq::doors::api {
 
 struct ApiSettings {
   std::filesystem::path dir;
-  access::Policy policy{};        // who may what
+  std::string address;            // "127.0.0.1:3333"; port 0: any free one; empty: unix socket only
+  bool define_over_tcp = false;   // whoever reaches the address may decide what programs run
   std::filesystem::path store{};  // its file, and that of its log: how large they are is told
   std::filesystem::path store_log{};
 };
@@ -45,15 +43,14 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
           ApiSettings settings);
   ~ApiDoor() override;
 
-  // Binds DIR/run/rq.sock, and begins to accept there and at `listeners`. Before Loop::start().
-  [[nodiscard]] base::Result<void> listen(std::vector<net::Listener> listeners);
-  // "http://127.0.0.1:3333", with the real port, in the order of the listeners.
-  [[nodiscard]] const std::vector<std::string>& addresses() const { return addresses_; }
-  // Any thread. What those who come with TLS are shown from now on.
-  void renew(std::shared_ptr<const net::Tls> tls);
-  // Whoever reaches the address may define queues, without a token.
-  [[nodiscard]] bool defined_over_tcp() {
-    return entrance_.callers().anonymous_has(core::Right::define) && !addresses_.empty();
+  // Binds DIR/run/rq.sock and the address, and begins to accept. Before Loop::start().
+  // forbidden when the address is not a loopback one.
+  [[nodiscard]] base::Result<void> listen();
+  // "127.0.0.1:3333" with the real port; empty without TCP.
+  [[nodiscard]] const std::string& address() const { return bound_address_; }
+  // Whoever reaches the address may define queues.
+  [[nodiscard]] bool defined_over_tcp() const {
+    return settings_.define_over_tcp && !bound_address_.empty();
   }
   // What full ids begin with: "http://127.0.0.1:3333/".
   [[nodiscard]] std::string base_url() const;
@@ -80,9 +77,6 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   void set_boot(core::Boot boot) { boot_ = boot; }
   // Another process holds the lock of this server: there may be a second one. Any thread.
   void set_lock_taken(bool taken) { lock_taken_.store(taken, std::memory_order_relaxed); }
-  // Who may what from now on. Any thread.
-  void set_policy(access::Policy policy);
-  [[nodiscard]] Entrance& entrance() { return entrance_; }
   [[nodiscard]] bool lock_taken() const { return lock_taken_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::string& scratch() { return scratch_; }
   [[nodiscard]] WorkerNotes& workers() { return workers_; }
@@ -107,13 +101,10 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   }
 
  private:
-  [[nodiscard]] base::Result<http::Who> admit(const http::Head& head,
-                                              const net::Caller& caller) override;
-  [[nodiscard]] std::chrono::milliseconds pause_before(const base::Error& refusal,
-                                                       const net::Caller& caller) override;
+  [[nodiscard]] std::optional<base::Error> admit(const http::Head& head,
+                                                 const net::Caller& caller) override;
   [[nodiscard]] std::optional<base::Error> permit(const http::Route& route,
-                                                  const http::PathParameters& parameters,
-                                                  const http::Who& who) override;
+                                                  const net::Caller& caller) override;
   [[nodiscard]] base::Result<http::Intake> open(http::Exchange& exchange,
                                                 const Request& request) override;
   void serve(http::Exchange& exchange, const Request& request) override;
@@ -121,10 +112,11 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   [[nodiscard]] std::string_view error_type() const override { return "application/json"; }
 
   void give_back(const std::vector<core::Message>& messages);
-  [[nodiscard]] base::Result<void> listen_to(net::Listener&& listener);
-  void tell_addresses() const;
+  [[nodiscard]] base::Result<void> listen_to_address();
+  void tell_address() const;
   [[nodiscard]] base::Result<void> listen_to_socket();
   void look_after_socket();
+  [[nodiscard]] bool host_allowed(std::string_view host) const;
 
   pipeline::Readers& readers_;
   pipeline::EventHub& events_;
@@ -138,8 +130,9 @@ class ApiDoor final : public pipeline::LoopDoor, private http::Site {
   const base::Instant started_;
   core::Boot boot_ = 0;
   std::atomic<bool> lock_taken_{false};
-  std::vector<std::string> addresses_;
-  Entrance entrance_;
+  std::string bound_address_;
+  std::vector<std::string> hosts_;
+  std::string admitted_host_;  // the last one that was
   std::string scratch_;
   WorkerNotes workers_;
   http::Server server_;  // last: what its exchanges keep uses all of the above

@@ -112,12 +112,11 @@ BulkJobs::Work* BulkJobs::working(std::uint64_t number) {
 }
 
 void BulkJobs::ask(const Work& work, core::Command&& command) {
-  desk().submit(core::Envelope{{.door = door_number(),
-                                .connection = work.number,
-                                .request = 0,
-                                .caller_uid = work.order.caller_uid},
-                               std::move(command),
-                               work.order.caller});
+  desk().submit({.door = door_number(),
+                 .connection = work.number,
+                 .request = 0,
+                 .caller_uid = work.order.caller_uid},
+                std::move(command));
 }
 
 void BulkJobs::on_deliveries(std::vector<core::Delivery>& deliveries) {

@@ -39,7 +39,6 @@ struct BulkOrder {
   std::int64_t limit = INT64_MAX;
   bool dry_run = false;          // only count
   std::int64_t caller_uid = -1;  // who ordered it, as a ticket has it
-  core::CallerRef caller{};      // likewise
 };
 
 struct BulkJob {

@@ -23,7 +23,6 @@ using base::fail;
 using core::Notice;
 
 struct Wanted {
-  core::CallerRef asker;  // is told of the queues that they may read
   std::string queue;
   core::Seq message = 0;
   std::bitset<Notice::kWhatCount> kinds;  // none set: all
@@ -64,15 +63,9 @@ class EventStream final : public Stream, public pipeline::EventListener {
     return text;
   }
   [[nodiscard]] bool wants(const Notice& notice) const {
-    if (!may_read(notice.queue)) return false;
-    if (!notice.from_queue.empty() && !may_read(notice.from_queue)) return false;
     if (!wanted_.queue.empty() && notice.queue != wanted_.queue) return false;
     if (wanted_.message != 0 && notice.seq != wanted_.message) return false;
     return wanted_.kinds.none() || wanted_.kinds.test(static_cast<std::size_t>(notice.what));
-  }
-
-  [[nodiscard]] bool may_read(const std::string& queue) const {
-    return wanted_.asker->rights.has(core::Right::read, queue);
   }
 
   const Wanted wanted_;
@@ -123,7 +116,6 @@ void stream_events(Exchange& x, const Request& request) {
   auto query = Query::parse(request.query);
   if (!query) return x.refuse(query.error());
   Wanted wanted;
-  wanted.asker = x.asker();
   if (query->text("queue", wanted.queue, base::kTextBytesMax)) {
     if (auto good = core::check_queue_name(wanted.queue); !good) {
       query->refuse(std::move(good).error());
@@ -131,7 +123,7 @@ void stream_events(Exchange& x, const Request& request) {
   }
   std::optional<Target> target;
   if (std::string id; query->text("message", id, base::kTextBytesMax)) {
-    auto parsed = target_of(x, id);
+    auto parsed = parse_target(id);
     if (parsed) {
       target = *std::move(parsed);
     } else {

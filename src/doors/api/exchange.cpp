@@ -77,7 +77,7 @@ void Exchange::submit(core::Command&& command) {
   core::Ticket ticket{
       .door = door_.door_number(), .connection = who.connection, .request = who.request};
   if (caller().uid) ticket.caller_uid = *caller().uid;
-  door_.desk().submit(core::Envelope{ticket, std::move(command), asker()});
+  door_.desk().submit(ticket, std::move(command));
 }
 
 bool Exchange::post_lookup(pipeline::Readers::Lookup lookup, pipeline::Readers::Kind kind) {

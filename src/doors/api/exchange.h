@@ -10,7 +10,6 @@
 #include <boost/json/object.hpp>
 
 #include "base/result.h"
-#include "core/caller.h"
 #include "core/command.h"
 #include "http/exchange.h"
 #include "pipeline/readers.h"
@@ -49,10 +48,6 @@ class Exchange : public http::Exchange {
   Exchange(ApiDoor& door, const http::Exchange& exchange) : http::Exchange(exchange), door_(door) {}
 
   [[nodiscard]] ApiDoor& door() const { return door_; }
-  // Who asks, by name and with their rights.
-  [[nodiscard]] core::CallerRef asker() const {
-    return std::static_pointer_cast<const core::Caller>(who());
-  }
   // What the handler keeps between the steps of the exchange.
   [[nodiscard]] Extra* extra() const { return asked().kept.get(); }
   void keep(std::unique_ptr<Extra> extra) { asked().kept = std::move(extra); }

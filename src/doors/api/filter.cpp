@@ -79,14 +79,4 @@ base::Result<core::Filter> filter_from_json(const boost::json::object& object) {
   return out;
 }
 
-base::Result<void> check_filter(const core::Filter& filter, core::Right right,
-                                const core::Caller& asker) {
-  if (asker.rights.has_everywhere(right)) return {};
-  if (!filter.queue.empty() && asker.rights.has(right, filter.queue)) return {};
-  return fail(
-      Code::forbidden,
-      fmt::format("{} has the right '{}' for some queues only", asker.name, core::name_of(right)),
-      "name one of these: queue");
-}
-
 }  // namespace rq::doors::api

@@ -33,13 +33,6 @@ void show_payload(Exchange& x, const Request& request);
 void show_attempts(Exchange& x, const Request& request);
 void show_why(Exchange& x, const Request& request);
 
-// tokens.cpp
-void list_tokens(Exchange& x, const Request& request);
-void create_token(Exchange& x, const Request& request);
-void rotate_token(Exchange& x, const Request& request);
-void revoke_token(Exchange& x, const Request& request);
-void list_audit(Exchange& x, const Request& request);
-
 // failures.cpp
 void list_failures(Exchange& x, const Request& request);
 

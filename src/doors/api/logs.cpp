@@ -278,7 +278,7 @@ void show_log(Exchange& x, const Request& request) {
         fail(Code::bad_value, "of tail, from and a Range more than one is given", "give one"));
   }
   if (auto good = query->finish(); !good) return x.refuse(good.error());
-  auto target = target_of(x, request.parameters[0]);
+  auto target = parse_target(request.parameters[0]);
   if (!target) return x.refuse(target.error());
   x.look_up(
       [target = *target, asked = std::move(asked),
@@ -307,7 +307,7 @@ void stream_log(Exchange& x, const Request& request) {
     query->refuse(fail(Code::bad_value, "there is both tail and from", "give one of them"));
   }
   if (auto good = query->finish(); !good) return x.refuse(good.error());
-  auto target = target_of(x, request.parameters[0]);
+  auto target = parse_target(request.parameters[0]);
   if (!target) return x.refuse(target.error());
   if (request.head.head_only) return x.reply(200, "text/event-stream", "");
   if (!Stream::room_for_one(x)) return;

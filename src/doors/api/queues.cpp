@@ -51,9 +51,7 @@ void render_new_queue(Exchange& x, core::Reply& reply) { reply_queue(x, reply, 2
 void render_list(Exchange& x, core::Reply& reply) {
   Surroundings around = x.door().surroundings();
   std::string body = R"({"queues":[)";
-  const core::CallerRef asker = x.asker();
   for (const core::QueueShown& shown : std::get<core::QueuesListed>(reply).queues) {
-    if (!asker->rights.has(core::Right::read, shown.queue->name)) continue;
     if (body.back() != '[') body += ',';
     append_shown(x, body, shown, around);
   }

@@ -4,7 +4,7 @@
 #include <span>
 
 #include "doors/api/exchange.h"
-#include "doors/api/permission.h"
+#include "doors/rights.h"
 #include "http/router.h"
 #include "http/server.h"
 

@@ -24,13 +24,8 @@ class Stream : public Extra {
   }
 
   // REQUIRES: room_for_one() was true.
-  Stream(ApiDoor& door, const ExchangeId& id) : door_(door), id_(id) {
-    door_.entrance().stream_began(id);
-  }
-  ~Stream() override {
-    door_.entrance().stream_ended(id_);
-    door_.server().end_stream();
-  }
+  Stream(ApiDoor& door, const ExchangeId& id) : door_(door), id_(id) {}
+  ~Stream() override { door_.server().end_stream(); }
 
  protected:
   [[nodiscard]] ApiDoor& door() { return door_; }

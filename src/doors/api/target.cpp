@@ -21,12 +21,6 @@ base::Error no_such_message(const Target& target) {
               "it may have been deleted; rq list shows those that are there");
 }
 
-bool is_shown(const Target& target, const core::MessageRow& row) {
-  if (!target.asker) return true;
-  const core::Rights& rights = target.asker->rights;
-  return rights.has(core::Right::read, row.queue) || rights.has(target.needs, row.queue);
-}
-
 }  // namespace
 
 Result<Target> parse_target(std::string_view text) {
@@ -44,17 +38,12 @@ Result<Target> parse_target(std::string_view text) {
   return target;
 }
 
-Result<Target> target_of(const Exchange& x, std::string_view text) {
-  RQ_TRY_ASSIGN(target, parse_target(text));
-  target.asker = x.asker();
-  return target;
-}
-
 Result<core::MessageRow> find_message(core::Reader& reader, const Target& target) {
   RQ_TRY_ASSIGN(
       row, target.key.empty() ? reader.message(target.seq) : reader.message_by_key(target.key));
-  const bool other = row && target.created && *target.created != row->message.created;
-  if (!row || other || !is_shown(target, *row)) return no_such_message(target);
+  if (!row || (target.created && *target.created != row->message.created)) {
+    return no_such_message(target);
+  }
   return *std::move(row);
 }
 

@@ -15,15 +15,10 @@ struct Target {
   core::Seq seq = 0;                     // 0: named by its key
   std::optional<base::Instant> created;  // as the full id says; another message has another
   std::string key;
-  core::CallerRef asker;  // null: anybody
-  // Who has not this one for the queue of the message finds none there; with `read` they always do.
-  core::Right needs = core::Right::read;
 };
 
 [[nodiscard]] base::Result<Target> parse_target(std::string_view text);
-// What this exchange asks for.
-[[nodiscard]] base::Result<Target> target_of(const Exchange& x, std::string_view text);
-// Reader thread. not_found when there is none that the asker may read (pitfalls NA6).
+// Reader thread. not_found when there is none.
 [[nodiscard]] base::Result<core::MessageRow> find_message(core::Reader& reader,
                                                           const Target& target);
 

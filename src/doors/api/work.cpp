@@ -233,10 +233,6 @@ void reserve(Exchange& x, const Request& request) {
   auto command = reserve_from_json(**body, x.door().clock().ahead());
   if (!command) return x.refuse(command.error());
   command->names = true;
-  // Of who is nobody in particular it would say nothing.
-  if (const core::CallerRef asker = x.asker(); asker->name != core::kAnonymous) {
-    command->holder = asker->name;
-  }
   const bool waits = command->wait_until.has_value();
   if (waits) {
     x.ask_waiting(*std::move(command), render_reserved);

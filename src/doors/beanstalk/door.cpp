@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <utility>
 
 #include "base/limits.h"
 #include "doors/beanstalk/limits.h"
@@ -147,13 +146,7 @@ void BeanstalkDoor::Connection::close() {
 BeanstalkDoor::BeanstalkDoor(pipeline::Desk& to, DoorOptions options)
     : LoopDoor(to),
       links_(to.loop(), *this),
-      options_{.body_bytes_max = std::min(options.body_bytes_max, base::kPayloadBytesMax),
-               .rights = std::move(options.rights)},
-      everybody_(
-          std::make_shared<const core::Caller>(core::Caller{.name = std::string(core::kAnonymous),
-                                                            .whence = "beanstalkd's port",
-                                                            .rights = options_.rights,
-                                                            .until = {}})),
+      options_{.body_bytes_max = std::min(options.body_bytes_max, base::kPayloadBytesMax)},
       run_id_(make_run_id()),
       clock_(to.pipeline().clock()),
       started_(clock_.now()) {
@@ -163,16 +156,10 @@ BeanstalkDoor::BeanstalkDoor(pipeline::Desk& to, DoorOptions options)
 // Links first: their sessions use the door.
 BeanstalkDoor::~BeanstalkDoor() { links_.clear(); }
 
-base::Result<void> BeanstalkDoor::listen(std::vector<net::Listener> listeners) {
-  for (net::Listener& listener : listeners) {
-    if (port_ == 0) port_ = listener.port;
-    RQ_TRY(links_.listen(std::move(listener)));
-  }
-  return {};
-}
-
-void BeanstalkDoor::renew(std::shared_ptr<const net::Tls> tls) {
-  boost::asio::post(desk().loop().io(), [this, shown = std::move(tls)] { links_.renew(shown); });
+base::Result<void> BeanstalkDoor::listen(const std::string& address) {
+  RQ_TRY_ASSIGN(listener, net::listen_tcp("beanstalk", address));
+  port_ = listener.port;
+  return links_.listen(std::move(listener));
 }
 
 bool BeanstalkDoor::adopt(std::unique_ptr<net::Channel> channel) {
@@ -188,10 +175,7 @@ std::unique_ptr<net::Link> BeanstalkDoor::make_link(net::Arrival&& arrival) {
 void BeanstalkDoor::submit(const core::Ticket& ticket, core::Command&& command) {
   core::Ticket full = ticket;
   full.door = door_number();
-  // Of all that clients do here, this alone is in the audit list.
-  const bool is_audited = std::holds_alternative<core::SetAdmin>(command);
-  desk().submit(
-      core::Envelope{full, std::move(command), is_audited ? everybody_ : core::CallerRef{}});
+  desk().submit(full, std::move(command));
 }
 
 std::string BeanstalkDoor::stats(const core::EngineStatsDone& engine) const {

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/result.h"
-#include "core/rights.h"
 #include "doors/beanstalk/session.h"
 #include "net/links.h"
 #include "pipeline/desk.h"
@@ -19,7 +18,6 @@ namespace rq::doors::beanstalk {
 
 struct DoorOptions {
   std::size_t body_bytes_max = 65535;  // of a job: beanstalkd's default; at most kPayloadBytesMax
-  core::Rights rights = core::Rights::all();  // of everybody, for all queues: there is no login
 };
 
 class BeanstalkDoor final : public pipeline::LoopDoor, private net::LinkMaker, private Host {
@@ -27,10 +25,9 @@ class BeanstalkDoor final : public pipeline::LoopDoor, private net::LinkMaker, p
   BeanstalkDoor(pipeline::Desk& desk, DoorOptions options);
   ~BeanstalkDoor() override;
 
-  // Serves them as soon as the loop runs. Before Loop::start().
-  [[nodiscard]] base::Result<void> listen(std::vector<net::Listener> listeners);
-  // Any thread. What those who come with TLS are shown from now on.
-  void renew(std::shared_ptr<const net::Tls> tls);
+  // Opens ADDR:PORT and serves it as soon as the loop runs; port 0: one that the system picks.
+  // Before Loop::start(). bad_value when it is no address, internal when it cannot be had.
+  [[nodiscard]] base::Result<void> listen(const std::string& address);
   [[nodiscard]] std::uint16_t port() const { return port_; }
 
   // Loop thread. Serves a connection that is there already. False: no room for it.
@@ -50,16 +47,12 @@ class BeanstalkDoor final : public pipeline::LoopDoor, private net::LinkMaker, p
   [[nodiscard]] base::Instant now() const override { return clock_.live(); }
   [[nodiscard]] base::Instant ahead() const override { return clock_.ahead(); }
   [[nodiscard]] bool draining() const override { return draining_; }
-  [[nodiscard]] bool may(core::Right right) const override {
-    return options_.rights.has_everywhere(right);
-  }
   [[nodiscard]] std::string stats(const core::EngineStatsDone& engine) const override;
 
   [[nodiscard]] std::unique_ptr<net::Link> make_link(net::Arrival&& arrival) override;
 
   net::Links links_;
   const DoorOptions options_;
-  const core::CallerRef everybody_;  // as the audit list has it
   const std::string run_id_;
   const pipeline::Clock& clock_;
   const base::Instant started_;

@@ -6,7 +6,6 @@
 
 #include "base/time.h"
 #include "core/command.h"
-#include "core/rights.h"
 #include "doors/beanstalk/reply_slots.h"
 #include "doors/beanstalk/tubes.h"
 #include "wire/beanstalk.h"
@@ -30,8 +29,6 @@ class Host {
   // From where a time to wait counts: not before the true time.
   [[nodiscard]] virtual base::Instant ahead() const = 0;
   [[nodiscard]] virtual bool draining() const = 0;
-  // Whoever is connected has this right.
-  [[nodiscard]] virtual bool may(core::Right right) const = 0;
   // The text of `stats`.
   [[nodiscard]] virtual std::string stats(const core::EngineStatsDone& engine) const = 0;
 

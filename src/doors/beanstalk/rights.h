@@ -1,18 +1,18 @@
 #pragma once
-// The right that each verb needs.
+// The right that each verb needs. Nobody checks it yet.
 #include <optional>
 
-#include "core/rights.h"
+#include "doors/rights.h"
 #include "wire/beanstalk.h"
 
 namespace rq::doors::beanstalk {
 
 // Nothing: the verb is about its own connection only.
-[[nodiscard]] constexpr std::optional<core::Right> right_of(wire::beanstalk::Verb verb) {
+[[nodiscard]] constexpr std::optional<Right> right_of(wire::beanstalk::Verb verb) {
   using enum wire::beanstalk::Verb;
   switch (verb) {
     case put:
-      return core::Right::enqueue;
+      return Right::enqueue;
     case reserve:
     case reserve_with_timeout:
     case reserve_job:
@@ -20,7 +20,7 @@ namespace rq::doors::beanstalk {
     case release:
     case bury:
     case touch:
-      return core::Right::work;
+      return Right::work;
     case peek:
     case peek_ready:
     case peek_delayed:
@@ -29,11 +29,11 @@ namespace rq::doors::beanstalk {
     case stats_job:
     case stats_tube:
     case list_tubes:
-      return core::Right::read;
+      return Right::read;
     case kick:
     case kick_job:
     case pause_tube:
-      return core::Right::manage;
+      return Right::manage;
     case use:
     case watch:
     case ignore:

@@ -12,7 +12,6 @@
 #include "core/name.h"
 #include "doors/beanstalk/bounds.h"
 #include "doors/beanstalk/limits.h"
-#include "doors/beanstalk/rights.h"
 
 namespace rq::doors::beanstalk {
 namespace {
@@ -130,10 +129,6 @@ bool Session::must_wait(const Request& request) {
 }
 
 void Session::handle(const Request& request) {
-  // beanstalkd has no word for it; to who may not, the verb is as if it were not there.
-  if (const auto right = right_of(request.verb); right && !host_.may(*right)) {
-    return say(line_of(Complaint::unknown_command));
-  }
   if (request.verb == Verb::put) return put(request);
   ++host_.totals.commands[static_cast<std::size_t>(request.verb)];
   switch (request.verb) {

@@ -10,7 +10,6 @@
 
 #include "base/limits.h"
 #include "doors/beanstalk/limits.h"
-#include "doors/beanstalk/rights.h"
 
 namespace rq::doors::beanstalk {
 namespace {
@@ -35,7 +34,6 @@ class Desk : public Host {
   [[nodiscard]] Instant now() const override { return time; }
   [[nodiscard]] Instant ahead() const override { return time; }
   [[nodiscard]] bool draining() const override { return drains; }
-  [[nodiscard]] bool may(core::Right right) const override { return rights.has_everywhere(right); }
   [[nodiscard]] std::string stats(const core::EngineStatsDone& /*engine*/) const override {
     return "---\n";
   }
@@ -50,7 +48,6 @@ class Desk : public Host {
   std::vector<core::Ticket> asides;    // of these commands
   Instant time{seconds{1'000'000}};
   bool drains = false;
-  core::Rights rights = core::Rights::all();
 };
 
 class Sessions : public ::testing::Test {
@@ -576,35 +573,6 @@ TEST(ReservedJobs, HoldsAndFindsWhatIsInHand) {
   EXPECT_EQ(jobs.soonest(start + seconds{2}), start + seconds{4});
   EXPECT_EQ(jobs.soonest(start + std::chrono::hours{10}), std::nullopt);
   EXPECT_EQ(jobs.size(), 0U);
-}
-
-// Every verb with every right alone: what a verb needs is declared beside the verbs.
-TEST_F(Sessions, AVerbIsOnlyThereForWhoHasItsRight) {
-  using wire::beanstalk::Verb;
-  const auto line_of_verb = [](Verb verb) {
-    wire::beanstalk::Request request{.verb = verb, .id = 1, .ttr_s = 1, .bound = 1};
-    request.tube = "t";
-    std::string line;
-    wire::beanstalk::append_request(line, request);
-    return line;
-  };
-  for (int i = 0; i < wire::beanstalk::kVerbCount; ++i) {
-    const auto verb = static_cast<Verb>(i);
-    if (verb == Verb::quit) continue;
-    const auto needed = right_of(verb);
-    for (std::size_t has = 0; has < core::kRights; ++has) {
-      Desk of_one;
-      of_one.rights = {};
-      of_one.rights.add({.right = static_cast<core::Right>(has)});
-      Session one(of_one, 1, 100);
-      static_cast<void>(one.feed(line_of_verb(verb)));
-      const bool allowed = !needed || static_cast<core::Right>(has) == *needed;
-      EXPECT_EQ(one.unsent() == "UNKNOWN_COMMAND\r\n", !allowed)
-          << word_of(verb) << " with " << core::name_of(static_cast<core::Right>(has)) << ": "
-          << one.unsent();
-      EXPECT_TRUE(allowed || of_one.asked.empty()) << word_of(verb);
-    }
-  }
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ class Rig {
     ticket.connection = connection;
     ticket.request = request;
     ticket.caller_uid = caller_uid;
-    batch_.push_back({.ticket = ticket, .command = std::move(command), .caller = caller});
+    batch_.push_back({.ticket = ticket, .command = std::move(command)});
     return request;
   }
   std::uint64_t submit_in_turn(Command command, std::uint64_t connection) {
@@ -263,7 +263,6 @@ class Rig {
   Millis stopped{};              // likewise
   Millis tick{0};                // of the clock: Moment::tick
   std::int64_t caller_uid = -1;  // of what is submitted
-  core::CallerRef caller;        // likewise
   std::vector<core::Notice> notices;
   std::vector<std::uint64_t> served;  // requests, in the order of their answers
 

@@ -527,10 +527,6 @@ void Model::decide(const SetScriptError& set) {
 }
 
 void Model::decide(const ForgetWaste& /*forget*/) { answer(ticket_.request, text_of(Reply{Ok{}})); }
-// The access suites hold these.
-void Model::decide(const ChangeToken& /*change*/) { answer(ticket_.request, text_of(Reply{Ok{}})); }
-void Model::decide(const ListTokens& /*list*/) { answer(ticket_.request, text_of(Reply{Ok{}})); }
-void Model::decide(const ForgetAudit& /*forget*/) { answer(ticket_.request, text_of(Reply{Ok{}})); }
 void Model::decide(const Examine& /*examine*/) { answer(ticket_.request, text_of(Reply{Ok{}})); }
 
 }  // namespace rq::store::contract

@@ -123,9 +123,6 @@ class Model {
   void decide(const SetScriptError& set);
   void decide(const ForgetWaste& forget);
   void decide(const Examine& examine);
-  void decide(const ChangeToken& change);
-  void decide(const ListTokens& list);
-  void decide(const ForgetAudit& forget);
 
   base::Result<PutDone> put_one(const Put& put);
   base::Result<HeartbeatDone::Item> heartbeat_one(const Heartbeat::Item& item);

@@ -101,11 +101,6 @@ struct TextOfReply {
     for (const QueueShown& shown : listed.queues) out += " [" + contract::text_of(shown) + "]";
     return out;
   }
-  std::string operator()(const TokensListed& listed) const {
-    std::string out = "tokens";
-    for (const AccessToken& token : listed.tokens) out += " " + token.name;
-    return out;
-  }
   std::string operator()(const EngineStatsDone& stats) const {
     return fmt::format("stats queues={} waiting={}", stats.queues, stats.waiting_reserves);
   }

@@ -37,10 +37,10 @@ std::string text_of(const Details& d) {
 }
 
 std::string text_of(const Lease& lease) {
-  return fmt::format(" lease={}.{} {}..{} length={} end={} stop={} worker={} progress={} holder={}",
+  return fmt::format(" lease={}.{} {}..{} length={} end={} stop={} worker={} progress={}",
                      lease.attempt, lease.boot, base::to_ms(lease.since), base::to_ms(lease.until),
                      lease.length.count(), static_cast<int>(lease.end),
-                     static_cast<int>(lease.stop), lease.worker, lease.progress, lease.holder);
+                     static_cast<int>(lease.stop), lease.worker, lease.progress);
 }
 
 std::string text_of(const Counters& c) {
@@ -185,13 +185,6 @@ std::string Content::dump() const {
                        base::to_ms(at));
   }
   for (const std::string& folder : waste) out += fmt::format("waste {}\n", folder);
-  for (const auto& [id, token] : tokens) {
-    out += fmt::format("token {} {} {}\n", id, token.name, token.rights.text());
-  }
-  for (const AuditEntry& entry : audit) {
-    out += fmt::format("audit {} {} {} {} {} {} {}\n", base::to_ms(entry.at), entry.who,
-                       entry.whence, entry.what, entry.subject, entry.before, entry.after);
-  }
   return out;
 }
 

@@ -36,9 +36,6 @@ struct Content {
   std::map<QueueId, Queue> queues;
   std::map<TimerKey, Instant> timers;
   std::set<std::string> waste;
-  std::map<std::string, AccessToken, std::less<>> tokens;  // by id
-  std::vector<AuditEntry> audit;                           // the oldest first
-  std::int64_t audit_ids = 0;
 
   // Instead of the one with this number, if there is one.
   void put(Message&& message);

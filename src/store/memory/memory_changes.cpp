@@ -209,7 +209,6 @@ void MemoryStore::write(Content& to) {
     }
   }
   for (const std::string& folder : batch_.waste_gone) to.waste.erase(folder);
-  write_access(to);
 }
 
 void MemoryStore::write_row(Content& to, Row& row) const {

@@ -128,18 +128,6 @@ class MemoryReader final : public Reader {
     return out;
   }
 
-  Result<std::vector<core::AuditEntry>> audit(const core::AuditPage& page) override {
-    std::vector<core::AuditEntry> out;
-    for (auto at = content().audit.rbegin(); at != content().audit.rend(); ++at) {
-      if (std::ssize(out) == page.limit) break;
-      if (page.cursor != 0 && at->id >= page.cursor) continue;
-      if (!page.who.empty() && at->who != page.who) continue;
-      if (!page.subject.empty() && at->subject != page.subject) continue;
-      out.push_back(*at);
-    }
-    return out;
-  }
-
  private:
   [[nodiscard]] const Content& content() const { return disk_->content(); }
   [[nodiscard]] MessageRow row_of(const Message& message) const {

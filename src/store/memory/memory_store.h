@@ -79,12 +79,6 @@ class MemoryStore : public Store {
   void disarm(const Timer& timer) override;
   void forget_waste(const std::vector<std::string>& folders) override;
 
-  [[nodiscard]] Result<std::vector<AccessToken>> access_tokens() override;
-  void keep(const AccessToken& token) override;
-  void forget_token(std::string_view id) override;
-  void append(AuditEntry&& entry) override;
-  void forget_audit(Instant before) override;
-
   [[nodiscard]] Instant next_deadline() const override;
   [[nodiscard]] Condition condition() const override {
     return {.no_room = options_.no_room && options_.no_room()};
@@ -131,9 +125,6 @@ class MemoryStore : public Store {
     std::vector<Attempt> attempts;
     std::map<TimerKey, std::optional<Instant>> armed;
     std::vector<std::string> waste_gone;
-    std::map<std::string, std::optional<AccessToken>> tokens;  // by id; nothing: it is gone
-    std::vector<AuditEntry> audit;
-    Instant audit_from{};  // older entries go
   };
 
   [[nodiscard]] std::uint64_t draw(std::uint64_t below);
@@ -152,7 +143,6 @@ class MemoryStore : public Store {
   [[nodiscard]] Record* next_of(std::vector<Seq>& seqs, State state);
   void write(Content& to);
   void write_row(Content& to, Row& row) const;
-  void write_access(Content& to);
   [[nodiscard]] bool is_orphan(const Message& message) const;
   [[nodiscard]] Committed fail(Committed::What what, base::Code code, std::string why);
 

@@ -249,8 +249,7 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
       {"DELETE FROM ready", "table ready has no row"},
       {"DELETE FROM message WHERE seq IN (SELECT seq FROM lease)", "not there"},
       {"DELETE FROM message WHERE seq IN (SELECT first_seq FROM ready)", "not there"},
-      {"INSERT INTO lease SELECT first_seq, queue, 9, 1, 1, 1, 1, NULL, NULL, NULL, NULL, NULL "
-       "FROM "
+      {"INSERT INTO lease SELECT first_seq, queue, 9, 1, 1, 1, 1, NULL, NULL, NULL, NULL FROM "
        "ready",
        "in a wrong place; it is in state run"},
       {"UPDATE ready SET first_seq = last_seq + 1", "ends before it begins"},
@@ -290,7 +289,7 @@ TEST(CheckStore, FindsWhatDoesNotAgree) {
 // A row that says something impossible is passed over: everything else goes on.
 TEST(DamagedRow, StopsNobodyElse) {
   for (const char* damage :
-       {"INSERT INTO lease SELECT 900, 1, 9, 1, 1, 1, 1, NULL, NULL, NULL, NULL, NULL",
+       {"INSERT INTO lease SELECT 900, 1, 9, 1, 1, 1, 1, NULL, NULL, NULL, NULL",
         "INSERT INTO ready VALUES (1, -9, 0, 900, 900)", "INSERT INTO scheduled VALUES (5, 900, 1)",
         "INSERT INTO finished VALUES (1, 'held', 5, 900)",
         "UPDATE message SET queue = 77 WHERE seq = 1"}) {

@@ -179,7 +179,7 @@ DELETE FROM temp.adrift WHERE seq IN (SELECT seq FROM lease);
 DELETE FROM lease AS l WHERE l.queue IN (SELECT queue FROM temp.adrift) AND NOT ({});
 INSERT INTO lease
 SELECT seq, queue, 0, attempts + 1, 0, unixepoch() * 1000, 0, NULL, NULL, NULL,
-       'the store was damaged, and has lost the lease of this attempt', NULL
+       'the store was damaged, and has lost the lease of this attempt'
   FROM temp.adrift;
 INSERT INTO corrupt (at, what, seq, why)
 SELECT unixepoch() * 1000, 'lease', seq, 'it cannot be found any more: its attempt is told as lost'

@@ -6,7 +6,6 @@
 #include <boost/json.hpp>
 
 #include "base/limits.h"
-#include "store/sqlite/access_rows.h"
 #include "store/sqlite/rows.h"
 
 namespace rq::store::sqlite {
@@ -56,12 +55,6 @@ Result<void> SqliteReader::open(const std::filesystem::path& file) {
                          "first_seq FROM ready WHERE queue = ?1 AND rank = line.rank ORDER BY "
                          "ord, last_seq LIMIT 1)) FROM line WHERE line.rank IS NOT NULL)"));
   RQ_TRY(queue_id_.prepare(db_.handle(), "SELECT id FROM queue WHERE name = ?1"));
-  RQ_TRY(audit_.prepare(
-      db_.handle(),
-      fmt::format("SELECT {} FROM audit WHERE id < ?1 AND (?2 = '' OR who = ?2) AND (?3 = '' OR "
-                  "subject = ?3) ORDER BY id DESC LIMIT ?4",
-                  kAuditColumns)
-          .c_str()));
   return waste_.prepare(db_.handle(),
                         "SELECT folder FROM waste WHERE folder > ?1 ORDER BY folder LIMIT ?2");
 }
@@ -127,19 +120,6 @@ Result<std::vector<std::string>> SqliteReader::waste(std::string_view after, std
     RQ_TRY_ASSIGN(found, waste_.step());
     if (!found) return out;
     out.emplace_back(waste_.text(0));
-  }
-}
-
-Result<std::vector<core::AuditEntry>> SqliteReader::audit(const core::AuditPage& page) {
-  std::vector<core::AuditEntry> out;
-  audit_.bind(1, page.cursor == 0 ? INT64_MAX : page.cursor)
-      .bind(2, page.who)
-      .bind(3, page.subject)
-      .bind(4, page.limit);
-  for (;;) {
-    RQ_TRY_ASSIGN(found, audit_.step());
-    if (!found) return out;
-    out.push_back(read_audit(audit_));
   }
 }
 

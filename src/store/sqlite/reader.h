@@ -34,7 +34,6 @@ class SqliteReader final : public Reader {
   [[nodiscard]] Result<std::optional<Instant>> oldest_ready(QueueId queue) override;
   [[nodiscard]] Result<std::vector<std::string>> waste(std::string_view after,
                                                        std::int64_t limit) override;
-  [[nodiscard]] Result<std::vector<core::AuditEntry>> audit(const core::AuditPage& page) override;
 
  private:
   // Which rows a list or a search goes through, and how far.
@@ -59,7 +58,7 @@ class SqliteReader final : public Reader {
   SameFiles files_;
   Db db_;
   std::unique_ptr<Check> check_;  // while one is under way
-  Statement by_seq_, by_key_, attempts_, ahead_, oldest_, queue_id_, waste_, audit_;
+  Statement by_seq_, by_key_, attempts_, ahead_, oldest_, queue_id_, waste_;
 };
 
 // A state with no more messages than this is listed from its own index and sorted.

@@ -132,14 +132,12 @@ class Rebuild {
   const Remembered& known_;
   const std::string why_;
   Damage damage_;
-  std::array<Table, 8> tables_{{{"queue", true, true},
+  std::array<Table, 6> tables_{{{"queue", true, true},
                                 {"message", true, true},
                                 {"detail", true, true},
                                 {"lease", true},
                                 {"attempt", false},
-                                {"corrupt", true},
-                                {"token", false},
-                                {"audit", true}}};
+                                {"corrupt", true}}};
   Columns counter_columns_;
   Statement counter_, waste_, note_;
   Placed placed_;
@@ -278,9 +276,9 @@ Rebuild::Table* Rebuild::table_of(const RawRow& row) {
     if (name != nullptr && admin != nullptr && core::admin_of(*admin)) return &queue;
   }
   Table& corrupt = tables_[5];
-  // Of a lease that an older version wrote one column is lacking.
-  if (like(lease) && lease.fits(row)) return &lease;
-  if (columns == corrupt.width() && corrupt.fits(row)) return &corrupt;
+  for (Table* table : {&lease, &corrupt}) {
+    if (columns == table->width() && table->fits(row)) return table;
+  }
   return nullptr;
 }
 

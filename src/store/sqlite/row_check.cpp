@@ -16,7 +16,6 @@ namespace {
 constexpr std::ptrdiff_t kMessage = kMessageTableColumns;
 constexpr std::ptrdiff_t kDetail = kDetailTableColumns;
 constexpr std::ptrdiff_t kQueue = kQueueTableColumns;
-constexpr std::ptrdiff_t kLease = kLeaseTableColumns;
 
 std::string give_what_is_bound(int columns) {
   std::string sql = "SELECT ?1";
@@ -119,9 +118,9 @@ RowFit RowCheck::fit(const RawRow& row) {
     fits = message_columns_.fit(row) && is_message(row);
   } else if (like(kDetail)) {
     fits = detail_columns_.fit(row) && is_detail(row);
-  } else if (like(kLease) && std::holds_alternative<std::int64_t>(row.values[1])) {
-    return RowFit::unknown;  // where table queue, which may be as wide, has a name
   } else if (like(kQueue)) {
+    // As wide as table lease, which has a number there.
+    if (std::holds_alternative<std::int64_t>(row.values[1])) return RowFit::unknown;
     fits = queue_columns_.fit(row) && is_queue(row);
   }
   if (!fits) return RowFit::no;

@@ -11,7 +11,6 @@
 #include "base/crc32c.h"
 #include "core/json_fields.h"
 #include "core/settings_json.h"
-#include "store/sqlite/row_crc.h"
 
 namespace rq::store::sqlite {
 namespace {
@@ -59,7 +58,6 @@ enum : int {
   kStop,
   kWorker,
   kLeaseProgress,
-  kHolder,
   kKey,
   kDest,
   kSrc,
@@ -86,6 +84,28 @@ enum : int {
 };
 static_assert(kEnd == kMessageColumnCount);
 static_assert(kKey == kDetailColumn && kEnd - kKey + 1 == kDetailTableColumns);
+
+// SQLite keeps a number with a sign in four bytes, one of 32 bits without it in six.
+std::int64_t as_stored(std::uint32_t crc) { return static_cast<std::int32_t>(crc); }
+
+// The checksum of a row: over the values that its columns mean, in their order.
+class RowCrc {
+ public:
+  RowCrc& add(std::string_view text) {
+    // With its length: bytes that move from one column to the next are noticed.
+    add(static_cast<std::int64_t>(text.size()));
+    crc_ = base::crc32c(crc_, text);
+    return *this;
+  }
+  RowCrc& add(std::int64_t value) {
+    crc_ = base::crc32c(crc_, {reinterpret_cast<const char*>(&value), sizeof value});
+    return *this;
+  }
+  [[nodiscard]] std::int64_t value() const { return as_stored(crc_); }
+
+ private:
+  std::uint32_t crc_ = 0;
+};
 
 // Two small numbers as one.
 std::int64_t both(std::int32_t a, std::int32_t b) {
@@ -222,7 +242,6 @@ void read_lease(const Statement& row, core::Lease& lease) {
                                   : core::StopRequest::none;
   lease.worker = row.text(kWorker);
   lease.progress = row.text(kLeaseProgress);
-  lease.holder = row.text(kHolder);
 }
 
 std::int32_t small(const Statement& row, int column) {
@@ -385,8 +404,6 @@ void lease_column(sqlite3_context* out, const void* row, int column) {
       return lease.worker.empty() ? sqlite3_result_null(out) : give(out, lease.worker);
     case 10:
       return lease.progress.empty() ? sqlite3_result_null(out) : give(out, lease.progress);
-    case 11:
-      return lease.holder.empty() ? sqlite3_result_null(out) : give(out, lease.holder);
     default:
       RQ_CHECK(false);
   }

@@ -16,20 +16,19 @@ inline constexpr const char* kMessageColumns =
     "m.attempts, "
     "m.failures, m.losses, m.count, m.max_count, m.detailed, m.lease, m.payload, m.crc, "
     "l.seq, l.until, l.attempt, l.boot, l.since, l.length, l.ends, l.stop, l.worker, l.progress, "
-    "l.holder, "
     "d.key, d.dest, d.src, d.orig_id, d.cloned_from, d.dup_of, d.param1, d.param2, d.param3, "
     "d.param4, d.content_type, d.force_remote, d.tags, d.headers, d.webhooks, d.retries, "
     "d.backoff, d.timeout, d.progress, d.result, d.folder, d.crc";
 inline constexpr const char* kMessageJoins =
     " LEFT JOIN lease l ON l.seq = m.seq LEFT JOIN detail d ON d.seq = m.seq AND m.detailed = 1 ";
-inline constexpr int kMessageColumnCount = 51;  // further columns of a SELECT start here
+inline constexpr int kMessageColumnCount = 50;  // further columns of a SELECT start here
 
 // The row under the statement. A value that rq did not write, or a row whose checksum does not fit,
 // is a fault; so is one without, of a message from `crc_from` on: only older versions wrote those.
 [[nodiscard]] base::Result<core::Message> read_message(const Statement& row, core::Seq crc_from);
 // Its columns of d alone.
 [[nodiscard]] base::Result<void> check_details(const Statement& row, core::Seq crc_from);
-inline constexpr int kDetailColumn = 29;  // the first of them
+inline constexpr int kDetailColumn = 28;  // the first of them
 inline constexpr int kDetailTableColumns = 23;
 // The same error, with the number of the message.
 [[nodiscard]] base::Error of_message(core::Seq seq, base::Error error);
@@ -52,7 +51,7 @@ inline constexpr int kPlainColumnCount = 18;
 inline constexpr int kMessageTableColumns = 18;
 void message_column(sqlite3_context* out, const void* row, int column);
 // A row of lease; `row` is a core::Message with a lease.
-inline constexpr int kLeaseTableColumns = 12;
+inline constexpr int kLeaseTableColumns = 11;
 void lease_column(sqlite3_context* out, const void* row, int column);
 
 // Most rows are plain when they are written first: what only later events or wishes fill is empty.
@@ -63,7 +62,7 @@ inline constexpr const char* kInsertPlainMessages =
     "c13, 0, NULL, c16, c17 FROM batch_plain_message";
 [[nodiscard]] bool is_plain(const core::Lease& lease);
 inline constexpr const char* kInsertPlainLeases =
-    "INSERT OR FAIL INTO lease SELECT c0, c1, c2, c3, c4, c5, c6, NULL, NULL, c9, NULL, c11 "
+    "INSERT OR FAIL INTO lease SELECT c0, c1, c2, c3, c4, c5, c6, NULL, NULL, c9, NULL "
     "FROM batch_plain_lease";
 // What can change after the put: 14 values, then seq.
 inline constexpr const char* kUpdateMessage =

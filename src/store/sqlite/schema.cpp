@@ -314,40 +314,8 @@ CREATE TABLE corrupt (                     -- damaged rows, set aside; nothing r
 ) STRICT;
 )sql";
 
-// Who may call, who has a lease, and what callers have changed.
-constexpr const char* kVersion7 = R"sql(
-CREATE TABLE token (                       -- of those who call from elsewhere
-  id        TEXT PRIMARY KEY,              -- public
-  name      TEXT NOT NULL,
-  hash      BLOB NOT NULL,                 -- SHA-256 of the secret
-  rights    TEXT NOT NULL,                 -- as in rq token create: "enqueue:mail-*, read"
-  created   INTEGER NOT NULL,
-  maker     TEXT NOT NULL,
-  expires   INTEGER,
-  revoked   INTEGER,
-  old_hash  BLOB,                          -- of the secret before the last rotation
-  old_until INTEGER NOT NULL,              -- it holds until then
-  used      INTEGER NOT NULL,              -- last, about; 0: never
-  used_from TEXT,
-  crc       INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE audit (                       -- what callers have changed
-  id      INTEGER PRIMARY KEY,
-  at      INTEGER NOT NULL,
-  who     TEXT NOT NULL,
-  whence  TEXT NOT NULL,
-  what    TEXT NOT NULL,
-  subject TEXT NOT NULL,                   -- a queue, a token, messages
-  before  TEXT,                            -- JSON
-  after   TEXT                             -- JSON
-) STRICT;
-
-ALTER TABLE lease ADD COLUMN holder TEXT;  -- who took it; NULL: nobody in particular
-)sql";
-
-constexpr std::array<const char*, 7> kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,
-                                                 kVersion5, kVersion6, kVersion7};
+constexpr std::array<const char*, 6> kMigrations{kVersion1, kVersion2, kVersion3,
+                                                 kVersion4, kVersion5, kVersion6};
 
 }  // namespace
 

@@ -160,7 +160,6 @@ Result<void> SqliteStore::prepare() {
   RQ_TRY(writer_.prepare(db_));
   RQ_TRY(firsts_.prepare(db_));
   RQ_TRY(timers_.prepare(db_));
-  RQ_TRY(access_.prepare(db_));
   damage_.open(db_);
   return lines_.open(db_, file_, options_);
 }
@@ -235,16 +234,6 @@ Result<std::vector<Queue>> SqliteStore::queues() {
     RQ_TRY_ASSIGN(queue, read_queue(all));
     out.push_back(std::move(queue));
   }
-}
-
-Result<std::vector<core::AccessToken>> SqliteStore::access_tokens() {
-  std::vector<std::string> damaged;
-  RQ_TRY_ASSIGN(tokens, access_.tokens(damaged));
-  for (const std::string& id : damaged) {
-    reports_.push_back(fmt::format(
-        "the row of token {} is damaged: it lets nobody in; revoke it, and make another", id));
-  }
-  return tokens;
 }
 
 // --- The batch ---
@@ -332,11 +321,10 @@ void SqliteStore::stop_reading() {
 // Whether it was synced.
 Result<bool> SqliteStore::write_and_commit(Sync sync, bool& in_commit) {
   const bool new_block = changes_.block_end.has_value();
-  if (!changes_.empty() || timers_.changed() || access_.changed()) {
+  if (!changes_.empty() || timers_.changed()) {
     RQ_TRY(ensure_transaction());
     RQ_TRY(writer_.write(changes_));
     RQ_TRY(timers_.flush());
-    RQ_TRY(access_.flush());
   }
   in_commit = true;
   if (in_transaction_) {
@@ -382,7 +370,6 @@ Committed SqliteStore::commit(Sync sync) {
 
 void SqliteStore::forget_batch() {
   changes_.clear();
-  access_.forget();
   new_keys_.clear();
   set_aside_.clear();
   firsts_.end_batch();

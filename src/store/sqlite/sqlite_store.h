@@ -17,7 +17,6 @@
 #include <vector>
 
 #include "core/store.h"
-#include "store/sqlite/access_rows.h"
 #include "store/sqlite/damage.h"
 #include "store/sqlite/db.h"
 #include "store/sqlite/firsts.h"
@@ -80,12 +79,6 @@ class SqliteStore final : public Store {
   void arm(const Timer& timer) override { timers_.arm(timer); }
   void disarm(const Timer& timer) override { timers_.disarm(timer); }
   void forget_waste(const std::vector<std::string>& folders) override;
-
-  [[nodiscard]] Result<std::vector<core::AccessToken>> access_tokens() override;
-  void keep(const core::AccessToken& token) override { access_.keep(token); }
-  void forget_token(std::string_view id) override { access_.forget_token(id); }
-  void append(core::AuditEntry&& entry) override { access_.append(std::move(entry)); }
-  void forget_audit(Instant before) override { access_.forget_audit(before); }
 
   [[nodiscard]] Result<void> examine(const core::Suspect& suspect) override;
   [[nodiscard]] std::vector<SetAside> take_set_aside() override {
@@ -164,7 +157,6 @@ class SqliteStore final : public Store {
   Log log_{db_, writer_vfs_.heads()};
   Firsts firsts_{records_};
   TimerRows timers_;
-  AccessRows access_;
   Damage damage_;
 
   // All statements, prepared when the file is opened and kept for life.

@@ -163,8 +163,7 @@ Result<bool> try_to_read(Db& db, const std::filesystem::path& file, const RawFil
         "SELECT seq FROM finished LIMIT 1", "SELECT seq FROM detail LIMIT 1",
         "SELECT seq FROM detail WHERE key = ''", "SELECT seq FROM parked LIMIT 1",
         "SELECT seq FROM attempt LIMIT 1", "SELECT seq FROM tag LIMIT 1",
-        "SELECT folder FROM waste LIMIT 1", "SELECT count(*) FROM token",
-        "SELECT id FROM audit LIMIT 1", "SELECT count(*) FROM corrupt",
+        "SELECT folder FROM waste LIMIT 1", "SELECT count(*) FROM corrupt",
         "SELECT seq FROM sqlite_sequence"}) {
     RQ_TRY(db.one(sql));
   }
