@@ -77,8 +77,7 @@ void handle(int /*signal*/, siginfo_t* info, void* /*context*/) {
   write_all(file.empty() ? "that it had in memory" : file);
   write_all(
       " was cut while it was in use, or its disk is full or cannot read it: see to the disk, and "
-      "start it "
-      "again\n");
+      "start it again\n");
   // It was reset to the default action: touching the page once more ends the process.
 }
 
